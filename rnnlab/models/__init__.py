@@ -1,0 +1,10 @@
+"""Flax NNX modules: recurrent layers and stacks, attention, encoder, decoder, and the models made of them.
+
+A module holds parameters and calls pure functions; inside a loop over time only pure functions run.
+Imports cells and scan only.
+"""
+
+from rnnlab.models.seq2seq import Seq2Seq
+from rnnlab.models.sequence import ManyToMany, ManyToOne
+
+__all__ = ["ManyToMany", "ManyToOne", "Seq2Seq"]

@@ -1,0 +1,56 @@
+"""From the encoder's last states to the decoder's first ones, also between different cells and sizes."""
+
+import jax.numpy as jnp
+from flax import nnx
+
+from rnnlab.cells import State
+from rnnlab.models.choice import check_choice
+from rnnlab.models.recurrent import Stack
+
+BRIDGES = ("last", "dense", "zero")
+
+
+class Bridge(nnx.Module):
+    """Initial states of a decoder stack.
+
+    Layer by layer where encoder and decoder have as many; else each decoder layer starts from the encoder's top one.
+    An entry of the decoder's state (`c` of an LSTM, say) is made from the encoder's entry of that name, or from its
+    `h` where it has none.
+
+        last    the encoder's state itself (Sutskever et al. 2014); sizes must agree
+        dense   tanh(state K + b), one K for each layer and entry (Bahdanau et al. 2015)
+        zero    the decoder's own initial state, zero or learnt
+
+    Raises:
+      ValueError: an unknown kind, "last" between different sizes, or a learnt initial state that nothing would use.
+    """
+
+    def __init__(self, kind: str, encoder: Stack, decoder: Stack, *, rngs: nnx.Rngs):
+        self.kind = check_choice("bridge", kind, BRIDGES)
+        if kind == "last" and encoder.out_features != decoder.out_features:
+            raise ValueError(
+                f"bridge: 'last' copies the encoder's state, but it has {encoder.out_features} features and the "
+                f"decoder's {decoder.out_features}; make them equal or use 'dense' or 'zero'"
+            )
+        if kind != "zero" and decoder.layers[0][0].start:
+            raise ValueError(f"bridge: {kind!r} sets the decoder's state, so it cannot be learnt; use 'zero' for that")
+        self.source_names, self.target_names = encoder.cell.state_names, decoder.cell.state_names
+        dense = [
+            {n: nnx.Linear(encoder.out_features, decoder.out_features, rngs=rngs) for n in self.target_names}
+            for _ in decoder.layers
+        ]
+        self.dense = nnx.List([nnx.Dict(layer) for layer in dense] if kind == "dense" else [])
+
+    def __call__(self, encoded: tuple[State, ...], initial: tuple[State, ...]) -> tuple[State, ...]:
+        """The decoder's first states, entries `[batch, features]`, from the encoder's last and its own initial ones."""
+        if self.kind == "zero":
+            return initial
+        sources = encoded if len(encoded) == len(initial) else encoded[-1:] * len(initial)
+        named = [dict(zip(self.source_names, state, strict=True)) for state in sources]
+        picked = [tuple(layer.get(name, layer["h"]) for name in self.target_names) for layer in named]
+        if self.kind == "last":
+            return tuple(picked)
+        return tuple(
+            tuple(jnp.tanh(dense[name](entry)) for name, entry in zip(self.target_names, state, strict=True))
+            for dense, state in zip(self.dense, picked, strict=True)
+        )

@@ -1,0 +1,79 @@
+"""Encoder and decoder together."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from rnnlab.cells import State
+from rnnlab.models.bridge import Bridge
+from rnnlab.models.decoder import Decoder, Memory
+from rnnlab.models.encoder import Encoder
+
+
+class Seq2Seq(nnx.Module):
+    """A sequence in, a sequence out (Sutskever et al. 2014; Cho et al. 2014).
+
+    Args:
+      source_size, target_size: number of ids of the two vocabularies.
+      encoder, decoder: arguments of `Encoder` and of `Decoder`, each with its own cell and sizes.
+      bridge, attention, context, tied_embeddings: as in `Bridge` and `Decoder`.
+      teacher_forcing: share of the decoder's inputs in training that are the target's; the rest are its own guesses.
+
+    Raises:
+      ValueError: a name that is not allowed, sizes that do not fit, or a ratio outside 0 to 1.
+    """
+
+    def __init__(
+        self,
+        source_size: int,
+        target_size: int,
+        *,
+        encoder: dict,
+        decoder: dict,
+        bridge: str = "dense",
+        attention: str = "none",
+        context: str = "init",
+        tied_embeddings: bool = False,
+        teacher_forcing: float = 1.0,
+        rngs: nnx.Rngs,
+    ):
+        if not 0 <= teacher_forcing <= 1:
+            raise ValueError(f"teacher_forcing: {teacher_forcing} is not a ratio from 0 to 1")
+        self.teacher_forcing = teacher_forcing
+        self.encoder = Encoder(source_size, rngs=rngs, **encoder)
+        memory_features = self.encoder.stack.out_features
+        options = {"attention": attention, "context": context, "tied_embeddings": tied_embeddings}
+        self.decoder = Decoder(target_size, memory_features, rngs=rngs, **options, **decoder)
+        self.bridge = Bridge(bridge, self.encoder.stack, self.decoder.stack, rngs=rngs)
+
+    def encode(
+        self, source: Int[Array, "source batch"], seq_lengths: Int[Array, "batch"], *, rngs: nnx.Rngs | None = None
+    ) -> tuple[tuple[State, ...], Memory]:
+        """The decoder's first states and its memory of `source` `[source, batch]`; no rngs means evaluation."""
+        outputs, states = self.encoder(source, seq_lengths, rngs=rngs)
+        valid = jnp.arange(source.shape[0])[:, None] < seq_lengths
+        memory = self.decoder.remember(outputs, valid, states[-1][0])
+        return self.bridge(states, self.decoder.stack.initial_states(source.shape[1])), memory
+
+    def __call__(
+        self,
+        source: Int[Array, "source batch"],
+        seq_lengths: Int[Array, "batch"],
+        targets: Int[Array, "target batch"],
+        *,
+        rngs: nnx.Rngs | None = None,
+    ) -> Float[Array, "target batch vocabulary"]:
+        """Logits `[target, batch, vocabulary]` of the token after each of `targets`.
+
+        Args:
+          source: ids `[source, batch]`; seq_lengths: `[batch]`.
+          targets: the decoder's inputs `[target, batch]`, shifted by one against what it should say.
+          rngs: streams `dropout` and `sampling`; given in training only. Without them nothing is dropped and every
+            input is the target's.
+        """
+        states, memory = self.encode(source, seq_lengths, rngs=rngs)
+        if rngs is None or self.teacher_forcing == 1:
+            return self.decoder.teacher_forced(targets, states, memory, rngs=rngs)[0]
+        forced = jax.random.bernoulli(rngs.sampling(), self.teacher_forcing, targets.shape)
+        return self.decoder.sampled(targets, states, memory, forced, rngs=rngs)

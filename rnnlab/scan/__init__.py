@@ -1,0 +1,10 @@
+"""Running a cell over time: one entry, `scan`, and the exact Jacobian of a step.
+
+`reference.py` is the plain definition that every faster method must match.
+Imports cells only.
+"""
+
+from rnnlab.scan.entry import METHODS, scan
+from rnnlab.scan.jacobian import step_jacobian
+
+__all__ = ["METHODS", "scan", "step_jacobian"]

@@ -1,0 +1,206 @@
+"""The conformance kit: what every cell must satisfy, whoever wrote it.
+
+    from rnnlab.testing import check_cell
+    check_cell(my_cell)
+
+Imports cells and scan only.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from rnnlab.cells import Cell, Params, State
+from rnnlab.scan import METHODS, scan, step_jacobian
+
+_TIME, _BATCH, _IN, _HIDDEN = 7, 4, 3, 5
+_LENGTHS = (7, 3, 0, 1)
+_FLOAT32, _FLOAT64 = 1e-5, 1e-6
+_BFLOAT16_DRIFT = 0.05  # relative, about 6 times the unit round-off 2^-8 of one operation
+
+
+def check_cell(cell: Cell, *, seed: int = 0) -> None:
+    """Checks a cell against every promise that `scan` makes for it.
+
+    The description itself; padded = unpadded (also with NaN in the padding); chunked = whole; reversed; resets =
+    separate sequences; lengths 0 and 1; every method = the reference, values and gradients; gradients = finite
+    differences; `step_jacobian` = `jax.jacfwd`; bfloat16 within 5 % of float32.
+
+    Raises:
+      AssertionError: names the cell, the promise and the largest difference.
+    """
+    for promise in _PROMISES:
+        try:
+            promise(cell, *_example(cell, seed))
+        except AssertionError as error:
+            wanted = promise.__name__.removeprefix("_").replace("_", " ")
+            raise AssertionError(f"cell {cell.name!r}: {wanted}: {error}") from None
+
+
+def _example(cell: Cell, seed: int, dtype=jnp.float32) -> tuple[Params, Array, State]:
+    """Parameters, inputs and a state without zeros, so that no term of a formula goes unseen."""
+    keys = iter(jax.random.split(jax.random.key(seed), 32))
+    params = cell.init(next(keys), _IN, _HIDDEN, dtype)
+    params = {name: v + 0.3 * jax.random.normal(next(keys), v.shape, dtype) for name, v in params.items()}
+    inputs = jax.random.normal(next(keys), (_TIME, _BATCH, _IN), dtype)
+    state = tuple(
+        v + 0.3 * jax.random.normal(next(keys), v.shape, dtype) for v in cell.initial_state(_BATCH, _HIDDEN, dtype)
+    )
+    return params, inputs, state
+
+
+def _near(actual, expected, tolerance: float = _FLOAT32) -> None:
+    for got, wanted in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert got.shape == wanted.shape, f"shape {got.shape}, should be {wanted.shape}"
+        got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
+        allowed = tolerance * max(1.0, float(np.abs(wanted).max(initial=0.0)))
+        gap = float(np.abs(got - wanted).max(initial=0.0))
+        assert gap <= allowed, f"differs by {gap:.2e}, allowed {allowed:.0e}"  # a NaN fails, too
+
+
+def _loss(cell: Cell, params: Params, inputs: Array, state: State, **options) -> Array:
+    """A scalar in which every output and every entry of the last state has a weight of its own."""
+    results = jax.tree.leaves(scan(cell, params, inputs, state=state, **options))
+    return sum(
+        (jnp.sum(jnp.sin(jnp.arange(v.size, dtype=v.dtype) + 1).reshape(v.shape) * v) for v in results), jnp.zeros(())
+    )
+
+
+def _description_fits_its_parameters(cell: Cell, params: Params, inputs: Array, state: State):
+    width = len(cell.gates) * _HIDDEN
+    shapes = {"W": (_IN, width), "R": (_HIDDEN, width), "b": (width,)} | dict.fromkeys(cell.unit_params, (_HIDDEN,))
+    assert {n: v.shape for n, v in params.items()} == shapes, f"init gave {({n: v.shape for n, v in params.items()})}"
+    a, r = inputs[0] @ params["W"] + params["b"], state[0] @ params["R"]
+    read = {name: params[name] for name in cell.combine_params}
+    after = cell.combine(read, state, a, r)
+    assert len(after) == len(cell.state_names), f"combine returned {len(after)} entries for {cell.state_names}"
+    _near(after, cell.combine(params, state, a, r))
+    if cell.additive:
+        _near(cell.combine(read, state, a + r, jnp.zeros_like(r)), after)
+
+
+def _padded_is_unpadded(cell: Cell, params: Params, inputs: Array, state: State):
+    for reverse in (False, True):
+        outputs, final = scan(cell, params, inputs, state=state, seq_lengths=jnp.array(_LENGTHS), reverse=reverse)
+        for row, length in enumerate(_LENGTHS):
+            one = slice(row, row + 1)
+            alone = tuple(entry[one] for entry in state)
+            wanted = scan(cell, params, inputs[:length, one], state=alone, reverse=reverse)
+            _near((outputs[:length, one], tuple(entry[one] for entry in final)), wanted)
+            assert not np.any(outputs[length:, row]), "an output in the padding is not zero"
+
+
+def _padding_is_never_read(cell: Cell, params: Params, inputs: Array, state: State):
+    lengths = jnp.array(_LENGTHS)
+    padding = (jnp.arange(_TIME)[:, None] >= lengths)[..., None]
+    for method in METHODS:
+        loss = jax.value_and_grad(
+            functools.partial(_loss, cell, seq_lengths=lengths, method=method), argnums=(0, 1, 2)
+        )
+        clean = loss(params, inputs, state)
+        for poison in (jnp.nan, jnp.inf):
+            _near(loss(params, jnp.where(padding, poison, inputs), state), clean)
+
+
+def _chunked_is_whole(cell: Cell, params: Params, inputs: Array, state: State):
+    whole, final = scan(cell, params, inputs, state=state)
+    first, between = scan(cell, params, inputs[:3], state=state)
+    second, last = scan(cell, params, inputs[3:], state=between)
+    _near((jnp.concatenate([first, second]), last), (whole, final))
+
+
+def _reversed_is_flipped(cell: Cell, params: Params, inputs: Array, state: State):
+    outputs, final = scan(cell, params, inputs[::-1], state=state)
+    _near(scan(cell, params, inputs, state=state, reverse=True), (outputs[::-1], final))
+
+
+def _resets_are_separate_sequences(cell: Cell, params: Params, inputs: Array, state: State):
+    resets = jnp.zeros((_TIME, _BATCH), bool).at[3].set(True)
+    for method in METHODS:
+        run = functools.partial(scan, cell, params, method=method)
+        first, second = run(inputs[:3], state=state), run(inputs[3:])
+        _near(run(inputs, state=state, resets=resets), (jnp.concatenate([first[0], second[0]]), second[1]))
+        first, second = run(inputs[:3], reverse=True), run(inputs[3:], state=state, reverse=True)
+        packed = run(inputs, state=state, resets=resets, reverse=True)
+        _near(packed, (jnp.concatenate([first[0], second[0]]), first[1]))
+
+
+def _any_length_works(cell: Cell, params: Params, inputs: Array, state: State):
+    outputs, final = scan(cell, params, inputs[:0], state=state)
+    assert outputs.shape == (0, _BATCH, _HIDDEN), f"no steps gave outputs of shape {outputs.shape}"
+    _near(final, state, 0.0)
+    gradient = jax.grad(functools.partial(_loss, cell))(params, inputs[:0], state)
+    _near(gradient, jax.tree.map(jnp.zeros_like, params), 0.0)
+    a, r = inputs[0] @ params["W"] + params["b"], state[0] @ params["R"]
+    after = cell.combine(params, state, a, r)
+    _near(scan(cell, params, inputs[:1], state=state), (after[0][None], after))
+
+
+def _methods_agree(cell: Cell, params: Params, inputs: Array, state: State):
+    resets = jnp.zeros((_TIME, _BATCH), bool).at[2, 0].set(True)
+    situations: list[dict] = [
+        {},
+        {"reverse": True},
+        {"seq_lengths": jnp.array(_LENGTHS)},
+        {"seq_lengths": jnp.array(_LENGTHS), "reverse": True, "resets": resets},
+    ]
+    for options in situations:
+
+        def run(method: str, options=options):
+            loss = jax.value_and_grad(functools.partial(_loss, cell, method=method, **options), argnums=(0, 1, 2))
+            return loss(params, inputs, state)
+
+        for method in METHODS:
+            _near(run(method), run("reference"))
+
+
+def _gradients_are_finite_differences(cell: Cell, params: Params, inputs: Array, state: State):
+    with jax.enable_x64(True):
+        point = _example(cell, 1, jnp.float64)
+        loss = functools.partial(_loss, cell, seq_lengths=jnp.array(_LENGTHS))
+        gradient = jax.grad(loss, argnums=(0, 1, 2))(*point)
+        direction = _example(cell, 2, jnp.float64)
+        step = 1e-5
+        ahead, behind = (
+            loss(*jax.tree.map(lambda x, d, s=sign: x + s * step * d, point, direction)) for sign in (1, -1)
+        )
+        slope = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, gradient, direction)), jnp.zeros(()))
+        _near(slope, (ahead - behind) / (2 * step), _FLOAT64)
+
+
+def _jacobian_is_that_of_autodiff(cell: Cell, params: Params, inputs: Array, state: State):
+    def step(flat: Array, x: Array) -> Array:
+        before = tuple(entry[None] for entry in jnp.split(flat, len(state)))
+        _, after = scan(cell, params, x[None, None], state=before, method="reference")
+        return jnp.concatenate(after, axis=1)[0]
+
+    wanted = jax.vmap(jax.jacfwd(step))(jnp.concatenate(state, axis=1), inputs[0])
+    _near(step_jacobian(cell, params, state, inputs[0]), wanted)
+
+
+def _bfloat16_stays_near_float32(cell: Cell, params: Params, inputs: Array, state: State):
+    exact, _ = scan(cell, params, inputs, state=state)
+    params, inputs, state = jax.tree.map(lambda v: v.astype(jnp.bfloat16), (params, inputs, state))
+    rounded, final = scan(cell, params, inputs, state=state)
+    assert {entry.dtype for entry in (rounded, *final)} == {jnp.dtype(jnp.bfloat16)}, "bfloat16 did not stay bfloat16"
+    drift = float(jnp.linalg.norm(rounded.astype(jnp.float32) - exact) / jnp.linalg.norm(exact))
+    assert drift <= _BFLOAT16_DRIFT, f"relative drift {drift:.3f}, allowed {_BFLOAT16_DRIFT}"
+
+
+_PROMISES: tuple[Callable, ...] = (
+    _description_fits_its_parameters,
+    _padded_is_unpadded,
+    _padding_is_never_read,
+    _chunked_is_whole,
+    _reversed_is_flipped,
+    _resets_are_separate_sequences,
+    _any_length_works,
+    _methods_agree,
+    _gradients_are_finite_differences,
+    _jacobian_is_that_of_autodiff,
+    _bfloat16_stays_near_float32,
+)
