@@ -1,0 +1,181 @@
+"""From encoded pairs to padded batches, in length buckets, with a position that can be saved.
+
+Time-major: ids are `[time, batch]`.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import grain
+import numpy as np
+
+from rnnlab.data.vocabulary import BOS, EOS, PAD
+
+Sizes = list[tuple[int, int]]
+
+
+class Batch(NamedTuple):
+    """Padded ids. A row that only fills the batch up has both lengths 0.
+
+    `source` `[source, batch]`, `source_lengths` `[batch]`; `inputs` and `labels` `[target, batch]`, the target from its
+    start sign on and up to its end sign; `target_lengths` `[batch]`, the end sign counted in.
+    """
+
+    source: np.ndarray
+    source_lengths: np.ndarray
+    inputs: np.ndarray
+    labels: np.ndarray
+    target_lengths: np.ndarray
+
+    @property
+    def tokens(self) -> int:
+        """Labels that are not padding."""
+        return int(self.target_lengths.sum())
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Cells of source and target that are padding, and all cells."""
+        cells = self.source.size + self.labels.size
+        return cells - int(self.source_lengths.sum() + self.target_lengths.sum()), cells
+
+
+class Pairs:
+    """Encoded pairs: `sources[i]` belongs to `targets[i]`; lengths without start and end signs."""
+
+    def __init__(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]):
+        self.sources, self.targets = _Ragged(sources), _Ragged(targets)
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+
+class _Ragged:
+    """Rows of unequal length in one array."""
+
+    def __init__(self, rows: Sequence[Sequence[int]]):
+        self.lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
+        self._ends = np.cumsum(self.lengths)
+        self._values = np.fromiter(itertools.chain.from_iterable(rows), np.int32, int(self.lengths.sum()))
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self._values[self._ends[row] - self.lengths[row] : self._ends[row]]
+
+
+def bucket_sizes(pairs: Pairs, buckets: int) -> Sizes:
+    """At most `buckets` sizes (source, target), growing, that hold every pair with the least padding.
+
+    Pairs are ordered by the longer of their sides, and cut where the padded cells are fewest: the exact minimum over
+    all cuts, by dynamic programming over the lengths that occur.
+    """
+    target_lengths = pairs.targets.lengths + 1
+    keys, group, counts = np.unique(
+        np.maximum(pairs.sources.lengths, target_lengths), return_inverse=True, return_counts=True
+    )
+    source_bound, target_bound = (np.zeros(len(keys), np.int64) for _ in range(2))
+    np.maximum.at(source_bound, group, pairs.sources.lengths)
+    np.maximum.at(target_bound, group, target_lengths)
+    best: list[tuple[float, Sizes]] = [(0.0, [])] + [(np.inf, []) for _ in keys]  # after the first n keys
+    for _ in range(buckets):
+        longer = list(best)
+        for end in range(1, len(keys) + 1):
+            for start in range(end):
+                size = int(source_bound[start:end].max(initial=1)), int(target_bound[start:end].max())
+                cells = best[start][0] + int(counts[start:end].sum()) * sum(size)
+                if cells < longer[end][0]:
+                    longer[end] = cells, [*best[start][1], size]
+        best = longer
+    return [(max(s for s, _ in best[-1][1][:i]), max(t for _, t in best[-1][1][:i])) for i in range(1, len(best[-1][1]) + 1)]
+
+
+def fitting_size(sizes: Sizes, source: int, target: int = 0) -> tuple[int, int]:
+    """The first of `sizes` for `source` and `target` tokens (end sign not counted); beyond them, powers of 2 times
+    the last one, so that few shapes serve any length."""
+    for size in sizes:
+        if source <= size[0] and target < size[1]:
+            return size
+    widest = sizes[-1]
+    while source > widest[0] or target >= widest[1]:
+        widest = (2 * widest[0], 2 * widest[1])
+    return widest
+
+
+def assemble(pairs: Pairs, rows: Sequence[int], size: tuple[int, int], batch_size: int) -> Batch:
+    """The padded batch of `rows`, filled up to `batch_size` columns."""
+    source = np.full((size[0], batch_size), PAD, np.int32)
+    inputs, labels = (np.full((size[1], batch_size), PAD, np.int32) for _ in range(2))
+    source_lengths, target_lengths = (np.zeros(batch_size, np.int32) for _ in range(2))
+    for column, row in enumerate(rows):
+        ids, answer = pairs.sources[row], pairs.targets[row]
+        source_lengths[column], target_lengths[column] = len(ids), len(answer) + 1
+        source[: len(ids), column] = ids
+        inputs[0, column], inputs[1 : len(answer) + 1, column] = BOS, answer
+        labels[: len(answer), column], labels[len(answer), column] = answer, EOS
+    return Batch(source, source_lengths, inputs, labels, target_lengths)
+
+
+def evaluation_batches(pairs: Pairs, sizes: Sizes, batch_size: int) -> Iterator[tuple[list[int], Batch]]:
+    """Every pair once: the rows of each batch and the batch, by size; the last of a size is filled up."""
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for row, lengths in enumerate(zip(pairs.sources.lengths, pairs.targets.lengths, strict=True)):
+        by_size.setdefault(fitting_size(sizes, *map(int, lengths)), []).append(row)
+    for size, rows in sorted(by_size.items()):
+        for start in range(0, len(rows), batch_size):
+            chunk = rows[start : start + batch_size]
+            yield chunk, assemble(pairs, chunk, size, batch_size)
+
+
+def training_batches(
+    pairs: Pairs, sizes: Sizes, batch_size: int, *, seed: int, process: int = 0, processes: int = 1
+) -> grain.IterDataset[Batch]:
+    """Batches without end, reshuffled in every epoch; the iterator's state is a small JSON object.
+
+    Args:
+      batch_size: rows over all processes together; each process gets its own share of every batch, all in the same
+        order and of the same shape.
+      seed: of the shuffling.
+    """
+    rows = grain.MapDataset.range(len(pairs)).seed(seed).shuffle().repeat()
+    return _Bucketed(rows.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)), pairs, sizes, batch_size, process, processes)
+
+
+class _Bucketed(grain.IterDataset):
+    def __init__(self, parent, pairs: Pairs, sizes: Sizes, batch_size: int, process: int, processes: int):
+        super().__init__(parent)
+        self.pairs, self.sizes, self.batch_size = pairs, sizes, batch_size
+        share = batch_size // processes
+        self.share = slice(process * share, (process + 1) * share)
+
+    def __iter__(self) -> "_BucketedIterator":
+        return _BucketedIterator(self._parent.__iter__(), self)
+
+
+class _BucketedIterator(grain.DatasetIterator):
+    """Fills one buffer of row numbers per bucket and emits the first that is full; the buffers are its state."""
+
+    def __init__(self, parent, dataset: _Bucketed):
+        super().__init__(parent)
+        self._dataset = dataset
+        self._buffers: list[list[int]] = [[] for _ in dataset.sizes]
+
+    def __next__(self) -> Batch:
+        dataset, pairs = self._dataset, self._dataset.pairs
+        while True:
+            row = int(next(self._parent))
+            size = fitting_size(dataset.sizes, int(pairs.sources.lengths[row]), int(pairs.targets.lengths[row]))
+            buffer = self._buffers[dataset.sizes.index(size)]
+            buffer.append(row)
+            if len(buffer) == dataset.batch_size:
+                mine = buffer[dataset.share]
+                buffer.clear()
+                return assemble(pairs, mine, size, len(mine))
+
+    def get_state(self) -> dict[str, Any]:
+        return {"parent": self._parent.get_state(), "buffers": [list(b) for b in self._buffers]}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self._parent.set_state(state["parent"])
+        self._buffers = [list(b) for b in state["buffers"]]

@@ -1,0 +1,133 @@
+"""Between text and ids."""
+
+import collections
+import json
+import pathlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+
+import tokenizers
+
+from rnnlab.errors import UserError
+
+PAD, BOS, EOS, UNK = range(4)
+_SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
+NORMAL_FORMS = ("", "NFC", "NFD", "NFKC", "NFKD")
+_WORD = re.compile(r"\w+|[^\w\s]")
+_SPLIT: dict[str, Callable[[str], list[str]]] = {
+    "character": list,
+    "word": _WORD.findall,
+    "symbol": lambda text: text.split(" ") if text else [],
+}
+UNITS = (*_SPLIT, "subword")
+
+
+class Vocabulary:
+    """The tokens of one side of a dataset; ids 0 to 3 are padding, start, end and unknown.
+
+    Built by `Vocabulary.build`, read back by `Vocabulary.load`. The units:
+
+        character  code points
+        word       runs of letters and digits, and single other signs
+        symbol     whatever stands between single spaces
+        subword    byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909) by Hugging Face `tokenizers`
+    """
+
+    def __init__(self, description: dict):
+        self._description = description
+        self.unit: str = description["unit"]
+        self._subwords = tokenizers.Tokenizer.from_str(description["model"]) if self.unit == "subword" else None
+        self.tokens: list[str] = description.get("tokens", [])
+        self._ids = {token: i for i, token in enumerate(self.tokens)}
+
+    @classmethod
+    def build(
+        cls,
+        texts: Iterable[str],
+        *,
+        unit: str,
+        lowercase: bool = False,
+        normal_form: str = "",
+        min_count: int = 1,
+        size: int = 8000,
+    ) -> "Vocabulary":
+        """Counts the tokens of `texts`.
+
+        Args:
+          unit: one of `UNITS`.
+          lowercase: fold to lower case first.
+          normal_form: Unicode normal form to apply first: NFC, NFD, NFKC, NFKD, or "" for none.
+          min_count: rarer tokens become the unknown one (not for subwords).
+          size: number of subwords.
+
+        Raises:
+          UserError: an unknown unit or normal form.
+        """
+        for what, value, allowed in (("unit", unit, UNITS), ("normal_form", normal_form, NORMAL_FORMS)):
+            if value not in allowed:
+                raise UserError(f"{what}: unknown value {value!r}; allowed: {', '.join(map(repr, allowed))}")
+        description: dict = {"unit": unit, "lowercase": lowercase, "normal_form": normal_form}
+        texts = [_normalised(text, description) for text in texts]
+        if unit == "subword":
+            return cls(description | {"model": _train_subwords(texts, size)})
+        counts = collections.Counter(token for text in texts for token in _SPLIT[unit](text))
+        kept = sorted(token for token, count in counts.items() if count >= min_count)
+        return cls(description | {"tokens": [*_SPECIAL, *kept]})
+
+    def normalise(self, text: str) -> str:
+        """`text` in the case and the normal form of this vocabulary."""
+        return _normalised(text, self._description)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the tokens of `text`, without start and end; `UNK` for what is not known."""
+        text = self.normalise(text)
+        if self._subwords is not None:
+            return self._subwords.encode(text).ids
+        return [self._ids.get(token, UNK) for token in _SPLIT[self.unit](text)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`; padding, start and end are left out."""
+        ids = [int(i) for i in ids if i not in (PAD, BOS, EOS)]
+        if self._subwords is not None:
+            return self._subwords.decode(ids)
+        return ("" if self.unit == "character" else " ").join(self.tokens[i] for i in ids)
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """The token of each id."""
+        if self._subwords is not None:
+            return [self._subwords.id_to_token(int(i)) for i in ids]
+        return [self.tokens[int(i)] for i in ids]
+
+    def __len__(self) -> int:
+        return len(self.tokens) if self._subwords is None else self._subwords.get_vocab_size()
+
+    def save(self, path: pathlib.Path) -> None:
+        """Writes one JSON file."""
+        path.write_text(json.dumps(self._description, ensure_ascii=True), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: pathlib.Path) -> "Vocabulary":
+        """Reads what `save` wrote.
+
+        Raises:
+          UserError: the file is missing or damaged.
+        """
+        try:
+            return cls(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"{path}: not a vocabulary: {error}") from None
+
+
+def _normalised(text: str, description: dict) -> str:
+    text = unicodedata.normalize(description["normal_form"], text) if description["normal_form"] else text
+    return text.lower() if description["lowercase"] else text
+
+
+def _train_subwords(texts: list[str], size: int) -> str:
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=_SPECIAL[UNK]))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    tokenizer.decoder = tokenizers.decoders.Metaspace()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=size, special_tokens=list(_SPECIAL), show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer.to_str()

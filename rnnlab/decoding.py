@@ -1,0 +1,186 @@
+"""Searching for the best output of a model, one token at a time: greedy and beam search over its step function.
+
+A row's result depends on its own source alone: not on its neighbours, nor on how long they take.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from rnnlab.models.decoder import Memory
+from rnnlab.models.seq2seq import Seq2Seq
+
+Step = Callable[[Any, Array], tuple[Any, Array]]
+
+
+class Hypotheses(NamedTuple):
+    """The best outputs of each row, best first.
+
+    `tokens` `[batch, n, time]` up to and with the end sign, then padding; `scores` `[batch, n]` as the search ranks
+    them: log-probability in nats over the length penalty, -inf where there are fewer than n.
+    """
+
+    tokens: Int[Array, "batch n time"]
+    scores: Float[Array, "batch n"]
+
+
+class Signs(NamedTuple):
+    """Ids with a meaning of their own: `start`, `end`, `padding`. A search emits neither start nor padding."""
+
+    start: int
+    end: int
+    padding: int
+
+
+def length_penalty(length: Array, alpha: float) -> Array:
+    """((5 + length) / 6)^alpha (Wu et al. 2016, arXiv 1609.08144, equation 14), the end sign counted in."""
+    return ((5.0 + length) / 6.0) ** alpha
+
+
+def _log_probabilities(logits: Array, signs: Signs) -> Array:
+    logits = logits.at[..., jnp.array([signs.start, signs.padding])].set(-jnp.inf)
+    return jax.nn.log_softmax(logits, axis=-1)
+
+
+def greedy(step: Step, carry: Any, limits: Int[Array, "batch"], *, signs: Signs, max_length: int) -> Hypotheses:
+    """Takes the likeliest token of every step.
+
+    Args:
+      step: `(carry, tokens [batch]) -> (carry, logits [batch, vocabulary])`.
+      carry: what the first step starts from.
+      limits: most tokens of each row, the end sign counted in; a row that reaches it ends there without one.
+      signs: the ids of start, end and padding.
+      max_length: time of the result, at least the largest limit.
+    """
+    batch = limits.shape[0]
+
+    def unfinished(loop):
+        return jnp.any(loop[-1])
+
+    def body(loop):
+        time, carry, last, tokens, scores, alive = loop
+        carry, logits = step(carry, last)
+        log_p = _log_probabilities(logits, signs)
+        token = jnp.where(alive, log_p.argmax(-1).astype(jnp.int32), signs.padding)
+        scores += jnp.where(alive, log_p.max(-1), 0)
+        alive &= (token != signs.end) & (time + 1 < limits)
+        return time + 1, carry, token, tokens.at[:, time].set(token), scores, alive
+
+    last = jnp.full(batch, signs.start, jnp.int32)
+    tokens = jnp.full((batch, max_length), signs.padding, jnp.int32)
+    loop = (0, carry, last, tokens, jnp.zeros(batch), limits > 0)
+    _, _, _, tokens, scores, _ = jax.lax.while_loop(unfinished, body, loop)
+    return Hypotheses(tokens[:, None], scores[:, None])
+
+
+class _Beam(NamedTuple):
+    time: Array
+    carry: Any  # leaves [batch * n, ...]
+    tokens: Array  # [batch, n, time]
+    log_p: Array  # [batch, n]
+    finished: Hypotheses
+
+
+def beam_search(
+    step: Step,
+    carry: Any,
+    limits: Int[Array, "batch"],
+    *,
+    signs: Signs,
+    max_length: int,
+    beam_size: int,
+    alpha: float = 0.0,
+) -> Hypotheses:
+    """Keeps the `beam_size` best unfinished and the `beam_size` best finished hypotheses of each row.
+
+    A row ends when none of its unfinished hypotheses can still overtake a finished one, so the search is exact
+    whenever the beam holds every hypothesis.
+
+    Args:
+      step, carry, limits, signs, max_length: as in `greedy`, with leaves of `carry` `[batch * beam_size, ...]`.
+      beam_size: n.
+      alpha: strength of the length penalty; 0 ranks by log-probability.
+    """
+    batch = limits.shape[0]
+    empty = Hypotheses(
+        jnp.full((batch, beam_size, max_length), signs.padding, jnp.int32), jnp.full((batch, beam_size), -jnp.inf)
+    )
+    first = jnp.where((jnp.arange(beam_size) == 0) & (limits[:, None] > 0), 0.0, -jnp.inf)
+    beam = _Beam(jnp.zeros((), jnp.int32), carry, empty.tokens, first, empty)
+
+    def unfinished(beam: _Beam):
+        reachable = beam.log_p.max(1) / length_penalty(limits, alpha)
+        return jnp.any(reachable > beam.finished.scores.min(1))
+
+    def body(beam: _Beam):
+        return _extend(step, beam, limits, signs, alpha)
+
+    return jax.lax.while_loop(unfinished, body, beam).finished
+
+
+def _extend(step: Step, beam: _Beam, limits: Array, signs: Signs, alpha: float) -> _Beam:
+    batch, n = beam.log_p.shape
+    last = jnp.where(beam.time > 0, beam.tokens[:, :, beam.time - 1], signs.start)
+    carry, logits = step(beam.carry, last.reshape(-1))
+    log_p = beam.log_p[..., None] + _log_probabilities(logits, signs).reshape(batch, n, -1)
+    vocabulary = log_p.shape[-1]
+
+    penalty = length_penalty(beam.time + 1.0, alpha)
+    ended = Hypotheses(beam.tokens.at[:, :, beam.time].set(signs.end), log_p[..., signs.end] / penalty)
+    finished = _best(beam.finished, ended)
+
+    alive, index = jax.lax.top_k(log_p.at[..., signs.end].set(-jnp.inf).reshape(batch, -1), n)
+    parent, token = index // vocabulary, (index % vocabulary).astype(jnp.int32)
+    tokens = jnp.take_along_axis(beam.tokens, parent[..., None], axis=1).at[:, :, beam.time].set(token)
+    rows = (jnp.arange(batch)[:, None] * n + parent).reshape(-1)
+    carry = jax.tree.map(lambda leaf: leaf[rows], carry)
+
+    at_limit = (beam.time + 1 >= limits)[:, None]
+    finished = _best(finished, Hypotheses(tokens, jnp.where(at_limit, alive / penalty, -jnp.inf)))
+    return _Beam(beam.time + 1, carry, tokens, jnp.where(at_limit, -jnp.inf, alive), finished)
+
+
+def _best(one: Hypotheses, other: Hypotheses) -> Hypotheses:
+    """The n best of two times n hypotheses of each row."""
+    scores, index = jax.lax.top_k(jnp.concatenate([one.scores, other.scores], axis=1), one.scores.shape[1])
+    tokens = jnp.concatenate([one.tokens, other.tokens], axis=1)
+    return Hypotheses(jnp.take_along_axis(tokens, index[..., None], axis=1), scores)
+
+
+def decode(
+    model: Seq2Seq,
+    source: Int[Array, "source batch"],
+    seq_lengths: Int[Array, "batch"],
+    *,
+    signs: Signs,
+    beam_size: int = 1,
+    alpha: float = 0.0,
+) -> Hypotheses:
+    """The best outputs of a model for `source` `[source, batch]`; a row of length 0 gets none.
+
+    An output has at most 2 tokens for each of its source and 10 more. `beam_size` 1 is greedy search.
+    """
+    limits = jnp.where(seq_lengths > 0, 2 * seq_lengths + 10, 0)
+    max_length = 2 * source.shape[0] + 10
+    states, memory = model.encode(source, seq_lengths)
+    if beam_size > 1:
+        states = jax.tree.map(lambda leaf: jnp.repeat(leaf, beam_size, axis=0), states)
+        memory = _repeat(memory, beam_size)
+
+    def step(states, tokens: Array):
+        states, (logits, _) = model.decoder.step(states, tokens, memory)
+        return states, logits
+
+    if beam_size == 1:
+        return greedy(step, states, limits, signs=signs, max_length=max_length)
+    return beam_search(
+        step, states, limits, signs=signs, max_length=max_length, beam_size=beam_size, alpha=alpha
+    )
+
+
+def _repeat(memory: Memory, times: int) -> Memory:
+    outputs, keys, valid = (jax.tree.map(lambda leaf: jnp.repeat(leaf, times, axis=1), part) for part in memory[:3])
+    return Memory(outputs, keys, valid, jnp.repeat(memory.context, times, axis=0))

@@ -1,0 +1,5 @@
+"""The experiment that trains, resumes, evaluates and uses a seq2seq model out of one work directory.
+
+config -> experiment (vocabularies, model) -> loop (step, evaluation, checkpoints, logging) -> prediction.
+Imports everything below it; only `launch.py` and `configs/` import it.
+"""

@@ -1,0 +1,74 @@
+"""A model's scores on a split: loss by teacher forcing, and the metrics of the task on what it predicts."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnlab.data.corpus import Example
+from rnnlab.data.pipeline import Batch, Pairs, evaluation_batches
+from rnnlab.decoding import Hypotheses, decode
+from rnnlab.metrics import cross_entropy, score
+from rnnlab.training.experiment import SIGNS, Experiment
+from rnnlab.training.step import ModelParams, split_model
+
+
+class Evaluator:
+    """The compiled functions that score an experiment's model; one object serves every split and step.
+
+    Args:
+      experiment: whose model, vocabularies and buckets to use.
+      beam_size: of the search; 1 is greedy.
+    """
+
+    def __init__(self, experiment: Experiment, *, beam_size: int):
+        self._experiment = experiment
+        merge, _ = split_model(experiment.make_model())
+
+        def loss(params: ModelParams, batch: Batch):
+            logits = merge(params)(batch.source, batch.source_lengths, batch.inputs)
+            return cross_entropy(logits, batch.labels, batch.target_lengths)
+
+        def search(params: ModelParams, source: jax.Array, seq_lengths: jax.Array) -> Hypotheses:
+            alpha = experiment.config.evaluation.length_penalty
+            return decode(merge(params), source, seq_lengths, signs=SIGNS, beam_size=beam_size, alpha=alpha)
+
+        self._loss, self._search = jax.jit(loss), jax.jit(search)
+
+    def loss(self, params: ModelParams, examples: list[Example]) -> float:
+        """Mean cross-entropy per label in nats, the end sign counted, over every target of every example."""
+        pairs, total, tokens = self._experiment.encode(examples), jnp.zeros(()), 0
+        for _, batch in self._batches(pairs):
+            total += self._loss(params, jax.device_put(batch))
+            tokens += batch.tokens
+        return float(total) / max(1, tokens)
+
+    def predict(self, params: ModelParams, sources: list[str]) -> list[str]:
+        """The best output for each source, in their order."""
+        target = self._experiment.target
+        return [target.decode(tokens[0]) for tokens, _ in self.search(params, sources)]
+
+    def search(self, params: ModelParams, sources: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Tokens `[n, time]` and scores `[n]` of the hypotheses for each source, in their order."""
+        pairs = Pairs([self._experiment.source.encode(source) for source in sources], [[]] * len(sources))
+        found: list[tuple[np.ndarray, np.ndarray]] = [(np.zeros((0, 0)), np.zeros(0))] * len(sources)
+        for rows, batch in self._batches(pairs):
+            result = jax.device_get(self._search(params, *jax.device_put((batch.source, batch.source_lengths))))
+            for column, row in enumerate(rows):
+                found[row] = result.tokens[column], result.scores[column]
+        return found
+
+    def evaluate(self, params: ModelParams, examples: list[Example]) -> dict[str, float | str]:
+        """Loss, perplexity and the metrics that the config names."""
+        loss = self.loss(params, examples)
+        said = self.predict(params, [example.source for example in examples])
+        right = [[self._experiment.target.normalise(t) for t in example.targets] for example in examples]
+        scores = score(self._experiment.config.evaluation.metrics, said, right)
+        return {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), **scores}
+
+    @property
+    def _batches(self):
+        config = self._experiment.config.evaluation
+        return functools.partial(evaluation_batches, sizes=self._experiment.sizes, batch_size=config.batch_size)

@@ -1,0 +1,181 @@
+"""One work directory: the config, the vocabularies and the length buckets of a run, and the model that they define."""
+
+import dataclasses
+import difflib
+import json
+import logging
+import os
+import pathlib
+
+import jax
+from flax import nnx
+from ml_collections import ConfigDict
+
+from rnnlab.data.corpus import Corpus, Example
+from rnnlab.data.pipeline import Pairs, Sizes, bucket_sizes
+from rnnlab.data.vocabulary import BOS, EOS, PAD, Vocabulary
+from rnnlab.decoding import Signs
+from rnnlab.errors import UserError
+from rnnlab.metrics import METRICS
+from rnnlab.models import Seq2Seq
+from rnnlab.training.checkpoint import Checkpoints
+from rnnlab.training.config import check_ranges, default_config, field_paths, get_field
+from rnnlab.training.optimizer import make_optimizer
+from rnnlab.training.step import ModelParams, split_model
+
+SIGNS = Signs(start=BOS, end=EOS, padding=PAD)
+_FIXED = ("seed", "data", "model")  # a run that changes one of these is another run
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What every mode needs: read from a work directory by `open_experiment`, made by `create_experiment`."""
+
+    config: ConfigDict
+    workdir: pathlib.Path
+    source: Vocabulary
+    target: Vocabulary
+    sizes: Sizes
+
+    def make_model(self) -> Seq2Seq:
+        """The model with its initial parameters, which follow from the seed.
+
+        Raises:
+          UserError: names in the config that the model does not know, or sizes that do not fit.
+        """
+        return _make_model(self.config, len(self.source), len(self.target))
+
+    def encode(self, examples: list[Example]) -> Pairs:
+        """One pair for each target of each example."""
+        return Pairs(
+            [self.source.encode(example.source) for example in examples for _ in example.targets],
+            [self.target.encode(target) for example in examples for target in example.targets],
+        )
+
+    def best_params(self) -> tuple[int, ModelParams]:
+        """The step and the parameters of the best evaluation so far.
+
+        Raises:
+          UserError: nothing has been saved yet.
+        """
+        _, params = split_model(self.make_model())
+        store = Checkpoints(self.workdir / "best", keep=1)
+        try:
+            restored = store.restore(params)
+        finally:
+            store.close()
+        if restored is None:
+            raise UserError(f"{self.workdir}: holds no whole checkpoint in its folder best; train it first")
+        return restored.step, restored.arrays
+
+
+def open_corpus(config: ConfigDict) -> Corpus:
+    """The dataset that the config names."""
+    return Corpus(config.data.name, prepared=config.data.prepared, files=config.data.files.to_dict())
+
+
+def create_experiment(config: ConfigDict, workdir: pathlib.Path) -> tuple[Experiment, Corpus]:
+    """Makes the work directory, or goes on in one that was made by the same config.
+
+    Everything that can be wrong is checked before anything is written; the config is written last.
+
+    Raises:
+      UserError: a config that no run can use, or one that differs from the saved one in seed, data or model.
+    """
+    _check_config(config)
+    if (workdir / "config.json").exists():
+        saved = open_experiment(workdir)
+        check_same_run(saved.config, config, workdir)
+        write_text(workdir / "config.json", config.to_json_best_effort(indent=2))
+        return dataclasses.replace(saved, config=config), open_corpus(config)
+    corpus = open_corpus(config)
+    examples = corpus.read("train")
+    sides = {"source": [e.source for e in examples], "target": [t for e in examples for t in e.targets]}
+    vocabularies = {}
+    for side, texts in sides.items():
+        try:
+            vocabularies[side] = Vocabulary.build(texts, **config.data[side])
+        except UserError as error:
+            raise UserError(f"config.data.{side}.{error}") from None
+    _make_model(config, *(len(v) for v in vocabularies.values()))
+    experiment = Experiment(config, workdir, vocabularies["source"], vocabularies["target"], [])
+    experiment = dataclasses.replace(experiment, sizes=bucket_sizes(experiment.encode(examples), config.data.buckets))
+    workdir.mkdir(parents=True, exist_ok=True)
+    for side, vocabulary in vocabularies.items():
+        vocabulary.save(workdir / f"{side}_vocabulary.json")
+    write_text(workdir / "buckets.json", json.dumps(experiment.sizes))
+    write_text(workdir / "config.json", config.to_json_best_effort(indent=2))
+    return experiment, corpus
+
+
+def open_experiment(workdir: pathlib.Path) -> Experiment:
+    """Reads a work directory.
+
+    Raises:
+      UserError: it is not one, or a file of it is damaged.
+    """
+    if not (workdir / "config.json").exists():
+        raise UserError(f"{workdir}: not a work directory (it holds no config.json); train first, with --config")
+    config = default_config()
+    try:
+        saved = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+        config.update(saved)
+        sizes = [(int(s), int(t)) for s, t in json.loads((workdir / "buckets.json").read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{workdir}: config.json or buckets.json is damaged: {error}") from None
+    source, target = (Vocabulary.load(workdir / f"{side}_vocabulary.json") for side in ("source", "target"))
+    return Experiment(config, workdir, source, target, sizes)
+
+
+def check_same_run(saved: ConfigDict, config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Refuses a config that would make another model than the one in the work directory.
+
+    Other differences (steps, evaluation) are told of, and hold from now on.
+
+    Raises:
+      UserError: names the first field that differs, and both values.
+    """
+    for path in field_paths(config):
+        old, new = get_field(saved, path), get_field(config, path)
+        if isinstance(new, ConfigDict) or _plain(old) == _plain(new):
+            continue
+        if path.split(".")[0] in _FIXED and path != "data.prepared":
+            raise UserError(
+                f"config.{path}: {workdir} was made with {old!r}, not {new!r}; "
+                "seed, data and model cannot change within a run: use another --workdir"
+            )
+        logging.getLogger("rnnlab").info("config.%s: was %r, is %r from now on", path, old, new)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _check_config(config: ConfigDict) -> None:
+    check_ranges(config)
+    make_optimizer(config.training)
+    allowed = ("loss", "perplexity", *config.evaluation.metrics)
+    for name in config.evaluation.metrics:
+        if name not in METRICS:
+            raise UserError(f"config.evaluation.metrics: unknown {name!r}; allowed: {', '.join(METRICS)}")
+    if config.training.best_metric not in allowed:
+        wanted = difflib.get_close_matches(config.training.best_metric, allowed, 1)
+        hint = f" (did you mean {wanted[0]!r}?)" if wanted else ""
+        raise UserError(
+            f"config.training.best_metric: unknown {config.training.best_metric!r}{hint}; allowed: {', '.join(allowed)}"
+        )
+    _make_model(config, EOS + 2, EOS + 2)
+
+
+def _make_model(config: ConfigDict, source_size: int, target_size: int) -> Seq2Seq:
+    try:
+        return Seq2Seq(source_size, target_size, rngs=nnx.Rngs(jax.random.key(config.seed)), **config.model.to_dict())
+    except ValueError as error:
+        raise UserError(f"config.model: {error}") from None

@@ -1,0 +1,64 @@
+"""Optimizers and learning-rate schedules by name, behind clipping by the global norm."""
+
+import optax
+from ml_collections import ConfigDict
+
+from rnnlab.errors import UserError
+
+_WARMUP_SHARE = 0.1
+
+
+def _inverse_sqrt(peak: float, steps: int, warmup: int) -> optax.Schedule:
+    """Linear up to `peak`, then falling as 1 / sqrt(step) (Vaswani et al. 2017, arXiv 1706.03762)."""
+
+    def after(step):
+        return peak * (warmup / (step + warmup)) ** 0.5
+
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
+
+
+SCHEDULES = {
+    "constant": lambda peak, steps, warmup: optax.constant_schedule(peak),
+    "linear": lambda peak, steps, warmup: optax.linear_schedule(peak, 0.0, steps),
+    "one_cycle": lambda peak, steps, warmup: optax.cosine_onecycle_schedule(steps, peak),  # Smith 2018, 1708.07120
+    "warmup_cosine": lambda peak, steps, warmup: optax.warmup_cosine_decay_schedule(0.0, peak, warmup, steps),
+    "inverse_sqrt": _inverse_sqrt,
+}
+OPTIMIZERS = {
+    "adam": lambda rate, decay: optax.adam(rate),
+    "adamw": lambda rate, decay: optax.adamw(rate, weight_decay=decay),
+    "adagrad": lambda rate, decay: optax.adagrad(rate),
+    "lion": lambda rate, decay: optax.lion(rate, weight_decay=decay),
+    "momentum": lambda rate, decay: optax.sgd(rate, momentum=0.9),
+    "nadam": lambda rate, decay: optax.nadam(rate),
+    "rmsprop": lambda rate, decay: optax.rmsprop(rate),
+    "sgd": lambda rate, decay: optax.sgd(rate),
+}
+
+
+def make_schedule(training: ConfigDict) -> optax.Schedule:
+    """The learning rate of each step.
+
+    Raises:
+      UserError: an unknown schedule.
+    """
+    if training.schedule not in SCHEDULES:
+        raise UserError(f"config.training.schedule: unknown {training.schedule!r}; allowed: {', '.join(SCHEDULES)}")
+    warmup = training.warmup_steps or max(1, int(_WARMUP_SHARE * training.steps))
+    return SCHEDULES[training.schedule](training.learning_rate, training.steps, warmup)
+
+
+def make_optimizer(training: ConfigDict) -> optax.GradientTransformation:
+    """Clipping by the global norm (Pascanu, Mikolov and Bengio 2013, arXiv 1211.5063), then the optimizer.
+
+    Raises:
+      UserError: an unknown optimizer or schedule, or weight decay for an optimizer without it.
+    """
+    if training.optimizer not in OPTIMIZERS:
+        raise UserError(f"config.training.optimizer: unknown {training.optimizer!r}; allowed: {', '.join(OPTIMIZERS)}")
+    if training.weight_decay and training.optimizer not in ("adamw", "lion"):
+        raise UserError(f"config.training.weight_decay: {training.optimizer!r} has none; allowed with: adamw, lion")
+    update = OPTIMIZERS[training.optimizer](make_schedule(training), training.weight_decay)
+    if not training.clip_global_norm:
+        return update
+    return optax.chain(optax.clip_by_global_norm(training.clip_global_norm), update)
