@@ -176,9 +176,7 @@ def decode(
 
     if beam_size == 1:
         return greedy(step, states, limits, signs=signs, max_length=max_length)
-    return beam_search(
-        step, states, limits, signs=signs, max_length=max_length, beam_size=beam_size, alpha=alpha
-    )
+    return beam_search(step, states, limits, signs=signs, max_length=max_length, beam_size=beam_size, alpha=alpha)
 
 
 def _repeat(memory: Memory, times: int) -> Memory:

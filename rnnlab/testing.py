@@ -73,7 +73,7 @@ def _loss(cell: Cell, params: Params, inputs: Array, state: State, **options) ->
 def _description_fits_its_parameters(cell: Cell, params: Params, inputs: Array, state: State):
     width = len(cell.gates) * _HIDDEN
     shapes = {"W": (_IN, width), "R": (_HIDDEN, width), "b": (width,)} | dict.fromkeys(cell.unit_params, (_HIDDEN,))
-    assert {n: v.shape for n, v in params.items()} == shapes, f"init gave {({n: v.shape for n, v in params.items()})}"
+    assert {n: v.shape for n, v in params.items()} == shapes, f"init gave { ({n: v.shape for n, v in params.items()}) }"
     a, r = inputs[0] @ params["W"] + params["b"], state[0] @ params["R"]
     read = {name: params[name] for name in cell.combine_params}
     after = cell.combine(read, state, a, r)
@@ -98,9 +98,7 @@ def _padding_is_never_read(cell: Cell, params: Params, inputs: Array, state: Sta
     lengths = jnp.array(_LENGTHS)
     padding = (jnp.arange(_TIME)[:, None] >= lengths)[..., None]
     for method in METHODS:
-        loss = jax.value_and_grad(
-            functools.partial(_loss, cell, seq_lengths=lengths, method=method), argnums=(0, 1, 2)
-        )
+        loss = jax.value_and_grad(functools.partial(_loss, cell, seq_lengths=lengths, method=method), argnums=(0, 1, 2))
         clean = loss(params, inputs, state)
         for poison in (jnp.nan, jnp.inf):
             _near(loss(params, jnp.where(padding, poison, inputs), state), clean)

@@ -47,9 +47,15 @@ class Corpus:
         else:
             self._builder = _tfds_builder(name, options)
         self.name = name
+        tfds.disable_progress_bar()
         with _short_patience(name):
             self._builder.download_and_prepare()
         self._keys = self._builder.info.supervised_keys
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Which of train, validation and test there are."""
+        return tuple(split for split in SPLITS if split in self._builder.info.splits)
 
     def read(self, split: str) -> list[Example]:
         """The examples of a split, in the order of the prepared files.
@@ -57,9 +63,8 @@ class Corpus:
         Raises:
           UserError: the dataset has no such split.
         """
-        if split not in self._builder.info.splits:
-            there = ", ".join(s for s in SPLITS if s in self._builder.info.splits)
-            raise UserError(f"split {split!r}: dataset {self.name!r} has {there} only")
+        if split not in self.splits:
+            raise UserError(f"split {split!r}: dataset {self.name!r} has {', '.join(self.splits)} only")
         source = self._builder.as_data_source(split)
         rows = source.__getitems__(list(range(len(source))))  # many times faster than one by one
         if self._keys is None:

@@ -88,7 +88,9 @@ def bucket_sizes(pairs: Pairs, buckets: int) -> Sizes:
                 if cells < longer[end][0]:
                     longer[end] = cells, [*best[start][1], size]
         best = longer
-    return [(max(s for s, _ in best[-1][1][:i]), max(t for _, t in best[-1][1][:i])) for i in range(1, len(best[-1][1]) + 1)]
+    return [
+        (max(s for s, _ in best[-1][1][:i]), max(t for _, t in best[-1][1][:i])) for i in range(1, len(best[-1][1]) + 1)
+    ]
 
 
 def fitting_size(sizes: Sizes, source: int, target: int = 0) -> tuple[int, int]:
@@ -139,7 +141,14 @@ def training_batches(
       seed: of the shuffling.
     """
     rows = grain.MapDataset.range(len(pairs)).seed(seed).shuffle().repeat()
-    return _Bucketed(rows.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)), pairs, sizes, batch_size, process, processes)
+    return _Bucketed(
+        rows.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)),
+        pairs,
+        sizes,
+        batch_size,
+        process,
+        processes,
+    )
 
 
 class _Bucketed(grain.IterDataset):
@@ -168,9 +177,9 @@ class _BucketedIterator(grain.DatasetIterator):
             size = fitting_size(dataset.sizes, int(pairs.sources.lengths[row]), int(pairs.targets.lengths[row]))
             buffer = self._buffers[dataset.sizes.index(size)]
             buffer.append(row)
-            if len(buffer) == dataset.batch_size:
-                mine = buffer[dataset.share]
-                buffer.clear()
+            if len(buffer) >= dataset.batch_size:  # above it only where the batch size has become smaller
+                mine = buffer[: dataset.batch_size][dataset.share]
+                del buffer[: dataset.batch_size]
                 return assemble(pairs, mine, size, len(mine))
 
     def get_state(self) -> dict[str, Any]:

@@ -92,4 +92,6 @@ def _check(cell, params, inputs, state, seq_lengths, resets):
     if not isinstance(seq_lengths, jax.core.Tracer):
         outside = [int(n) for n in np.asarray(seq_lengths) if not 0 <= n <= time]
         if outside:
-            raise ValueError(f"seq_lengths must lie in 0 to {time} (the time of inputs), but {outside[0]} is among them")
+            raise ValueError(
+                f"seq_lengths must lie in 0 to {time} (the time of inputs), but {outside[0]} is among them"
+            )

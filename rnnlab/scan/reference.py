@@ -10,7 +10,7 @@ from rnnlab.scan.select import enter_step, select_state
 def run(
     cell: Cell, params: Params, inputs: Array, state: State, valid: Array | None, resets: Array | None, reverse: bool
 ) -> tuple[Array, State]:
-    """Returns `h` of every step `[time, batch, hidden]` and the last state; see `rnnlab.scan.scan` for the arguments."""
+    """Returns `h` of every step `[time, batch, hidden]` and the last state; arguments as in `rnnlab.scan.scan`."""
     fresh = cell.initial_state(inputs.shape[1], params["R"].shape[0], state[0].dtype)
 
     def step(before: State, at_step):

@@ -19,7 +19,7 @@ from rnnlab.scan.select import enter_step, select_state
 def run(
     cell: Cell, params: Params, inputs: Array, state: State, valid: Array | None, resets: Array | None, reverse: bool
 ) -> tuple[Array, State]:
-    """Returns `h` of every step `[time, batch, hidden]` and the last state; see `rnnlab.scan.scan` for the arguments."""
+    """Returns `h` of every step `[time, batch, hidden]` and the last state; arguments as in `rnnlab.scan.scan`."""
     (outputs, final), _ = _forward(cell, params, inputs, state, valid, resets, reverse, keep=False)
     return outputs, final
 

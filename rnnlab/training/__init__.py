@@ -3,3 +3,10 @@
 config -> experiment (vocabularies, model) -> loop (step, evaluation, checkpoints, logging) -> prediction.
 Imports everything below it; only `launch.py` and `configs/` import it.
 """
+
+from rnnlab.training.evaluation import evaluate
+from rnnlab.training.experiment import open_experiment
+from rnnlab.training.loop import Interrupted, train
+from rnnlab.training.prediction import predict
+
+__all__ = ["Interrupted", "evaluate", "open_experiment", "predict", "train"]

@@ -29,7 +29,6 @@ class Checkpoints:
     """
 
     def __init__(self, folder: pathlib.Path, *, keep: int):
-        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells of every file that it opens
         options = ocp.CheckpointManagerOptions(
             preservation_policy=LatestN(keep), enable_async_checkpointing=False, cleanup_tmp_directories=True
         )

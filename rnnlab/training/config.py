@@ -1,4 +1,4 @@
-"""Every field of a seq2seq experiment, with its default and its meaning; the files in `configs/` change what they need."""
+"""Every field of a seq2seq experiment, with its default and its meaning; files in `configs/` change what they need."""
 
 from typing import Any
 

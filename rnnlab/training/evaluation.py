@@ -1,7 +1,8 @@
 """A model's scores on a split: loss by teacher forcing, and the metrics of the task on what it predicts."""
 
-import functools
+import json
 import math
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from rnnlab.data.corpus import Example
 from rnnlab.data.pipeline import Batch, Pairs, evaluation_batches
 from rnnlab.decoding import Hypotheses, decode
 from rnnlab.metrics import cross_entropy, score
-from rnnlab.training.experiment import SIGNS, Experiment
+from rnnlab.training.experiment import SIGNS, Experiment, open_corpus
 from rnnlab.training.step import ModelParams, split_model
 
 
@@ -47,12 +48,12 @@ class Evaluator:
 
     def predict(self, params: ModelParams, sources: list[str]) -> list[str]:
         """The best output for each source, in their order."""
-        target = self._experiment.target
-        return [target.decode(tokens[0]) for tokens, _ in self.search(params, sources)]
+        source, target = self._experiment.source, self._experiment.target
+        return [target.decode(tokens[0]) for tokens, _ in self.search(params, [source.encode(s) for s in sources])]
 
-    def search(self, params: ModelParams, sources: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Tokens `[n, time]` and scores `[n]` of the hypotheses for each source, in their order."""
-        pairs = Pairs([self._experiment.source.encode(source) for source in sources], [[]] * len(sources))
+    def search(self, params: ModelParams, sources: list[list[int]]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Tokens `[n, time]` and scores `[n]` of the hypotheses for each encoded source, in their order."""
+        pairs = Pairs(sources, [[]] * len(sources))
         found: list[tuple[np.ndarray, np.ndarray]] = [(np.zeros((0, 0)), np.zeros(0))] * len(sources)
         for rows, batch in self._batches(pairs):
             result = jax.device_get(self._search(params, *jax.device_put((batch.source, batch.source_lengths))))
@@ -68,7 +69,22 @@ class Evaluator:
         scores = score(self._experiment.config.evaluation.metrics, said, right)
         return {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), **scores}
 
-    @property
-    def _batches(self):
-        config = self._experiment.config.evaluation
-        return functools.partial(evaluation_batches, sizes=self._experiment.sizes, batch_size=config.batch_size)
+    def _batches(self, pairs: Pairs) -> Iterator[tuple[list[int], Batch]]:
+        return evaluation_batches(pairs, self._experiment.sizes, self._experiment.config.evaluation.batch_size)
+
+
+def evaluate(experiment: Experiment, split: str) -> None:
+    """Prints the scores of the best parameters on a split as one JSON object, the last line on stdout.
+
+    Raises:
+      UserError: a work directory without a whole checkpoint, a dataset without that split, or one out of reach.
+    """
+    step, params = experiment.best_params()
+    evaluator = Evaluator(experiment, beam_size=experiment.config.evaluation.beam_size)
+    print(f"{experiment.workdir}: best step {step}")
+    print(json.dumps(split_scores(evaluator, params, split, open_corpus(experiment.config).read(split))))
+
+
+def split_scores(evaluator: Evaluator, params: ModelParams, split: str, examples: list[Example]) -> dict:
+    """What is reported of a split: its name, how many examples, and their scores."""
+    return {"split": split, "examples": len(examples), **evaluator.evaluate(params, examples)}

@@ -24,7 +24,9 @@ from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.step import ModelParams, split_model
 
 SIGNS = Signs(start=BOS, end=EOS, padding=PAD)
-_FIXED = ("seed", "data", "model")  # a run that changes one of these is another run
+# A run that changes one of these is another run; a model that is used needs only those that shape it.
+_FIXED_IN_TRAINING = ("seed", "data", "model", "training.optimizer")
+_FIXED_IN_USE = ("model", "data.source", "data.target", "data.buckets")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +87,7 @@ def create_experiment(config: ConfigDict, workdir: pathlib.Path) -> tuple[Experi
     _check_config(config)
     if (workdir / "config.json").exists():
         saved = open_experiment(workdir)
-        check_same_run(saved.config, config, workdir)
+        check_same_run(saved.config, config, workdir, fixed=_FIXED_IN_TRAINING)
         write_text(workdir / "config.json", config.to_json_best_effort(indent=2))
         return dataclasses.replace(saved, config=config), open_corpus(config)
     corpus = open_corpus(config)
@@ -108,27 +110,33 @@ def create_experiment(config: ConfigDict, workdir: pathlib.Path) -> tuple[Experi
     return experiment, corpus
 
 
-def open_experiment(workdir: pathlib.Path) -> Experiment:
+def open_experiment(workdir: pathlib.Path, config: ConfigDict | None = None) -> Experiment:
     """Reads a work directory.
 
+    Args:
+      workdir: what `create_experiment` made.
+      config: holds instead of the saved one, if it describes the same model.
+
     Raises:
-      UserError: it is not one, or a file of it is damaged.
+      UserError: it is not one, a file of it is damaged, or the config describes another model.
     """
     if not (workdir / "config.json").exists():
         raise UserError(f"{workdir}: not a work directory (it holds no config.json); train first, with --config")
-    config = default_config()
+    saved_config = default_config()
     try:
         saved = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
-        config.update(saved)
+        saved_config.update(saved)
         sizes = [(int(s), int(t)) for s, t in json.loads((workdir / "buckets.json").read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{workdir}: config.json or buckets.json is damaged: {error}") from None
     source, target = (Vocabulary.load(workdir / f"{side}_vocabulary.json") for side in ("source", "target"))
-    return Experiment(config, workdir, source, target, sizes)
+    if config is not None:
+        check_same_run(saved_config, config, workdir, fixed=_FIXED_IN_USE)
+    return Experiment(config or saved_config, workdir, source, target, sizes)
 
 
-def check_same_run(saved: ConfigDict, config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Refuses a config that would make another model than the one in the work directory.
+def check_same_run(saved: ConfigDict, config: ConfigDict, workdir: pathlib.Path, *, fixed: tuple[str, ...]) -> None:
+    """Refuses a config that differs from the saved one in the fields `fixed`, or in those within them.
 
     Other differences (steps, evaluation) are told of, and hold from now on.
 
@@ -139,10 +147,10 @@ def check_same_run(saved: ConfigDict, config: ConfigDict, workdir: pathlib.Path)
         old, new = get_field(saved, path), get_field(config, path)
         if isinstance(new, ConfigDict) or _plain(old) == _plain(new):
             continue
-        if path.split(".")[0] in _FIXED and path != "data.prepared":
+        if path != "data.prepared" and any(f"{path}.".startswith(f"{field}.") for field in fixed):
             raise UserError(
                 f"config.{path}: {workdir} was made with {old!r}, not {new!r}; "
-                "seed, data and model cannot change within a run: use another --workdir"
+                f"{', '.join(fixed)} cannot change within a run: use another --workdir"
             )
         logging.getLogger("rnnlab").info("config.%s: was %r, is %r from now on", path, old, new)
 

@@ -11,16 +11,16 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from rnnlab.data.corpus import Corpus
+from rnnlab.data.corpus import Corpus, Example
 from rnnlab.data.pipeline import training_batches
 from rnnlab.metrics import LOWER_IS_BETTER
 from rnnlab.training.checkpoint import Checkpoints
-from rnnlab.training.evaluation import Evaluator
+from rnnlab.training.evaluation import Evaluator, split_scores
 from rnnlab.training.experiment import Experiment, create_experiment
 from rnnlab.training.optimizer import make_optimizer, make_schedule
 from rnnlab.training.plots import plot_attention, plot_curves
 from rnnlab.training.reporting import Reporter
-from rnnlab.training.step import StepMetrics, TrainState, make_train_step, split_model
+from rnnlab.training.step import ModelParams, StepMetrics, TrainState, make_train_step, split_model
 
 _KEEP = 2  # so that a damaged checkpoint has one before it
 _PICTURES = 4
@@ -164,23 +164,23 @@ class _Run:
 
 def _report(experiment: Experiment, corpus: Corpus, run: _Run) -> None:
     """Scores the best parameters, draws the pictures, prints samples and, last, one JSON object."""
-    config = experiment.config.evaluation
     step, params = experiment.best_params()
-    evaluator = Evaluator(experiment, beam_size=config.beam_size)
+    evaluator = Evaluator(experiment, beam_size=experiment.config.evaluation.beam_size)
     plot_curves(experiment)
     shown = corpus.read("validation")[:_PICTURES]
     said = evaluator.predict(params, [example.source for example in shown])
     plot_attention(experiment, params, [(e.source, s) for e, s in zip(shown, said, strict=True)])
-    scores = evaluate_split(experiment, corpus, evaluator, params, "test" if corpus.has("test") else "validation")
-    print(f"best step {step}; compiled train-step shapes: {run.compiled_shapes}")
-    print(json.dumps(scores))
-
-
-def evaluate_split(experiment: Experiment, corpus: Corpus, evaluator: Evaluator, params, split: str) -> dict:
-    """Scores of a split, with its name and its number of examples."""
+    split = "test" if "test" in corpus.splits else "validation"
     examples = corpus.read(split)
-    scores = evaluator.evaluate(params, examples)
-    return {"split": split, "examples": len(examples), **scores}
+    _print_samples(evaluator, params, examples[: experiment.config.evaluation.samples])
+    print(f"best step {step} of {run.step}; compiled train-step shapes: {run.compiled_shapes}")
+    print(json.dumps(split_scores(evaluator, params, split, examples)))
+
+
+def _print_samples(evaluator: Evaluator, params: ModelParams, examples: list[Example]) -> None:
+    for example, said in zip(examples, evaluator.predict(params, [e.source for e in examples]), strict=True):
+        right = " | ".join(example.targets)
+        print(f"{example.source} -> {said}" + ("" if said in example.targets else f"   (reference: {right})"))
 
 
 class _Signals:

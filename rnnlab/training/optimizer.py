@@ -59,6 +59,5 @@ def make_optimizer(training: ConfigDict) -> optax.GradientTransformation:
     if training.weight_decay and training.optimizer not in ("adamw", "lion"):
         raise UserError(f"config.training.weight_decay: {training.optimizer!r} has none; allowed with: adamw, lion")
     update = OPTIMIZERS[training.optimizer](make_schedule(training), training.weight_decay)
-    if not training.clip_global_norm:
-        return update
-    return optax.chain(optax.clip_by_global_norm(training.clip_global_norm), update)
+    limit = training.clip_global_norm
+    return optax.chain(optax.clip_by_global_norm(limit) if limit else optax.identity(), update)

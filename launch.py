@@ -1,0 +1,117 @@
+"""Launches the experiment that a config names, or uses what it left in a work directory.
+
+python launch.py --config=configs/cmudict.py --workdir=runs/g2p
+python launch.py --workdir=runs/g2p --mode=evaluate --split=test
+python launch.py --workdir=runs/g2p --mode=predict < words.txt > phones.txt
+"""
+
+import difflib
+import logging
+import pathlib
+import sys
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from rnnlab.errors import UserError
+
+MODES = ("train", "evaluate", "predict")
+EXPERIMENTS = ("seq2seq",)
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: made, or gone on with.")
+_MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
+_SPLIT = flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "evaluate: the split to score.")
+_BEAM_SIZE = flags.DEFINE_integer("beam_size", None, "evaluate, predict: instead of the config's.", lower_bound=1)
+_LENGTH_PENALTY = flags.DEFINE_float("length_penalty", None, "evaluate, predict: instead of the config's.")
+_N_BEST = flags.DEFINE_integer(
+    "n_best", 0, "predict: this many outputs for each line, each with its score, between TABs.", lower_bound=0
+)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the mode that the flags ask for; returns the exit status, 128 + signal where one stopped it.
+
+    Raises:
+      UserError: flags that do not fit each other, or what the experiment refuses.
+    """
+    if argv[1:]:
+        raise UserError(f"{argv[1]!r}: not a flag; flags start with --")
+    if _WORKDIR.value is None:
+        raise UserError("--workdir: missing; give the folder of the run")
+    config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser()
+    if config is not None and config.get("experiment") not in EXPERIMENTS:
+        raise UserError(f"config.experiment: unknown {config.get('experiment')!r}; allowed: {', '.join(EXPERIMENTS)}")
+    from rnnlab import training  # jax starts here, after the flags were found good
+
+    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax and tfds tell of every file that they open
+    if _MODE.value == "train":
+        if config is None:
+            raise UserError("--config: missing; training needs one, such as --config=configs/cmudict.py")
+        return _train(training, config, workdir)
+    experiment = training.open_experiment(workdir, config)
+    search = {"beam_size": _BEAM_SIZE.value, "length_penalty": _LENGTH_PENALTY.value}
+    experiment.config.evaluation.update({name: value for name, value in search.items() if value is not None})
+    if _MODE.value == "evaluate":
+        training.evaluate(experiment, _SPLIT.value)
+    else:
+        training.predict(experiment, sys.stdin.buffer, sys.stdout.buffer, n_best=_N_BEST.value)
+    return 0
+
+
+def _train(training, config, workdir: pathlib.Path) -> int:
+    try:
+        training.train(config, workdir)
+    except training.Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return 128 + stop.signal
+    return 0
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    """Flags, with every mistake told on one line.
+
+    Raises:
+      UserError: an unknown flag or field (with the nearest known one), or a value of the wrong type.
+    """
+    try:
+        _check_fields(argv)
+        return flags.FLAGS(argv)
+    except (flags.Error, OSError, KeyError, TypeError, ValueError, SyntaxError, ImportError) as error:
+        raise UserError(str(error)) from None
+
+
+def _check_fields(argv: list[str]) -> None:
+    """Refuses overrides of fields that the config does not have, which absl would answer with a stack of its own."""
+    overrides = [arg.partition("=")[0] for arg in argv if arg.startswith("--config.")]
+    alone = flags.FlagValues()
+    holder = config_flags.DEFINE_config_file("config", None, "", flag_values=alone, sys_argv=[])
+    alone(argv, known_only=True)
+    if overrides and holder.value is None:
+        raise UserError(f"{overrides[0]}: there is nothing to override; give --config=FILE before it")
+    for override in overrides:
+        here, known = holder.value, "--config"
+        for name in override.split(".")[1:]:
+            fields = list(here) if hasattr(here, "keys") else []
+            if name not in fields:
+                nearest = difflib.get_close_matches(name, fields, n=1, cutoff=0)
+                hint = f"; nearest: {known}.{nearest[0]}" if nearest else f"; {known} is a single value"
+                raise UserError(f"{override}: unknown field{hint}")
+            here, known = here[name], f"{known}.{name}"
+
+
+def _run() -> int:
+    logger = logging.getLogger("rnnlab")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(logging.StreamHandler())
+    try:
+        app.run(main, flags_parser=_parse_flags)
+    except UserError as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_run())

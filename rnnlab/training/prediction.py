@@ -1,0 +1,84 @@
+"""A trained model at work: a line in, a line out."""
+
+import logging
+import queue
+import threading
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from rnnlab.data.vocabulary import UNK
+from rnnlab.errors import UserError
+from rnnlab.training.evaluation import Evaluator
+from rnnlab.training.experiment import Experiment
+
+_LINES_AT_ONCE = 2048  # most lines searched together, so that the length buckets fill up
+_LONGEST = 4  # times the longest source of training: what is longer is cut there
+
+
+def predict(experiment: Experiment, lines: BinaryIO, answers: BinaryIO, *, n_best: int = 0) -> None:
+    """Writes one line for each line read, in order, as soon as it is known.
+
+    An empty line gives an empty line. Symbols that training did not have, bytes that are not UTF-8 and lines longer
+    than training's longest are predicted as well as can be, and counted on stderr at the end.
+
+    Args:
+      experiment: what to use; its best parameters, its search.
+      lines, answers: UTF-8, a source or an output a line.
+      n_best: 0 writes the best output; n writes the n best, each followed by its score (log-probability in nats over
+        the length penalty), all between TABs.
+
+    Raises:
+      UserError: more outputs wanted than the beam holds, or a work directory without a whole checkpoint.
+    """
+    beam_size = experiment.config.evaluation.beam_size
+    if n_best > beam_size:
+        raise UserError(f"--n_best: {n_best} is more than --beam_size={beam_size} keeps; make the beam as wide")
+    _, params = experiment.best_params()
+    evaluator = Evaluator(experiment, beam_size=beam_size)
+    longest = experiment.sizes[-1][0]
+    total = unknown = long = cut = 0
+    for chunk in _chunks(lines):
+        sources = [experiment.source.encode(line.decode("utf-8-sig", "replace").strip()) for line in chunk]
+        total += len(sources)
+        unknown += sum(UNK in ids for ids in sources)
+        long += sum(len(ids) > longest for ids in sources)
+        cut += sum(len(ids) > _LONGEST * longest for ids in sources)
+        for tokens, scores in evaluator.search(params, [ids[: _LONGEST * longest] for ids in sources]):
+            answers.write(_answer(experiment, tokens, scores, n_best).encode() + b"\n")
+        answers.flush()
+    counts = {
+        "held unknown symbols": unknown,
+        f"were longer than the {longest} symbols of training": long,
+        f"were cut at {_LONGEST * longest} symbols": cut,
+    }
+    for what, number in counts.items():
+        if number:
+            logging.getLogger("rnnlab").warning("%d of %d lines %s", number, total, what)
+
+
+def _answer(experiment: Experiment, tokens: np.ndarray, scores: np.ndarray, n_best: int) -> str:
+    texts = [" ".join(experiment.target.decode(row).split("\n")) for row in tokens[: n_best or 1]]
+    if not n_best:
+        return texts[0]
+    return "\t".join(f"{text}\t{value:.6f}" for text, value in zip(texts, scores, strict=False) if np.isfinite(value))
+
+
+def _chunks(lines: BinaryIO) -> Iterator[list[bytes]]:
+    """The lines that are there, up to `_LINES_AT_ONCE`, without waiting for more than the first."""
+    waiting: queue.Queue[bytes | None] = queue.Queue(2 * _LINES_AT_ONCE)
+
+    def read():
+        for line in lines:
+            waiting.put(line)
+        waiting.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    more = True
+    while more:
+        chunk = [waiting.get()]
+        while chunk[-1] is not None and len(chunk) < _LINES_AT_ONCE and not waiting.empty():
+            chunk.append(waiting.get())
+        more = chunk[-1] is not None
+        yield [line for line in chunk if line is not None]
