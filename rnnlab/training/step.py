@@ -51,7 +51,9 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
     """The compiled step. Its random numbers follow from `seed` and the step's number alone; the state is donated."""
 
-    def loss_of(params: ModelParams, batch: Batch, rngs: nnx.Rngs):
+    def loss_of(params: ModelParams, batch: Batch, key: Array):
+        dropout, sampling = jax.random.split(key)
+        rngs = nnx.Rngs(dropout=dropout, sampling=sampling)  # made inside: nnx counts its draws in place
         logits = merge(params)(batch.source, batch.source_lengths, batch.inputs, rngs=rngs)
         total = cross_entropy(logits, batch.labels, batch.target_lengths, smoothing=training.label_smoothing)
         return total / batch.target_lengths.sum()
@@ -59,8 +61,7 @@ def make_train_step(
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         # rbg draws masks several times faster than the default generator on CPU and TPU
         key = jax.random.fold_in(jax.random.key(seed, impl="rbg"), state.step)
-        dropout, sampling = jax.random.split(key)
-        loss, gradients = jax.value_and_grad(loss_of)(state.params, batch, nnx.Rngs(dropout=dropout, sampling=sampling))
+        loss, gradients = jax.value_and_grad(loss_of)(state.params, batch, key)
         norm = optax.global_norm(gradients)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
