@@ -11,6 +11,7 @@ import pathlib
 import sys
 
 from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from rnnlab.errors import UserError
@@ -42,9 +43,9 @@ def main(argv: list[str]) -> int:
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser()
     if config is not None and config.get("experiment") not in EXPERIMENTS:
         raise UserError(f"config.experiment: unknown {config.get('experiment')!r}; allowed: {', '.join(EXPERIMENTS)}")
+    absl_logging.set_verbosity(absl_logging.ERROR)  # jax, orbax and tfds tell of every file that they open
     from rnnlab import training  # jax starts here, after the flags were found good
 
-    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax and tfds tell of every file that they open
     if _MODE.value == "train":
         if config is None:
             raise UserError("--config: missing; training needs one, such as --config=configs/cmudict.py")

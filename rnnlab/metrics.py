@@ -54,7 +54,7 @@ def error_rates(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) 
 def translation_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float | str]:
     """`bleu` (Papineni et al. 2002) and `chrf` (Popovic 2015) of the corpus, each with its sacrebleu signature."""
     most = max((len(answers) for answers in references), default=1)
-    streams = [[answers[i] if i < len(answers) else None for answers in references] for i in range(most)]
+    streams: list = [[answers[i] if i < len(answers) else None for answers in references] for i in range(most)]
     scores: dict[str, float | str] = {}
     for name, metric in (("bleu", sacrebleu.BLEU()), ("chrf", sacrebleu.CHRF())):
         scores[name] = metric.corpus_score(list(hypotheses), streams).score if hypotheses else 0.0

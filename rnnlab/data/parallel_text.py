@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import hashlib
 import pathlib
+import zlib
 from collections.abc import Iterator, Mapping
 
 import tensorflow_datasets as tfds
@@ -22,7 +23,7 @@ def read_lines(path: str) -> list[str]:
     try:
         raw = pathlib.Path(path).expanduser().read_bytes()
         raw = gzip.decompress(raw) if path.endswith(".gz") else raw
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     if not raw.strip():
         raise UserError(f"{path}: the file is empty; at least one line of text is needed")

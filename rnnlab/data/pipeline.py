@@ -13,6 +13,7 @@ import numpy as np
 from rnnlab.data.vocabulary import BOS, EOS, PAD
 
 Sizes = list[tuple[int, int]]
+Ids = Any  # np.ndarray on the host, jax.Array on a device
 
 
 class Batch(NamedTuple):
@@ -22,11 +23,11 @@ class Batch(NamedTuple):
     start sign on and up to its end sign; `target_lengths` `[batch]`, the end sign counted in.
     """
 
-    source: np.ndarray
-    source_lengths: np.ndarray
-    inputs: np.ndarray
-    labels: np.ndarray
-    target_lengths: np.ndarray
+    source: Ids
+    source_lengths: Ids
+    inputs: Ids
+    labels: Ids
+    target_lengths: Ids
 
     @property
     def tokens(self) -> int:
@@ -78,7 +79,8 @@ def bucket_sizes(pairs: Pairs, buckets: int) -> Sizes:
     source_bound, target_bound = (np.zeros(len(keys), np.int64) for _ in range(2))
     np.maximum.at(source_bound, group, pairs.sources.lengths)
     np.maximum.at(target_bound, group, target_lengths)
-    best: list[tuple[float, Sizes]] = [(0.0, [])] + [(np.inf, []) for _ in keys]  # after the first n keys
+    unreached: tuple[float, Sizes] = (np.inf, [])
+    best: list[tuple[float, Sizes]] = [(0.0, []), *(unreached for _ in keys)]  # after the first n keys
     for _ in range(buckets):
         longer = list(best)
         for end in range(1, len(keys) + 1):

@@ -39,7 +39,9 @@ class Vocabulary:
         self.unit: str = description["unit"]
         self._subwords = tokenizers.Tokenizer.from_str(description["model"]) if self.unit == "subword" else None
         self.tokens: list[str] = description.get("tokens", [])
-        self._ids = {token: i for i, token in enumerate(self.tokens)}
+        self._ids = {token: i for i, token in enumerate(self.tokens) if i >= len(_SPECIAL)}
+        if self._subwords is not None:
+            self._subwords.encode_special_tokens = True  # a text that holds "<s>" says nothing of a start
 
     @classmethod
     def build(
@@ -96,7 +98,7 @@ class Vocabulary:
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The token of each id."""
         if self._subwords is not None:
-            return [self._subwords.id_to_token(int(i)) for i in ids]
+            return [str(self._subwords.id_to_token(int(i))) for i in ids]
         return [self.tokens[int(i)] for i in ids]
 
     def __len__(self) -> int:

@@ -17,11 +17,12 @@ CONTEXTS = ("init", "every_step")
 
 
 class Memory(NamedTuple):
-    """What a decoder knows of a source: `outputs` `[source, batch, memory]`, the attention's `keys`, which steps are
-    `valid` `[source, batch]`, and the encoder's last output `context` `[batch, memory]`."""
+    """What a decoder knows of a source: `outputs` `[source, batch, memory]`, the attention's `keys` of them (without
+    attention the outputs themselves), which steps are `valid` `[source, batch]`, and the encoder's last output
+    `context` `[batch, memory]`."""
 
     outputs: Array
-    keys: Array | None
+    keys: Array
     valid: Array
     context: Array
 
@@ -61,6 +62,7 @@ class Decoder(nnx.Module):
         check_choice("attention", attention, ATTENTIONS)
         check_choice("context", context, CONTEXTS)
         self.dropout, self.every_step = dropout, context == "every_step"
+        self.tied_embeddings = tied_embeddings
         self.attends_before, self.attends_after = attention == "additive", attention in ("dot", "general")
         self.embedding = nnx.Embed(vocabulary_size, embedding, rngs=rngs)
         extra = memory_features * (self.every_step + self.attends_before)
@@ -71,13 +73,15 @@ class Decoder(nnx.Module):
             self.mix = nnx.Linear(features + memory_features, features, use_bias=False, rngs=rngs)
         read = features + extra + (embedding if extra else 0)
         self.narrow = nnx.Linear(read, embedding, rngs=rngs) if tied_embeddings and read != embedding else None
-        self.bias = nnx.Param(jnp.zeros((vocabulary_size,))) if tied_embeddings else None
-        self.output = None if tied_embeddings else nnx.Linear(read, vocabulary_size, rngs=rngs)
+        if tied_embeddings:
+            self.output_bias = nnx.Param(jnp.zeros((vocabulary_size,)))
+        else:
+            self.output = nnx.Linear(read, vocabulary_size, rngs=rngs)
 
     def remember(self, outputs: Array, valid: Bool[Array, "source batch"], context: Array) -> Memory:
         """The memory of a source: the encoder's outputs and last output, with the keys computed once."""
         attends = self.attends_before or self.attends_after
-        return Memory(outputs, self.attention.keys(outputs) if attends else None, valid, context)
+        return Memory(outputs, self.attention.keys(outputs) if attends else outputs, valid, context)
 
     def teacher_forced(
         self,
@@ -88,7 +92,7 @@ class Decoder(nnx.Module):
         rngs: nnx.Rngs | None = None,
     ) -> tuple[Float[Array, "target batch vocabulary"], Array | None]:
         """Logits after each of `targets` is read, and the attention weights `[target, batch, source]` if any."""
-        embedding_mask, masks = self._draw_masks(rngs, targets.shape)
+        embedding_mask, masks = self._draw_masks(rngs, targets)
         embedded = apply_mask(self.embedding(targets), embedding_mask)
         if not self.attends_before:
             _, (read, weights) = self._advance(states, embedded, memory, masks)
@@ -114,7 +118,7 @@ class Decoder(nnx.Module):
 
         Scheduled sampling at a fixed rate (Bengio et al. 2015, arXiv 1506.03099). The first step is always forced.
         """
-        masks = self._draw_masks(rngs, targets.shape)
+        masks = self._draw_masks(rngs, targets)
 
         def step(carry, at_step):
             states, previous = carry
@@ -136,8 +140,10 @@ class Decoder(nnx.Module):
         states, (read, weights) = self._advance(states, self.embedding(tokens)[None], memory, ())
         return states, (self._logits(read)[0], None if weights is None else weights[0])
 
-    def _draw_masks(self, rngs: nnx.Rngs | None, shape: tuple[int, int]):
-        return draw_mask(rngs, self.dropout, (*shape, self.embedding.features)), self.stack.draw_masks(rngs, *shape)
+    def _draw_masks(self, rngs: nnx.Rngs | None, targets: Array):
+        time, batch = targets.shape
+        embedding_mask = draw_mask(rngs, self.dropout, (time, batch, self.embedding.features))
+        return embedding_mask, self.stack.draw_masks(rngs, time, batch)
 
     def _advance(self, states: tuple[State, ...], embedded: Array, memory: Memory, masks):
         """Runs the stack over `embedded` `[time, batch, embedding]`; time is 1 where attention comes before the step.
@@ -158,6 +164,6 @@ class Decoder(nnx.Module):
         return states, (read, weights)
 
     def _logits(self, read: Array) -> Array:
-        if self.output is not None:
+        if not self.tied_embeddings:
             return self.output(read)
-        return self.embedding.attend(read if self.narrow is None else self.narrow(read)) + self.bias[...]
+        return self.embedding.attend(read if self.narrow is None else self.narrow(read)) + self.output_bias[...]

@@ -76,7 +76,7 @@ class Stack(nnx.Module):
     ):
         self.dropout, self.residual = dropout, residual
         self.out_features = features * (2 if bidirectional else 1)
-        self.layers = nnx.List()
+        self.layers: nnx.List = nnx.List()
         for layer in range(layers):
             size = self.out_features if layer else in_features
             directions = [

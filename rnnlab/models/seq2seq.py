@@ -1,5 +1,7 @@
 """Encoder and decoder together."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -43,7 +45,7 @@ class Seq2Seq(nnx.Module):
         self.teacher_forcing = teacher_forcing
         self.encoder = Encoder(source_size, rngs=rngs, **encoder)
         memory_features = self.encoder.stack.out_features
-        options = {"attention": attention, "context": context, "tied_embeddings": tied_embeddings}
+        options: dict[str, Any] = {"attention": attention, "context": context, "tied_embeddings": tied_embeddings}
         self.decoder = Decoder(target_size, memory_features, rngs=rngs, **options, **decoder)
         self.bridge = Bridge(bridge, self.encoder.stack, self.decoder.stack, rngs=rngs)
 

@@ -1,14 +1,16 @@
 """`scan`: a cell over a batch of sequences, by whichever method suits."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.cells import Cell, Params
 from rnnlab.scan import reference, sequential
 
-METHODS = {"sequential": sequential.run, "reference": reference.run}
+METHODS: dict[str, Callable] = {"sequential": sequential.run, "reference": reference.run}
 
 
 def scan(
@@ -17,9 +19,9 @@ def scan(
     inputs: Float[Array, "time batch features"],
     *,
     state: tuple[Float[Array, "batch hidden"], ...] | None = None,
-    seq_lengths: Int[Shaped, "batch"] | None = None,
+    seq_lengths: Int[Array | np.ndarray, "batch"] | None = None,
     reverse: bool = False,
-    resets: Bool[Shaped, "time batch"] | None = None,
+    resets: Bool[Array | np.ndarray, "time batch"] | None = None,
     method: str = "auto",
 ) -> tuple[Float[Array, "time batch hidden"], tuple[Float[Array, "batch hidden"], ...]]:
     """Runs a cell over time.

@@ -47,8 +47,8 @@ def default_config() -> ConfigDict:
                 "teacher_forcing": 1.0,
             },
             "training": {
-                "steps": 2000,
-                "batch_size": 256,
+                "steps": 5000,
+                "batch_size": 64,
                 "optimizer": "adam",
                 "learning_rate": 3e-3,  # the highest one of the schedule
                 "schedule": "one_cycle",
@@ -57,7 +57,7 @@ def default_config() -> ConfigDict:
                 "clip_global_norm": 1.0,  # 0 is none
                 "label_smoothing": 0.0,
                 "log_every": 100,
-                "evaluate_every": 500,
+                "evaluate_every": 1000,
                 "checkpoint_every": 500,
                 "best_metric": "wer",  # on validation: loss, perplexity, or one of evaluation.metrics
                 "patience": 0,  # evaluations without a new best before the run ends; 0 is never

@@ -5,7 +5,7 @@ import pathlib
 import signal
 import sys
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from rnnlab.training.step import ModelParams, StepMetrics, TrainState, make_trai
 
 _KEEP = 2  # so that a damaged checkpoint has one before it
 _PICTURES = 4
-_UNDECIDED = {"best": None, "step": 0, "misses": 0}
+_UNDECIDED: dict[str, Any] = {"best": None, "step": 0, "misses": 0}
 
 
 class Interrupted(Exception):
@@ -78,6 +78,7 @@ class _Run:
         self._batches = iter(batches)
         self.state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
         self.step, self.decision = 0, dict(_UNDECIDED)
+        self.shapes: set[tuple[int, ...]] = set()  # of the batches: the training step is compiled once for each
         self._resume()
         self.reporter = Reporter(experiment.workdir, steps=config.steps, start=self.step)
         size = sum(value.size for value in params.values())
@@ -102,6 +103,7 @@ class _Run:
                 with jax.transfer_guard("disallow"):
                     self.state, metrics = self._step(self.state, jax.device_put(batch))
                 self.step += 1
+                self.shapes.add((*batch.source.shape, *batch.labels.shape))
                 window.metrics.append(metrics)
                 window.padding.append(batch.padding)
                 last = self.step == config.steps
@@ -120,11 +122,6 @@ class _Run:
     def out_of_patience(self) -> bool:
         """Whether as many evaluations in a row as `patience` says brought no new best."""
         return bool(self.config.patience) and self.decision["misses"] >= self.config.patience
-
-    @property
-    def compiled_shapes(self) -> int:
-        """How many shapes the training step was compiled for in this process."""
-        return self._step._cache_size()
 
     def _log(self, window: _Window) -> None:
         metrics = jax.device_get(window.metrics)
@@ -173,7 +170,7 @@ def _report(experiment: Experiment, corpus: Corpus, run: _Run) -> None:
     split = "test" if "test" in corpus.splits else "validation"
     examples = corpus.read(split)
     _print_samples(evaluator, params, examples[: experiment.config.evaluation.samples])
-    print(f"best step {step} of {run.step}; compiled train-step shapes: {run.compiled_shapes}")
+    print(f"best step {step} of {run.step}; compiled train-step shapes: {len(run.shapes)}")
     print(json.dumps(split_scores(evaluator, params, split, examples)))
 
 

@@ -1,7 +1,7 @@
 """The training step: loss, gradients, clipping, update, as one compiled function of plain pytrees."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from rnnlab.data.pipeline import Batch
 from rnnlab.metrics import cross_entropy
 
 ModelParams = dict[str, Array]
+M = TypeVar("M", bound=nnx.Module)
 
 
 class TrainState(NamedTuple):
@@ -34,13 +35,13 @@ class StepMetrics(NamedTuple):
     tokens: Array
 
 
-def split_model(model: nnx.Module) -> tuple[Callable[[ModelParams], nnx.Module], ModelParams]:
+def split_model(model: M) -> tuple[Callable[[ModelParams], M], ModelParams]:
     """A model's parameters by name ("encoder/embedding/embedding"), and the function that puts such into a model."""
     graph, state = nnx.split(model)
     paths, structure = jax.tree_util.tree_flatten_with_path(state)
     names = ["/".join(str(getattr(key, "key", getattr(key, "name", key))) for key in path) for path, _ in paths]
 
-    def merge(params: ModelParams) -> nnx.Module:
+    def merge(params: ModelParams) -> M:
         return nnx.merge(graph, jax.tree.unflatten(structure, [params[name] for name in names]))
 
     return merge, dict(zip(names, (value for _, value in paths), strict=True))
@@ -48,8 +49,11 @@ def split_model(model: nnx.Module) -> tuple[Callable[[ModelParams], nnx.Module],
 
 def make_train_step(
     merge: Callable[[ModelParams], nnx.Module], optimizer: optax.GradientTransformation, training: ConfigDict, seed: int
-) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
-    """The compiled step. Its random numbers follow from `seed` and the step's number alone; the state is donated."""
+) -> jax.stages.Wrapped:
+    """The compiled step, `(TrainState, Batch) -> (TrainState, StepMetrics)`.
+
+    Its random numbers follow from `seed` and the step's number alone; the state that it is given is donated.
+    """
 
     def loss_of(params: ModelParams, batch: Batch, key: Array):
         dropout, sampling = jax.random.split(key)
