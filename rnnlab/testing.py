@@ -62,12 +62,20 @@ def _near(actual, expected, tolerance: float = _FLOAT32) -> None:
         assert gap <= allowed, f"differs by {gap:.2e}, allowed {allowed:.0e}"  # a NaN fails, too
 
 
+# Compiled once for each cell, shape and choice of options: an eager scan would be compiled anew at every call.
+_STATIC = ("cell", "method", "reverse")
+_scan = jax.jit(scan, static_argnames=_STATIC)
+
+
 def _loss(cell: Cell, params: Params, inputs: Array, state: State, **options) -> Array:
     """A scalar in which every output and every entry of the last state has a weight of its own."""
     results = jax.tree.leaves(scan(cell, params, inputs, state=state, **options))
     return sum(
         (jnp.sum(jnp.sin(jnp.arange(v.size, dtype=v.dtype) + 1).reshape(v.shape) * v) for v in results), jnp.zeros(())
     )
+
+
+_loss_and_gradients = jax.jit(jax.value_and_grad(_loss, argnums=(1, 2, 3)), static_argnames=_STATIC)
 
 
 def _description_fits_its_parameters(cell: Cell, params: Params, inputs: Array, state: State):
@@ -85,11 +93,11 @@ def _description_fits_its_parameters(cell: Cell, params: Params, inputs: Array, 
 
 def _padded_is_unpadded(cell: Cell, params: Params, inputs: Array, state: State):
     for reverse in (False, True):
-        outputs, final = scan(cell, params, inputs, state=state, seq_lengths=jnp.array(_LENGTHS), reverse=reverse)
+        outputs, final = _scan(cell, params, inputs, state=state, seq_lengths=jnp.array(_LENGTHS), reverse=reverse)
         for row, length in enumerate(_LENGTHS):
             one = slice(row, row + 1)
             alone = tuple(entry[one] for entry in state)
-            wanted = scan(cell, params, inputs[:length, one], state=alone, reverse=reverse)
+            wanted = _scan(cell, params, inputs[:length, one], state=alone, reverse=reverse)
             _near((outputs[:length, one], tuple(entry[one] for entry in final)), wanted)
             assert not np.any(outputs[length:, row]), "an output in the padding is not zero"
 
@@ -98,28 +106,28 @@ def _padding_is_never_read(cell: Cell, params: Params, inputs: Array, state: Sta
     lengths = jnp.array(_LENGTHS)
     padding = (jnp.arange(_TIME)[:, None] >= lengths)[..., None]
     for method in METHODS:
-        loss = jax.value_and_grad(functools.partial(_loss, cell, seq_lengths=lengths, method=method), argnums=(0, 1, 2))
+        loss = functools.partial(_loss_and_gradients, cell, seq_lengths=lengths, method=method)
         clean = loss(params, inputs, state)
         for poison in (jnp.nan, jnp.inf):
             _near(loss(params, jnp.where(padding, poison, inputs), state), clean)
 
 
 def _chunked_is_whole(cell: Cell, params: Params, inputs: Array, state: State):
-    whole, final = scan(cell, params, inputs, state=state)
-    first, between = scan(cell, params, inputs[:3], state=state)
-    second, last = scan(cell, params, inputs[3:], state=between)
+    whole, final = _scan(cell, params, inputs, state=state)
+    first, between = _scan(cell, params, inputs[:3], state=state)
+    second, last = _scan(cell, params, inputs[3:], state=between)
     _near((jnp.concatenate([first, second]), last), (whole, final))
 
 
 def _reversed_is_flipped(cell: Cell, params: Params, inputs: Array, state: State):
-    outputs, final = scan(cell, params, inputs[::-1], state=state)
-    _near(scan(cell, params, inputs, state=state, reverse=True), (outputs[::-1], final))
+    outputs, final = _scan(cell, params, inputs[::-1], state=state)
+    _near(_scan(cell, params, inputs, state=state, reverse=True), (outputs[::-1], final))
 
 
 def _resets_are_separate_sequences(cell: Cell, params: Params, inputs: Array, state: State):
     resets = jnp.zeros((_TIME, _BATCH), bool).at[3].set(True)
     for method in METHODS:
-        run = functools.partial(scan, cell, params, method=method)
+        run = functools.partial(_scan, cell, params, method=method)
         first, second = run(inputs[:3], state=state), run(inputs[3:])
         _near(run(inputs, state=state, resets=resets), (jnp.concatenate([first[0], second[0]]), second[1]))
         first, second = run(inputs[:3], reverse=True), run(inputs[3:], state=state, reverse=True)
@@ -128,14 +136,14 @@ def _resets_are_separate_sequences(cell: Cell, params: Params, inputs: Array, st
 
 
 def _any_length_works(cell: Cell, params: Params, inputs: Array, state: State):
-    outputs, final = scan(cell, params, inputs[:0], state=state)
+    outputs, final = _scan(cell, params, inputs[:0], state=state)
     assert outputs.shape == (0, _BATCH, _HIDDEN), f"no steps gave outputs of shape {outputs.shape}"
     _near(final, state, 0.0)
-    gradient = jax.grad(functools.partial(_loss, cell))(params, inputs[:0], state)
+    _, (gradient, *_) = _loss_and_gradients(cell, params, inputs[:0], state)
     _near(gradient, jax.tree.map(jnp.zeros_like, params), 0.0)
     a, r = inputs[0] @ params["W"] + params["b"], state[0] @ params["R"]
     after = cell.combine(params, state, a, r)
-    _near(scan(cell, params, inputs[:1], state=state), (after[0][None], after))
+    _near(_scan(cell, params, inputs[:1], state=state), (after[0][None], after))
 
 
 def _methods_agree(cell: Cell, params: Params, inputs: Array, state: State):
@@ -147,24 +155,20 @@ def _methods_agree(cell: Cell, params: Params, inputs: Array, state: State):
         {"seq_lengths": jnp.array(_LENGTHS), "reverse": True, "resets": resets},
     ]
     for options in situations:
-
-        def run(method: str, options=options):
-            loss = jax.value_and_grad(functools.partial(_loss, cell, method=method, **options), argnums=(0, 1, 2))
-            return loss(params, inputs, state)
-
+        wanted = _loss_and_gradients(cell, params, inputs, state, method="reference", **options)
         for method in METHODS:
-            _near(run(method), run("reference"))
+            _near(_loss_and_gradients(cell, params, inputs, state, method=method, **options), wanted)
 
 
 def _gradients_are_finite_differences(cell: Cell, params: Params, inputs: Array, state: State):
     with jax.enable_x64(True):
         point = _example(cell, 1, jnp.float64)
-        loss = functools.partial(_loss, cell, seq_lengths=jnp.array(_LENGTHS))
-        gradient = jax.grad(loss, argnums=(0, 1, 2))(*point)
+        loss = functools.partial(_loss_and_gradients, cell, seq_lengths=jnp.array(_LENGTHS))
+        _, gradient = loss(*point)
         direction = _example(cell, 2, jnp.float64)
         step = 1e-5
         ahead, behind = (
-            loss(*jax.tree.map(lambda x, d, s=sign: x + s * step * d, point, direction)) for sign in (1, -1)
+            loss(*jax.tree.map(lambda x, d, s=sign: x + s * step * d, point, direction))[0] for sign in (1, -1)
         )
         slope = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, gradient, direction)), jnp.zeros(()))
         _near(slope, (ahead - behind) / (2 * step), _FLOAT64)
@@ -173,7 +177,7 @@ def _gradients_are_finite_differences(cell: Cell, params: Params, inputs: Array,
 def _jacobian_is_that_of_autodiff(cell: Cell, params: Params, inputs: Array, state: State):
     def step(flat: Array, x: Array) -> Array:
         before = tuple(entry[None] for entry in jnp.split(flat, len(state)))
-        _, after = scan(cell, params, x[None, None], state=before, method="reference")
+        _, after = _scan(cell, params, x[None, None], state=before, method="reference")
         return jnp.concatenate(after, axis=1)[0]
 
     wanted = jax.vmap(jax.jacfwd(step))(jnp.concatenate(state, axis=1), inputs[0])
@@ -181,9 +185,9 @@ def _jacobian_is_that_of_autodiff(cell: Cell, params: Params, inputs: Array, sta
 
 
 def _bfloat16_stays_near_float32(cell: Cell, params: Params, inputs: Array, state: State):
-    exact, _ = scan(cell, params, inputs, state=state)
+    exact, _ = _scan(cell, params, inputs, state=state)
     params, inputs, state = jax.tree.map(lambda v: v.astype(jnp.bfloat16), (params, inputs, state))
-    rounded, final = scan(cell, params, inputs, state=state)
+    rounded, final = _scan(cell, params, inputs, state=state)
     assert {entry.dtype for entry in (rounded, *final)} == {jnp.dtype(jnp.bfloat16)}, "bfloat16 did not stay bfloat16"
     drift = float(jnp.linalg.norm(rounded.astype(jnp.float32) - exact) / jnp.linalg.norm(exact))
     assert drift <= _BFLOAT16_DRIFT, f"relative drift {drift:.3f}, allowed {_BFLOAT16_DRIFT}"

@@ -9,7 +9,7 @@ from rnnlab.cells import Cell, Params, State
 
 def step_jacobian(
     cell: Cell, params: Params, state: State, inputs: Float[Array, "batch features"]
-) -> Float[Array, "batch S*hidden S*hidden"]:
+) -> Float[Array, "batch after before"]:
     """d s_t / d s_{t-1} for each sequence of the batch.
 
     `combine` is pointwise in the units, so d combine / d s and d combine / d r are diagonal in each pair of entries and

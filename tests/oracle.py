@@ -1,0 +1,83 @@
+"""Recurrences written out in NumPy, and derivatives by differences: what the fast code is measured against."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnlab.cells import CELLS
+from rnnlab.scan import METHODS, scan
+
+TIME, BATCH, IN, HIDDEN = 6, 3, 4, 5
+NumpyStep = Callable[[dict, tuple, np.ndarray], tuple]
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def example(name: str, seed: int = 0) -> tuple[dict, np.ndarray, tuple]:
+    """Parameters, inputs and a first state in float64, none of them zero."""
+    rng = np.random.default_rng(seed)
+    gates = len(CELLS[name].gates)
+    params = {
+        "W": 0.5 * rng.normal(size=(IN, gates * HIDDEN)),
+        "R": 0.5 * rng.normal(size=(HIDDEN, gates * HIDDEN)),
+        "b": 0.5 * rng.normal(size=gates * HIDDEN),
+    }
+    params |= {key: 0.5 * rng.normal(size=HIDDEN) for key in CELLS[name].unit_params}
+    state = tuple(rng.normal(size=(BATCH, HIDDEN)) for _ in CELLS[name].state_names)
+    return params, rng.normal(size=(TIME, BATCH, IN)), state
+
+
+def numpy_scan(step: NumpyStep, params: dict, inputs: np.ndarray, state: tuple) -> tuple[np.ndarray, tuple]:
+    outputs = []
+    for x in inputs:
+        state = step(params, state, x)
+        outputs.append(state[0])
+    return np.stack(outputs), state
+
+
+def weighted(results) -> float:
+    """A scalar in which every number has a weight of its own."""
+    leaves = jax.tree.leaves(results)
+    return sum((jnp.cos(jnp.arange(v.size) * 1.0).reshape(v.shape) * v).sum() for v in leaves)
+
+
+def numeric_gradient(loss: Callable, *args):
+    """Central differences of `loss(*args)` for every number of every array."""
+    leaves, structure = jax.tree.flatten(args)
+    gradients = []
+    for index, leaf in enumerate(leaves):
+        gradient = np.zeros_like(leaf)
+        for position in np.ndindex(leaf.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = leaf.copy()
+                moved[position] += sign * 1e-6
+                ends.append(float(loss(*structure.unflatten([*leaves[:index], moved, *leaves[index + 1 :]]))))
+            gradient[position] = (ends[0] - ends[1]) / 2e-6
+        gradients.append(gradient)
+    return structure.unflatten(gradients)
+
+
+def assert_close(actual, expected, tolerance: float = 1e-5) -> None:
+    jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance), actual, expected)
+
+
+def assert_follows_formula(name: str, step: NumpyStep) -> None:
+    """`scan` with that cell = the recurrence of `step`, values and all gradients, by every method."""
+    args = example(name)
+    wanted = numpy_scan(step, *args)
+    with jax.enable_x64(True):
+        slopes = numeric_gradient(lambda *moved: weighted(numpy_scan(step, *moved)), *args)
+        for method in METHODS:
+
+            def loss(params, inputs, state, method=method):
+                return weighted(scan(CELLS[name], params, inputs, state=state, method=method))
+
+            on_device = jax.tree.map(jnp.asarray, args)
+            values = scan(CELLS[name], on_device[0], on_device[1], state=on_device[2], method=method)
+            assert_close(values, wanted, 1e-10)
+            assert_close(jax.grad(loss, argnums=(0, 1, 2))(*on_device), slopes, 1e-6)

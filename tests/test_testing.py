@@ -1,0 +1,63 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from rnnlab.cells import CELLS, Cell
+from rnnlab.testing import check_cell
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_registered_cell_keeps_every_promise(name):
+    check_cell(CELLS[name])
+
+
+def test_a_cell_from_outside_with_its_own_states_and_parameters_passes():
+    def combine(params, state, a, r):
+        h, slow, count = state
+        slow = params["decay"] * slow + (1 - params["decay"]) * jnp.tanh(a + r)
+        return h + jax.nn.sigmoid(slow) - 0.5 * h, slow, count + slow * h
+
+    check_cell(
+        Cell(
+            name="leaky",
+            gates=("g",),
+            combine=combine,
+            state_names=("h", "slow", "count"),
+            unit_params={"decay": 0.9},
+        )
+    )
+
+
+def _neighbours_mix(params, state, a, r):
+    return (jnp.tanh(a + r + state[0].mean(0)),)
+
+
+def _units_mix(params, state, a, r):
+    return (jnp.tanh(a + r + jnp.roll(state[0], 1, axis=-1)),)
+
+
+def _drifts(params, state, a, r):
+    return (jnp.tanh(a + r) * (1.2 if a.dtype == jnp.bfloat16 else 1),)
+
+
+def _gradient_is_cut(params, state, a, r):
+    return (jnp.tanh(jax.lax.stop_gradient(a) + r),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "promise"),
+    [
+        ({"combine": _neighbours_mix}, "padded is unpadded"),
+        ({"combine": _units_mix}, "jacobian is that of autodiff"),
+        ({"combine": _drifts}, "bfloat16 stays near float32"),
+        ({"combine": _gradient_is_cut, "additive": False}, "gradients are finite differences"),
+        ({"combine": lambda p, s, a, r: (jnp.tanh(a + 2 * r),)}, "description fits its parameters"),
+        ({"state_names": ("h", "c")}, "description fits its parameters"),
+    ],
+)
+def test_a_cell_that_breaks_a_promise_is_named_with_it(changes, promise):
+    broken = dataclasses.replace(CELLS["rnn"], name="broken", **changes)
+    with pytest.raises(AssertionError, match=f"cell 'broken': {promise}: "):
+        check_cell(broken)
