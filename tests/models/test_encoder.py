@@ -1,0 +1,33 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from oracle import assert_close
+
+from rnnlab.models.encoder import Encoder
+
+SOURCE = jnp.array([[4, 5], [6, 7], [8, 0], [9, 0]])
+LENGTHS = jnp.array([4, 2])
+
+
+def _encoder(**options):
+    return Encoder(12, embedding=3, cell="lstm", features=4, bidirectional=True, rngs=nnx.Rngs(0), **options)
+
+
+def test_padding_and_neighbours_change_nothing():
+    encoder = _encoder()
+    outputs, states = encoder(SOURCE, LENGTHS)
+    alone, alone_states = encoder(SOURCE[:2, 1:], LENGTHS[1:])
+    assert_close(outputs[:2, 1], alone[:, 0])
+    assert not np.any(outputs[2:, 1])
+    assert_close([entry[1] for entry in states[-1]], [entry[0] for entry in alone_states[-1]])
+
+
+def test_dropout_falls_on_the_embeddings_in_training_only():
+    encoder = _encoder(dropout=0.5)
+    still, _ = encoder(SOURCE, LENGTHS)
+    assert_close(still, _encoder()(SOURCE, LENGTHS)[0])
+    first, again, other = (encoder(SOURCE, LENGTHS, rngs=nnx.Rngs(dropout=jax.random.key(k)))[0] for k in (1, 1, 2))
+    assert_close(first, again)
+    assert not np.allclose(first, still)
+    assert not np.allclose(first, other)

@@ -1,0 +1,114 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rnnlab.decoding import Signs, beam_search, decode, greedy, length_penalty
+from rnnlab.models import Seq2Seq
+
+SIGNS = Signs(start=1, end=2, padding=0)
+SYMBOLS = (3, 4, 5)
+LIMIT = 4
+
+
+def _chain(seed, batch):
+    """A toy model: each row has logits of its own that depend on the last two tokens."""
+    tables = 2 * jax.random.normal(jax.random.key(seed), (batch, 6, 6, 6))
+
+    def step(carry, tokens):
+        table, before = carry
+        return (table, tokens), table[jnp.arange(tokens.shape[0]), before, tokens]
+
+    return tables, step
+
+
+def _all_outputs(table, limit, alpha):
+    """Every output with its score, by brute force: those that end, and those cut at the limit."""
+    table = np.array(table, np.float64)
+    table[..., [SIGNS.start, SIGNS.padding]] = -np.inf
+    log_p = table - np.log(np.exp(table).sum(-1, keepdims=True))
+    scored = {}
+    for length in range(1, limit + 1):
+        for body in itertools.product(SYMBOLS, repeat=length - 1):
+            for last in (SIGNS.end, *(SYMBOLS if length == limit else ())):
+                total, before, now = 0.0, 0, SIGNS.start
+                for token in (*body, last):
+                    total, before, now = total + log_p[before, now, token], now, token
+                scored[(*body, last)] = total / ((5 + length) / 6) ** alpha
+    return sorted(scored.items(), key=lambda item: -item[1])
+
+
+def _trim(tokens):
+    return tuple(int(t) for t in tokens if t != SIGNS.padding)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
+def test_a_beam_that_holds_everything_finds_the_best_outputs_in_order(alpha):
+    tables, step = _chain(0, 3)
+    limits = jnp.array([LIMIT, 2, 3])
+    beam = 100
+    carry = (jnp.repeat(tables, beam, axis=0), jnp.zeros(3 * beam, jnp.int32))
+    found = beam_search(step, carry, limits, signs=SIGNS, max_length=LIMIT, beam_size=beam, alpha=alpha)
+    for row, limit in enumerate(limits):
+        wanted = _all_outputs(tables[row], int(limit), alpha)
+        got = [
+            (_trim(t), float(s)) for t, s in zip(found.tokens[row], found.scores[row], strict=True) if np.isfinite(s)
+        ]
+        assert [tokens for tokens, _ in got[:10]] == [tokens for tokens, _ in wanted[:10]]
+        np.testing.assert_allclose([s for _, s in got[:10]], [s for _, s in wanted[:10]], rtol=1e-5)
+
+
+def test_greedy_takes_the_likeliest_token_of_every_step():
+    tables, step = _chain(1, 8)
+    found = greedy(step, (tables, jnp.zeros(8, jnp.int32)), jnp.full(8, LIMIT), signs=SIGNS, max_length=LIMIT)
+    for row in range(8):
+        table, before, now, said = np.array(tables[row]), 0, SIGNS.start, []
+        table[..., [SIGNS.start, SIGNS.padding]] = -np.inf
+        while now != SIGNS.end and len(said) < LIMIT:
+            before, now = now, int(table[before, now].argmax())
+            said.append(now)
+        assert _trim(found.tokens[row, 0]) == tuple(said)
+
+
+def test_a_beam_of_one_is_greedy_and_a_wider_one_never_scores_worse():
+    tables, step = _chain(2, 16)
+    limits = jnp.full(16, LIMIT)
+    zeros = jnp.zeros(16, jnp.int32)
+    first = greedy(step, (tables, zeros), limits, signs=SIGNS, max_length=LIMIT)
+    one = beam_search(step, (tables, zeros), limits, signs=SIGNS, max_length=LIMIT, beam_size=1)
+    np.testing.assert_allclose(one.scores, first.scores, rtol=1e-5)
+    wide = beam_search(
+        step,
+        (jnp.repeat(tables, 8, axis=0), jnp.repeat(zeros, 8)),
+        limits,
+        signs=SIGNS,
+        max_length=LIMIT,
+        beam_size=8,
+    )
+    assert np.all(wide.scores[:, 0] >= first.scores[:, 0] - 1e-5)
+    assert np.any(wide.scores[:, 0] > first.scores[:, 0] + 1e-3)
+
+
+def test_length_penalty_is_that_of_wu_2016():
+    assert float(length_penalty(jnp.array(7.0), 0.5)) == pytest.approx(2**0.5)
+    assert float(length_penalty(jnp.array(7.0), 0.0)) == 1
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_models_outputs_depend_on_neither_neighbours_nor_padding(beam_size):
+    stack = {"embedding": 4, "features": 6, "cell": "lstm"}
+    model = Seq2Seq(12, 9, encoder=stack, decoder=stack, attention="general", rngs=nnx.Rngs(3))
+    source = jax.random.randint(jax.random.key(0), (5, 4), 4, 12)
+    lengths = jnp.array([5, 2, 0, 4])
+    together = decode(model, source, lengths, signs=SIGNS, beam_size=beam_size)
+    for row, length in enumerate(lengths):
+        if not length:
+            assert not np.any(together.tokens[row])
+            continue
+        alone = decode(model, source[:length, row : row + 1], lengths[row : row + 1], signs=SIGNS, beam_size=beam_size)
+        assert _trim(together.tokens[row, 0]) == _trim(alone.tokens[0, 0])
+        np.testing.assert_allclose(together.scores[row], alone.scores[0], rtol=1e-4)
+        assert len(_trim(together.tokens[row, 0])) <= 2 * int(length) + 10
