@@ -1,10 +1,11 @@
 """A dataset by its name, as splits of text examples."""
 
 import contextlib
-import socket
 from collections.abc import Iterator
 from typing import NamedTuple
+from unittest import mock
 
+import requests
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import downloader
 
@@ -88,13 +89,17 @@ def _tfds_builder(name: str, options: dict) -> tfds.core.DatasetBuilder:
 
 @contextlib.contextmanager
 def _short_patience(name: str) -> Iterator[None]:
-    retries, timeout = downloader.MAX_RETRIES, socket.getdefaulttimeout()
-    downloader.MAX_RETRIES = 1
-    socket.setdefaulttimeout(_PATIENCE)
+    """Within it a server that cannot be reached, or says nothing, ends in a UserError after `_PATIENCE` twice."""
+    send = requests.Session.send
+
+    def impatient_send(session, request, **options):
+        return send(session, request, **(options | {"timeout": options.get("timeout") or _PATIENCE}))
+
     try:
-        yield
+        with (
+            mock.patch.object(downloader, "MAX_RETRIES", 1),
+            mock.patch.object(requests.Session, "send", impatient_send),
+        ):
+            yield
     except OSError as error:  # what requests and urllib raise
         raise UserError(f"data.name: dataset {name!r} cannot be reached or written: {error}") from None
-    finally:
-        downloader.MAX_RETRIES = retries
-        socket.setdefaulttimeout(timeout)

@@ -1,0 +1,62 @@
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+CONFIG = "--config=configs/cmudict.py"
+
+
+def _launch(*arguments, stdin=b""):
+    command = [sys.executable, "launch.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            [CONFIG, "--config.model.encoder.sell=gru"],
+            "--config.model.encoder.sell: unknown field; nearest: --config.model.encoder.cell",
+        ),
+        ([CONFIG, "--config.trainning.steps=3"], "nearest: --config.training"),
+        ([CONFIG, "--config.seed.x=3"], "--config.seed is a single value"),
+        ([CONFIG, "--config.training.steps=many"], "--config.training.steps=many: invalid literal for int()"),
+        ([CONFIG, "--config.training=3"], "is not a dict"),
+        (["--config.training.steps=3", CONFIG], "before a value for --config"),
+        (["--config.training.steps=3"], "nothing to override; give --config=FILE"),
+        (["--config=configs/nothing.py"], "configs/nothing.py"),
+        ([CONFIG, "--wrkdir=x"], "Did you mean: workdir"),
+        ([CONFIG, "--mode=trian"], "train|evaluate|predict"),
+        ([CONFIG, "stray"], "'stray': not a flag"),
+        ([], "--config: missing"),
+        ([CONFIG, "--config.experiment=seq"], "unknown 'seq'; allowed: seq2seq"),
+        ([CONFIG, "--config.model.decoder.cell=elman"], "unknown value 'elman'; allowed: rnn"),
+        (["--mode=predict"], "not a work directory"),
+    ],
+)
+def test_a_mistake_is_one_line_with_status_one_and_nothing_written(tmp_path, arguments, message):
+    workdir = tmp_path / "w"
+    result = _launch(f"--workdir={workdir}", *arguments)
+    assert result.returncode == 1
+    lines = result.stderr.decode().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert not workdir.exists()
+
+
+def test_a_missing_workdir_is_told():
+    assert b"--workdir: missing" in _launch(CONFIG).stderr
+
+
+def test_everything_after_training_needs_only_the_workdir(trained):
+    result = _launch(f"--workdir={trained}", "--mode=evaluate", "--split=validation", "--beam_size=1")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout.splitlines()[-1])["examples"] == 40
+    result = _launch(f"--workdir={trained}", "--mode=predict", stdin=b"abc\n\nfed")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == b"A B C\n\nF E D\n"
+    assert result.stderr == b""

@@ -1,0 +1,91 @@
+import logging
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rnnlab.training.checkpoint import Checkpoints
+from rnnlab.training.step import TrainState
+
+RECORD = {"batches": {"buffers": [[1, 2], []]}, "decision": {"best": 1.5}}
+
+
+def _state(value: float) -> TrainState:
+    return TrainState(jnp.int32(value), {"W": jnp.full((64, 8), value)}, (jnp.arange(3.0) + value, ()))
+
+
+def _saved(folder: pathlib.Path, steps=(1, 2)) -> None:
+    checkpoints = Checkpoints(folder, keep=2)
+    for step in steps:
+        checkpoints.save(step, _state(step), RECORD | {"step": step})
+    checkpoints.close()
+
+
+def _restored(folder: pathlib.Path):
+    checkpoints = Checkpoints(folder, keep=2)
+    found = checkpoints.restore(_state(0))
+    checkpoints.close()
+    return found
+
+
+def test_what_was_saved_last_comes_back_as_it_was(tmp_path):
+    _saved(tmp_path / "c", (1, 2, 3))
+    found = _restored(tmp_path / "c")
+    assert found.step == 3
+    assert found.record == RECORD | {"step": 3}
+    assert isinstance(found.arrays, TrainState)
+    np.testing.assert_array_equal(found.arrays.params["W"], _state(3).params["W"])
+    assert sorted(p.name for p in (tmp_path / "c").iterdir() if p.name.isdigit()) == ["2", "3"]
+
+
+def test_an_empty_folder_holds_none(tmp_path):
+    assert _restored(tmp_path / "c") is None
+
+
+def _flip(path: pathlib.Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "removed": pathlib.Path.unlink,
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "one bit flipped": _flip,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_each_damaged_file_is_restored_whole_or_passed_over_with_a_word(tmp_path, damage, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    _saved(tmp_path / "whole")
+    files = [p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole" / "2").rglob("*") if p.is_file()]
+    passed_over = 0
+    for number, file in enumerate(files):
+        folder = tmp_path / str(number) / "c"
+        _saved(folder)
+        victim = next(iter(p for p in (folder / file).parent.iterdir() if p.name == file.name), None)
+        if victim is None:  # array files are named after their contents at random
+            victim = max((p for p in (folder / "2").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+        caplog.clear()
+        damage(victim)
+        found = _restored(folder)
+        if found.step == 2:  # a file that restoring does not need
+            assert not caplog.records
+        else:
+            passed_over += 1
+            assert found.step == 1
+            assert "is damaged" in caplog.text
+            assert (folder.parent / "damaged").exists()
+        np.testing.assert_array_equal(found.arrays.params["W"], _state(found.step).params["W"])
+        assert found.record["step"] == found.step
+    assert passed_over > 0
+
+
+def test_a_step_that_is_there_already_is_left_as_it_is(tmp_path):
+    _saved(tmp_path / "c")
+    checkpoints = Checkpoints(tmp_path / "c", keep=2)
+    checkpoints.save(2, _state(9), RECORD)
+    checkpoints.close()
+    assert _restored(tmp_path / "c").arrays.params["W"][0, 0] == 2

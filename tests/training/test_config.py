@@ -1,0 +1,37 @@
+import pytest
+
+from rnnlab.errors import UserError
+from rnnlab.training.config import check_ranges, default_config, field_paths, get_field
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("training.steps", 0, "above 0"),
+        ("training.batch_size", -1, "above 0"),
+        ("model.encoder.dropout", 1.0, "from 0 to below 1"),
+        ("training.label_smoothing", -0.1, "from 0 to below 1"),
+        ("training.clip_global_norm", -1.0, "below 0"),
+        ("training.learning_rate", float("nan"), "above 0"),
+    ],
+)
+def test_a_number_that_no_run_can_use_is_refused_by_its_path(field, value, allowed):
+    config = default_config()
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError, match=rf"config\.{field}: .*{allowed}"):
+        check_ranges(config)
+
+
+def test_the_defaults_are_in_range_and_no_field_can_be_added():
+    config = default_config()
+    check_ranges(config)
+    with pytest.raises(AttributeError):
+        config.training.stepz = 3
+
+
+def test_the_field_names_that_others_rely_on_are_there():
+    wanted = {"seed", "model.attention", "model.context", "training.clip_global_norm", "training.learning_rate"}
+    wanted |= {f"model.{side}.{name}" for side in ("encoder", "decoder") for name in ("cell", "features", "layers")}
+    wanted |= {"training.steps", "training.batch_size", "data.name", "data.files.train"}
+    assert wanted <= set(field_paths(default_config()))
+    assert get_field(default_config(), "model.encoder.cell") == "lstm"

@@ -1,0 +1,55 @@
+import jax
+import numpy as np
+import pytest
+
+from rnnlab.errors import UserError
+from rnnlab.training.config import default_config
+from rnnlab.training.optimizer import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
+
+GRADIENT = {"W": np.array([3.0, 0.0]), "b": np.array([4.0])}  # global norm 5
+
+
+def _training(**fields):
+    config = default_config().training
+    config.update(fields)
+    return config
+
+
+@pytest.mark.parametrize(("limit", "factor"), [(1.0, 0.2), (10.0, 1.0), (0.0, 1.0)])
+def test_a_step_is_clipped_to_the_global_norm_and_no_further(limit, factor):
+    training = _training(optimizer="sgd", schedule="constant", learning_rate=0.5, clip_global_norm=limit)
+    optimizer = make_optimizer(training)
+    updates, _ = optimizer.update(GRADIENT, optimizer.init(GRADIENT), GRADIENT)
+    jax.tree.map(lambda u, g: np.testing.assert_allclose(u, -0.5 * factor * g, rtol=1e-6), updates, GRADIENT)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_goes_down_and_clipping_leaves_its_state_alike(name):
+    states = []
+    for limit in (0.0, 1.0):
+        optimizer = make_optimizer(_training(optimizer=name, clip_global_norm=limit, schedule="constant"))
+        state = optimizer.init(GRADIENT)
+        updates, _ = optimizer.update(GRADIENT, state, GRADIENT)
+        assert updates["W"][0] < 0
+        assert updates["b"][0] < 0
+        states.append(jax.tree.structure(state))
+    assert states[0] == states[1]
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_peaks_at_the_learning_rate(name):
+    schedule = make_schedule(_training(schedule=name, steps=1000, learning_rate=0.25))
+    rates = [float(schedule(step)) for step in range(1000)]
+    assert max(rates) == pytest.approx(0.25, rel=1e-3)
+    assert min(rates) >= 0
+    if name != "constant":
+        assert rates[-1] < 0.5 * max(rates)
+
+
+def test_unknown_names_and_decay_without_effect_are_refused_with_what_is_allowed():
+    with pytest.raises(UserError, match=r"optimizer: unknown 'adm'; allowed: adam"):
+        make_optimizer(_training(optimizer="adm"))
+    with pytest.raises(UserError, match=r"schedule: unknown 'cosine'; allowed: constant"):
+        make_optimizer(_training(schedule="cosine"))
+    with pytest.raises(UserError, match=r"weight_decay: 'adam' has none; allowed with: adamw"):
+        make_optimizer(_training(optimizer="adam", weight_decay=0.1))

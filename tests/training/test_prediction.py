@@ -1,0 +1,46 @@
+import io
+import logging
+
+import pytest
+
+from rnnlab.errors import UserError
+from rnnlab.training import open_experiment, predict
+
+
+def _predict(workdir, text: bytes, **options) -> list[str]:
+    answers = io.BytesIO()
+    predict(open_experiment(workdir), io.BytesIO(text), answers, **options)
+    return answers.getvalue().decode().removesuffix("\n").split("\n")
+
+
+def test_every_line_gets_its_answer_in_order_and_an_empty_one_an_empty_one(trained):
+    words = ["abc", "", "f", "decade", "  ", "bad\r", "fade"]
+    answers = _predict(trained, "\n".join(words).encode())
+    assert answers == [" ".join(word.strip().upper()) for word in words]
+
+
+def test_unknown_overlong_and_broken_lines_are_answered_and_counted(trained, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    lines = [b"abxc", b"\xff\xfe", b"ab" * 5000, b"cab"]
+    answers = _predict(trained, b"\n".join(lines))
+    assert len(answers) == 4
+    assert answers[3] == "C A B"
+    assert "2 of 4 lines held unknown symbols" in caplog.text
+    assert "1 of 4 lines were longer than the 6 symbols of training" in caplog.text
+    assert "1 of 4 lines were cut at 24 symbols" in caplog.text
+
+
+def test_n_best_gives_outputs_with_falling_scores_the_best_one_first(trained):
+    best = _predict(trained, b"abc\n\nfeed\n")
+    lines = _predict(trained, b"abc\n\nfeed\n", n_best=2)
+    assert lines[1] == ""
+    for one, line in zip(best, lines, strict=True):
+        texts, scores = line.split("\t")[::2], [float(s) for s in line.split("\t")[1::2]]
+        assert texts[0] == one
+        assert scores == sorted(scores, reverse=True)
+        assert len(set(texts)) == len(texts) == (2 if one else 1)
+
+
+def test_more_outputs_than_the_beam_holds_are_refused(trained):
+    with pytest.raises(UserError, match="--n_best: 9 is more than --beam_size=2"):
+        _predict(trained, b"abc", n_best=9)

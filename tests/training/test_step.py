@@ -1,0 +1,64 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from rnnlab.data.pipeline import Pairs, assemble
+from rnnlab.models import Seq2Seq
+from rnnlab.training.config import default_config
+from rnnlab.training.optimizer import make_optimizer
+from rnnlab.training.step import TrainState, make_train_step, split_model
+
+BATCH = jax.device_put(assemble(Pairs([[5, 6], [7]], [[4], [4, 6]]), [0, 1], (3, 4), 3))
+
+
+def _setup(dropout=0.0, **fields):
+    side = {"embedding": 3, "cell": "gru", "features": 4, "dropout": dropout}
+    merge, params = split_model(Seq2Seq(9, 8, encoder=side, decoder=side, rngs=nnx.Rngs(0)))
+    training = default_config().training
+    training.update({"optimizer": "sgd", "schedule": "constant", "learning_rate": 0.1} | fields)
+    optimizer = make_optimizer(training)
+    step = make_train_step(merge, optimizer, training, seed=0)
+
+    def run(at=0):
+        copied = jax.tree.map(jnp.copy, params)  # the step is given its state for good
+        return step(TrainState(jnp.int32(at), copied, optimizer.init(copied)), BATCH)
+
+    return merge, params, run
+
+
+def _mean_loss(merge, params):
+    logits = merge(params)(BATCH.source, BATCH.source_lengths, BATCH.inputs)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, BATCH.labels)
+    return (losses[:2, 0].sum() + losses[:3, 1].sum()) / 5
+
+
+@pytest.mark.parametrize("limit", [0.1, 100.0])
+def test_a_step_follows_the_mean_loss_per_label_clipped_to_the_limit(limit):
+    merge, params, run = _setup(clip_global_norm=limit)
+    loss, gradient = jax.value_and_grad(lambda p: _mean_loss(merge, p))(params)
+    state, metrics = run()
+    norm = np.sqrt(sum(np.sum(np.square(g)) for g in gradient.values()))
+    np.testing.assert_allclose(metrics.loss, loss, rtol=1e-5)
+    np.testing.assert_allclose(metrics.gradient_norm, norm, rtol=1e-4)
+    assert bool(metrics.clipped) == (norm > limit)
+    assert int(metrics.tokens) == 5
+    assert int(state.step) == 1
+    for name, value in params.items():
+        moved = value - 0.1 * min(1, limit / norm) * gradient[name]
+        np.testing.assert_allclose(state.params[name], moved, rtol=1e-4, atol=1e-6)
+
+
+def test_dropout_follows_from_the_number_of_the_step_alone():
+    _, _, run = _setup(dropout=0.5)
+    losses = [float(run(at)[1].loss) for at in (0, 0, 1)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_parameters_are_named_by_their_path_and_merge_puts_them_back():
+    merge, params, _ = _setup()
+    assert "encoder/embedding/embedding" in params
+    doubled = {name: 2 * value for name, value in params.items()}
+    assert all(np.array_equal(v, doubled[n]) for n, v in split_model(merge(doubled))[1].items())
