@@ -7,7 +7,9 @@ python launch.py --workdir=runs/g2p --mode=predict < words.txt > phones.txt
 
 import difflib
 import logging
+import os
 import pathlib
+import signal
 import sys
 
 from absl import app, flags
@@ -88,6 +90,7 @@ def _check_fields(argv: list[str]) -> None:
     alone = flags.FlagValues()
     holder = config_flags.DEFINE_config_file("config", None, "", flag_values=alone, sys_argv=[])
     alone(argv, known_only=True)
+    getattr(holder.value, "experiment", None)  # a file that could not be loaded says so when it is first read
     if overrides and holder.value is None:
         raise UserError(f"{overrides[0]}: there is nothing to override; give --config=FILE before it")
     for override in overrides:
@@ -111,6 +114,11 @@ def _run() -> int:
     except UserError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # whoever reads the answers has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     return 0
 
 

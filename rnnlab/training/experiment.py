@@ -61,7 +61,7 @@ class Experiment:
           UserError: nothing has been saved yet.
         """
         _, params = split_model(self.make_model())
-        store = Checkpoints(self.workdir / "best", keep=1)
+        store = Checkpoints(self.workdir / "best", keep=2)
         try:
             restored = store.restore(params)
         finally:

@@ -22,7 +22,7 @@ from rnnlab.training.plots import plot_attention, plot_curves
 from rnnlab.training.reporting import Reporter
 from rnnlab.training.step import ModelParams, StepMetrics, TrainState, make_train_step, split_model
 
-_KEEP = 2  # so that a damaged checkpoint has one before it
+_KEEP = 2  # so that a damaged checkpoint, last or best, has one before it
 _PICTURES = 4
 _UNDECIDED: dict[str, Any] = {"best": None, "step": 0, "misses": 0}
 
@@ -72,7 +72,7 @@ class _Run:
         self._evaluator = Evaluator(experiment, beam_size=1)
         self._validation = corpus.read("validation")
         self._checkpoints = Checkpoints(experiment.workdir / "checkpoints", keep=_KEEP)
-        self._best = Checkpoints(experiment.workdir / "best", keep=1)
+        self._best = Checkpoints(experiment.workdir / "best", keep=_KEEP)
         pairs = experiment.encode(corpus.read("train"))
         batches = training_batches(pairs, experiment.sizes, config.batch_size, seed=experiment.config.seed)
         self._batches = iter(batches)

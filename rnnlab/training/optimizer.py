@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedules by name, behind clipping by the global norm."""
 
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
@@ -11,8 +12,8 @@ _WARMUP_SHARE = 0.1
 def _inverse_sqrt(peak: float, steps: int, warmup: int) -> optax.Schedule:
     """Linear up to `peak`, then falling as 1 / sqrt(step) (Vaswani et al. 2017, arXiv 1706.03762)."""
 
-    def after(step):
-        return peak * (warmup / (step + warmup)) ** 0.5
+    def after(step):  # optax asks for it before the warm-up ends, too, with steps below 0
+        return peak * (warmup / (jnp.maximum(step, 0) + warmup)) ** 0.5
 
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
 

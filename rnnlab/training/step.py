@@ -39,7 +39,8 @@ def split_model(model: M) -> tuple[Callable[[ModelParams], M], ModelParams]:
     """A model's parameters by name ("encoder/embedding/embedding"), and the function that puts such into a model."""
     graph, state = nnx.split(model)
     paths, structure = jax.tree_util.tree_flatten_with_path(state)
-    names = ["/".join(str(getattr(key, "key", getattr(key, "name", key))) for key in path) for path, _ in paths]
+    keys = [[str(getattr(key, "key", getattr(key, "name", key))) for key in path] for path, _ in paths]
+    names = ["/".join(path).removesuffix("/value") for path in keys]
 
     def merge(params: ModelParams) -> M:
         return nnx.merge(graph, jax.tree.unflatten(structure, [params[name] for name in names]))

@@ -1,5 +1,6 @@
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -18,8 +19,8 @@ def test_the_loss_is_the_mean_over_labels_one_pair_at_a_time(trained):
     total = labels = 0
     for example in examples:
         source, target = experiment.source.encode(example.source), experiment.target.encode(example.targets[0])
-        column = [np.array(ids)[:, None] for ids in (source, [1, *target], [*target, 2])]
-        logits = merge(params)(column[0], np.array([len(source)]), column[1])
+        column = [jnp.array(ids)[:, None] for ids in (source, [1, *target], [*target, 2])]
+        logits = merge(params)(column[0], jnp.array([len(source)]), column[1])
         total += float(optax.softmax_cross_entropy_with_integer_labels(logits, column[2]).sum())
         labels += len(target) + 1
     assert Evaluator(experiment, beam_size=1).loss(params, examples) == pytest.approx(total / labels, rel=1e-4)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -47,7 +48,7 @@ def _stop_at(config, workdir, step: int, signum: int) -> int:
 def _final_state(workdir) -> tuple[TrainState, dict]:
     experiment = open_experiment(workdir)
     _, params = split_model(experiment.make_model())
-    like = TrainState(np.int32(0), params, make_optimizer(experiment.config.training).init(params))
+    like = TrainState(jnp.int32(0), params, make_optimizer(experiment.config.training).init(params))
     checkpoints = Checkpoints(workdir / "checkpoints", keep=2)
     restored = checkpoints.restore(like)
     checkpoints.close()

@@ -6,7 +6,7 @@ from rnnlab.errors import UserError
 from rnnlab.training.config import default_config
 from rnnlab.training.optimizer import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
 
-GRADIENT = {"W": np.array([3.0, 0.0]), "b": np.array([4.0])}  # global norm 5
+GRADIENT = {"W": np.array([3.0, 0.0], np.float32), "b": np.array([4.0], np.float32)}  # global norm 5
 
 
 def _training(**fields):
