@@ -55,6 +55,7 @@ def main(argv: list[str]) -> int:
     experiment = training.open_experiment(workdir, config)
     search = {"beam_size": _BEAM_SIZE.value, "length_penalty": _LENGTH_PENALTY.value}
     experiment.config.evaluation.update({name: value for name, value in search.items() if value is not None})
+    training.check_ranges(experiment.config)
     if _MODE.value == "evaluate":
         training.evaluate(experiment, _SPLIT.value)
     else:

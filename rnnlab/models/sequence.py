@@ -3,20 +3,29 @@
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from rnnlab.cells import State
 from rnnlab.models.recurrent import Stack
 
 
-class ManyToOne(nnx.Module):
+class _Sequence(nnx.Module):
+    """A stack, and a layer that reads it."""
+
+    def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs, **stack):
+        self.stack = Stack(in_features=in_features, rngs=rngs, **stack)
+        self.output = nnx.Linear(self.stack.out_features, out_features, rngs=rngs)
+
+    def _run(self, inputs: Array, seq_lengths: Array | None, rngs: nnx.Rngs | None) -> tuple[Array, tuple[State, ...]]:
+        time, batch, _ = inputs.shape
+        return self.stack(inputs, seq_lengths=seq_lengths, masks=self.stack.draw_masks(rngs, time, batch))
+
+
+class ManyToOne(_Sequence):
     """A sequence in, one vector out: a classifier by its logits, or a regressor.
 
     Args:
       in_features, out_features: sizes of a step's input and of the answer.
       stack: arguments of `Stack`.
     """
-
-    def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs, **stack):
-        self.stack = Stack(in_features=in_features, rngs=rngs, **stack)
-        self.output = nnx.Linear(self.stack.out_features, out_features, rngs=rngs)
 
     def __call__(
         self,
@@ -26,17 +35,12 @@ class ManyToOne(nnx.Module):
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "batch out"]:
         """The answer `[batch, out_features]`, read from the last state of the top layer."""
-        masks = self.stack.draw_masks(rngs, *inputs.shape[:2])
-        _, states = self.stack(inputs, seq_lengths=seq_lengths, masks=masks)
+        _, states = self._run(inputs, seq_lengths, rngs)
         return self.output(states[-1][0])
 
 
-class ManyToMany(nnx.Module):
+class ManyToMany(_Sequence):
     """A sequence in, one vector out of every step (a tagger, a language model); arguments as in `ManyToOne`."""
-
-    def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs, **stack):
-        self.stack = Stack(in_features=in_features, rngs=rngs, **stack)
-        self.output = nnx.Linear(self.stack.out_features, out_features, rngs=rngs)
 
     def __call__(
         self,
@@ -46,6 +50,5 @@ class ManyToMany(nnx.Module):
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "time batch out"]:
         """The answers `[time, batch, out_features]`; those in the padding mean nothing."""
-        masks = self.stack.draw_masks(rngs, *inputs.shape[:2])
-        outputs, _ = self.stack(inputs, seq_lengths=seq_lengths, masks=masks)
+        outputs, _ = self._run(inputs, seq_lengths, rngs)
         return self.output(outputs)

@@ -4,9 +4,10 @@ config -> experiment (vocabularies, model) -> loop (step, evaluation, checkpoint
 Imports everything below it; only `launch.py` and `configs/` import it.
 """
 
+from rnnlab.training.config import check_ranges
 from rnnlab.training.evaluation import evaluate
 from rnnlab.training.experiment import open_experiment
 from rnnlab.training.loop import Interrupted, train
 from rnnlab.training.prediction import predict
 
-__all__ = ["Interrupted", "evaluate", "open_experiment", "predict", "train"]
+__all__ = ["Interrupted", "check_ranges", "evaluate", "open_experiment", "predict", "train"]

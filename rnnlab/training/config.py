@@ -1,76 +1,74 @@
 """Every field of a seq2seq experiment, with its default and its meaning; files in `configs/` change what they need."""
 
+import copy
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from rnnlab.errors import UserError
 
+_SIDE: dict[str, Any] = {
+    "unit": "character",  # character, word, symbol or subword
+    "lowercase": False,
+    "normal_form": "",  # NFC, NFD, NFKC, NFKD or none
+    "min_count": 1,
+    "size": 8000,  # of a subword vocabulary
+}
+_STACK: dict[str, Any] = {
+    "cell": "lstm",
+    "features": 128,  # of each direction
+    "layers": 1,
+    "embedding": 64,
+    "dropout": 0.0,  # on embeddings and between layers
+    "residual": False,
+    "initial_state": "zero",  # or learnt
+}
+_DATA: dict[str, Any] = {
+    "name": "cmudict",  # or parallel_text, or a TFDS translation set
+    "prepared": "",  # folder of prepared sets; empty is TFDS_DATA_DIR or ~/tensorflow_datasets
+    "files": {"train": "", "validation": "", "test": ""},  # parallel_text: "source,target" or "pairs.tsv"
+    "source": _SIDE,
+    "target": _SIDE | {"unit": "symbol"},
+    "buckets": 6,  # most length buckets, and so compiled shapes
+}
+_MODEL: dict[str, Any] = {
+    "encoder": _STACK | {"bidirectional": True},
+    "decoder": _STACK | {"features": 256},
+    "bridge": "dense",  # last, dense or zero
+    "attention": "general",  # none, dot, general or additive
+    "context": "init",  # or every_step
+    "tied_embeddings": False,
+    "teacher_forcing": 1.0,
+}
+_TRAINING: dict[str, Any] = {
+    "steps": 5000,
+    "batch_size": 64,
+    "optimizer": "adam",
+    "learning_rate": 3e-3,  # the highest one of the schedule
+    "schedule": "one_cycle",
+    "warmup_steps": 0,  # of warmup_cosine and inverse_sqrt; 0 is a tenth of the steps
+    "weight_decay": 0.0,  # adamw only
+    "clip_global_norm": 1.0,  # 0 is none
+    "label_smoothing": 0.0,
+    "log_every": 100,
+    "evaluate_every": 1000,
+    "checkpoint_every": 500,
+    "best_metric": "wer",  # on validation: loss, perplexity, or one of evaluation.metrics
+    "patience": 0,  # evaluations without a new best before the run ends; 0 is never
+}
+_EVALUATION: dict[str, Any] = {
+    "metrics": ("wer", "per"),
+    "batch_size": 256,
+    "beam_size": 5,  # of the final test, of evaluate and of predict; validation is greedy
+    "length_penalty": 0.0,  # alpha of Wu et al. 2016
+    "samples": 10,  # predictions shown at the end
+}
+
 
 def default_config() -> ConfigDict:
     """The config of a small attentional encoder-decoder on CMUdict. Unknown fields cannot be added to it."""
-    side = {
-        "unit": "character",  # character, word, symbol or subword
-        "lowercase": False,
-        "normal_form": "",  # NFC, NFD, NFKC, NFKD or none
-        "min_count": 1,
-        "size": 8000,  # of a subword vocabulary
-    }
-    stack = {
-        "cell": "lstm",
-        "features": 128,  # of each direction
-        "layers": 1,
-        "embedding": 64,
-        "dropout": 0.0,  # on embeddings and between layers
-        "residual": False,
-        "initial_state": "zero",  # or learnt
-    }
-    return ConfigDict(
-        {
-            "experiment": "seq2seq",
-            "seed": 0,
-            "data": {
-                "name": "cmudict",  # or parallel_text, or a TFDS translation set
-                "prepared": "",  # folder of prepared sets; empty is TFDS_DATA_DIR or ~/tensorflow_datasets
-                "files": {"train": "", "validation": "", "test": ""},  # parallel_text: "source,target" or "pairs.tsv"
-                "source": dict(side),
-                "target": side | {"unit": "symbol"},
-                "buckets": 6,  # most length buckets, and so compiled shapes
-            },
-            "model": {
-                "encoder": stack | {"bidirectional": True},
-                "decoder": stack | {"features": 256},
-                "bridge": "dense",  # last, dense or zero
-                "attention": "general",  # none, dot, general or additive
-                "context": "init",  # or every_step
-                "tied_embeddings": False,
-                "teacher_forcing": 1.0,
-            },
-            "training": {
-                "steps": 5000,
-                "batch_size": 64,
-                "optimizer": "adam",
-                "learning_rate": 3e-3,  # the highest one of the schedule
-                "schedule": "one_cycle",
-                "warmup_steps": 0,  # of warmup_cosine and inverse_sqrt; 0 is a tenth of the steps
-                "weight_decay": 0.0,  # adamw only
-                "clip_global_norm": 1.0,  # 0 is none
-                "label_smoothing": 0.0,
-                "log_every": 100,
-                "evaluate_every": 1000,
-                "checkpoint_every": 500,
-                "best_metric": "wer",  # on validation: loss, perplexity, or one of evaluation.metrics
-                "patience": 0,  # evaluations without a new best before the run ends; 0 is never
-            },
-            "evaluation": {
-                "metrics": ("wer", "per"),
-                "batch_size": 256,
-                "beam_size": 5,  # of the final test, of evaluate and of predict; validation is greedy
-                "length_penalty": 0.0,  # alpha of Wu et al. 2016
-                "samples": 10,  # predictions shown at the end
-            },
-        }
-    ).lock()
+    parts = {"data": _DATA, "model": _MODEL, "training": _TRAINING, "evaluation": _EVALUATION}
+    return ConfigDict({"experiment": "seq2seq", "seed": 0, **copy.deepcopy(parts)}).lock()
 
 
 _POSITIVE = (
@@ -90,6 +88,15 @@ _POSITIVE = (
     "evaluation.batch_size",
     "evaluation.beam_size",
 )
+_NOT_NEGATIVE = (
+    "seed",
+    "training.warmup_steps",
+    "training.weight_decay",
+    "training.clip_global_norm",
+    "training.patience",
+    "evaluation.samples",
+    "evaluation.length_penalty",
+)
 _RATES = ("model.encoder.dropout", "model.decoder.dropout", "training.label_smoothing")
 
 
@@ -102,11 +109,12 @@ def check_ranges(config: ConfigDict) -> None:
     for field in _POSITIVE:
         if not get_field(config, field) > 0:
             raise UserError(f"config.{field}: {get_field(config, field)} is not allowed; it must be above 0")
+    for field in _NOT_NEGATIVE:
+        if not get_field(config, field) >= 0:
+            raise UserError(f"config.{field}: {get_field(config, field)} is not allowed; it must be 0 or above")
     for field in _RATES:
         if not 0 <= get_field(config, field) < 1:
             raise UserError(f"config.{field}: {get_field(config, field)} is not allowed; it must be from 0 to below 1")
-    if not config.training.clip_global_norm >= 0:
-        raise UserError(f"config.training.clip_global_norm: {config.training.clip_global_norm} is below 0")
 
 
 def get_field(config: ConfigDict, path: str) -> Any:

@@ -11,7 +11,7 @@ from rnnlab.training.config import check_ranges, default_config, field_paths, ge
         ("training.batch_size", -1, "above 0"),
         ("model.encoder.dropout", 1.0, "from 0 to below 1"),
         ("training.label_smoothing", -0.1, "from 0 to below 1"),
-        ("training.clip_global_norm", -1.0, "below 0"),
+        ("training.clip_global_norm", -1.0, "0 or above"),
         ("training.learning_rate", float("nan"), "above 0"),
     ],
 )
