@@ -57,7 +57,7 @@ _TRAINING: dict[str, Any] = {
     "patience": 0,  # evaluations without a new best before the run ends; 0 is never
 }
 _EVALUATION: dict[str, Any] = {
-    "metrics": ("wer", "per"),
+    "metrics": "wer,per",  # of wer, per, bleu, chrf
     "batch_size": 256,
     "beam_size": 5,  # of the final test, of evaluate and of predict; validation is greedy
     "length_penalty": 0.0,  # alpha of Wu et al. 2016
@@ -115,6 +115,11 @@ def check_ranges(config: ConfigDict) -> None:
     for field in _RATES:
         if not 0 <= get_field(config, field) < 1:
             raise UserError(f"config.{field}: {get_field(config, field)} is not allowed; it must be from 0 to below 1")
+
+
+def metric_names(config: ConfigDict) -> tuple[str, ...]:
+    """The metrics of the task, out of `evaluation.metrics`."""
+    return tuple(name.strip() for name in config.evaluation.metrics.split(",") if name.strip())
 
 
 def get_field(config: ConfigDict, path: str) -> Any:

@@ -12,6 +12,7 @@ from rnnlab.data.corpus import Example
 from rnnlab.data.pipeline import Batch, Pairs, evaluation_batches
 from rnnlab.decoding import Hypotheses, decode
 from rnnlab.metrics import cross_entropy, score
+from rnnlab.training.config import metric_names
 from rnnlab.training.experiment import SIGNS, Experiment, open_corpus
 from rnnlab.training.step import ModelParams, split_model
 
@@ -66,7 +67,7 @@ class Evaluator:
         loss = self.loss(params, examples)
         said = self.predict(params, [example.source for example in examples])
         right = [[self._experiment.target.normalise(t) for t in example.targets] for example in examples]
-        scores = score(self._experiment.config.evaluation.metrics, said, right)
+        scores = score(metric_names(self._experiment.config), said, right)
         return {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), **scores}
 
     def _batches(self, pairs: Pairs) -> Iterator[tuple[list[int], Batch]]:

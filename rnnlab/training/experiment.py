@@ -19,7 +19,7 @@ from rnnlab.errors import UserError
 from rnnlab.metrics import METRICS
 from rnnlab.models import Seq2Seq
 from rnnlab.training.checkpoint import Checkpoints
-from rnnlab.training.config import check_ranges, default_config, field_paths, get_field
+from rnnlab.training.config import check_ranges, default_config, field_paths, get_field, metric_names
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.step import ModelParams, split_model
 
@@ -145,7 +145,7 @@ def check_same_run(saved: ConfigDict, config: ConfigDict, workdir: pathlib.Path,
     """
     for path in field_paths(config):
         old, new = get_field(saved, path), get_field(config, path)
-        if isinstance(new, ConfigDict) or _plain(old) == _plain(new):
+        if isinstance(new, ConfigDict) or old == new:
             continue
         if path != "data.prepared" and any(f"{path}.".startswith(f"{field}.") for field in fixed):
             raise UserError(
@@ -162,15 +162,11 @@ def write_text(path: pathlib.Path, text: str) -> None:
     os.replace(part, path)
 
 
-def _plain(value):
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _check_config(config: ConfigDict) -> None:
     check_ranges(config)
     make_optimizer(config.training)
-    allowed = ("loss", "perplexity", *config.evaluation.metrics)
-    for name in config.evaluation.metrics:
+    allowed = ("loss", "perplexity", *metric_names(config))
+    for name in metric_names(config):
         if name not in METRICS:
             raise UserError(f"config.evaluation.metrics: unknown {name!r}; allowed: {', '.join(METRICS)}")
     if config.training.best_metric not in allowed:

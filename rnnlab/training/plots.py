@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from rnnlab.data.pipeline import Pairs, assemble
+from rnnlab.training.config import metric_names
 from rnnlab.training.experiment import Experiment
 from rnnlab.training.reporting import read_metrics
 from rnnlab.training.step import ModelParams, split_model
@@ -28,7 +29,7 @@ def plot_curves(experiment: Experiment) -> pathlib.Path:
     for row in read_metrics(experiment.workdir):
         by_split = curves.setdefault(row["name"], {})
         by_split.setdefault(row["split"], []).append((int(row["step"]), float(row["value"])))
-    panels = _PANELS | {name: f"{name.upper()} (%)" for name in experiment.config.evaluation.metrics}
+    panels = _PANELS | {name: f"{name.upper()} (%)" for name in metric_names(experiment.config)}
     panels = {name: label for name, label in panels.items() if name in curves}
     columns = 3
     rows = -(-len(panels) // columns)

@@ -21,7 +21,7 @@ def test_what_was_made_is_opened_alike(tiny_config, tmp_path):
         ("model__attention", "dot", "'dot' needs .* 24 and 32"),
         ("training__optimizer", "adm", "optimizer: unknown 'adm'; allowed: adam"),
         ("training__best_metric", "werr", r"unknown 'werr' \(did you mean 'wer'\?\); allowed: loss"),
-        ("evaluation__metrics", ("blue",), "unknown 'blue'; allowed: wer, per, bleu, chrf"),
+        ("evaluation__metrics", "per,blue", "unknown 'blue'; allowed: wer, per, bleu, chrf"),
         ("data__source__unit", "char", "config.data.source.unit: unknown value 'char'"),
         ("data__files__test", "nowhere.tsv", "nowhere.tsv: cannot be read"),
         ("training__steps", 0, "training.steps: 0 is not allowed"),
