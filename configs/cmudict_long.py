@@ -1,3 +1,12 @@
+"""Letters to phones on the CMU pronouncing dictionary, as well as an hour on two cores allows.
+
+    python launch.py --config=configs/cmudict_long.py --workdir=runs/g2p_long
+
+The main job's model, wider (192 each way, 384), with a second encoder layer, dropout and label smoothing; 2,830,891
+parameters, 128 words a step. 54 min of training on 2 cores of an Intel Xeon with AVX-512, other work beside it; test
+WER 24.54, PER 5.88 (beam 5; 2026-11-24, jax 0.10.2, seed 0).
+"""
+
 from ml_collections import ConfigDict
 
 from rnnlab.training.config import default_config
