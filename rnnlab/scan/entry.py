@@ -85,12 +85,12 @@ def _check(cell, params, inputs, state, seq_lengths, resets):
                 f"state of cell {cell.name!r} must be {len(cell.state_names)} arrays ({', '.join(cell.state_names)}) "
                 f"of shape {wanted}, not {[entry.shape for entry in state]}"
             )
-    if resets is not None and resets.shape != (time, batch):
-        raise ValueError(f"resets must be [time, batch] = {(time, batch)}, not of shape {resets.shape}")
+    if resets is not None and np.shape(resets) != (time, batch):
+        raise ValueError(f"resets must be [time, batch] = {(time, batch)}, not of shape {np.shape(resets)}")
     if seq_lengths is None:
         return
-    if seq_lengths.shape != (batch,):
-        raise ValueError(f"seq_lengths must be [batch] = {(batch,)}, not of shape {seq_lengths.shape}")
+    if np.shape(seq_lengths) != (batch,):
+        raise ValueError(f"seq_lengths must be [batch] = {(batch,)}, not of shape {np.shape(seq_lengths)}")
     if not isinstance(seq_lengths, jax.core.Tracer):
         outside = [int(n) for n in np.asarray(seq_lengths) if not 0 <= n <= time]
         if outside:

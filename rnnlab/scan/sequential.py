@@ -82,7 +82,8 @@ def _backward(cell, reverse, residuals, cotangents):
     }
     for name, gradient in d_read.items():
         d_params[name] = d_params[name] + gradient if name in d_params else gradient
-    return d_params, d_a @ params["W"].T, d_state, None, None
+    d_params = {name: gradient.astype(params[name].dtype) for name, gradient in d_params.items()}
+    return d_params, (d_a @ params["W"].T).astype(inputs.dtype), d_state, None, None
 
 
 def _shift(first: Array, rest: Array, reverse: bool) -> Array:

@@ -45,3 +45,19 @@ def test_the_backward_loop_carries_no_weight_gradient(name):
     assert params["W"].shape not in carried
     if not cell.combine_reads_recurrent:
         assert params["R"].shape not in carried
+
+
+@pytest.mark.parametrize("dtypes", [("float32", "bfloat16"), ("bfloat16", "float32")], ids="-".join)
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_each_gradient_has_the_dtype_of_what_it_belongs_to(name, dtypes):
+    params, inputs, _ = oracle.example(name)
+    params = {key: jnp.asarray(value, dtypes[0]) for key, value in params.items()}
+    inputs = jnp.asarray(inputs, dtypes[1])
+    gradients = [
+        jax.grad(lambda p, x, m=m: scan(CELLS[name], p, x, method=m)[0].sum(), argnums=(0, 1))(params, inputs)
+        for m in ("sequential", "reference")
+    ]
+    for ours, wanted in zip(*map(jax.tree.leaves, gradients), strict=True):
+        assert ours.dtype == wanted.dtype
+        drift = jnp.linalg.norm((ours - wanted).astype(jnp.float32)) / jnp.linalg.norm(wanted.astype(jnp.float32))
+        assert drift < 0.02
