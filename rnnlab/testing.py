@@ -81,7 +81,8 @@ _loss_and_gradients = jax.jit(jax.value_and_grad(_loss, argnums=(1, 2, 3)), stat
 def _description_fits_its_parameters(cell: Cell, params: Params, inputs: Array, state: State):
     width = len(cell.gates) * _HIDDEN
     shapes = {"W": (_IN, width), "R": (_HIDDEN, width), "b": (width,)} | dict.fromkeys(cell.unit_params, (_HIDDEN,))
-    assert {n: v.shape for n, v in params.items()} == shapes, f"init gave { ({n: v.shape for n, v in params.items()}) }"
+    found = {name: value.shape for name, value in params.items()}
+    assert found == shapes, f"init gave {found}, should be {shapes}"
     a, r = inputs[0] @ params["W"] + params["b"], state[0] @ params["R"]
     read = {name: params[name] for name in cell.combine_params}
     after = cell.combine(read, state, a, r)

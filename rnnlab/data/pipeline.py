@@ -90,9 +90,7 @@ def bucket_sizes(pairs: Pairs, buckets: int) -> Sizes:
                 if cells < longer[end][0]:
                     longer[end] = cells, [*best[start][1], size]
         best = longer
-    return [
-        (max(s for s, _ in best[-1][1][:i]), max(t for _, t in best[-1][1][:i])) for i in range(1, len(best[-1][1]) + 1)
-    ]
+    return list(itertools.accumulate(best[-1][1], lambda below, size: (max(below[0], size[0]), max(below[1], size[1]))))
 
 
 def fitting_size(sizes: Sizes, source: int, target: int = 0) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Checkpoints by Orbax, each with a digest of its contents, so that a damaged one is noticed and passed over."""
 
 import hashlib
+import itertools
 import json
 import logging
 import pathlib
@@ -10,6 +11,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import LatestN
+
+_KEEP = 2  # so that a damaged checkpoint has one before it
 
 
 class Restored(NamedTuple):
@@ -21,16 +24,15 @@ class Restored(NamedTuple):
 
 
 class Checkpoints:
-    """The newest checkpoints of a folder.
+    """The two newest checkpoints of a folder.
 
     Args:
       folder: made if it is not there.
-      keep: how many.
     """
 
-    def __init__(self, folder: pathlib.Path, *, keep: int):
+    def __init__(self, folder: pathlib.Path):
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=LatestN(keep), enable_async_checkpointing=False, cleanup_tmp_directories=True
+            preservation_policy=LatestN(_KEEP), enable_async_checkpointing=False, cleanup_tmp_directories=True
         )
         self._folder = folder.resolve()
         self._manager = ocp.CheckpointManager(self._folder, options=options)
@@ -66,16 +68,17 @@ class Checkpoints:
 
     def _set_aside(self, step: int, error: Exception) -> None:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        aside = self._folder.parent / "damaged" / f"{self._folder.name}-{step}"
+        folder = self._folder.parent / "damaged"
+        folder.mkdir(exist_ok=True)
+        names = (f"{self._folder.name}-{step}.{n}" for n in itertools.count())
+        aside = next(folder / name for name in names if not (folder / name).exists())
         logging.getLogger("rnnlab").warning(
             "checkpoint %s is damaged (%s); moved to %s, going on from the one before",
             self._folder / str(step),
             reason,
             aside,
         )
-        aside.parent.mkdir(exist_ok=True)
-        free = next(p for n in range(10_000) if not (p := aside.with_name(f"{aside.name}.{n}")).exists())
-        (self._folder / str(step)).rename(free)
+        (self._folder / str(step)).rename(aside)
         self._manager.reload()
 
     def close(self) -> None:

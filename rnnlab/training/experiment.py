@@ -61,7 +61,7 @@ class Experiment:
           UserError: nothing has been saved yet.
         """
         _, params = split_model(self.make_model())
-        store = Checkpoints(self.workdir / "best", keep=2)
+        store = Checkpoints(self.workdir / "best")
         try:
             restored = store.restore(params)
         finally:
@@ -99,7 +99,6 @@ def create_experiment(config: ConfigDict, workdir: pathlib.Path) -> tuple[Experi
             vocabularies[side] = Vocabulary.build(texts, **config.data[side])
         except UserError as error:
             raise UserError(f"config.data.{side}.{error}") from None
-    _make_model(config, *(len(v) for v in vocabularies.values()))
     experiment = Experiment(config, workdir, vocabularies["source"], vocabularies["target"], [])
     experiment = dataclasses.replace(experiment, sizes=bucket_sizes(experiment.encode(examples), config.data.buckets))
     workdir.mkdir(parents=True, exist_ok=True)

@@ -22,9 +22,8 @@ from rnnlab.training.plots import plot_attention, plot_curves
 from rnnlab.training.reporting import Reporter
 from rnnlab.training.step import ModelParams, StepMetrics, TrainState, make_train_step, split_model
 
-_KEEP = 2  # so that a damaged checkpoint, last or best, has one before it
 _PICTURES = 4
-_UNDECIDED: dict[str, Any] = {"best": None, "step": 0, "misses": 0}
+_UNDECIDED: dict[str, Any] = {"best": None, "misses": 0}
 
 
 class Interrupted(Exception):
@@ -71,8 +70,8 @@ class _Run:
         self._schedule = make_schedule(config)
         self._evaluator = Evaluator(experiment, beam_size=1)
         self._validation = corpus.read("validation")
-        self._checkpoints = Checkpoints(experiment.workdir / "checkpoints", keep=_KEEP)
-        self._best = Checkpoints(experiment.workdir / "best", keep=_KEEP)
+        self._checkpoints = Checkpoints(experiment.workdir / "checkpoints")
+        self._best = Checkpoints(experiment.workdir / "best")
         pairs = experiment.encode(corpus.read("train"))
         batches = training_batches(pairs, experiment.sizes, config.batch_size, seed=experiment.config.seed)
         self._batches = iter(batches)
@@ -144,7 +143,7 @@ class _Run:
         value, best = float(scores[self.config.best_metric]), self.decision["best"]
         lower = self.config.best_metric in LOWER_IS_BETTER
         if best is None or (value < best if lower else value > best):
-            self.decision = {"best": value, "step": self.step, "misses": 0}
+            self.decision = {"best": value, "misses": 0}
             self._best.save(self.step, self.state.params, {self.config.best_metric: value})
         else:
             self.decision = self.decision | {"misses": self.decision["misses"] + 1}
