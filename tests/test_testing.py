@@ -39,7 +39,7 @@ def _units_mix(params, state, a, r):
 
 
 def _drifts(params, state, a, r):
-    return (jnp.tanh(a + r) * (1.2 if a.dtype == jnp.bfloat16 else 1),)
+    return (jnp.tanh(a + r) * (1.2 if params.get("b", a).dtype == jnp.bfloat16 else 1),)
 
 
 def _gradient_is_cut(params, state, a, r):

@@ -6,5 +6,6 @@ Imports cells only.
 
 from rnnlab.scan.entry import METHODS, scan
 from rnnlab.scan.jacobian import step_jacobian
+from rnnlab.scan.plan import Plan, checkpoint_plan, resolve_plan
 
-__all__ = ["METHODS", "scan", "step_jacobian"]
+__all__ = ["METHODS", "Plan", "checkpoint_plan", "resolve_plan", "scan", "step_jacobian"]

@@ -1,7 +1,5 @@
 """`scan`: a cell over a batch of sequences, by whichever method suits."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +7,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.cells import Cell, Params
 from rnnlab.scan import reference, sequential
+from rnnlab.scan.plan import Plan, checkpoint_plan, resolve_plan
+from rnnlab.scan.product import at_least_float32
 
-METHODS: dict[str, Callable] = {"sequential": sequential.run, "reference": reference.run}
+METHODS = ("sequential", "reference")
 
 
 def scan(
@@ -22,7 +22,8 @@ def scan(
     seq_lengths: Int[Array | np.ndarray, "batch"] | None = None,
     reverse: bool = False,
     resets: Bool[Array | np.ndarray, "time batch"] | None = None,
-    method: str = "auto",
+    method: str | Plan = "auto",
+    checkpoint_every: int | str | None = None,
 ) -> tuple[Float[Array, "time batch hidden"], tuple[Float[Array, "batch hidden"], ...]]:
     """Runs a cell over time.
 
@@ -37,39 +38,60 @@ def scan(
         in the order of the inputs.
       resets: `[time, batch]`, True where a new sequence starts within a row: nothing passes between that step and the
         one before it, in either direction; the new sequence starts from `cell.initial_state`.
-      method: "sequential" (one loop, weight gradients after it), "reference" (plain, differentiated by jax), or
-        "auto".
+      method: "sequential" (one loop, weight gradients after it), "reference" (plain, differentiated by jax), "auto"
+        (the sequential one, as `resolve_plan` says), or a `Plan` of your own for it.
+      checkpoint_every: keep the state of every so many steps only ("sqrt": the square root of time) and recompute the
+        rest in the backward pass: memory for time, the gradients the same.
+
+    Products are done in the dtype of the weights; state and sums are float32 where that is narrower (bfloat16).
 
     Returns:
-      `h` of every step `[time, batch, hidden]`, and the state after the last step of each sequence.
+      `h` of every step `[time, batch, hidden]` in the dtype of inputs and weights, and the state after the last step of
+      each sequence, in the dtype of `state` (None: float32 or better).
 
     Raises:
-      ValueError: shapes that do not fit each other, lengths outside 0 to time, or an unknown method.
+      ValueError: shapes that do not fit each other, lengths outside 0 to time, an unknown method, a plan whose block
+        does not divide the time, or a `checkpoint_every` that is none or goes with another method than "sequential".
     """
     _check(cell, params, inputs, state, seq_lengths, resets)
     time, batch, _ = inputs.shape
+    plan = _resolve(method, checkpoint_every, time, batch)
+    wide = at_least_float32(jnp.result_type(inputs, params["R"], *(state or ())))
     if state is None:
-        state = cell.initial_state(batch, params["R"].shape[0], jnp.result_type(inputs, params["R"]))
+        state = cell.initial_state(batch, params["R"].shape[0], wide)
+    padding = -time % plan.block if plan else 0
+    if padding and seq_lengths is None:
+        seq_lengths = np.full(batch, time)
+    inputs = jnp.pad(inputs, ((0, padding), (0, 0), (0, 0)))
     valid = None
     if seq_lengths is not None:
-        valid = jnp.arange(time)[:, None] < jnp.asarray(seq_lengths)
+        valid = jnp.arange(time + padding)[:, None] < jnp.asarray(seq_lengths)
         inputs = jnp.where(valid[..., None], inputs, 0)
-        resets = None if resets is None else jnp.asarray(resets) & valid
     if resets is not None:
-        resets = jnp.asarray(resets)
+        resets = jnp.pad(jnp.asarray(resets), ((0, padding), (0, 0)))
+        resets = resets if valid is None else resets & valid
         if reverse:  # a sequence that starts at step t ends, run backwards, before step t - 1
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
-    outputs, final = METHODS[_resolve(method)](cell, params, inputs, tuple(state), valid, resets, reverse)
-    return outputs if valid is None else jnp.where(valid[..., None], outputs, 0), final
+    arguments = (params, inputs, tuple(entry.astype(wide) for entry in state), valid, resets, reverse)
+    outputs, final = sequential.run(cell, plan, *arguments) if plan else reference.run(cell, *arguments)
+    outputs = outputs if valid is None else jnp.where(valid[..., None], outputs, 0)[:time]
+    return outputs, tuple(new.astype(old.dtype) for new, old in zip(final, state, strict=True))
 
 
-def _resolve(method: str) -> str:
-    """The method that "auto" stands for: the sequential one, the fastest measured so far for every shape on a CPU."""
-    if method == "auto":
-        return "sequential"
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; allowed: auto, {', '.join(METHODS)}")
-    return method
+def _resolve(method: str | Plan, checkpoint_every: int | str | None, time: int, batch: int) -> Plan | None:
+    """The plan of the sequential scan; None is the reference."""
+    if isinstance(method, Plan):
+        if time % method.block and not method.recompute:
+            raise ValueError(f"plan: block {method.block} does not divide the time {time}")
+    elif method not in ("auto", *METHODS):
+        raise ValueError(f"unknown method {method!r}; allowed: auto, {', '.join(METHODS)}, or a Plan")
+    if checkpoint_every is not None:
+        if method not in ("auto", "sequential"):
+            raise ValueError(f"checkpoint_every goes with method 'auto' or 'sequential', not {method!r}")
+        return checkpoint_plan(time, batch, checkpoint_every)
+    if method == "reference":
+        return None
+    return method if isinstance(method, Plan) else resolve_plan(time, batch)
 
 
 def _check(cell, params, inputs, state, seq_lengths, resets):

@@ -1,7 +1,7 @@
 """One loop over time with a derivative of its own: the backward loop carries only the state's gradient.
 
-The gradients of `W`, `R`, `b` and of the inputs are single large products after that loop instead of one small product
-per step, as in FlashRNN (Poeppel et al. 2024, arXiv 2412.07752) and cuDNN. Reverse mode only: for forward mode use
+The gradients of `W`, `R`, `b` and of the inputs are products over a block of steps instead of one small product per
+step, as in FlashRNN (Poeppel et al. 2024, arXiv 2412.07752) and cuDNN. Reverse mode only: for forward mode use
 `method="reference"`.
 """
 
@@ -12,41 +12,114 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
+from rnnlab.scan.plan import Plan
+from rnnlab.scan.product import product
 from rnnlab.scan.select import enter_step, select_state
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 6))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 7))
 def run(
-    cell: Cell, params: Params, inputs: Array, state: State, valid: Array | None, resets: Array | None, reverse: bool
+    cell: Cell,
+    plan: Plan,
+    params: Params,
+    inputs: Array,
+    state: State,
+    valid: Array | None,
+    resets: Array | None,
+    reverse: bool,
 ) -> tuple[Array, State]:
-    """Returns `h` of every step `[time, batch, hidden]` and the last state; arguments as in `rnnlab.scan.scan`."""
-    (outputs, final), _ = _forward(cell, params, inputs, state, valid, resets, reverse, keep=False)
+    """Returns `h` of every step `[time, batch, hidden]` and the last state.
+
+    Arguments are those of `rnnlab.scan.scan`, with `state` in at least float32 and `plan.block` a divisor of the time.
+    """
+    final, (outputs, _, _) = _run_blocks(cell, plan, params, (inputs, valid, resets), state, reverse, keep=False)
     return outputs, final
 
 
-def _forward(cell, params, inputs, state, valid, resets, reverse, keep=True):
-    fresh = cell.initial_state(inputs.shape[1], params["R"].shape[0], state[0].dtype)
+def _forward(cell, plan, params, inputs, state, valid, resets, reverse):
+    xs = (inputs, valid, resets)
+    final, (outputs, entered, kept) = _run_blocks(cell, plan, params, xs, state, reverse, keep=not plan.recompute)
+    return (outputs, final), (params, xs, entered, None if plan.recompute else (outputs, *kept))
+
+
+def _run_blocks(cell, plan, params, xs, state, reverse, *, keep):
+    """All steps: the last state, the outputs, the state that entered each block, and what `_run_block` keeps."""
+
+    def block(entered: State, block_xs):
+        left, (outputs, kept) = _run_block(cell, plan, params, block_xs, entered, reverse, keep=keep)
+        return left, (entered, outputs, kept)
+
+    if plan.recompute or plan.project == "block":
+        final, (entered, *rest) = jax.lax.scan(block, state, _blocks(xs, plan.block), reverse=reverse)
+        outputs, kept = jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), rest)
+        return final, (outputs, entered, kept)
+    # Nothing before the backward pass needs blocks: one flat loop writes each row to its place at once.
+    final, (outputs, kept) = _run_block(cell, plan, params, xs, state, reverse, keep=keep)
+    if not keep:
+        return final, (outputs, (), ())
+    edge = 0 if reverse else -1
+    after = tuple(v[:, edge] for v in _blocks((outputs, *kept[0]), plan.block))
+    return final, (outputs, _before(state, after, reverse), kept)
+
+
+def _run_block(cell, plan, params, xs, state, reverse, *, keep):
+    """Consecutive steps: the last state, `h` of each step, and of each the rest of the state and the projections."""
+    fresh = cell.initial_state(*state[0].shape, state[0].dtype)
+    inputs, *masks = xs
+    dtype = jnp.result_type(inputs, params["R"])
+
+    def project(x: Array) -> Array:
+        return product(x, params["W"]) + params["b"]
 
     def step(before: State, at_step):
         x, valid_rows, reset_rows = at_step
         entered = enter_step(reset_rows, before, fresh)
-        a, r = x @ params["W"] + params["b"], entered[0] @ params["R"]
+        a, r = project(x) if plan.project == "step" else x, product(entered[0], params["R"])
         after = cell.combine(params, entered, a, r)
         after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
         after = select_state(valid_rows, after, before)
         projections = (a + r,) if cell.additive else (a, r)
-        return after, (after, projections) if keep else (after[:1], ())
+        return after, (after[0].astype(dtype), (after[1:], tuple(p.astype(dtype) for p in projections)) if keep else ())
 
-    final, (states, projections) = jax.lax.scan(step, state, (inputs, valid, resets), reverse=reverse)
-    return (states[0], final), (params, inputs, state, states, projections, valid, resets)
+    return jax.lax.scan(step, state, (inputs if plan.project == "step" else project(inputs), *masks), reverse=reverse)
 
 
-def _backward(cell, reverse, residuals, cotangents):
-    params, inputs, state, states, projections, valid, resets = residuals
-    d_outputs, d_final = cotangents
-    fresh = cell.initial_state(inputs.shape[1], params["R"].shape[0], state[0].dtype)
-    read = {name: params[name] for name in cell.combine_params}
-    before = tuple(_shift(first, rest, reverse) for first, rest in zip(state, states, strict=True))
+def _backward(cell, plan, reverse, residuals, cotangents):
+    params, xs, entered, kept = residuals
+    d_outputs, d_state = cotangents
+    names = dict.fromkeys(("W", "R", "b", *cell.combine_params))
+    nothing = {name: jnp.zeros_like(params[name], d_state[0].dtype) for name in names}
+
+    def block(carry, at_block):
+        d_after, sums = carry
+        block_xs, entered, kept, d_outputs = at_block
+        if plan.recompute:
+            _, (outputs, rest) = _run_block(cell, plan, params, block_xs, entered, reverse, keep=True)
+            kept = (outputs, *rest)
+        outputs, others, projections = kept
+        before = _before(entered, (outputs.astype(entered[0].dtype), *others), reverse)
+        d_before, d_read, d_a, d_r = _pull_steps(
+            cell, params, block_xs[1:], before, projections, d_outputs, d_after, reverse
+        )
+        d_params, d_inputs = _pull_products(cell, params, block_xs, before[0], d_a, d_r)
+        sums = {name: sums[name] + d_params.get(name, 0) + d_read.get(name, 0) for name in names}
+        return (d_before, sums), d_inputs.astype(block_xs[0].dtype)
+
+    at_blocks = (_blocks(xs, plan.block), entered, _blocks(kept, plan.block), _blocks(d_outputs, plan.block))
+    (d_state, sums), d_inputs = jax.lax.scan(block, (d_state, nothing), at_blocks, reverse=not reverse)
+    d_params = {name: gradient.astype(params[name].dtype) for name, gradient in sums.items()}
+    return d_params, d_inputs.reshape(-1, *d_inputs.shape[2:]), d_state, None, None
+
+
+def _pull_steps(cell, params, masks, before, projections, d_outputs, d_after, reverse):
+    """The backward loop over the steps of a block.
+
+    Returns the gradients of the state that entered it, of what `combine` reads of the parameters, and, for each step,
+    of the two projections, `[block, batch, gates * hidden]`.
+    """
+    dtype = d_after[0].dtype
+    read = {name: params[name].astype(dtype) for name in cell.combine_params}
+    fresh = cell.initial_state(*d_after[0].shape, dtype)
     recurrent_transposed = params["R"].T
 
     def combine(read: Params, entered: State, projections):
@@ -56,41 +129,49 @@ def _backward(cell, reverse, residuals, cotangents):
 
     def step(carry, at_step):
         d_after, d_read = carry
-        d_output, before_step, projections_step, valid_rows, reset_rows = at_step
+        d_output, before_step, projections_step, (valid_rows, reset_rows) = at_step
         d_after = (d_after[0] + d_output, *d_after[1:])
         zeros = jax.tree.map(jnp.zeros_like, d_after)
         entered = enter_step(reset_rows, before_step, fresh)
-        _, pull = jax.vjp(combine, read, entered, projections_step)
+        wide = tuple(p.astype(dtype) for p in projections_step)
+        _, pull = jax.vjp(combine, read, entered, wide)
         d_read_step, d_before, d_projections = pull(select_state(valid_rows, d_after, zeros))
-        d_before = (d_before[0] + d_projections[-1] @ recurrent_transposed, *d_before[1:])
+        d_before = (d_before[0] + product(d_projections[-1], recurrent_transposed), *d_before[1:])
         d_before = enter_step(reset_rows, d_before, zeros)
         d_before = select_state(valid_rows, d_before, d_after)
         return (d_before, jax.tree.map(jnp.add, d_read, d_read_step)), d_projections
 
-    (d_state, d_read), d_projections = jax.lax.scan(
-        step,
-        (d_final, jax.tree.map(jnp.zeros_like, read)),
-        (d_outputs, before, projections, valid, resets),
-        reverse=not reverse,
+    start = (d_after, jax.tree.map(jnp.zeros_like, read))
+    (d_before, d_read), d_projections = jax.lax.scan(
+        step, start, (d_outputs, before, projections, masks), reverse=not reverse
     )
-    d_a, d_r = d_projections[0], d_projections[-1]
-    hidden = before[0] if resets is None else jnp.where(resets[..., None], fresh[0], before[0])
-    d_params = {
-        "W": jnp.einsum("tbd,tbg->dg", inputs, d_a),
-        "R": jnp.einsum("tbh,tbg->hg", hidden, d_r),
-        "b": d_a.sum((0, 1)),
-    }
-    for name, gradient in d_read.items():
-        d_params[name] = d_params[name] + gradient if name in d_params else gradient
-    d_params = {name: gradient.astype(params[name].dtype) for name, gradient in d_params.items()}
-    return d_params, (d_a @ params["W"].T).astype(inputs.dtype), d_state, None, None
+    return d_before, d_read, d_projections[0], d_projections[-1]
 
 
-def _shift(first: Array, rest: Array, reverse: bool) -> Array:
-    """The state before each step `[time, batch, hidden]`, from the one at the start and those after each step."""
+def _pull_products(cell, params, xs, hidden, d_a, d_r):
+    """Gradients of `W`, `R`, `b` and of the inputs of a block, from those of its projections."""
+    inputs, _, resets = xs
+    if resets is not None:
+        hidden = jnp.where(resets[..., None], cell.initial_state(*hidden.shape[1:], hidden.dtype)[0], hidden)
+
+    def over_rows(left: Array, right: Array) -> Array:
+        flat = (v.reshape(-1, v.shape[-1]) for v in (left, right.astype(params["R"].dtype)))
+        return product(next(flat).T, next(flat))
+
+    d_params = {"W": over_rows(inputs, d_a), "R": over_rows(hidden, d_r), "b": d_a.sum((0, 1))}
+    return d_params, product(d_a, params["W"].T)
+
+
+def _blocks(tree, block: int):
+    """Every leaf `[time, ...]` as `[time / block, block, ...]`."""
+    return jax.tree.map(lambda v: v.reshape(v.shape[0] // block, block, *v.shape[1:]), tree)
+
+
+def _before(first: State, after: State, reverse: bool) -> State:
+    """The state before each step (or block) `[n, batch, hidden]`, from the first one and those after each."""
     if reverse:
-        return jnp.concatenate([rest[1:], first[None]])[: rest.shape[0]]
-    return jnp.concatenate([first[None], rest[:-1]])[: rest.shape[0]]
+        return tuple(jnp.concatenate([v[1:], s[None]])[: v.shape[0]] for s, v in zip(first, after, strict=True))
+    return tuple(jnp.concatenate([s[None], v[:-1]])[: v.shape[0]] for s, v in zip(first, after, strict=True))
 
 
 run.defvjp(_forward, _backward)
