@@ -39,11 +39,11 @@ def run(
 def _forward(cell, plan, params, inputs, state, valid, resets, reverse):
     xs = (inputs, valid, resets)
     final, (outputs, entered, kept) = _run_blocks(cell, plan, params, xs, state, reverse, keep=not plan.recompute)
-    return (outputs, final), (params, xs, entered, None if plan.recompute else (outputs, *kept))
+    return (outputs, final), (params, xs, state[0], entered, outputs, kept)
 
 
 def _run_blocks(cell, plan, params, xs, state, reverse, *, keep):
-    """All steps: the last state, the outputs, the state that entered each block, and what `_run_block` keeps."""
+    """All steps: the last state, the outputs, the states between blocks if there are any, and what `_run_block` keeps."""
 
     def block(entered: State, block_xs):
         left, (outputs, kept) = _run_block(cell, plan, params, block_xs, entered, reverse, keep=keep)
@@ -55,15 +55,11 @@ def _run_blocks(cell, plan, params, xs, state, reverse, *, keep):
         return final, (outputs, entered, kept)
     # Nothing before the backward pass needs blocks: one flat loop writes each row to its place at once.
     final, (outputs, kept) = _run_block(cell, plan, params, xs, state, reverse, keep=keep)
-    if not keep:
-        return final, (outputs, (), ())
-    edge = 0 if reverse else -1
-    after = tuple(v[:, edge] for v in _blocks((outputs, *kept[0]), plan.block))
-    return final, (outputs, _before(state, after, reverse), kept)
+    return final, (outputs, (), kept)
 
 
 def _run_block(cell, plan, params, xs, state, reverse, *, keep):
-    """Consecutive steps: the last state, `h` of each step, and of each the rest of the state and the projections."""
+    """Consecutive steps: the last state, each step's `h`, and for the backward pass (rest of the state before, projections)."""
     fresh = cell.initial_state(*state[0].shape, state[0].dtype)
     inputs, *masks = xs
     dtype = jnp.result_type(inputs, params["R"])
@@ -79,43 +75,51 @@ def _run_block(cell, plan, params, xs, state, reverse, *, keep):
         after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
         after = select_state(valid_rows, after, before)
         projections = (a + r,) if cell.additive else (a, r)
-        return after, (after[0].astype(dtype), (after[1:], tuple(p.astype(dtype) for p in projections)) if keep else ())
+        return after, (
+            after[0].astype(dtype),
+            (before[1:], tuple(p.astype(dtype) for p in projections)) if keep else (),
+        )
 
     return jax.lax.scan(step, state, (inputs if plan.project == "step" else project(inputs), *masks), reverse=reverse)
 
 
 def _backward(cell, plan, reverse, residuals, cotangents):
-    params, xs, entered, kept = residuals
+    params, xs, first, entered, outputs, kept = residuals
     d_outputs, d_state = cotangents
     names = dict.fromkeys(("W", "R", "b", *cell.combine_params))
     nothing = {name: jnp.zeros_like(params[name], d_state[0].dtype) for name in names}
 
     def block(carry, at_block):
         d_after, sums = carry
-        block_xs, entered, kept, d_outputs = at_block
+        start, block_xs, block_entered, d_block, hidden = at_block
+        rows, offset = (d_outputs, *kept), start
         if plan.recompute:
-            _, (outputs, rest) = _run_block(cell, plan, params, block_xs, entered, reverse, keep=True)
-            kept = (outputs, *rest)
-        outputs, others, projections = kept
-        before = _before(entered, (outputs.astype(entered[0].dtype), *others), reverse)
-        d_before, d_read, d_a, d_r = _pull_steps(
-            cell, params, block_xs[1:], before, projections, d_outputs, d_after, reverse
-        )
-        d_params, d_inputs = _pull_products(cell, params, block_xs, before[0], d_a, d_r)
+            _, (_, block_kept) = _run_block(cell, plan, params, block_xs, block_entered, reverse, keep=True)
+            rows, offset = (d_block, *block_kept), 0
+        d_before, d_read, d_a, d_r = _pull_steps(cell, params, block_xs[1:], hidden, rows, offset, d_after, reverse)
+        d_params, d_inputs = _pull_products(cell, params, block_xs, hidden, d_a, d_r)
         sums = {name: sums[name] + d_params.get(name, 0) + d_read.get(name, 0) for name in names}
         return (d_before, sums), d_inputs.astype(block_xs[0].dtype)
 
-    at_blocks = (_blocks(xs, plan.block), entered, _blocks(kept, plan.block), _blocks(d_outputs, plan.block))
+    starts = jnp.arange(0, d_outputs.shape[0], plan.block)
+    hidden = _before(first, outputs, reverse)
+    block_xs, d_blocks, hidden = _blocks((xs, d_outputs if plan.recompute else None, hidden), plan.block)
+    at_blocks = (starts, block_xs, entered, d_blocks, hidden)
     (d_state, sums), d_inputs = jax.lax.scan(block, (d_state, nothing), at_blocks, reverse=not reverse)
     d_params = {name: gradient.astype(params[name].dtype) for name, gradient in sums.items()}
     return d_params, d_inputs.reshape(-1, *d_inputs.shape[2:]), d_state, None, None
 
 
-def _pull_steps(cell, params, masks, before, projections, d_outputs, d_after, reverse):
+def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
     """The backward loop over the steps of a block.
 
-    Returns the gradients of the state that entered it, of what `combine` reads of the parameters, and, for each step,
-    of the two projections, `[block, batch, gates * hidden]`.
+    Args:
+      masks, hidden: of the block: valid and resets, and `h` before each step.
+      rows, offset: gradients of the outputs, the rest of the state before each step, and the projections, read in
+        place: the block's first step is row `offset`.
+
+    Returns the gradients of the state that entered the block, of what `combine` reads of the parameters, and, for each
+    step, of the two projections, `[block, batch, gates * hidden]`.
     """
     dtype = d_after[0].dtype
     read = {name: params[name].astype(dtype) for name in cell.combine_params}
@@ -129,12 +133,14 @@ def _pull_steps(cell, params, masks, before, projections, d_outputs, d_after, re
 
     def step(carry, at_step):
         d_after, d_read = carry
-        d_output, before_step, projections_step, (valid_rows, reset_rows) = at_step
+        row, h, (valid_rows, reset_rows) = at_step
+        d_output, rest, projections = jax.tree.map(
+            lambda v: jax.lax.dynamic_index_in_dim(v, row, keepdims=False).astype(dtype), rows
+        )
         d_after = (d_after[0] + d_output, *d_after[1:])
         zeros = jax.tree.map(jnp.zeros_like, d_after)
-        entered = enter_step(reset_rows, before_step, fresh)
-        wide = tuple(p.astype(dtype) for p in projections_step)
-        _, pull = jax.vjp(combine, read, entered, wide)
+        entered = enter_step(reset_rows, (h.astype(dtype), *rest), fresh)
+        _, pull = jax.vjp(combine, read, entered, projections)
         d_read_step, d_before, d_projections = pull(select_state(valid_rows, d_after, zeros))
         d_before = (d_before[0] + product(d_projections[-1], recurrent_transposed), *d_before[1:])
         d_before = enter_step(reset_rows, d_before, zeros)
@@ -142,9 +148,8 @@ def _pull_steps(cell, params, masks, before, projections, d_outputs, d_after, re
         return (d_before, jax.tree.map(jnp.add, d_read, d_read_step)), d_projections
 
     start = (d_after, jax.tree.map(jnp.zeros_like, read))
-    (d_before, d_read), d_projections = jax.lax.scan(
-        step, start, (d_outputs, before, projections, masks), reverse=not reverse
-    )
+    at_steps = (offset + jnp.arange(hidden.shape[0]), hidden, masks)
+    (d_before, d_read), d_projections = jax.lax.scan(step, start, at_steps, reverse=not reverse)
     return d_before, d_read, d_projections[0], d_projections[-1]
 
 
@@ -167,11 +172,10 @@ def _blocks(tree, block: int):
     return jax.tree.map(lambda v: v.reshape(v.shape[0] // block, block, *v.shape[1:]), tree)
 
 
-def _before(first: State, after: State, reverse: bool) -> State:
-    """The state before each step (or block) `[n, batch, hidden]`, from the first one and those after each."""
-    if reverse:
-        return tuple(jnp.concatenate([v[1:], s[None]])[: v.shape[0]] for s, v in zip(first, after, strict=True))
-    return tuple(jnp.concatenate([s[None], v[:-1]])[: v.shape[0]] for s, v in zip(first, after, strict=True))
+def _before(first: Array, after: Array, reverse: bool) -> Array:
+    """`h` before each step `[time, batch, hidden]`, from the first one and those after each."""
+    parts = [after[1:], first[None]] if reverse else [first[None], after[:-1]]
+    return jnp.concatenate([part.astype(after.dtype) for part in parts])[: after.shape[0]]
 
 
 run.defvjp(_forward, _backward)
