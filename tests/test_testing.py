@@ -52,7 +52,7 @@ def _gradient_is_cut(params, state, a, r):
         ({"combine": _neighbours_mix}, "padded is unpadded"),
         ({"combine": _units_mix}, "jacobian is that of autodiff"),
         ({"combine": _drifts}, "bfloat16 stays near float32"),
-        ({"combine": _gradient_is_cut, "additive": False}, "gradients are finite differences"),
+        ({"combine": _gradient_is_cut, "apart": ("h",)}, "gradients are finite differences"),
         ({"combine": lambda p, s, a, r: (jnp.tanh(a + 2 * r),)}, "description fits its parameters"),
         ({"state_names": ("h", "c")}, "description fits its parameters"),
     ],

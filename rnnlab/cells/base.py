@@ -33,7 +33,8 @@ class Cell:
       state_names: the entries of the state; the first one is the output `h`.
       gate_bias: gates whose bias starts at another value than 0.
       unit_params: parameters `[hidden]` that `combine` reads by name, with their initial value.
-      additive: `combine` depends on `a` and `r` through `a + r` only, so that a scan need store but the sum.
+      apart: gates, the last of `gates`, whose `a` and `r` `combine` reads apart. Of every other gate it reads `a + r`
+        only, so that a scan need store but the sum.
       combine_reads_recurrent: `combine` multiplies with columns of `params["R"]` itself.
     """
 
@@ -43,12 +44,16 @@ class Cell:
     state_names: tuple[str, ...] = ("h",)
     gate_bias: Mapping[str, float] = dataclasses.field(default_factory=dict)
     unit_params: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    additive: bool = True
+    apart: tuple[str, ...] = ()
     combine_reads_recurrent: bool = False
 
     def __post_init__(self):
         if unknown := set(self.gate_bias) - set(self.gates):
             raise ValueError(f"cell {self.name!r}: gate_bias names {sorted(unknown)}, but its gates are {self.gates}")
+        if self.apart != self.gates[len(self.gates) - len(self.apart) :]:
+            raise ValueError(
+                f"cell {self.name!r}: apart is {self.apart}, but must be the last of its gates {self.gates}"
+            )
 
     @property
     def combine_params(self) -> tuple[str, ...]:

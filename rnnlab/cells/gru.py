@@ -34,11 +34,11 @@ def _combine_reset_before(params: Params, state: State, a: Array, r: Array) -> S
     return (candidate + update * (h - candidate),)
 
 
-GRU = Cell(name="gru", gates=("r", "z", "n"), combine=_combine, unit_params={"b_n": 0.0}, additive=False)
+GRU = Cell(name="gru", gates=("r", "z", "n"), combine=_combine, unit_params={"b_n": 0.0}, apart=("n",))
 GRU_RESET_BEFORE = Cell(
     name="gru_reset_before",
     gates=("r", "z", "n"),
     combine=_combine_reset_before,
-    additive=False,
+    apart=("n",),
     combine_reads_recurrent=True,
 )

@@ -55,7 +55,7 @@ def scan(
     """
     _check(cell, params, inputs, state, seq_lengths, resets)
     time, batch, _ = inputs.shape
-    plan = _resolve(method, checkpoint_every, time, batch)
+    plan = _resolve(cell, method, checkpoint_every, time, batch)
     wide = at_least_float32(jnp.result_type(inputs, params["R"], *(state or ())))
     if state is None:
         state = cell.initial_state(batch, params["R"].shape[0], wide)
@@ -78,8 +78,8 @@ def scan(
     return outputs, tuple(new.astype(old.dtype) for new, old in zip(final, state, strict=True))
 
 
-def _resolve(method: str | Plan, checkpoint_every: int | str | None, time: int, batch: int) -> Plan | None:
-    """The plan of the sequential scan; None is the reference."""
+def _resolve(cell: Cell, method: str | Plan, checkpoint_every: int | str | None, time: int, batch: int) -> Plan | None:
+    """The plan of the sequential scan; None is the reference, which is as good as any over no steps."""
     if isinstance(method, Plan):
         if time % method.block and not method.recompute:
             raise ValueError(f"plan: block {method.block} does not divide the time {time}")
@@ -88,10 +88,10 @@ def _resolve(method: str | Plan, checkpoint_every: int | str | None, time: int, 
     if checkpoint_every is not None:
         if method not in ("auto", "sequential"):
             raise ValueError(f"checkpoint_every goes with method 'auto' or 'sequential', not {method!r}")
-        return checkpoint_plan(time, batch, checkpoint_every)
-    if method == "reference":
-        return None
-    return method if isinstance(method, Plan) else resolve_plan(time, batch)
+        plan = checkpoint_plan(cell, time, batch, checkpoint_every)
+    else:
+        plan = method if isinstance(method, Plan) else resolve_plan(cell, time, batch)
+    return None if method == "reference" or time == 0 else plan
 
 
 def _check(cell, params, inputs, state, seq_lengths, resets):

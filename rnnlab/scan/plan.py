@@ -5,14 +5,13 @@ import math
 
 import jax
 
+from rnnlab.cells import Cell
+
 PROJECTIONS = ("step", "block")
-# Rows (steps * batch) of the products that are done for a block of steps at once: below, a product is slow for its
-# size; above, what one block stores falls out of the cache.
-_ROWS = 512
-_SHORTEST_BLOCK = 8
-# Up to this batch the recurrent product reads its weights once per row, so that a projection for many steps at once is
-# the cheaper one; above, storing that projection and reading it again costs more than it saves.
-_SMALL_BATCH = 4
+# Rows (steps * batch) that one product of a block works on. Shorter blocks lose to the loop around them; longer ones to
+# memory: what a block stores falls out of the cache.
+_ROWS = 2048
+_SHORTEST_BLOCK = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,18 +39,20 @@ class Plan:
             raise ValueError(f"plan: unknown project {self.project!r}; allowed: {', '.join(PROJECTIONS)}")
 
 
-def resolve_plan(time: int, batch: int, *, device: str | None = None) -> Plan:
+def resolve_plan(cell: Cell, time: int, batch: int, *, device: str | None = None) -> Plan:
     """The fastest plan measured for `time` steps of `batch` rows on `device` ("cpu", "gpu", "tpu"; None: the default).
 
-    Accelerators get one product for all steps, before and after the loop, as cuDNN does it: not measured here.
+    One product for all steps pays where its result is small (a single gate) or where the product of a step would read
+    its weights for a single row. Else the projection stays inside the loop, which spares its result the way to memory
+    and back. Accelerators get one product before and after the loop, as cuDNN does it: not measured here.
     """
-    if (device or jax.default_backend()) != "cpu":
+    on_cpu = (device or jax.default_backend()) == "cpu"
+    if not on_cpu or len(cell.gates) == 1 or batch <= 1:
         return Plan(max(time, 1), project="block")
-    project = "block" if batch <= _SMALL_BATCH else "step"
-    return Plan(_divisor_near(time, max(_SHORTEST_BLOCK, _ROWS // max(batch, 1))), project)
+    return Plan(_divisor_near(time, max(_SHORTEST_BLOCK, _ROWS // batch)))
 
 
-def checkpoint_plan(time: int, batch: int, every: int | str, *, device: str | None = None) -> Plan:
+def checkpoint_plan(cell: Cell, time: int, batch: int, every: int | str, *, device: str | None = None) -> Plan:
     """The plan that keeps the state of every `every`-th step ("sqrt": every sqrt(time)-th) and recomputes the rest.
 
     Memory is then that of time / every states and of one block (Chen et al. 2016, arXiv 1604.06174).
@@ -63,7 +64,7 @@ def checkpoint_plan(time: int, batch: int, every: int | str, *, device: str | No
         every = math.isqrt(max(time, 1) - 1) + 1
     if not isinstance(every, int) or every < 1:
         raise ValueError(f"checkpoint_every must be a number of steps from 1, or 'sqrt', not {every!r}")
-    fastest = resolve_plan(time, batch, device=device)
+    fastest = resolve_plan(cell, time, batch, device=device)
     return Plan(max(1, min(every, time)), fastest.project, recompute=True)
 
 

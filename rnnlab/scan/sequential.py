@@ -43,7 +43,7 @@ def _forward(cell, plan, params, inputs, state, valid, resets, reverse):
 
 
 def _run_blocks(cell, plan, params, xs, state, reverse, *, keep):
-    """All steps: the last state, the outputs, the states between blocks if there are any, and what `_run_block` keeps."""
+    """All steps: the last state, the outputs, the states between blocks, if any, and what `_run_block` keeps."""
 
     def block(entered: State, block_xs):
         left, (outputs, kept) = _run_block(cell, plan, params, block_xs, entered, reverse, keep=keep)
@@ -51,7 +51,7 @@ def _run_blocks(cell, plan, params, xs, state, reverse, *, keep):
 
     if plan.recompute or plan.project == "block":
         final, (entered, *rest) = jax.lax.scan(block, state, _blocks(xs, plan.block), reverse=reverse)
-        outputs, kept = jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:]), rest)
+        outputs, kept = jax.tree.map(lambda v: v.reshape(v.shape[0] * v.shape[1], *v.shape[2:]), rest)
         return final, (outputs, entered, kept)
     # Nothing before the backward pass needs blocks: one flat loop writes each row to its place at once.
     final, (outputs, kept) = _run_block(cell, plan, params, xs, state, reverse, keep=keep)
@@ -59,7 +59,7 @@ def _run_blocks(cell, plan, params, xs, state, reverse, *, keep):
 
 
 def _run_block(cell, plan, params, xs, state, reverse, *, keep):
-    """Consecutive steps: the last state, each step's `h`, and for the backward pass (rest of the state before, projections)."""
+    """Consecutive steps: the last state, `h` of each step and, to `keep`, (rest of the state before, projections)."""
     fresh = cell.initial_state(*state[0].shape, state[0].dtype)
     inputs, *masks = xs
     dtype = jnp.result_type(inputs, params["R"])
@@ -74,7 +74,7 @@ def _run_block(cell, plan, params, xs, state, reverse, *, keep):
         after = cell.combine(params, entered, a, r)
         after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
         after = select_state(valid_rows, after, before)
-        projections = (a + r,) if cell.additive else (a, r)
+        projections = _join(cell, a, r)
         return after, (
             after[0].astype(dtype),
             (before[1:], tuple(p.astype(dtype) for p in projections)) if keep else (),
@@ -107,7 +107,7 @@ def _backward(cell, plan, reverse, residuals, cotangents):
     at_blocks = (starts, block_xs, entered, d_blocks, hidden)
     (d_state, sums), d_inputs = jax.lax.scan(block, (d_state, nothing), at_blocks, reverse=not reverse)
     d_params = {name: gradient.astype(params[name].dtype) for name, gradient in sums.items()}
-    return d_params, d_inputs.reshape(-1, *d_inputs.shape[2:]), d_state, None, None
+    return d_params, d_inputs.reshape(xs[0].shape), d_state, None, None
 
 
 def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
@@ -127,7 +127,7 @@ def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
     recurrent_transposed = params["R"].T
 
     def combine(read: Params, entered: State, projections):
-        a, r = (projections[0], jnp.zeros_like(projections[0])) if cell.additive else projections
+        a, r = _part(*projections)
         after = cell.combine(read, entered, a, r)
         return tuple(new.astype(old.dtype) for new, old in zip(after, entered, strict=True))
 
@@ -142,7 +142,8 @@ def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
         entered = enter_step(reset_rows, (h.astype(dtype), *rest), fresh)
         _, pull = jax.vjp(combine, read, entered, projections)
         d_read_step, d_before, d_projections = pull(select_state(valid_rows, d_after, zeros))
-        d_before = (d_before[0] + product(d_projections[-1], recurrent_transposed), *d_before[1:])
+        _, d_r = _d_part(*d_projections)
+        d_before = (d_before[0] + product(d_r, recurrent_transposed), *d_before[1:])
         d_before = enter_step(reset_rows, d_before, zeros)
         d_before = select_state(valid_rows, d_before, d_after)
         return (d_before, jax.tree.map(jnp.add, d_read, d_read_step)), d_projections
@@ -150,7 +151,7 @@ def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
     start = (d_after, jax.tree.map(jnp.zeros_like, read))
     at_steps = (offset + jnp.arange(hidden.shape[0]), hidden, masks)
     (d_before, d_read), d_projections = jax.lax.scan(step, start, at_steps, reverse=not reverse)
-    return d_before, d_read, d_projections[0], d_projections[-1]
+    return d_before, d_read, *_d_part(*d_projections)
 
 
 def _pull_products(cell, params, xs, hidden, d_a, d_r):
@@ -165,6 +166,22 @@ def _pull_products(cell, params, xs, hidden, d_a, d_r):
 
     d_params = {"W": over_rows(inputs, d_a), "R": over_rows(hidden, d_r), "b": d_a.sum((0, 1))}
     return d_params, product(d_a, params["W"].T)
+
+
+def _join(cell: Cell, a: Array, r: Array) -> tuple[Array, Array, Array]:
+    """What `combine` reads of the projections: their sum, and `a` and `r` of the gates that it reads apart."""
+    summed = a.shape[-1] - a.shape[-1] // len(cell.gates) * len(cell.apart)
+    return a[..., :summed] + r[..., :summed], a[..., summed:], r[..., summed:]
+
+
+def _part(total: Array, a: Array, r: Array) -> tuple[Array, Array]:
+    """Two projections that `combine` cannot tell from those that were joined."""
+    return jnp.concatenate([total, a], axis=-1), jnp.concatenate([jnp.zeros_like(total), r], axis=-1)
+
+
+def _d_part(total: Array, a: Array, r: Array) -> tuple[Array, Array]:
+    """Gradients of the two projections, from those of what was joined."""
+    return jnp.concatenate([total, a], axis=-1), jnp.concatenate([total, r], axis=-1)
 
 
 def _blocks(tree, block: int):

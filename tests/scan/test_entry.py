@@ -5,7 +5,7 @@ import pytest
 from oracle import assert_close
 
 from rnnlab.cells import CELLS
-from rnnlab.scan import scan
+from rnnlab.scan import Plan, scan
 
 LSTM = CELLS["lstm"]
 PARAMS = LSTM.init(jax.random.key(0), 3, 4)
@@ -25,6 +25,9 @@ ZEROS = jnp.zeros((2, 4))
         ({"seq_lengths": np.array([-1, 2])}, "0 to 5.*but -1"),
         ({"resets": jnp.zeros((5, 3), bool)}, r"\[time, batch\]"),
         ({"method": "newtn"}, "'newtn'.*auto, sequential, reference"),
+        ({"method": Plan(2)}, "block 2 does not divide the time 5"),
+        ({"method": "reference", "checkpoint_every": 2}, "goes with method 'auto' or 'sequential', not 'reference'"),
+        ({"checkpoint_every": 0}, "checkpoint_every must be"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(arguments, message):

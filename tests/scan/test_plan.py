@@ -1,0 +1,40 @@
+import pytest
+
+from rnnlab.cells import CELLS
+from rnnlab.scan import Plan, checkpoint_plan, resolve_plan
+
+
+@pytest.mark.parametrize("time", [0, 1, 7, 64, 97, 1000, 1021, 4096])
+@pytest.mark.parametrize("batch", [1, 16, 300])
+@pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
+def test_every_block_divides_the_time(cell, time, batch):
+    plan = resolve_plan(cell, time, batch)
+    assert time % plan.block == 0
+    assert not plan.recompute
+
+
+def test_the_projection_is_one_product_where_that_is_cheap():
+    assert resolve_plan(CELLS["rnn"], 512, 64, device="cpu").project == "block"
+    assert resolve_plan(CELLS["lstm"], 512, 1, device="cpu").project == "block"
+    assert resolve_plan(CELLS["lstm"], 512, 64, device="cpu").project == "step"
+
+
+@pytest.mark.parametrize(
+    ("every", "time", "block"), [("sqrt", 4096, 64), ("sqrt", 10, 4), ("sqrt", 1, 1), (5, 12, 5), (50, 12, 12)]
+)
+def test_checkpoints_are_as_far_apart_as_was_asked(every, time, block):
+    plan = checkpoint_plan(CELLS["gru"], time, 8, every)
+    assert (plan.block, plan.recompute) == (block, True)
+
+
+@pytest.mark.parametrize("every", [0, -3, 1.5, "log"])
+def test_a_checkpoint_interval_that_is_none_is_refused(every):
+    with pytest.raises(ValueError, match=r"checkpoint_every must be .* 'sqrt'"):
+        checkpoint_plan(CELLS["gru"], 12, 8, every)
+
+
+def test_a_plan_that_means_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        Plan(0)
+    with pytest.raises(ValueError, match="unknown project 'loop'; allowed: step, block"):
+        Plan(1, project="loop")
