@@ -3,6 +3,7 @@
 python launch.py --config=configs/cmudict.py --workdir=runs/g2p
 python launch.py --workdir=runs/g2p --mode=evaluate --split=test
 python launch.py --workdir=runs/g2p --mode=predict < words.txt > phones.txt
+python launch.py --config=configs/benchmark.py --workdir=runs/bench
 """
 
 import difflib
@@ -19,7 +20,7 @@ from ml_collections import config_flags
 from rnnlab.errors import UserError
 
 MODES = ("train", "evaluate", "predict")
-EXPERIMENTS = ("seq2seq",)
+EXPERIMENTS = ("seq2seq", "benchmark")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: made, or gone on with.")
@@ -46,6 +47,8 @@ def main(argv: list[str]) -> int:
     if config is not None and config.get("experiment") not in EXPERIMENTS:
         raise UserError(f"config.experiment: unknown {config.get('experiment')!r}; allowed: {', '.join(EXPERIMENTS)}")
     absl_logging.set_verbosity(absl_logging.ERROR)  # jax, orbax and tfds tell of every file that they open
+    if config is not None and config.experiment == "benchmark":
+        return _benchmark(config, workdir)
     from rnnlab import training  # jax starts here, after the flags were found good
 
     if _MODE.value == "train":
@@ -60,6 +63,15 @@ def main(argv: list[str]) -> int:
         training.evaluate(experiment, _SPLIT.value)
     else:
         training.predict(experiment, sys.stdin.buffer, sys.stdout.buffer, n_best=_N_BEST.value)
+    return 0
+
+
+def _benchmark(config, workdir: pathlib.Path) -> int:
+    from rnnlab import benchmark
+
+    if _MODE.value != "train":
+        raise UserError(f"--mode={_MODE.value}: a benchmark has nothing to {_MODE.value}; leave --mode out")
+    benchmark.run(config, workdir)
     return 0
 
 
@@ -82,7 +94,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
         _check_fields(argv)
         return flags.FLAGS(argv)
     except (flags.Error, OSError, KeyError, TypeError, ValueError, SyntaxError, ImportError) as error:
-        raise UserError(str(error)) from None
+        text = str(error).strip()  # of an error within a config, only what it said
+        raise UserError(text.splitlines()[-1] if "Traceback" in text else text) from None
 
 
 def _check_fields(argv: list[str]) -> None:

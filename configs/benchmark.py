@@ -1,0 +1,36 @@
+"""What a recurrent layer costs: ours beside every peer that is installed, each in a process of its own.
+
+    python launch.py --config=configs/benchmark.py --workdir=runs/bench
+    python launch.py --config=configs/benchmark.py:lengths --workdir=runs/lengths
+    python launch.py --config=configs/benchmark.py:plans --workdir=runs/plans
+
+The first compares implementations over 15 cases; "lengths" draws time, compile time and memory against length; "plans"
+makes the table of `docs/scan.md`, after which `rnnlab.scan.resolve_plan` chooses.
+"""
+
+from ml_collections import ConfigDict
+
+from rnnlab.benchmark import default_config
+
+_PRESETS = {
+    "": {},
+    "lengths": {
+        "implementations": "rnnlab,rnnlab/sqrt,lax.scan,flax.nnx,torch",
+        "cells": "gru,lstm",
+        "shapes": "16x64,256,1024,4096,8192x128",
+    },
+    "plans": {
+        "implementations": "rnnlab,rnnlab/step/16,rnnlab/step/64,rnnlab/step/128,rnnlab/step/all,"
+        "rnnlab/block/16,rnnlab/block/64,rnnlab/block/128,rnnlab/block/all",
+        "shapes": "1,2,4,16x1024x256 32x64x256 64x256x256 64x128x512 16x1024x128",
+    },
+}
+
+
+def get_config(preset: str = "") -> ConfigDict:
+    """The defaults of `rnnlab.benchmark`, changed by a preset."""
+    if preset not in _PRESETS:
+        raise ValueError(f"configs/benchmark.py: unknown preset {preset!r}; allowed: lengths, plans, or none")
+    config = default_config()
+    config.update(_PRESETS[preset])
+    return config

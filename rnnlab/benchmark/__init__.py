@@ -1,0 +1,10 @@
+"""The benchmark: what a recurrent layer costs, for every implementation at hand, each in a process of its own.
+
+`cases.py` is the grid, `implementations/` ours and the peers, `worker.py` one process, `driver.py` the run.
+Imports cells and scan only.
+"""
+
+from rnnlab.benchmark.cases import default_config
+from rnnlab.benchmark.driver import run
+
+__all__ = ["default_config", "run"]

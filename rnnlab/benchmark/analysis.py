@@ -1,0 +1,93 @@
+"""What rows say together: ratios, ranks that noise makes unsafe, exponents, lengths at which one overtakes another."""
+
+import itertools
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from rnnlab.benchmark.implementations import BOUND, OURS
+
+Row = dict[str, Any]
+CASE = ("cell", "batch", "length", "hidden", "dtype", "pass")
+
+
+def is_peer(name: str) -> bool:
+    """Whether an implementation is somebody else's."""
+    return name != BOUND and name.split("/")[0] != OURS
+
+
+def measured(rows: Iterable[Row]) -> list[Row]:
+    """The rows with a time."""
+    return [row for row in rows if "best_ms" in row]
+
+
+def add_comparisons(rows: list[Row]) -> list[Row]:
+    """Adds to the rows of one case each one's ratio to the best peer (above 1: faster), and whether its rank is safe.
+
+    A rank is unsafe where another implementation's best time lies nearer than the larger spread of the two.
+    """
+    timed = measured(rows)
+    peers = [row["best_ms"] for row in timed if is_peer(row["implementation"])]
+    for row in timed:
+        row["best_peer_ratio"] = min(peers) / row["best_ms"] if peers else None
+        row["rank_unsafe"] = any(
+            abs(math.log(row["best_ms"] / other["best_ms"])) < math.log1p(max(row["spread"], other["spread"]))
+            for other in timed
+            if other is not row and BOUND not in (row["implementation"], other["implementation"])
+        )
+    return rows
+
+
+def ratios(rows: list[Row], numerator: str, denominator: str) -> dict[tuple, float]:
+    """Best time of one implementation over that of another, for each case that both have."""
+    times = {(row["implementation"], *case_of(row)): row["best_ms"] for row in measured(rows)}
+    cases = dict.fromkeys(case_of(row) for row in measured(rows))
+    both = [case for case in cases if (numerator, *case) in times and (denominator, *case) in times]
+    return {case: times[numerator, *case] / times[denominator, *case] for case in both}
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    """The geometric mean of positive numbers, at least one."""
+    logs = [math.log(value) for value in values]
+    return math.exp(sum(logs) / len(logs))
+
+
+def case_of(row: Row) -> tuple:
+    """What identifies a row's case."""
+    return tuple(row[field] for field in CASE)
+
+
+def by_length(rows: list[Row]) -> dict[tuple, dict[str, list[Row]]]:
+    """Rows that differ in length alone, by the rest of the case and then by implementation, two lengths at least."""
+    groups: dict[tuple, dict[str, list[Row]]] = {}
+    for row in sorted(measured(rows), key=lambda r: r["length"]):
+        rest = tuple(row[field] for field in CASE if field != "length")
+        groups.setdefault(rest, {}).setdefault(row["implementation"], []).append(row)
+    kept = {rest: {n: rs for n, rs in named.items() if len(rs) > 1} for rest, named in groups.items()}
+    return {rest: named for rest, named in kept.items() if named}
+
+
+def exponent(rows: list[Row], field: str = "best_ms") -> float:
+    """The slope of log(field) over log(length), by least squares; 1 is proportional."""
+    x = [math.log(row["length"]) for row in rows]
+    y = [math.log(row[field]) for row in rows]
+    mx, my = sum(x) / len(x), sum(y) / len(y)
+    return sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / sum((a - mx) ** 2 for a in x)
+
+
+def crossings(named: dict[str, list[Row]]) -> list[tuple[str, str, float]]:
+    """`(winner of the longer, winner of the shorter, length)` wherever two implementations change places.
+
+    The length is interpolated between two measured ones, in which the logarithm of the ratio changes its sign.
+    """
+    found = []
+    for first, second in itertools.combinations([name for name in named if name != BOUND], 2):
+        times = {name: {row["length"]: row["best_ms"] for row in named[name]} for name in (first, second)}
+        shared = sorted(times[first].keys() & times[second].keys())
+        gaps = [(n, math.log(times[first][n] / times[second][n])) for n in shared]
+        for (short, before), (long, after) in itertools.pairwise(gaps):
+            if before * after < 0:
+                share = before / (before - after)
+                at = math.exp(math.log(short) + share * math.log(long / short))
+                found.append((first, second, at) if after < 0 else (second, first, at))
+    return found

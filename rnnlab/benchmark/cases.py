@@ -1,0 +1,103 @@
+"""The grid of a benchmark: what is measured, from the config, and what it must cost at least."""
+
+import dataclasses
+import itertools
+
+from ml_collections import ConfigDict
+
+from rnnlab.cells import CELLS, Cell
+from rnnlab.errors import UserError
+
+DTYPES = ("float32", "bfloat16")
+PASSES = ("forward", "training")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One layer's work: `length` steps of `batch` rows, `hidden` units reading as many features.
+
+    `pass_` is "forward", or "training": forward, and the gradients of parameters and inputs.
+    """
+
+    cell: str
+    batch: int
+    length: int
+    hidden: int
+    dtype: str
+    pass_: str
+
+    @property
+    def description(self) -> Cell:
+        """The cell's."""
+        return CELLS[self.cell]
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of the case's products: two for each weight, row and step, thrice for training."""
+        forward = 2 * self.batch * self.length * 2 * self.hidden * len(self.description.gates) * self.hidden
+        return forward * (3 if self.pass_ == "training" else 1)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that must be moved at least: inputs and outputs, parameters, and for training the gradients of all."""
+        rows = 2 * self.length * self.batch * self.hidden
+        weights = (2 * self.hidden + 1) * len(self.description.gates) * self.hidden
+        width = 2 if self.dtype == "bfloat16" else 4
+        return (rows + weights) * width * (2 if self.pass_ == "training" else 1)
+
+
+def default_config() -> ConfigDict:
+    """Every field of a benchmark, with its default and its meaning; lists are words between commas or blanks."""
+    return ConfigDict(
+        {
+            "experiment": "benchmark",
+            "implementations": "products,rnnlab,lax.scan,flax.linen,flax.nnx,torch,haiku,equinox",
+            "cells": "rnn,gru,lstm",
+            "shapes": "32x64x256 64x256x256 64x128x512 1x1024x256 16x1024x128",  # BxTxH, each part may be a list: 8,16
+            "dtypes": "float32",  # of float32, bfloat16
+            "passes": "training",  # of forward, training
+            "repeats": 10,  # rounds, in each of which every implementation runs once
+            "seconds": 20.0,  # no further round of a case begins after so long
+            "memory_limit_gb": 0.0,  # of each process; 0 is none
+        }
+    )
+
+
+def read_cases(config: ConfigDict) -> list[Case]:
+    """The grid that a config describes.
+
+    Raises:
+      UserError: a name, a shape or a number that means nothing; names the field and what is allowed.
+    """
+    _check_numbers(config)
+    cells = _names(config, "cells", tuple(CELLS))
+    dtypes, passes = _names(config, "dtypes", DTYPES), _names(config, "passes", PASSES)
+    shapes = [shape for word in config.shapes.split() for shape in _read_shape(word)]
+    if not shapes:
+        raise UserError("config.shapes: names no shape; write such as 32x64x256 (batch x length x hidden)")
+    return [Case(c, *s, d, p) for p, d, c, s in itertools.product(passes, dtypes, cells, shapes)]
+
+
+def _check_numbers(config: ConfigDict) -> None:
+    for field, least in (("repeats", 1), ("seconds", 0), ("memory_limit_gb", 0)):
+        if config[field] < least:
+            raise UserError(f"config.{field}: must be at least {least}, not {config[field]}")
+
+
+def _names(config: ConfigDict, field: str, allowed: tuple[str, ...]) -> list[str]:
+    names = config[field].replace(",", " ").split()
+    for name in names:
+        if name not in allowed:
+            raise UserError(f"config.{field}: unknown {name!r}; allowed: {', '.join(allowed)}")
+    if not names:
+        raise UserError(f"config.{field}: is empty; allowed: {', '.join(allowed)}")
+    return list(dict.fromkeys(names))
+
+
+def _read_shape(word: str) -> list[tuple[int, int, int]]:
+    """ "8,16x64x128" as (8, 64, 128) and (16, 64, 128)."""
+    parts = [part.split(",") for part in word.split("x")]
+    if len(parts) != 3 or not all(n.isdecimal() and int(n) > 0 for part in parts for n in part):
+        raise UserError(f"config.shapes: {word!r} is not batch x length x hidden, such as 32x64x256 or 8,16x64x256")
+    batches, lengths, hidden = ([int(n) for n in part] for part in parts)
+    return list(itertools.product(batches, lengths, hidden))

@@ -1,0 +1,144 @@
+"""The run of a benchmark: one process for each implementation of a case, asked for one repeat in turn."""
+
+import json
+import logging
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from rnnlab.benchmark.analysis import add_comparisons
+from rnnlab.benchmark.cases import Case, read_cases
+from rnnlab.benchmark.implementations import read_implementations
+from rnnlab.benchmark.report import write_report
+
+_LOG = logging.getLogger("rnnlab")
+_WARM_UP = 2
+_ROOT = pathlib.Path(__file__).parents[2]
+
+
+def run(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Measures every case by every implementation; writes `benchmark.json`, `benchmark.csv` and pictures to `workdir`.
+
+    The files are written anew after each case, so that a run that is stopped leaves what it measured.
+
+    Raises:
+      UserError: a config that describes no grid; nothing is written then.
+    """
+    cases, implementations = read_cases(config), read_implementations(config.implementations)
+    workdir.mkdir(parents=True, exist_ok=True)
+    limits = {dtype: _measure_limits(dtype) for dtype in dict.fromkeys(case.dtype for case in cases)}
+    rows: list[dict[str, Any]] = []
+    for number, case in enumerate(cases, 1):
+        _LOG.info("%d of %d: %s", number, len(cases), _title(case))
+        measured = _measure(case, implementations, config)
+        rows += add_comparisons([_row(name, case, found, limits[case.dtype]) for name, found in measured.items()])
+        write_report(workdir, config, limits, rows, last=number == len(cases))
+
+
+class _Process:
+    """A worker, and what it has answered."""
+
+    def __init__(self, job: dict[str, Any]):
+        command = [sys.executable, "-m", "rnnlab.benchmark.worker", json.dumps(job)]
+        self._process = subprocess.Popen(
+            command, cwd=_ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self.found: dict[str, Any] = {"status": "ok"}
+        self.seconds: list[float] = []
+
+    @property
+    def alive(self) -> bool:
+        """Whether everything that was asked so far went well."""
+        return self.found["status"] == "ok"
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """Sends a command and waits for the answer; a process that died is a status that says so."""
+        if not self.alive:
+            return {}
+        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: PT018
+        try:
+            print(command, file=self._process.stdin, flush=True)
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        answer: dict[str, Any] = json.loads(line) if line else {"status": self._last_words()}
+        self.found |= {key: value for key, value in answer.items() if key != "seconds"}
+        if "seconds" in answer:
+            self.seconds.append(float(answer["seconds"]))
+        return answer
+
+    def _last_words(self) -> str:
+        status = self._process.wait()
+        if status >= 0:
+            return f"died with status {status}"
+        hint = ", as one that is out of memory" if -status in (signal.SIGKILL, signal.SIGABRT) else ""
+        return f"killed by {signal.Signals(-status).name}{hint}"
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.communicate()
+
+
+def _measure_limits(dtype: str) -> dict[str, Any]:
+    process = _Process({"limits": dtype})
+    try:
+        return process.ask("run")
+    finally:
+        process.close()
+
+
+def _measure(case: Case, implementations: list[str], config: ConfigDict) -> dict[str, _Process]:
+    """Builds one implementation after the other, then runs them in turn, round after round."""
+    job = case.__dict__ | {"memory_limit_gb": config.memory_limit_gb}
+    processes = {name: _Process(job | {"implementation": name}) for name in implementations}
+    try:
+        for command in ("start", "build", *["run"] * _WARM_UP):
+            for process in processes.values():
+                process.ask(command)
+        for process in processes.values():
+            process.seconds.clear()
+        deadline = time.monotonic() + config.seconds
+        for repeat in range(config.repeats):
+            if repeat and time.monotonic() > deadline:
+                break
+            for process in processes.values():
+                process.ask("run")
+        for process in processes.values():
+            process.ask("end")
+    finally:
+        for process in processes.values():
+            process.close()
+    return processes
+
+
+def _row(name: str, case: Case, process: _Process, limits: dict[str, Any]) -> dict[str, Any]:
+    fields = {key.removesuffix("_"): value for key, value in case.__dict__.items()}
+    row = {"implementation": name, **fields, **process.found}
+    if not process.alive or not process.seconds:
+        return row
+    seconds = sorted(process.seconds)
+    best, median = seconds[0], seconds[len(seconds) // 2]
+    return row | {
+        "repeats": len(seconds),
+        "best_ms": 1e3 * best,
+        "median_ms": 1e3 * median,
+        "spread": (median - best) / best,
+        "tokens_per_s": case.batch * case.length / best,
+        "us_per_step": 1e6 * best / case.length,
+        "us_per_empty_step": 1e6 * limits["empty_step_s"],
+        "flops": case.flops,
+        "share_of_product_limit": case.flops / best / limits["flops_per_s"],
+        "share_of_copy_limit": case.bytes / best / limits["copied_bytes_per_s"],
+    }
+
+
+def _title(case: Case) -> str:
+    return (
+        f"{case.cell}, batch {case.batch}, length {case.length}, hidden {case.hidden}, {case.dtype}, {case.pass_} pass"
+    )

@@ -1,0 +1,67 @@
+"""What the benchmark compares: a name, and how to build one case of it.
+
+A module for ours and what jax itself offers, one for peers in jax, one for torch; each is imported only by the process
+that measures it. "rnnlab" may be followed by how it runs: rnnlab/sqrt, rnnlab/step/64, rnnlab/block/all.
+"""
+
+import importlib
+
+from rnnlab.errors import UserError
+
+# name: (module, function there that builds it, package that it needs)
+_KNOWN = {
+    "products": ("own", "products", "jax"),
+    "rnnlab": ("own", "rnnlab", "jax"),
+    "lax.scan": ("own", "plain", "jax"),
+    "flax.linen": ("peers", "flax_linen", "flax"),
+    "flax.nnx": ("peers", "flax_nnx", "flax"),
+    "haiku": ("peers", "haiku", "haiku"),
+    "equinox": ("peers", "equinox", "equinox"),
+    "torch": ("torch_peer", "torch_layer", "torch"),
+}
+OURS = "rnnlab"
+BOUND = "products"
+
+
+class Unsupported(Exception):
+    """An implementation has nothing to offer for this case; the message says why."""
+
+
+def read_implementations(names: str) -> list[str]:
+    """The implementations that a config names.
+
+    Raises:
+      UserError: an unknown one.
+    """
+    found = list(dict.fromkeys(names.replace(",", " ").split()))
+    for name in found:
+        kind, *how = name.split("/")
+        if kind not in _KNOWN or (how and (kind != OURS or not _is_plan(how))):
+            raise UserError(
+                f"config.implementations: unknown {name!r}; allowed: {', '.join(_KNOWN)}, rnnlab/sqrt, and "
+                "rnnlab/step/N, rnnlab/block/N with N steps a block or all"
+            )
+    if not found:
+        raise UserError(f"config.implementations: is empty; allowed: {', '.join(_KNOWN)}")
+    return found
+
+
+def _is_plan(how: list[str]) -> bool:
+    if how == ["sqrt"]:
+        return True
+    if len(how) != 2 or how[0] not in ("step", "block"):
+        return False
+    return how[1] == "all" or (how[1].isdecimal() and int(how[1]) > 0)
+
+
+def build(name: str, case):
+    """Whatever builds `name` for a case: `JaxLayer`, or something with the same three methods.
+
+    Raises:
+      ImportError: the package is not installed.
+      Unsupported: this implementation has no such case.
+    """
+    kind, *how = name.split("/")
+    module, function, package = _KNOWN[kind]
+    importlib.import_module(package)
+    return getattr(importlib.import_module(f"{__name__}.{module}"), function)(case, *how)

@@ -1,0 +1,69 @@
+"""A layer written in jax, built and run with each stage timed apart."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rnnlab.benchmark.cases import Case
+
+Stages = dict[str, float | int | None]
+
+
+class JaxLayer:
+    """A jax function and its arguments."""
+
+    def __init__(self, function: Callable, *arguments: Any):
+        self._function, self._arguments = function, arguments
+
+    def build(self) -> Stages:
+        """Traces, lowers and compiles; returns the seconds of each, and what XLA says of the program."""
+        started = time.perf_counter()
+        traced = jax.jit(self._function).trace(*self._arguments)
+        after_trace = time.perf_counter()
+        lowered = traced.lower()
+        after_lower = time.perf_counter()
+        self._compiled = lowered.compile()
+        memory, cost = self._compiled.memory_analysis(), self._compiled.cost_analysis()
+        return {
+            "trace_s": after_trace - started,
+            "lower_s": after_lower - after_trace,
+            "compile_s": time.perf_counter() - after_lower,
+            "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
+            "xla_flops": (cost or {}).get("flops"),
+        }
+
+    def run(self) -> None:
+        """Runs once, to the end."""
+        jax.block_until_ready(self._compiled(*self._arguments))
+
+    def device_peak_bytes(self) -> int | None:
+        """The most memory in use on an accelerator so far; None on a CPU."""
+        return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
+def layer_of(case: Case, layer: Callable[[Any, jax.Array], jax.Array], params: Any) -> JaxLayer:
+    """One case of a layer.
+
+    Args:
+      case: what to do.
+      layer: `(params, inputs [time, batch, features]) -> outputs [time, batch, hidden]`.
+      params: any pytree.
+    """
+    params = jax.tree.map(lambda v: v.astype(case.dtype), params)
+    if case.pass_ == "forward":
+        return JaxLayer(layer, params, draw(case, "inputs"))
+
+    def training(params, inputs, d_outputs):
+        outputs, pull = jax.vjp(layer, params, inputs)
+        return outputs, pull(d_outputs.astype(outputs.dtype))
+
+    return JaxLayer(training, params, draw(case, "inputs"), draw(case, "d_outputs"))
+
+
+def draw(case: Case, name: str, width: int = 1) -> jax.Array:
+    """Normal numbers `[time, batch, width * hidden]`, which depend on the name alone."""
+    key = jax.random.fold_in(jax.random.key(0), sum(name.encode()))
+    return jax.random.normal(key, (case.length, case.batch, width * case.hidden), jnp.dtype(case.dtype))

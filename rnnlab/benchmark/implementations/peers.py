@@ -1,0 +1,81 @@
+"""Peers in jax, each used as its own documentation uses it."""
+
+import jax
+
+from rnnlab.benchmark.cases import Case
+from rnnlab.benchmark.implementations import Unsupported
+from rnnlab.benchmark.implementations.jax_layer import JaxLayer, draw, layer_of
+
+
+def flax_linen(case: Case) -> JaxLayer:
+    """`flax.linen.RNN` over the cell of the same equations."""
+    import flax.linen as nn
+
+    cells = {"rnn": nn.SimpleCell, "gru": nn.GRUCell, "lstm": nn.OptimizedLSTMCell}
+    module = nn.RNN(_of(cells, case)(case.hidden, dtype=case.dtype), time_major=True)
+    params = jax.jit(module.init)(jax.random.key(0), draw(case, "inputs"))
+
+    def layer(params, inputs):
+        return module.apply(params, inputs)
+
+    return layer_of(case, layer, params)
+
+
+def flax_nnx(case: Case) -> JaxLayer:
+    """`flax.nnx.RNN` over the cell of the same equations."""
+    from flax import nnx
+
+    cells = {"rnn": nnx.SimpleCell, "gru": nnx.GRUCell, "lstm": nnx.OptimizedLSTMCell}
+    cell = _of(cells, case)(case.hidden, case.hidden, dtype=case.dtype, rngs=nnx.Rngs(0))
+    graph, *states = nnx.split(nnx.RNN(cell, time_major=True), nnx.Param, ...)
+
+    def layer(params, inputs):
+        return nnx.merge(graph, params, *states[1:], copy=True)(inputs)
+
+    return layer_of(case, layer, states[0])
+
+
+def haiku(case: Case) -> JaxLayer:
+    """`haiku.dynamic_unroll`."""
+    import haiku as hk
+
+    cells = {"rnn": hk.VanillaRNN, "gru": hk.GRU, "lstm": hk.LSTM}
+    kind = _of(cells, case)
+
+    def unroll(inputs):
+        core = kind(case.hidden)
+        start = jax.tree.map(lambda v: v.astype(case.dtype), core.initial_state(case.batch))
+        return hk.dynamic_unroll(core, inputs, start)[0]
+
+    module = hk.without_apply_rng(hk.transform(unroll))
+    return layer_of(case, module.apply, jax.jit(module.init)(jax.random.key(0), draw(case, "inputs")))
+
+
+def equinox(case: Case) -> JaxLayer:
+    """A scan over an `equinox.nn` cell, for one sequence, under `jax.vmap`."""
+    import equinox as eqx
+
+    cells = {"gru": eqx.nn.GRUCell, "lstm": eqx.nn.LSTMCell}
+    params, static = eqx.partition(_of(cells, case)(case.hidden, case.hidden, key=jax.random.key(0)), eqx.is_array)
+    zeros = jax.numpy.zeros(case.hidden, case.dtype)
+    start = (zeros, zeros) if case.cell == "lstm" else zeros
+
+    def layer(params, inputs):
+        cell = eqx.combine(params, static)
+
+        def step(state, x):
+            state = cell(x, state)
+            return state, state[0] if case.cell == "lstm" else state
+
+        def one_sequence(sequence):
+            return jax.lax.scan(step, start, sequence)[1]
+
+        return jax.vmap(one_sequence, in_axes=1, out_axes=1)(inputs)
+
+    return layer_of(case, layer, params)
+
+
+def _of(cells: dict, case: Case):
+    if case.cell not in cells:
+        raise Unsupported(f"has no cell {case.cell!r}")
+    return cells[case.cell]

@@ -1,0 +1,50 @@
+"""`torch.nn`'s recurrent layers."""
+
+import contextlib
+
+import numpy as np
+import torch
+
+from rnnlab.benchmark.cases import Case
+from rnnlab.benchmark.implementations import Unsupported
+
+
+class TorchLayer:
+    """One case of a `torch.nn` layer, time-major as ours."""
+
+    def __init__(self, case: Case, kind: type[torch.nn.Module]):
+        dtype, random = getattr(torch, case.dtype), np.random.default_rng(0)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._layer = kind(case.hidden, case.hidden).to(self._device, dtype)
+        shape, self._trains = (case.length, case.batch, case.hidden), case.pass_ == "training"
+        self._inputs, self._d_outputs = (
+            torch.tensor(random.standard_normal(shape), dtype=dtype, device=self._device) for _ in range(2)
+        )
+        self._inputs.requires_grad_(self._trains)
+
+    def build(self) -> dict[str, float | int | None]:
+        """Torch runs as it is: nothing to trace, lower or compile."""
+        return {}
+
+    def run(self) -> None:
+        """Runs once, to the end."""
+        self._layer.zero_grad()
+        self._inputs.grad = None
+        with contextlib.nullcontext() if self._trains else torch.inference_mode():
+            outputs, _ = self._layer(self._inputs)
+            if self._trains:
+                outputs.backward(self._d_outputs)
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+
+    def device_peak_bytes(self) -> int | None:
+        """The most memory in use on a GPU so far; None on a CPU."""
+        return torch.cuda.max_memory_allocated() if self._device == "cuda" else None
+
+
+def torch_layer(case: Case) -> TorchLayer:
+    """`torch.nn.RNN`, `GRU` or `LSTM`."""
+    kinds = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
+    if case.cell not in kinds:
+        raise Unsupported(f"has no cell {case.cell!r}")
+    return TorchLayer(case, kinds[case.cell])

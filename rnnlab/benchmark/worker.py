@@ -1,0 +1,122 @@
+"""One process of the benchmark: builds one case of one implementation, then runs it whenever it is asked to.
+
+Reads a line ("build", "run", "end") from stdin and answers each with one JSON object on stdout. The first argument is a
+JSON object with the implementation and the fields of `Case`, or {"limits": dtype} for the limits of the machine.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+
+from rnnlab.benchmark.cases import Case
+from rnnlab.benchmark.implementations import Unsupported, build
+
+
+def main() -> None:
+    """Answers until "end" or the end of stdin."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints is no answer
+    job = json.loads(sys.argv[1])
+    if limit := job.pop("memory_limit_gb", 0):
+        resource.setrlimit(resource.RLIMIT_DATA, (int(limit * 2**30),) * 2)
+    worker = _Limits(job["limits"]) if "limits" in job else _Layer(job.pop("implementation"), Case(**job))
+    for line in sys.stdin:
+        try:
+            answer = getattr(worker, line.strip())()
+        except ImportError as error:
+            answer = {"status": f"not installed: {error.name or error}"}
+        except Unsupported as error:
+            answer = {"status": f"not supported: {error}"}
+        except Exception as error:
+            answer = {"status": f"failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+        print(json.dumps(answer), file=answers, flush=True)
+        if line.strip() == "end":
+            return
+
+
+class _Layer:
+    """One case of one implementation."""
+
+    def __init__(self, implementation: str, case: Case):
+        self._implementation, self._case = implementation, case
+
+    def start(self) -> dict:
+        """Imports the package and makes the arguments."""
+        self._layer = build(self._implementation, self._case)
+        self._before = _peak_bytes()
+        return {}
+
+    def build(self) -> dict:
+        """Traces, lowers and compiles, and runs for the first time."""
+        stages = self._layer.build()
+        return stages | {"first_call_s": self.run()["seconds"]}
+
+    def run(self) -> dict:
+        """Runs once; seconds."""
+        started = time.perf_counter()
+        self._layer.run()
+        return {"seconds": time.perf_counter() - started}
+
+    def end(self) -> dict:
+        """Peak memory: of the accelerator, or of the process beyond what it held before it was built."""
+        on_device = self._layer.device_peak_bytes()
+        return {"peak_bytes": _peak_bytes() - self._before if on_device is None else on_device}
+
+
+class _Limits:
+    """What the machine can do at most: its largest product, its fastest copy, and the step of a loop that does nothing.
+
+    The product is of two square matrices of 2048, the copy of 2**26 numbers, each the best of several.
+    """
+
+    _SIDE, _NUMBERS, _STEPS, _STATE = 2048, 2**26, 10_000, 1024
+
+    def __init__(self, dtype: str):
+        self._dtype = dtype
+
+    def run(self) -> dict:
+        """Operations and bytes per second, seconds per empty step."""
+        import jax
+        import jax.numpy as jnp
+
+        square = jnp.full((self._SIDE, self._SIDE), 1e-3, self._dtype)
+        numbers = jnp.zeros(self._NUMBERS, self._dtype)
+
+        @jax.jit
+        def loop(start, numbers):
+            # a smaller state, or nothing to read, and XLA makes of the loop something else than a loop of kernels
+            return jax.lax.scan(lambda s, x: (s + x, None), start, numbers[: self._STEPS])[0]
+
+        product = self._best(jax.jit(jnp.matmul), square, square)
+        copy = self._best(jax.jit(jnp.negative), numbers)
+        return {
+            "flops_per_s": 2 * self._SIDE**3 / product,
+            "copied_bytes_per_s": 2 * numbers.nbytes / copy,
+            "empty_step_s": self._best(loop, numbers[: self._STATE], numbers) / self._STEPS,
+            "device": jax.devices()[0].device_kind,
+            "platform": jax.default_backend(),
+        }
+
+    def _best(self, function, *arguments, repeats: int = 9) -> float:
+        import jax
+
+        seconds = []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            jax.block_until_ready(function(*arguments))
+            seconds.append(time.perf_counter() - started)
+        return min(seconds)
+
+    def end(self) -> dict:
+        """Nothing more to say."""
+        return {}
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()
