@@ -51,6 +51,7 @@ def main(argv: list[str]) -> int:
         return _benchmark(config, workdir)
     from rnnlab import training  # jax starts here, after the flags were found good
 
+    training.use_compile_cache()
     if _MODE.value == "train":
         if config is None:
             raise UserError("--config: missing; training needs one, such as --config=configs/cmudict.py")

@@ -1,10 +1,15 @@
+import os
 import pathlib
 import random
+import tempfile
 
 import pytest
 from ml_collections import ConfigDict
 
 from rnnlab.training.config import default_config
+
+# Programs that a test has compiled are not left in the home of who runs the tests.
+os.environ["XDG_CACHE_HOME"] = str(pathlib.Path(tempfile.gettempdir()) / "rnnlab_tests")
 
 PHONES = {letter: letter.upper() for letter in "abcdef"} | {"g": "G G"}
 

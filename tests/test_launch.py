@@ -1,4 +1,5 @@
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -7,11 +8,13 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = "--config=configs/cmudict.py"
+BENCHMARK = "--config=configs/benchmark.py"
 
 
-def _launch(*arguments, stdin=b""):
+def _launch(*arguments, stdin=b"", cache=None):
+    environment = os.environ | ({"JAX_COMPILATION_CACHE_DIR": str(cache)} if cache else {})
     command = [sys.executable, "launch.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, timeout=120, env=environment)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +35,11 @@ def _launch(*arguments, stdin=b""):
         ([CONFIG, "--mode=trian"], "train|evaluate|predict"),
         ([CONFIG, "stray"], "'stray': not a flag"),
         ([], "--config: missing"),
-        ([CONFIG, "--config.experiment=seq"], "unknown 'seq'; allowed: seq2seq"),
+        ([CONFIG, "--config.experiment=seq"], "unknown 'seq'; allowed: seq2seq, benchmark"),
+        ([BENCHMARK, "--config.shapes=8x8"], "config.shapes: '8x8' is not batch x length x hidden"),
+        ([BENCHMARK, "--config.implementations=cuda"], "config.implementations: unknown 'cuda'; allowed: products"),
+        ([BENCHMARK, "--mode=predict"], "a benchmark has nothing to predict"),
+        (["--config=configs/benchmark.py:long"], "unknown preset 'long'; allowed: lengths, plans, or none"),
         ([CONFIG, "--config.model.decoder.cell=elman"], "unknown value 'elman'; allowed: rnn"),
         (["--mode=predict"], "not a work directory"),
     ],
@@ -60,3 +67,14 @@ def test_everything_after_training_needs_only_the_workdir(trained):
     assert result.returncode == 0, result.stderr
     assert result.stdout == b"A B C\n\nF E D\n"
     assert result.stderr == b""
+
+
+def test_a_second_start_of_the_same_experiment_compiles_nothing(trained, tmp_path):
+    """Every program that is compiled leaves a file; the second start finds them all and adds none."""
+    kept = []
+    for _ in range(2):
+        result = _launch(f"--workdir={trained}", "--mode=evaluate", "--split=validation", cache=tmp_path)
+        assert result.returncode == 0, result.stderr
+        kept.append((result.stdout, {path.name for path in tmp_path.iterdir() if path.name.endswith("-cache")}))
+    assert kept[0][1]
+    assert kept[1] == kept[0]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import pathlib
 import signal
 import subprocess
@@ -45,8 +46,10 @@ class _Process:
 
     def __init__(self, job: dict[str, Any]):
         command = [sys.executable, "-m", "rnnlab.benchmark.worker", json.dumps(job)]
+        environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}  # compiling is measured
+        pipe, devnull = subprocess.PIPE, subprocess.DEVNULL
         self._process = subprocess.Popen(
-            command, cwd=_ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command, cwd=_ROOT, env=environment, text=True, stdin=pipe, stdout=pipe, stderr=devnull
         )
         self.found: dict[str, Any] = {"status": "ok"}
         self.seconds: list[float] = []

@@ -4,10 +4,11 @@ config -> experiment (vocabularies, model) -> loop (step, evaluation, checkpoint
 Imports everything below it; only `launch.py` and `configs/` import it.
 """
 
+from rnnlab.training.compile_cache import use_compile_cache
 from rnnlab.training.config import check_ranges
 from rnnlab.training.evaluation import evaluate
 from rnnlab.training.experiment import open_experiment
 from rnnlab.training.loop import Interrupted, train
 from rnnlab.training.prediction import predict
 
-__all__ = ["Interrupted", "check_ranges", "evaluate", "open_experiment", "predict", "train"]
+__all__ = ["Interrupted", "check_ranges", "evaluate", "open_experiment", "predict", "train", "use_compile_cache"]

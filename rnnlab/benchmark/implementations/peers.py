@@ -12,7 +12,7 @@ def flax_linen(case: Case) -> JaxLayer:
     import flax.linen as nn
 
     cells = {"rnn": nn.SimpleCell, "gru": nn.GRUCell, "lstm": nn.OptimizedLSTMCell}
-    module = nn.RNN(_of(cells, case)(case.hidden, dtype=case.dtype), time_major=True)
+    module = nn.RNN(_of(cells, case)(case.hidden, dtype=case.dtype, param_dtype=case.dtype), time_major=True)
     params = jax.jit(module.init)(jax.random.key(0), draw(case, "inputs"))
 
     def layer(params, inputs):
@@ -26,7 +26,7 @@ def flax_nnx(case: Case) -> JaxLayer:
     from flax import nnx
 
     cells = {"rnn": nnx.SimpleCell, "gru": nnx.GRUCell, "lstm": nnx.OptimizedLSTMCell}
-    cell = _of(cells, case)(case.hidden, case.hidden, dtype=case.dtype, rngs=nnx.Rngs(0))
+    cell = _of(cells, case)(case.hidden, case.hidden, dtype=case.dtype, param_dtype=case.dtype, rngs=nnx.Rngs(0))
     graph, *states = nnx.split(nnx.RNN(cell, time_major=True), nnx.Param, ...)
 
     def layer(params, inputs):

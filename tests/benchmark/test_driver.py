@@ -1,0 +1,66 @@
+import csv
+import json
+
+import pytest
+
+from rnnlab.benchmark import default_config, run
+from rnnlab.errors import UserError
+
+
+def _config(**fields):
+    config = default_config()
+    config.update({"cells": "gru", "shapes": "2x8,16x4", "repeats": 2, "implementations": "products,rnnlab,lax.scan"})
+    config.update(fields)
+    return config
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("bench")
+    run(_config(), workdir)
+    return workdir
+
+
+def test_every_implementation_has_a_row_for_every_case(measured):
+    record = json.loads((measured / "benchmark.json").read_text())
+    with open(measured / "benchmark.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = [(row["implementation"], row["length"]) for row in record["rows"]]
+    assert found == [(name, length) for length in (8, 16) for name in ("products", "rnnlab", "lax.scan")]
+    assert [(row["implementation"], int(row["length"])) for row in rows] == found
+    assert record["machine"]["versions"]["jax"]
+    assert set(record["limits"]) == {"float32"}
+
+
+def test_the_figures_of_a_row_follow_from_its_times(measured):
+    for row in json.loads((measured / "benchmark.json").read_text())["rows"]:
+        assert row["status"] == "ok"
+        assert row["repeats"] == 2
+        assert row["best_ms"] <= row["median_ms"]
+        assert row["us_per_step"] * row["length"] == pytest.approx(1e3 * row["best_ms"])
+        assert row["tokens_per_s"] * row["best_ms"] == pytest.approx(1e3 * row["batch"] * row["length"])
+        assert min(row["trace_s"], row["lower_s"], row["compile_s"], row["first_call_s"]) > 0
+        assert row["us_per_empty_step"] > 0
+        assert row["peak_bytes"] >= 0
+
+
+def test_the_pictures_are_drawn(measured):
+    names = {path.name for path in measured.glob("*.png")}
+    rest = "gru_2_4_float32_training"
+    assert names == {f"time_{rest}.png", f"compile_{rest}.png", f"memory_{rest}.png", "ratio_to_best_peer.png"}
+
+
+def test_what_cannot_be_measured_is_a_row_that_says_why(tmp_path, capsys):
+    """Out of memory in one process, a cell that a peer lacks in another: the rest is measured all the same."""
+    config = _config(cells="rnn_relu", shapes="64x30000x512", implementations="rnnlab,flax.nnx", memory_limit_gb=1.0)
+    run(config, tmp_path)
+    ours, flax = json.loads((tmp_path / "benchmark.json").read_text())["rows"]
+    assert "emory" in ours["status"]
+    assert flax["status"] == "not supported: has no cell 'rnn_relu'"
+    assert ours["status"] in capsys.readouterr().out
+
+
+def test_a_bad_grid_writes_nothing(tmp_path):
+    with pytest.raises(UserError, match=r"config\.shapes"):
+        run(_config(shapes="8"), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
