@@ -16,13 +16,14 @@ _PRESETS = {
     "": {},
     "lengths": {
         "implementations": "rnnlab,rnnlab/sqrt,lax.scan,flax.nnx,torch",
-        "cells": "gru,lstm",
+        "cells": "lstm",
         "shapes": "16x64,256,1024,4096,8192x128",
     },
     "plans": {
-        "implementations": "rnnlab,rnnlab/step/16,rnnlab/step/64,rnnlab/step/128,rnnlab/step/all,"
-        "rnnlab/block/16,rnnlab/block/64,rnnlab/block/128,rnnlab/block/all",
-        "shapes": "1,2,4,16x1024x256 32x64x256 64x256x256 64x128x512 16x1024x128",
+        "implementations": "rnnlab,rnnlab/step/16,rnnlab/step/64,rnnlab/step/all,rnnlab/block/64,rnnlab/block/all",
+        "shapes": "1,4x1024x256 32x64x256 64x256x256 64x128x512 16x1024x128",
+        "repeats": 8,
+        "seconds": 10.0,
     },
 }
 

@@ -12,11 +12,13 @@ def flax_linen(case: Case) -> JaxLayer:
     import flax.linen as nn
 
     cells = {"rnn": nn.SimpleCell, "gru": nn.GRUCell, "lstm": nn.OptimizedLSTMCell}
-    module = nn.RNN(_of(cells, case)(case.hidden, dtype=case.dtype, param_dtype=case.dtype), time_major=True)
-    params = jax.jit(module.init)(jax.random.key(0), draw(case, "inputs"))
+    cell = _of(cells, case)(case.hidden, dtype=case.dtype)
+    start = _start(case, cell.initialize_carry(jax.random.key(0), (case.batch, case.hidden)))
+    module = nn.RNN(cell, time_major=True)
+    params = jax.jit(module.init)(jax.random.key(0), draw(case, "inputs"), initial_carry=start)
 
     def layer(params, inputs):
-        return module.apply(params, inputs)
+        return module.apply(params, inputs, initial_carry=start)
 
     return layer_of(case, layer, params)
 
@@ -26,11 +28,12 @@ def flax_nnx(case: Case) -> JaxLayer:
     from flax import nnx
 
     cells = {"rnn": nnx.SimpleCell, "gru": nnx.GRUCell, "lstm": nnx.OptimizedLSTMCell}
-    cell = _of(cells, case)(case.hidden, case.hidden, dtype=case.dtype, param_dtype=case.dtype, rngs=nnx.Rngs(0))
+    cell = _of(cells, case)(case.hidden, case.hidden, dtype=case.dtype, rngs=nnx.Rngs(0))
+    start = _start(case, cell.initialize_carry((case.batch, case.hidden), nnx.Rngs(0)))
     graph, *states = nnx.split(nnx.RNN(cell, time_major=True), nnx.Param, ...)
 
     def layer(params, inputs):
-        return nnx.merge(graph, params, *states[1:], copy=True)(inputs)
+        return nnx.merge(graph, params, *states[1:], copy=True)(inputs, initial_carry=start)
 
     return layer_of(case, layer, states[0])
 
@@ -44,8 +47,7 @@ def haiku(case: Case) -> JaxLayer:
 
     def unroll(inputs):
         core = kind(case.hidden)
-        start = jax.tree.map(lambda v: v.astype(case.dtype), core.initial_state(case.batch))
-        return hk.dynamic_unroll(core, inputs, start)[0]
+        return hk.dynamic_unroll(core, inputs, _start(case, core.initial_state(case.batch)))[0]
 
     module = hk.without_apply_rng(hk.transform(unroll))
     return layer_of(case, module.apply, jax.jit(module.init)(jax.random.key(0), draw(case, "inputs")))
@@ -73,6 +75,11 @@ def equinox(case: Case) -> JaxLayer:
         return jax.vmap(one_sequence, in_axes=1, out_axes=1)(inputs)
 
     return layer_of(case, layer, params)
+
+
+def _start(case: Case, state):
+    """A first state in the dtype that the step gives back: peers start in float32 whatever their inputs are."""
+    return jax.tree.map(lambda v: v.astype(case.dtype), state)
 
 
 def _of(cells: dict, case: Case):
