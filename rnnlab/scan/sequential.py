@@ -39,7 +39,7 @@ def run(
 def _forward(cell, plan, params, inputs, state, valid, resets, reverse):
     xs = (inputs, valid, resets)
     final, (outputs, entered, kept) = _run_blocks(cell, plan, params, xs, state, reverse, keep=not plan.recompute)
-    return (outputs, final), (params, xs, state[0], entered, outputs, kept)
+    return (outputs, final), (params, xs, state[0], entered, None if plan.recompute else (outputs, *kept))
 
 
 def _run_blocks(cell, plan, params, xs, state, reverse, *, keep):
@@ -84,27 +84,32 @@ def _run_block(cell, plan, params, xs, state, reverse, *, keep):
 
 
 def _backward(cell, plan, reverse, residuals, cotangents):
-    params, xs, first, entered, outputs, kept = residuals
+    params, xs, first, entered, kept = residuals
     d_outputs, d_state = cotangents
     names = dict.fromkeys(("W", "R", "b", *cell.combine_params))
     nothing = {name: jnp.zeros_like(params[name], d_state[0].dtype) for name in names}
 
     def block(carry, at_block):
         d_after, sums = carry
-        start, block_xs, block_entered, d_block, hidden = at_block
-        rows, offset = (d_outputs, *kept), start
+        start, block_xs, block_entered, block_outputs, block_d_outputs = at_block
         if plan.recompute:
-            _, (_, block_kept) = _run_block(cell, plan, params, block_xs, block_entered, reverse, keep=True)
-            rows, offset = (d_block, *block_kept), 0
+            _, (block_outputs, rest) = _run_block(cell, plan, params, block_xs, block_entered, reverse, keep=True)
+            rows, offset = (block_d_outputs, *rest), 0
+        else:
+            rows, offset = (d_outputs, *kept[1:]), start
+        hidden = _before(block_entered[0], block_outputs, reverse)
         d_before, d_read, d_a, d_r = _pull_steps(cell, params, block_xs[1:], hidden, rows, offset, d_after, reverse)
         d_params, d_inputs = _pull_products(cell, params, block_xs, hidden, d_a, d_r)
         sums = {name: sums[name] + d_params.get(name, 0) + d_read.get(name, 0) for name in names}
         return (d_before, sums), d_inputs.astype(block_xs[0].dtype)
 
     starts = jnp.arange(0, d_outputs.shape[0], plan.block)
-    hidden = _before(first, outputs, reverse)
-    block_xs, d_blocks, hidden = _blocks((xs, d_outputs if plan.recompute else None, hidden), plan.block)
-    at_blocks = (starts, block_xs, entered, d_blocks, hidden)
+    if plan.recompute:
+        outputs, d_blocks = None, _blocks(d_outputs, plan.block)
+    else:  # kept and the gradients of the outputs are read in place, row by row
+        outputs, d_blocks = _blocks(kept[0], plan.block), None
+        entered = (_before(first, outputs[:, 0 if reverse else -1], reverse),)
+    at_blocks = (starts, _blocks(xs, plan.block), entered, outputs, d_blocks)
     (d_state, sums), d_inputs = jax.lax.scan(block, (d_state, nothing), at_blocks, reverse=not reverse)
     d_params = {name: gradient.astype(params[name].dtype) for name, gradient in sums.items()}
     return d_params, d_inputs.reshape(xs[0].shape), d_state, None, None
@@ -190,7 +195,7 @@ def _blocks(tree, block: int):
 
 
 def _before(first: Array, after: Array, reverse: bool) -> Array:
-    """`h` before each step `[time, batch, hidden]`, from the first one and those after each."""
+    """`h` before each step (or block) `[n, batch, hidden]`, from the first one and those after each."""
     parts = [after[1:], first[None]] if reverse else [first[None], after[:-1]]
     return jnp.concatenate([part.astype(after.dtype) for part in parts])[: after.shape[0]]
 
