@@ -49,11 +49,11 @@ def resolve_plan(cell: Cell, time: int, batch: int, *, device: str | None = None
     on_cpu = (device or jax.default_backend()) == "cpu"
     if not on_cpu or len(cell.gates) == 1 or batch <= 1:
         return Plan(max(time, 1), project="block")
-    return Plan(_divisor_near(time, max(_SHORTEST_BLOCK, _ROWS // batch)))
+    return Plan(_divisor_near(time, max(_SHORTEST_BLOCK, _ROWS // batch), default=max(time, 1)))
 
 
 def checkpoint_plan(cell: Cell, time: int, batch: int, every: int | str, *, device: str | None = None) -> Plan:
-    """The plan that keeps the state of every `every`-th step ("sqrt": every sqrt(time)-th) and recomputes the rest.
+    """The plan that keeps every `every`-th state ("sqrt": about every sqrt(time)-th) and recomputes the rest.
 
     Memory is then that of time / every states and of one block (Chen et al. 2016, arXiv 1604.06174).
 
@@ -61,14 +61,15 @@ def checkpoint_plan(cell: Cell, time: int, batch: int, every: int | str, *, devi
       ValueError: `every` is neither "sqrt" nor at least 1.
     """
     if every == "sqrt":
-        every = math.isqrt(max(time, 1) - 1) + 1
+        root = math.isqrt(max(time, 1) - 1) + 1
+        every = _divisor_near(time, root, default=root)  # another block would be padded, at the price of a copy
     if not isinstance(every, int) or every < 1:
         raise ValueError(f"checkpoint_every must be a number of steps from 1, or 'sqrt', not {every!r}")
     fastest = resolve_plan(cell, time, batch, device=device)
     return Plan(max(1, min(every, time)), fastest.project, recompute=True)
 
 
-def _divisor_near(time: int, wanted: int) -> int:
-    """The divisor of `time` nearest to `wanted`, within a factor of 2; `time` itself where there is none."""
+def _divisor_near(time: int, wanted: int, *, default: int) -> int:
+    """The divisor of `time` nearest to `wanted`, within a factor of 2; `default` where there is none."""
     near = [d for d in range((wanted + 1) // 2, 2 * wanted + 1) if time and time % d == 0]
-    return min(near, key=lambda d: abs(math.log(d / wanted)), default=max(time, 1))
+    return min(near, key=lambda d: abs(math.log(d / wanted)), default=default)

@@ -20,7 +20,16 @@ def test_the_projection_is_one_product_where_that_is_cheap():
 
 
 @pytest.mark.parametrize(
-    ("every", "time", "block"), [("sqrt", 4096, 64), ("sqrt", 10, 4), ("sqrt", 1, 1), (5, 12, 5), (50, 12, 12)]
+    ("every", "time", "block"),
+    [
+        ("sqrt", 4096, 64),
+        ("sqrt", 10, 5),
+        ("sqrt", 101, 11),
+        ("sqrt", 8192, 128),
+        ("sqrt", 1, 1),
+        (5, 12, 5),
+        (50, 12, 12),
+    ],
 )
 def test_checkpoints_are_as_far_apart_as_was_asked(every, time, block):
     plan = checkpoint_plan(CELLS["gru"], time, 8, every)
