@@ -72,6 +72,10 @@ def _benchmark(config, workdir: pathlib.Path) -> int:
 
     if _MODE.value != "train":
         raise UserError(f"--mode={_MODE.value}: a benchmark has nothing to {_MODE.value}; leave --mode out")
+    try:
+        benchmark.read_grid(config)
+    except ValueError as error:
+        raise UserError(str(error)) from None
     benchmark.run(config, workdir)
     return 0
 

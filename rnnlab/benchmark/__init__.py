@@ -5,6 +5,6 @@ Imports cells and scan only.
 """
 
 from rnnlab.benchmark.cases import default_config
-from rnnlab.benchmark.driver import run
+from rnnlab.benchmark.driver import read_grid, run
 
-__all__ = ["default_config", "run"]
+__all__ = ["default_config", "read_grid", "run"]

@@ -6,7 +6,6 @@ import itertools
 from ml_collections import ConfigDict
 
 from rnnlab.cells import CELLS, Cell
-from rnnlab.errors import UserError
 
 DTYPES = ("float32", "bfloat16")
 PASSES = ("forward", "training")
@@ -67,30 +66,30 @@ def read_cases(config: ConfigDict) -> list[Case]:
     """The grid that a config describes.
 
     Raises:
-      UserError: a name, a shape or a number that means nothing; names the field and what is allowed.
+      ValueError: a name, a shape or a number that means nothing; names the field and what is allowed.
     """
     _check_numbers(config)
     cells = _names(config, "cells", tuple(CELLS))
     dtypes, passes = _names(config, "dtypes", DTYPES), _names(config, "passes", PASSES)
     shapes = [shape for word in config.shapes.split() for shape in _read_shape(word)]
     if not shapes:
-        raise UserError("config.shapes: names no shape; write such as 32x64x256 (batch x length x hidden)")
+        raise ValueError("config.shapes: names no shape; write such as 32x64x256 (batch x length x hidden)")
     return [Case(c, *s, d, p) for p, d, c, s in itertools.product(passes, dtypes, cells, shapes)]
 
 
 def _check_numbers(config: ConfigDict) -> None:
     for field, least in (("repeats", 1), ("seconds", 0), ("memory_limit_gb", 0)):
         if config[field] < least:
-            raise UserError(f"config.{field}: must be at least {least}, not {config[field]}")
+            raise ValueError(f"config.{field}: must be at least {least}, not {config[field]}")
 
 
 def _names(config: ConfigDict, field: str, allowed: tuple[str, ...]) -> list[str]:
     names = config[field].replace(",", " ").split()
     for name in names:
         if name not in allowed:
-            raise UserError(f"config.{field}: unknown {name!r}; allowed: {', '.join(allowed)}")
+            raise ValueError(f"config.{field}: unknown {name!r}; allowed: {', '.join(allowed)}")
     if not names:
-        raise UserError(f"config.{field}: is empty; allowed: {', '.join(allowed)}")
+        raise ValueError(f"config.{field}: is empty; allowed: {', '.join(allowed)}")
     return list(dict.fromkeys(names))
 
 
@@ -98,6 +97,6 @@ def _read_shape(word: str) -> list[tuple[int, int, int]]:
     """ "8,16x64x128" as (8, 64, 128) and (16, 64, 128)."""
     parts = [part.split(",") for part in word.split("x")]
     if len(parts) != 3 or not all(n.isdecimal() and int(n) > 0 for part in parts for n in part):
-        raise UserError(f"config.shapes: {word!r} is not batch x length x hidden, such as 32x64x256 or 8,16x64x256")
+        raise ValueError(f"config.shapes: {word!r} is not batch x length x hidden, such as 32x64x256 or 8,16x64x256")
     batches, lengths, hidden = ([int(n) for n in part] for part in parts)
     return list(itertools.product(batches, lengths, hidden))

@@ -22,15 +22,24 @@ _WARM_UP = 2
 _ROOT = pathlib.Path(__file__).parents[2]
 
 
+def read_grid(config: ConfigDict) -> tuple[list[Case], list[str]]:
+    """The cases and the implementations that a config names.
+
+    Raises:
+      ValueError: one that means nothing; names the field and what is allowed.
+    """
+    return read_cases(config), read_implementations(config.implementations)
+
+
 def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Measures every case by every implementation; writes `benchmark.json`, `benchmark.csv` and pictures to `workdir`.
 
     The files are written anew after each case, so that a run that is stopped leaves what it measured.
 
     Raises:
-      UserError: a config that describes no grid; nothing is written then.
+      ValueError: what `read_grid` refuses; nothing is written then.
     """
-    cases, implementations = read_cases(config), read_implementations(config.implementations)
+    cases, implementations = read_grid(config)
     workdir.mkdir(parents=True, exist_ok=True)
     limits = {dtype: _measure_limits(dtype) for dtype in dict.fromkeys(case.dtype for case in cases)}
     rows: list[dict[str, Any]] = []

@@ -6,8 +6,6 @@ that measures it. "rnnlab" may be followed by how it runs: rnnlab/sqrt, rnnlab/s
 
 import importlib
 
-from rnnlab.errors import UserError
-
 # name: (module, function there that builds it, package that it needs)
 _KNOWN = {
     "products": ("own", "products", "jax"),
@@ -31,18 +29,18 @@ def read_implementations(names: str) -> list[str]:
     """The implementations that a config names.
 
     Raises:
-      UserError: an unknown one.
+      ValueError: an unknown one.
     """
     found = list(dict.fromkeys(names.replace(",", " ").split()))
     for name in found:
         kind, *how = name.split("/")
         if kind not in _KNOWN or (how and (kind != OURS or not _is_plan(how))):
-            raise UserError(
+            raise ValueError(
                 f"config.implementations: unknown {name!r}; allowed: {', '.join(_KNOWN)}, rnnlab/sqrt, and "
                 "rnnlab/step/N, rnnlab/block/N with N steps a block or all"
             )
     if not found:
-        raise UserError(f"config.implementations: is empty; allowed: {', '.join(_KNOWN)}")
+        raise ValueError(f"config.implementations: is empty; allowed: {', '.join(_KNOWN)}")
     return found
 
 
