@@ -5,6 +5,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from rnnlab.benchmark.implementations import BOUND, OURS
 
 Row = dict[str, Any]
@@ -67,12 +69,10 @@ def by_length(rows: list[Row]) -> dict[tuple, dict[str, list[Row]]]:
     return {rest: named for rest, named in kept.items() if named}
 
 
-def exponent(rows: list[Row], field: str = "best_ms") -> float:
-    """The slope of log(field) over log(length), by least squares; 1 is proportional."""
-    x = [math.log(row["length"]) for row in rows]
-    y = [math.log(row[field]) for row in rows]
-    mx, my = sum(x) / len(x), sum(y) / len(y)
-    return sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / sum((a - mx) ** 2 for a in x)
+def exponent(rows: list[Row]) -> float:
+    """The slope of log(best time) over log(length), by least squares; 1 is proportional."""
+    length, best = ([row[field] for row in rows] for field in ("length", "best_ms"))
+    return float(np.polyfit(np.log(length), np.log(best), 1)[0])
 
 
 def crossings(named: dict[str, list[Row]]) -> list[tuple[str, str, float]]:

@@ -3,6 +3,7 @@
 import csv
 import datetime
 import importlib.metadata
+import io
 import json
 import os
 import pathlib
@@ -33,10 +34,11 @@ def write_report(workdir: pathlib.Path, config: ConfigDict, limits: dict, rows: 
     record = {"machine": _machine(), "limits": limits, "config": config.to_dict(), "rows": rows}
     _replace(workdir / "benchmark.json", json.dumps(record, indent=1))
     fields = list(dict.fromkeys(key for row in rows for key in row))
-    with open(workdir / "benchmark.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fields)
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    _replace(workdir / "benchmark.csv", text.getvalue())
     if last:
         print(table(rows))
         print(summary(rows, limits))
