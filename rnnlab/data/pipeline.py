@@ -57,13 +57,19 @@ class _Ragged:
     def __init__(self, rows: Sequence[Sequence[int]]):
         self.lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
         self._ends = np.cumsum(self.lengths)
-        self._values = np.fromiter(itertools.chain.from_iterable(rows), np.int32, int(self.lengths.sum()))
+        ids = itertools.chain(itertools.chain.from_iterable(rows), [PAD])  # the last one: rows may all be empty
+        self._values = np.fromiter(ids, np.int32, int(self.lengths.sum()) + 1)
 
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def __getitem__(self, row: int) -> np.ndarray:
-        return self._values[self._ends[row] - self.lengths[row] : self._ends[row]]
+    def padded(self, rows: np.ndarray, time: int, columns: int) -> np.ndarray:
+        """Ids `[time, columns]`: `rows`, cut off at `time`, then columns of padding."""
+        step, lengths = np.arange(time)[:, None], self.lengths[rows]
+        ids = np.full((time, columns), PAD, np.int32)
+        places = np.minimum(self._ends[rows] - lengths + step, len(self._values) - 1)
+        ids[:, : len(rows)] = np.where(step < lengths, self._values[places], PAD)
+        return ids
 
 
 def bucket_sizes(pairs: Pairs, buckets: int) -> Sizes:
@@ -107,15 +113,15 @@ def fitting_size(sizes: Sizes, source: int, target: int = 0) -> tuple[int, int]:
 
 def assemble(pairs: Pairs, rows: Sequence[int], size: tuple[int, int], batch_size: int) -> Batch:
     """The padded batch of `rows`, filled up to `batch_size` columns."""
-    source = np.full((size[0], batch_size), PAD, np.int32)
-    inputs, labels = (np.full((size[1], batch_size), PAD, np.int32) for _ in range(2))
+    chosen = np.asarray(rows, np.int64)
+    source = pairs.sources.padded(chosen, size[0], batch_size)
+    labels = pairs.targets.padded(chosen, size[1], batch_size)
+    inputs = np.concatenate([np.full((1, batch_size), PAD, np.int32), labels[:-1]])
+    inputs[0, : len(rows)] = BOS
+    labels[pairs.targets.lengths[chosen], np.arange(len(rows))] = EOS
     source_lengths, target_lengths = (np.zeros(batch_size, np.int32) for _ in range(2))
-    for column, row in enumerate(rows):
-        ids, answer = pairs.sources[row], pairs.targets[row]
-        source_lengths[column], target_lengths[column] = len(ids), len(answer) + 1
-        source[: len(ids), column] = ids
-        inputs[0, column], inputs[1 : len(answer) + 1, column] = BOS, answer
-        labels[: len(answer), column], labels[len(answer), column] = answer, EOS
+    source_lengths[: len(rows)] = pairs.sources.lengths[chosen]
+    target_lengths[: len(rows)] = pairs.targets.lengths[chosen] + 1
     return Batch(source, source_lengths, inputs, labels, target_lengths)
 
 
@@ -155,6 +161,8 @@ class _Bucketed(grain.IterDataset):
     def __init__(self, parent, pairs: Pairs, sizes: Sizes, batch_size: int, process: int, processes: int):
         super().__init__(parent)
         self.pairs, self.sizes, self.batch_size = pairs, sizes, batch_size
+        lengths = zip(pairs.sources.lengths.tolist(), pairs.targets.lengths.tolist(), strict=True)
+        self.buckets = [sizes.index(fitting_size(sizes, source, target)) for source, target in lengths]
         share = batch_size // processes
         self.share = slice(process * share, (process + 1) * share)
 
@@ -171,16 +179,16 @@ class _BucketedIterator(grain.DatasetIterator):
         self._buffers: list[list[int]] = [[] for _ in dataset.sizes]
 
     def __next__(self) -> Batch:
-        dataset, pairs = self._dataset, self._dataset.pairs
+        dataset = self._dataset
         while True:
             row = int(next(self._parent))
-            size = fitting_size(dataset.sizes, int(pairs.sources.lengths[row]), int(pairs.targets.lengths[row]))
-            buffer = self._buffers[dataset.sizes.index(size)]
+            bucket = dataset.buckets[row]
+            buffer = self._buffers[bucket]
             buffer.append(row)
             if len(buffer) >= dataset.batch_size:  # above it only where the batch size has become smaller
                 mine = buffer[: dataset.batch_size][dataset.share]
                 del buffer[: dataset.batch_size]
-                return assemble(pairs, mine, size, len(mine))
+                return assemble(dataset.pairs, mine, dataset.sizes[bucket], len(mine))
 
     def get_state(self) -> dict[str, Any]:
         return {"parent": self._parent.get_state(), "buffers": [list(b) for b in self._buffers]}

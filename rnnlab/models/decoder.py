@@ -11,6 +11,7 @@ from rnnlab.cells import State
 from rnnlab.models.attention import ATTENTIONS, Attention
 from rnnlab.models.choice import check_choice
 from rnnlab.models.dropout import apply_mask, draw_mask
+from rnnlab.models.embedding import Lookup, embed, rows
 from rnnlab.models.recurrent import Stack
 
 CONTEXTS = ("init", "every_step")
@@ -93,10 +94,12 @@ class Decoder(nnx.Module):
     ) -> tuple[Float[Array, "target batch vocabulary"], Array | None]:
         """Logits after each of `targets` is read, and the attention weights `[target, batch, source]` if any."""
         embedding_mask, masks = self._draw_masks(rngs, targets)
-        embedded = apply_mask(self.embedding(targets), embedding_mask)
         if not self.attends_before:
+            embedded = embed(self.embedding, targets, embedding_mask)
             _, (read, weights) = self._advance(states, embedded, memory, masks)
             return self._logits(read), weights
+
+        embedded = apply_mask(self.embedding(targets), embedding_mask)
 
         def step(states, at_step):
             embedded, masks = at_step
@@ -145,7 +148,7 @@ class Decoder(nnx.Module):
         embedding_mask = draw_mask(rngs, self.dropout, (time, batch, self.embedding.features))
         return embedding_mask, self.stack.draw_masks(rngs, time, batch)
 
-    def _advance(self, states: tuple[State, ...], embedded: Array, memory: Memory, masks):
+    def _advance(self, states: tuple[State, ...], embedded: Array | Lookup, memory: Memory, masks):
         """Runs the stack over `embedded` `[time, batch, embedding]`; time is 1 where attention comes before the step.
 
         Returns the states, and what the output layer reads with the attention weights.
@@ -156,11 +159,12 @@ class Decoder(nnx.Module):
             extra.append(found)
         if self.every_step:
             extra.append(jnp.broadcast_to(memory.context, (embedded.shape[0], *memory.context.shape)))
-        hidden, states = self.stack(jnp.concatenate([embedded, *extra], axis=-1), states, masks=masks)
+        inputs = jnp.concatenate([rows(embedded), *extra], axis=-1) if extra else embedded
+        hidden, states = self.stack(inputs, states, masks=masks)
         if self.attends_after:
             found, weights = self.attention(hidden, memory.keys, memory.outputs, memory.valid)
             hidden = jnp.tanh(self.mix(jnp.concatenate([found, hidden], axis=-1)))
-        read = jnp.concatenate([hidden, *extra, embedded], axis=-1) if extra else hidden
+        read = jnp.concatenate([hidden, *extra, rows(embedded)], axis=-1) if extra else hidden
         return states, (read, weights)
 
     def _logits(self, read: Array) -> Array:

@@ -4,7 +4,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from rnnlab.cells import State
-from rnnlab.models.dropout import apply_mask, draw_mask
+from rnnlab.models.dropout import draw_mask
+from rnnlab.models.embedding import embed
 from rnnlab.models.recurrent import Stack
 
 
@@ -27,7 +28,7 @@ class Encoder(nnx.Module):
         self, source: Int[Array, "source batch"], seq_lengths: Int[Array, "batch"], *, rngs: nnx.Rngs | None = None
     ) -> tuple[Float[Array, "source batch out"], tuple[State, ...]]:
         """Returns the outputs of each step, 0 in the padding, and the last state of each layer."""
-        embedded = self.embedding(source)
-        embedded = apply_mask(embedded, draw_mask(rngs, self.dropout, embedded.shape))
+        mask = draw_mask(rngs, self.dropout, (*source.shape, self.embedding.features))
+        embedded = embed(self.embedding, source, mask)
         masks = self.stack.draw_masks(rngs, *source.shape)
         return self.stack(embedded, seq_lengths=seq_lengths, masks=masks)

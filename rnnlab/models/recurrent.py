@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rnnlab.cells import CELLS, Cell, State
 from rnnlab.models.choice import check_choice
 from rnnlab.models.dropout import apply_mask, draw_mask
+from rnnlab.models.embedding import Lookup, rows
 from rnnlab.scan import scan
 
 INITIAL_STATES = ("zero", "learnt")
@@ -42,11 +43,13 @@ class Recurrent(nnx.Module):
         return tuple(jnp.tile(self.start[name][...], (batch, 1)) for name in self.cell.state_names)
 
     def __call__(
-        self, inputs: Float[Array, "time batch in"], state: State | None = None, **options
+        self, inputs: Float[Array, "time batch in"] | Lookup, state: State | None = None, **options
     ) -> tuple[Float[Array, "time batch features"], State]:
-        """Runs over `inputs` `[time, batch, in]`; `options` are those of `rnnlab.scan.scan`."""
+        """Runs over `inputs` `[time, batch, in]`, or a `Lookup` of them; `options` are those of `rnnlab.scan.scan`."""
         params = {name: value[...] for name, value in self.params.items()}
         state = self.initial_state(inputs.shape[1]) if state is None else state
+        if isinstance(inputs, Lookup):
+            inputs, params["W"] = inputs.ids, inputs.table @ params["W"]
         return scan(self.cell, params, inputs, state=state, **options)
 
 
@@ -100,14 +103,14 @@ class Stack(nnx.Module):
 
     def __call__(
         self,
-        inputs: Float[Array, "time batch in"],
+        inputs: Float[Array, "time batch in"] | Lookup,
         states: tuple[State, ...] | None = None,
         *,
         seq_lengths: Int[Array, "batch"] | None = None,
         resets: Bool[Array, "time batch"] | None = None,
         masks: tuple[Array | None, ...] = (),
     ) -> tuple[Float[Array, "time batch out"], tuple[State, ...]]:
-        """Runs every layer over `inputs` `[time, batch, in]`.
+        """Runs every layer over `inputs` `[time, batch, in]`, or a `Lookup` of them.
 
         Args:
           states: one per layer, as `initial_states` gives them; None starts anew.
@@ -127,7 +130,7 @@ class Stack(nnx.Module):
                 for direction, part, backwards in zip(layer, _part(state, len(layer)), (False, True), strict=False)
             ]
             outputs = jnp.concatenate([out for out, _ in runs], axis=-1) if len(runs) > 1 else runs[0][0]
-            inputs = outputs + inputs if self.residual and outputs.shape == inputs.shape else outputs
+            inputs = outputs + rows(inputs) if self.residual and outputs.shape == inputs.shape else outputs
             finals.append(_join([final for _, final in runs]))
         return inputs, tuple(finals)
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rnnlab.cells import Cell, Params
 from rnnlab.scan import reference, sequential
 from rnnlab.scan.plan import Plan, checkpoint_plan, resolve_plan
-from rnnlab.scan.product import at_least_float32
+from rnnlab.scan.product import are_ids, at_least_float32, poison
 
 METHODS = ("sequential", "reference")
 
@@ -16,7 +16,7 @@ METHODS = ("sequential", "reference")
 def scan(
     cell: Cell,
     params: Params,
-    inputs: Float[Array, "time batch features"],
+    inputs: Float[Array, "time batch features"] | Int[Array, "time batch"],
     *,
     state: tuple[Float[Array, "batch hidden"], ...] | None = None,
     seq_lengths: Int[Array | np.ndarray, "batch"] | None = None,
@@ -30,7 +30,9 @@ def scan(
     Args:
       cell: a description out of `CELLS`, or one of your own.
       params: `cell.init(...)`, or the same names with values of your own.
-      inputs: `[time, batch, features]`; time may be 0.
+      inputs: `[time, batch, features]`; time may be 0. Or ids `[time, batch]`, integers from 0 to features - 1, each in
+        place of a one-hot vector: a step then reads a row of `W` instead of multiplying with it. An id outside
+        makes all results NaN.
       state: the state before the first step, each entry `[batch, hidden]`; None is `cell.initial_state`.
       seq_lengths: `[batch]`, steps in each sequence, 0 to time. A step past the end keeps the state and its output is
         zero; what stands in the padding, NaN too, changes neither values nor gradients.
@@ -54,7 +56,7 @@ def scan(
         does not divide the time, or a `checkpoint_every` that is none or goes with another method than "sequential".
     """
     _check(cell, params, inputs, state, seq_lengths, resets)
-    time, batch, _ = inputs.shape
+    time, batch = inputs.shape[:2]
     plan = _resolve(cell, method, checkpoint_every, time, batch)
     wide = at_least_float32(jnp.result_type(inputs, params["R"], *(state or ())))
     if state is None:
@@ -62,16 +64,18 @@ def scan(
     padding = -time % plan.block if plan else 0
     if padding and seq_lengths is None:
         seq_lengths = np.full(batch, time)
-    inputs = jnp.pad(inputs, ((0, padding), (0, 0), (0, 0)))
+    inputs = _pad(inputs, padding)
     valid = None
     if seq_lengths is not None:
         valid = jnp.arange(time + padding)[:, None] < jnp.asarray(seq_lengths)
-        inputs = jnp.where(valid[..., None], inputs, 0)
+        inputs = jnp.where(valid if are_ids(inputs) else valid[..., None], inputs, 0)
     if resets is not None:
-        resets = jnp.pad(jnp.asarray(resets), ((0, padding), (0, 0)))
+        resets = _pad(jnp.asarray(resets), padding)
         resets = resets if valid is None else resets & valid
         if reverse:  # a sequence that starts at step t ends, run backwards, before step t - 1
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
+    if are_ids(inputs):
+        params = poison(params, inputs)
     arguments = (params, inputs, tuple(entry.astype(wide) for entry in state), valid, resets, reverse)
     outputs, final = sequential.run(cell, plan, *arguments) if plan else reference.run(cell, *arguments)
     outputs = outputs if valid is None else jnp.where(valid[..., None], outputs, 0)[:time]
@@ -94,12 +98,21 @@ def _resolve(cell: Cell, method: str | Plan, checkpoint_every: int | str | None,
     return None if method == "reference" or time == 0 else plan
 
 
+def _pad(steps: Array, padding: int) -> Array:
+    return jnp.pad(steps, [(0, padding)] + [(0, 0)] * (steps.ndim - 1))
+
+
 def _check(cell, params, inputs, state, seq_lengths, resets):
-    if inputs.ndim != 3:
-        raise ValueError(f"inputs must be [time, batch, features], not of shape {inputs.shape}")
-    time, batch, features = inputs.shape
-    if params["W"].shape[0] != features:
-        raise ValueError(f"inputs have {features} features, but W of cell {cell.name!r} takes {params['W'].shape[0]}")
+    if inputs.ndim != (2 if are_ids(inputs) else 3):
+        raise ValueError(
+            f"inputs must be [time, batch, features], or integers [time, batch], not {inputs.dtype} of shape "
+            f"{inputs.shape}"
+        )
+    time, batch, *features = inputs.shape
+    if features and params["W"].shape[0] != features[0]:
+        raise ValueError(
+            f"inputs have {features[0]} features, but W of cell {cell.name!r} takes {params['W'].shape[0]}"
+        )
     if state is not None:
         wanted = (batch, params["R"].shape[0])
         if len(state) != len(cell.state_names) or any(entry.shape != wanted for entry in state):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rnnlab.cells import Cell, Params, State
+from rnnlab.scan.product import project
 
 
 def step_jacobian(
@@ -25,7 +26,7 @@ def step_jacobian(
       `[batch, S*hidden, S*hidden]`, entry `[b, i, j]` = d s_t[i] / d s_{t-1}[j], the entries of the state one after
       another in the order of `cell.state_names`.
     """
-    a = inputs @ params["W"] + params["b"]
+    a = project(params, inputs)
     if cell.combine_reads_recurrent:
         return _by_autodiff(cell, params, state, a)
     r = state[0] @ params["R"]

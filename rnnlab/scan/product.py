@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jax import Array
 
+from rnnlab.cells import Params
+
 
 def at_least_float32(dtype) -> jnp.dtype:
     """The dtype of states and sums: float32 for anything narrower, else `dtype` itself."""
@@ -12,3 +14,22 @@ def at_least_float32(dtype) -> jnp.dtype:
 def product(rows: Array, weights: Array) -> Array:
     """`rows @ weights` with the operands in the weights' dtype (bfloat16, say) and the sum in `at_least_float32`."""
     return jnp.matmul(rows.astype(weights.dtype), weights, preferred_element_type=at_least_float32(weights.dtype))
+
+
+def are_ids(inputs: Array) -> bool:
+    """Whether inputs are ids, each in place of the one-hot vector `[features]` that it stands for."""
+    return jnp.issubdtype(inputs.dtype, jnp.integer)
+
+
+def project(params: Params, inputs: Array) -> Array:
+    """`inputs @ W + b`, of ids `W[inputs] + b`."""
+    weights = params["W"]
+    if are_ids(inputs):
+        return weights[inputs].astype(at_least_float32(weights.dtype)) + params["b"]
+    return product(inputs, weights) + params["b"]
+
+
+def poison(params: Params, ids: Array) -> Params:
+    """`params` that make everything NaN if an id has no row in `W`: once, for a check in each step doubles its time."""
+    known = ((ids >= 0) & (ids < params["W"].shape[0])).all()
+    return params | {"b": params["b"] + jnp.where(known, 0, jnp.nan).astype(params["b"].dtype)}

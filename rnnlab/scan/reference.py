@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scan.product import product
+from rnnlab.scan.product import product, project
 from rnnlab.scan.select import enter_step, select_state
 
 
@@ -19,7 +19,7 @@ def run(
     def step(before: State, at_step):
         x, valid_rows, reset_rows = at_step
         entered = enter_step(reset_rows, before, fresh)
-        a, r = product(x, params["W"]) + params["b"], product(entered[0], params["R"])
+        a, r = project(params, x), product(entered[0], params["R"])
         after = cell.combine(params, entered, a, r)
         after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
         after = select_state(valid_rows, after, before)

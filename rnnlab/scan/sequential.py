@@ -13,8 +13,11 @@ from jax import Array
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scan.plan import Plan
-from rnnlab.scan.product import product
+from rnnlab.scan.product import are_ids, product, project
 from rnnlab.scan.select import enter_step, select_state
+
+# Steps from which a transposed copy of R before the backward loop costs less than transposed products in it (measured).
+_WORTH_A_COPY = 32
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 7))
@@ -64,13 +67,10 @@ def _run_block(cell, plan, params, xs, state, reverse, *, keep):
     inputs, *masks = xs
     dtype = jnp.result_type(inputs, params["R"])
 
-    def project(x: Array) -> Array:
-        return product(x, params["W"]) + params["b"]
-
     def step(before: State, at_step):
         x, valid_rows, reset_rows = at_step
         entered = enter_step(reset_rows, before, fresh)
-        a, r = project(x) if plan.project == "step" else x, product(entered[0], params["R"])
+        a, r = project(params, x) if plan.project == "step" else x, product(entered[0], params["R"])
         after = cell.combine(params, entered, a, r)
         after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
         after = select_state(valid_rows, after, before)
@@ -80,7 +80,8 @@ def _run_block(cell, plan, params, xs, state, reverse, *, keep):
             (before[1:], tuple(p.astype(dtype) for p in projections)) if keep else (),
         )
 
-    return jax.lax.scan(step, state, (inputs if plan.project == "step" else project(inputs), *masks), reverse=reverse)
+    inputs = inputs if plan.project == "step" else project(params, inputs)
+    return jax.lax.scan(step, state, (inputs, *masks), reverse=reverse)
 
 
 def _backward(cell, plan, reverse, residuals, cotangents):
@@ -101,7 +102,7 @@ def _backward(cell, plan, reverse, residuals, cotangents):
         d_before, d_read, d_a, d_r = _pull_steps(cell, params, block_xs[1:], hidden, rows, offset, d_after, reverse)
         d_params, d_inputs = _pull_products(cell, params, block_xs, hidden, d_a, d_r)
         sums = {name: sums[name] + d_params.get(name, 0) + d_read.get(name, 0) for name in names}
-        return (d_before, sums), d_inputs.astype(block_xs[0].dtype)
+        return (d_before, sums), d_inputs
 
     starts = jnp.arange(0, d_outputs.shape[0], plan.block)
     if plan.recompute:
@@ -112,7 +113,8 @@ def _backward(cell, plan, reverse, residuals, cotangents):
     at_blocks = (starts, _blocks(xs, plan.block), entered, outputs, d_blocks)
     (d_state, sums), d_inputs = jax.lax.scan(block, (d_state, nothing), at_blocks, reverse=not reverse)
     d_params = {name: gradient.astype(params[name].dtype) for name, gradient in sums.items()}
-    return d_params, d_inputs.reshape(xs[0].shape), d_state, None, None
+    d_inputs = None if d_inputs is None else d_inputs.reshape(xs[0].shape)
+    return d_params, d_inputs, d_state, None, None
 
 
 def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
@@ -129,7 +131,7 @@ def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
     dtype = d_after[0].dtype
     read = {name: params[name].astype(dtype) for name in cell.combine_params}
     fresh = cell.initial_state(*d_after[0].shape, dtype)
-    recurrent_transposed = params["R"].T
+    copied = params["R"].T if hidden.shape[0] >= _WORTH_A_COPY else None
 
     def combine(read: Params, entered: State, projections):
         a, r = _part(*projections)
@@ -148,7 +150,7 @@ def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
         _, pull = jax.vjp(combine, read, entered, projections)
         d_read_step, d_before, d_projections = pull(select_state(valid_rows, d_after, zeros))
         _, d_r = _d_part(*d_projections)
-        d_before = (d_before[0] + product(d_r, recurrent_transposed), *d_before[1:])
+        d_before = (d_before[0] + product(d_r, params["R"].T if copied is None else copied), *d_before[1:])
         d_before = enter_step(reset_rows, d_before, zeros)
         d_before = select_state(valid_rows, d_before, d_after)
         return (d_before, jax.tree.map(jnp.add, d_read, d_read_step)), d_projections
@@ -160,7 +162,7 @@ def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
 
 
 def _pull_products(cell, params, xs, hidden, d_a, d_r):
-    """Gradients of `W`, `R`, `b` and of the inputs of a block, from those of its projections."""
+    """Gradients of `W`, `R`, `b` and of the inputs of a block (ids have none), from those of its projections."""
     inputs, _, resets = xs
     if resets is not None:
         hidden = jnp.where(resets[..., None], cell.initial_state(*hidden.shape[1:], hidden.dtype)[0], hidden)
@@ -169,8 +171,10 @@ def _pull_products(cell, params, xs, hidden, d_a, d_r):
         flat = (v.reshape(-1, v.shape[-1]) for v in (left, right.astype(params["R"].dtype)))
         return product(next(flat).T, next(flat))
 
-    d_params = {"W": over_rows(inputs, d_a), "R": over_rows(hidden, d_r), "b": d_a.sum((0, 1))}
-    return d_params, product(d_a, params["W"].T)
+    d_params = {"R": over_rows(hidden, d_r), "b": d_a.sum((0, 1))}
+    if are_ids(inputs):
+        return d_params | {"W": jnp.zeros(params["W"].shape, d_a.dtype).at[inputs].add(d_a)}, None
+    return d_params | {"W": over_rows(inputs, d_a)}, product(d_a, params["W"].T).astype(inputs.dtype)
 
 
 def _join(cell: Cell, a: Array, r: Array) -> tuple[Array, Array, Array]:

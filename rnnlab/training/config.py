@@ -29,7 +29,7 @@ _DATA: dict[str, Any] = {
     "files": {"train": "", "validation": "", "test": ""},  # parallel_text: "source,target" or "pairs.tsv"
     "source": _SIDE,
     "target": _SIDE | {"unit": "symbol"},
-    "buckets": 6,  # most length buckets, and so compiled shapes
+    "buckets": 8,  # most length buckets, and so compiled shapes
 }
 _MODEL: dict[str, Any] = {
     "encoder": _STACK | {"bidirectional": True},

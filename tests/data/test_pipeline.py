@@ -14,9 +14,13 @@ from rnnlab.data.pipeline import (
 from rnnlab.data.vocabulary import BOS, EOS, PAD
 
 
-def _pairs(number=60, longest=9, seed=0):
+def _encoded(number=60, longest=9, seed=0):
     rng = np.random.default_rng(seed)
-    return Pairs(*([list(rng.integers(4, 30, rng.integers(1, longest))) for _ in range(number)] for _ in range(2)))
+    return [[rng.integers(4, 30, rng.integers(1, longest)).tolist() for _ in range(number)] for _ in range(2)]
+
+
+def _pairs(*args):
+    return Pairs(*_encoded(*args))
 
 
 def test_a_batch_holds_each_pair_shifted_between_start_and_end():
@@ -29,6 +33,14 @@ def test_a_batch_holds_each_pair_shifted_between_start_and_end():
     assert batch.target_lengths.tolist() == [2, 3, 0]
     assert batch.tokens == 5
     assert batch.padding == (9 - 3 + 12 - 5, 21)
+
+
+def test_sequences_may_be_empty():
+    batch = assemble(Pairs([[], []], [[], []]), [0, 1], (2, 2), 3)
+    assert (batch.source == PAD).all()
+    assert batch.inputs.T.tolist() == [[BOS, PAD], [BOS, PAD], [PAD, PAD]]
+    assert batch.labels.T.tolist() == [[EOS, PAD], [EOS, PAD], [PAD, PAD]]
+    assert batch.target_lengths.tolist() == [1, 1, 0]
 
 
 @pytest.mark.parametrize("buckets", [1, 2, 3])
@@ -59,14 +71,16 @@ def test_beyond_the_widest_bucket_sizes_double():
 
 
 def test_evaluation_gives_every_pair_once_in_few_shapes():
-    pairs = _pairs()
+    sources, targets = _encoded()
+    pairs = Pairs(sources, targets)
     sizes = bucket_sizes(pairs, 3)
     batches = list(evaluation_batches(pairs, sizes, 8))
     assert sorted(row for rows, _ in batches for row in rows) == list(range(60))
     assert len({(b.source.shape, b.labels.shape) for _, b in batches}) <= 3
     for rows, batch in batches:
         for column, row in enumerate(rows):
-            assert batch.source[: batch.source_lengths[column], column].tolist() == pairs.sources[row].tolist()
+            assert batch.source[: batch.source_lengths[column], column].tolist() == sources[row]
+            assert batch.labels[: batch.target_lengths[column], column].tolist() == [*targets[row], EOS]
 
 
 def _rows(batch):

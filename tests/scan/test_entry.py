@@ -18,6 +18,7 @@ ZEROS = jnp.zeros((2, 4))
     [
         ({"inputs": INPUTS[0]}, r"\[time, batch, features\]"),
         ({"inputs": INPUTS[..., :2]}, "2 features.*takes 3"),
+        ({"inputs": INPUTS.astype(int)}, r"integers \[time, batch\], not int32 of shape \(5, 2, 3\)"),
         ({"state": (ZEROS,)}, r"2 arrays \(h, c\)"),
         ({"state": (ZEROS, ZEROS[:1])}, r"shape \(2, 4\)"),
         ({"seq_lengths": jnp.array([1, 2, 3])}, r"\[batch\]"),
