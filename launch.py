@@ -3,6 +3,7 @@
 python launch.py --config=configs/cmudict.py --workdir=runs/g2p
 python launch.py --workdir=runs/g2p --mode=evaluate --split=test
 python launch.py --workdir=runs/g2p --mode=predict < words.txt > phones.txt
+python launch.py --workdir=runs/g2p --mode=breakdown
 python launch.py --config=configs/benchmark.py --workdir=runs/bench
 """
 
@@ -19,7 +20,7 @@ from ml_collections import config_flags
 
 from rnnlab.errors import UserError
 
-MODES = ("train", "evaluate", "predict")
+MODES = ("train", "evaluate", "predict", "breakdown")
 EXPERIMENTS = ("seq2seq", "benchmark")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
@@ -62,6 +63,8 @@ def main(argv: list[str]) -> int:
     training.check_ranges(experiment.config)
     if _MODE.value == "evaluate":
         training.evaluate(experiment, _SPLIT.value)
+    elif _MODE.value == "breakdown":
+        training.breakdown(experiment)
     else:
         training.predict(experiment, sys.stdin.buffer, sys.stdout.buffer, n_best=_N_BEST.value)
     return 0

@@ -72,7 +72,7 @@ class Decoder(nnx.Module):
             self.attention = Attention(attention, features, memory_features, rngs=rngs)
         if self.attends_after:
             self.mix = nnx.Linear(features + memory_features, features, use_bias=False, rngs=rngs)
-        read = features + extra + (embedding if extra else 0)
+        self.read_features = read = features + extra + (embedding if extra else 0)
         self.narrow = nnx.Linear(read, embedding, rngs=rngs) if tied_embeddings and read != embedding else None
         if tied_embeddings:
             self.output_bias = nnx.Param(jnp.zeros((vocabulary_size,)))
@@ -97,7 +97,7 @@ class Decoder(nnx.Module):
         if not self.attends_before:
             embedded = embed(self.embedding, targets, embedding_mask)
             _, (read, weights) = self._advance(states, embedded, memory, masks)
-            return self._logits(read), weights
+            return self.logits(read), weights
 
         embedded = apply_mask(self.embedding(targets), embedding_mask)
 
@@ -106,7 +106,7 @@ class Decoder(nnx.Module):
             return self._advance(states, embedded[None], memory, jax.tree.map(lambda m: m[None], masks))
 
         _, (read, weights) = jax.lax.scan(step, states, (embedded, masks))
-        return self._logits(read[:, 0]), weights[:, 0]
+        return self.logits(read[:, 0]), weights[:, 0]
 
     def sampled(
         self,
@@ -129,7 +129,7 @@ class Decoder(nnx.Module):
             embedded = apply_mask(self.embedding(jnp.where(force, target, previous)), embedding_mask)
             masks = jax.tree.map(lambda m: m[None], masks)
             states, (read, _) = self._advance(states, embedded[None], memory, masks)
-            logits = self._logits(read[0])
+            logits = self.logits(read[0])
             return (states, logits.argmax(-1).astype(targets.dtype)), logits
 
         forced = forced.at[:1].set(True)
@@ -141,7 +141,7 @@ class Decoder(nnx.Module):
     ) -> tuple[tuple[State, ...], tuple[Float[Array, "batch vocabulary"], Array | None]]:
         """Reads one token of each sequence: the new states, then logits and attention weights `[batch, source]`."""
         states, (read, weights) = self._advance(states, self.embedding(tokens)[None], memory, ())
-        return states, (self._logits(read)[0], None if weights is None else weights[0])
+        return states, (self.logits(read)[0], None if weights is None else weights[0])
 
     def _draw_masks(self, rngs: nnx.Rngs | None, targets: Array):
         time, batch = targets.shape
@@ -167,7 +167,8 @@ class Decoder(nnx.Module):
         read = jnp.concatenate([hidden, *extra, rows(embedded)], axis=-1) if extra else hidden
         return states, (read, weights)
 
-    def _logits(self, read: Array) -> Array:
+    def logits(self, read: Float[Array, "target batch read"]) -> Float[Array, "target batch vocabulary"]:
+        """The output layer, of what it reads at each step (`read_features` numbers)."""
         if not self.tied_embeddings:
             return self.output(read)
         return self.embedding.attend(read if self.narrow is None else self.narrow(read)) + self.output_bias[...]

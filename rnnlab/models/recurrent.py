@@ -49,7 +49,8 @@ class Recurrent(nnx.Module):
         params = {name: value[...] for name, value in self.params.items()}
         state = self.initial_state(inputs.shape[1]) if state is None else state
         if isinstance(inputs, Lookup):
-            inputs, params["W"] = inputs.ids, inputs.table @ params["W"]
+            params["W"] = inputs.table @ params["W"]
+            inputs = inputs.ids
         return scan(self.cell, params, inputs, state=state, **options)
 
 
@@ -124,7 +125,7 @@ class Stack(nnx.Module):
         finals = []
         for index, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
             if index and masks:
-                inputs = apply_mask(inputs, masks[index - 1])
+                inputs = apply_mask(rows(inputs), masks[index - 1])
             runs = [
                 direction(inputs, part, seq_lengths=seq_lengths, resets=resets, reverse=backwards)
                 for direction, part, backwards in zip(layer, _part(state, len(layer)), (False, True), strict=False)
@@ -132,7 +133,7 @@ class Stack(nnx.Module):
             outputs = jnp.concatenate([out for out, _ in runs], axis=-1) if len(runs) > 1 else runs[0][0]
             inputs = outputs + rows(inputs) if self.residual and outputs.shape == inputs.shape else outputs
             finals.append(_join([final for _, final in runs]))
-        return inputs, tuple(finals)
+        return rows(inputs), tuple(finals)
 
 
 def _join(directions: list[State]) -> State:

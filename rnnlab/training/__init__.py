@@ -4,6 +4,7 @@ config -> experiment (vocabularies, model) -> loop (step, evaluation, checkpoint
 Imports everything below it; only `launch.py` and `configs/` import it.
 """
 
+from rnnlab.training.breakdown import breakdown
 from rnnlab.training.compile_cache import use_compile_cache
 from rnnlab.training.config import check_ranges
 from rnnlab.training.evaluation import evaluate
@@ -11,4 +12,13 @@ from rnnlab.training.experiment import open_experiment
 from rnnlab.training.loop import Interrupted, train
 from rnnlab.training.prediction import predict
 
-__all__ = ["Interrupted", "check_ranges", "evaluate", "open_experiment", "predict", "train", "use_compile_cache"]
+__all__ = [
+    "Interrupted",
+    "breakdown",
+    "check_ranges",
+    "evaluate",
+    "open_experiment",
+    "predict",
+    "train",
+    "use_compile_cache",
+]

@@ -1,0 +1,117 @@
+"""Where the time of a training step goes: each part compiled alone and timed on a batch of the run itself."""
+
+import collections
+import functools
+import itertools
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from rnnlab.data.pipeline import Batch, training_batches
+from rnnlab.metrics import cross_entropy
+from rnnlab.models import Seq2Seq
+from rnnlab.models.embedding import embed, rows
+from rnnlab.training.experiment import Experiment, open_corpus
+from rnnlab.training.optimizer import make_optimizer
+from rnnlab.training.step import ModelParams, TrainState, make_train_step, split_model
+
+_BATCHES = 100
+_REPEATS = 30
+
+
+def breakdown(experiment: Experiment) -> None:
+    """Prints the milliseconds of each part of a step, forward and backward, then the same as one JSON object.
+
+    The batch has the shape that most batches have. Parts are timed one after the other in turn, and the median of
+    30 is told; "the rest" (attention, bridge, embeddings) is what the whole step takes beyond its parts. The input
+    pipeline runs on the host beside the device: it costs time only where they share cores, or where it is the slower.
+
+    Raises:
+      UserError: a dataset that is out of reach.
+    """
+    config = experiment.config.training
+    pairs = experiment.encode(open_corpus(experiment.config).read("train"))
+    batches = iter(training_batches(pairs, experiment.sizes, config.batch_size, seed=experiment.config.seed))
+    next(batches)
+    started = time.perf_counter()
+    drawn = list(itertools.islice(batches, _BATCHES))
+    pipeline = (time.perf_counter() - started) / _BATCHES
+    shapes = collections.Counter((batch.source.shape, batch.labels.shape) for batch in drawn)
+    shape = shapes.most_common(1)[0][0]
+    batch = next(batch for batch in drawn if (batch.source.shape, batch.labels.shape) == shape)
+    seconds = _time_in_turn(_parts(experiment, jax.device_put(batch)))
+    whole = seconds.pop("step")
+    rows = seconds | {"the rest": whole - sum(seconds.values()), "step": whole, "input pipeline (host)": pipeline}
+    steps = f"source {shape[0][0]}, target {shape[1][0]}, batch {config.batch_size}"
+    print(f"{steps}, on {jax.devices()[0].device_kind}; {batch.tokens / whole:,.0f} target tokens a second")
+    for name, value in rows.items():
+        print(f"{name:24s} {1e3 * value:8.2f} ms  {value / whole:6.1%}")
+    print(json.dumps({name: round(1e3 * value, 3) for name, value in rows.items()}))
+
+
+def _parts(experiment: Experiment, batch: Batch) -> dict[str, Callable[[], object]]:
+    """Every part as a compiled function without arguments."""
+    config, model = experiment.config.training, experiment.make_model()
+    optimizer, (merge, params) = make_optimizer(config), split_model(model)
+    read = jnp.ones((*batch.labels.shape, model.decoder.read_features))
+    first = model.decoder.stack.layers[0][0].params["W"]
+    beside = jnp.ones((*batch.labels.shape, first.shape[0] - model.decoder.embedding.features))
+
+    def encoder(model: Seq2Seq) -> Array:
+        return model.encoder(batch.source, batch.source_lengths)[0].sum()
+
+    def decoder(model: Seq2Seq) -> Array:
+        embedded = embed(model.decoder.embedding, batch.inputs, None)
+        inputs = jnp.concatenate([rows(embedded), beside], axis=-1) if beside.size else embedded
+        return model.decoder.stack(inputs)[0].sum()
+
+    def output(model: Seq2Seq) -> Array:
+        return cross_entropy(model.decoder.logits(read), batch.labels, batch.target_lengths)
+
+    def update(state: TrainState, gradients: ModelParams) -> tuple[TrainState, tuple[()]]:
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        return TrainState(state.step, optax.apply_updates(state.params, updates), optimizer_state), ()
+
+    def gradient(part: Callable[[Seq2Seq], Array]) -> Callable[[], object]:
+        return functools.partial(jax.jit(jax.grad(lambda params: part(merge(params)))), params)
+
+    state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    step = make_train_step(merge, optimizer, config, experiment.config.seed)
+    return {
+        "encoder": gradient(encoder),
+        "decoder recurrence": gradient(decoder),
+        "output layer and loss": gradient(output),
+        "clipping and optimizer": _repeated(jax.jit(update, donate_argnums=0), state, params),
+        "step": _repeated(step, state, batch),
+    }
+
+
+def _repeated(step: Callable, state: TrainState, argument) -> Callable[[], object]:
+    """Calls of `step`, which is given the state of the call before for good."""
+    held = jax.tree.map(jnp.copy, state)
+
+    def call():
+        nonlocal held
+        held, results = step(held, argument)
+        return held, results
+
+    return call
+
+
+def _time_in_turn(parts: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Median seconds of each part, one call of each in turn."""
+    for part in parts.values():
+        jax.block_until_ready(part())
+    seconds: dict[str, list[float]] = {name: [] for name in parts}
+    for _ in range(_REPEATS):
+        for name, part in parts.items():
+            started = time.perf_counter()
+            jax.block_until_ready(part())
+            seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in seconds.items()}
