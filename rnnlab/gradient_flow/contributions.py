@@ -1,0 +1,60 @@
+"""What each time step adds to the gradient of a loss, and how saturated its gates are."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from rnnlab.cells import Cell, Params, State
+from rnnlab.gradient_flow.trajectory import run
+
+
+class StepGradients(NamedTuple):
+    """Of a loss L, for each step t: `inputs` `[time, batch]`, the norm of dL/dx_t; `recurrent` `[time]`, the Frobenius
+    norm of what step t adds to dL/dR; `gates` `[gates, bins]`, how often `a + r` of a gate fell between two of
+    `edges` `[bins + 1]`, over steps, sequences and units, the outermost bins open."""
+
+    loss: Array
+    inputs: Array
+    recurrent: Array
+    gates: Array
+    edges: np.ndarray
+
+
+def step_gradients(
+    cell: Cell,
+    params: Params,
+    inputs: Float[Array, "time batch features"],
+    loss: Callable[[Array], Array],
+    *,
+    state: State | None = None,
+    edges: np.ndarray | None = None,
+) -> StepGradients:
+    """Measures each step's part in the gradient (Pascanu, Mikolov and Bengio 2013, arXiv 1211.5063, equations 3 to 5).
+
+    Args:
+      cell, params, inputs, state: as in `rnnlab.scan.scan`, without lengths or resets.
+      loss: `h` of every step `[time, batch, hidden]` -> a scalar.
+      edges: of the bins of the gates' histogram, growing; None is -8, -7, ... 8.
+    """
+    edges = np.arange(-8.0, 9.0) if edges is None else edges
+    time, batch, _ = inputs.shape
+    still = jnp.zeros((time, batch, params["R"].shape[1]), params["R"].dtype)
+
+    def of_run(inputs: Array, nudges: Array):
+        trajectory = run(cell, params, inputs, state, nudges)
+        hidden = jnp.concatenate([trajectory.before[0][1:], trajectory.after[0][None]])
+        return loss(hidden), trajectory
+
+    (value, trajectory), (d_inputs, d_r) = jax.value_and_grad(of_run, argnums=(0, 1), has_aux=True)(inputs, still)
+    before = trajectory.before[0]
+    # |sum over the batch of h_b d_b^T|_F^2 = sum over pairs of rows (h_b . h_c) (d_b . d_c): no [hidden, gates] matrix
+    squares = jnp.einsum("tbh,tch->tbc", before, before) * jnp.einsum("tbg,tcg->tbc", d_r, d_r)
+    recurrent = jnp.sqrt(jnp.maximum(squares.sum((1, 2)), 0))
+    gates = jnp.split(trajectory.input_projection + trajectory.recurrent_projection, len(cell.gates), axis=-1)
+    inner = jnp.asarray(edges[1:-1])
+    counts = [jnp.bincount(jnp.searchsorted(inner, gate.reshape(-1)), length=len(edges) - 1) for gate in gates]
+    return StepGradients(value, jnp.linalg.norm(d_inputs, axis=-1), recurrent, jnp.stack(counts), edges)

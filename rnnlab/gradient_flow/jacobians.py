@@ -1,0 +1,92 @@
+"""Long-term Jacobians d s_T / d s_(T-lag): their norms and whole singular spectra, for lags of thousands."""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from rnnlab.cells import Cell, Params, State
+from rnnlab.gradient_flow import graded
+from rnnlab.gradient_flow.graded import Graded
+from rnnlab.gradient_flow.trajectory import run
+from rnnlab.scan import step_jacobian
+
+
+class LagJacobians(NamedTuple):
+    """Of d s_T / d s_(T-lag), for each of L lags and each sequence; logs are natural.
+
+    `lags` `[L]`; `log_singular_values` `[L, batch, S*hidden]`, falling; `log_norms` `[L, batch, S, S]`, the spectral
+    norm of d entry_T / d entry'_(T-lag) for each pair of entries of the state, in the order of `Cell.state_names`
+    (`[..., 0, 0]` is d h_T / d h_(T-lag)).
+    """
+
+    lags: np.ndarray
+    log_singular_values: Array
+    log_norms: Array
+
+    @property
+    def log_condition(self) -> Float[Array, "lags batch"]:
+        """Log of the condition number, largest over least singular value."""
+        return self.log_singular_values[..., 0] - self.log_singular_values[..., -1]
+
+
+def lag_jacobians(
+    cell: Cell,
+    params: Params,
+    inputs: Float[Array, "time batch features"],
+    *,
+    lags: Sequence[int],
+    state: State | None = None,
+) -> LagJacobians:
+    """Measures how far a gradient at the last step reaches back (Pascanu, Mikolov and Bengio 2013, arXiv 1211.5063).
+
+    The product of step Jacobians is re-orthonormalised at every step and its scales are kept as logs
+    (`graded.py`), so that nothing over- or underflows. Work in float64 (`jax.enable_x64`) for the least singular
+    values.
+
+    Args:
+      cell, params, inputs, state: as in `rnnlab.scan.scan`, without lengths or resets.
+      lags: from 0 to time, growing.
+
+    Raises:
+      ValueError: no lags, lags that do not grow, or one outside 0 to time.
+    """
+    time, batch, _ = inputs.shape
+    wanted = np.asarray(lags)
+    if not wanted.size or (np.diff(wanted) <= 0).any() or wanted[0] < 0 or wanted[-1] > time:
+        raise ValueError(f"lags must grow and lie in 0 to {time} (the time of inputs), not be {list(lags)}")
+    before = jax.jit(functools.partial(run, cell))(params, inputs, state).before
+    size = sum(entry.shape[-1] for entry in before)
+    product = graded.identity((batch, size), before[0].dtype)
+    measured, done = [], 0
+    for lag in wanted.tolist():
+        product = _go_back(cell, params, inputs, before, product, time - done, time - lag)
+        measured.append(_measure(product, len(before)))
+        done = lag
+    singular, norms = (jnp.stack(values) for values in zip(*measured, strict=True))
+    return LagJacobians(wanted, singular, norms)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _go_back(cell: Cell, params: Params, inputs: Array, before: State, product: Graded, end, start) -> Graded:
+    """The transposed product that reaches back to before step `end`, taken on to before step `start`."""
+
+    def step(index, product: Graded) -> Graded:
+        at_step = jax.tree.map(lambda v: v[end - 1 - index], (before, inputs))
+        jacobian = step_jacobian(cell, params, *at_step)
+        return graded.multiply(jnp.swapaxes(jacobian, -1, -2), product)
+
+    return jax.lax.fori_loop(0, end - start, step, product)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _measure(product: Graded, entries: int) -> tuple[Array, Array]:
+    matrix, log_scale = graded.scaled_matrix(product)
+    batch, size, _ = matrix.shape
+    blocks = matrix.reshape(batch, entries, size // entries, entries, size // entries).transpose(0, 3, 1, 4, 2)
+    norms = jnp.log(jnp.linalg.norm(blocks, ord=2, axis=(-2, -1)))  # transposed: [batch, after, before, ...]
+    return graded.log_singular_values(product), norms + log_scale[:, None, None]

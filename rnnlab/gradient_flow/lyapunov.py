@@ -1,0 +1,76 @@
+"""Lyapunov exponents of a cell driven by data: how fast neighbouring states part or meet, per step."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from rnnlab.cells import Cell, Params, State
+from rnnlab.gradient_flow.trajectory import run
+from rnnlab.scan import step_jacobian
+
+
+def lyapunov_exponents(
+    cell: Cell,
+    params: Params,
+    inputs: Float[Array, "time batch features"],
+    *,
+    state: State | None = None,
+    exponents: int | None = None,
+    burn_in: int = 0,
+) -> Float[Array, "batch exponents"]:
+    """The largest Lyapunov exponents along each sequence, in nats per step, falling.
+
+    By QR re-orthonormalisation at every step (Engelken, Wolf and Abbott 2023, arXiv 2006.02427; Benettin et al. 1980).
+
+    Args:
+      cell, params, inputs, state: as in `rnnlab.scan.scan`, without lengths or resets.
+      exponents: how many; None is all, the size of the whole state.
+      burn_in: first steps that only turn the directions towards those that grow.
+
+    Raises:
+      ValueError: `burn_in` outside 0 to time - 1, or `exponents` outside 1 to the size of the state.
+    """
+    time = inputs.shape[0]
+    size = params["R"].shape[0] * len(cell.state_names)
+    number = size if exponents is None else exponents
+    if not 0 <= burn_in < time:
+        raise ValueError(f"burn_in must lie in 0 to {time - 1} (below the time of inputs), not be {burn_in}")
+    if not 1 <= number <= size:
+        raise ValueError(f"exponents must lie in 1 to {size} (the size of the state), not be {exponents}")
+    grown = _growth(cell, params, inputs, state, number)
+    return -jnp.sort(-grown[burn_in:].mean(0), axis=-1)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _growth(cell: Cell, params: Params, inputs: Array, state: State | None, number: int) -> Array:
+    """Log of the growth of each direction in each step, `[time, batch, number]`."""
+    before = run(cell, params, inputs, state).before
+    size = sum(entry.shape[-1] for entry in before)
+    start = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (size, number), before[0].dtype))[0]
+
+    def step(directions: Array, at_step):
+        directions, triangle = jnp.linalg.qr(step_jacobian(cell, params, *at_step) @ directions)
+        return directions, jnp.log(jnp.abs(jnp.diagonal(triangle, axis1=-2, axis2=-1)))
+
+    start = jnp.broadcast_to(start, (inputs.shape[1], size, number))
+    return jax.lax.scan(step, start, (before, inputs))[1]
+
+
+def kaplan_yorke_dimension(exponents: Float[Array, "... exponents"]) -> Float[Array, "..."]:
+    """The dimension of the attractor: how many of the largest exponents add up to 0 (Kaplan and Yorke 1979).
+
+    With j the most exponents whose sum is not negative, j + sum_j / |exponent_(j+1)|; all of them where every sum is
+    at least 0.
+
+    Args:
+      exponents: the whole spectrum, falling.
+    """
+    sums = jnp.cumsum(exponents, axis=-1)
+    whole = (sums >= 0).cumprod(-1).sum(-1)
+    last = exponents.shape[-1] - 1
+    total = jnp.take_along_axis(sums, jnp.clip(whole - 1, 0)[..., None], axis=-1)[..., 0]
+    following = jnp.take_along_axis(exponents, jnp.clip(whole, 0, last)[..., None], axis=-1)[..., 0]
+    partial = jnp.where((whole > 0) & (whole <= last), total / jnp.abs(following), 0)
+    return whole + partial

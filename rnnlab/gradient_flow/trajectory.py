@@ -1,0 +1,45 @@
+"""The states that a cell passes through, and what it makes of them."""
+
+from typing import NamedTuple
+
+import jax
+from jaxtyping import Array, Float
+
+from rnnlab.cells import Cell, Params, State
+from rnnlab.scan.product import product, project
+
+
+class Trajectory(NamedTuple):
+    """`before` each step, entries `[time, batch, hidden]`; `after` the last, `[batch, hidden]`; and the projections of
+    each step, `x W + b` and `h R`, `[time, batch, gates * hidden]`."""
+
+    before: State
+    after: State
+    input_projection: Array
+    recurrent_projection: Array
+
+
+def run(
+    cell: Cell,
+    params: Params,
+    inputs: Float[Array, "time batch features"],
+    state: State | None = None,
+    nudges: Float[Array, "time batch projection"] | None = None,
+) -> Trajectory:
+    """Runs a cell, keeping everything.
+
+    Args:
+      cell, params, inputs, state: as in `rnnlab.scan.scan`.
+      nudges: added to `h R` of each step, `[time, batch, gates * hidden]`; to be differentiated by.
+    """
+    if state is None:
+        state = cell.initial_state(inputs.shape[1], params["R"].shape[0], params["R"].dtype)
+
+    def step(state: State, at_step):
+        x, nudge = at_step
+        a, r = project(params, x), product(state[0], params["R"])
+        r = r if nudge is None else r + nudge
+        return cell.combine(params, state, a, r), (state, a, r)
+
+    after, (before, a, r) = jax.lax.scan(step, state, (inputs, nudges))
+    return Trajectory(before, after, a, r)
