@@ -167,7 +167,7 @@ class Decoder(nnx.Module):
         read = jnp.concatenate([hidden, *extra, rows(embedded)], axis=-1) if extra else hidden
         return states, (read, weights)
 
-    def logits(self, read: Float[Array, "target batch read"]) -> Float[Array, "target batch vocabulary"]:
+    def logits(self, read: Float[Array, "... read"]) -> Float[Array, "... vocabulary"]:
         """The output layer, of what it reads at each step (`read_features` numbers)."""
         if not self.tied_embeddings:
             return self.output(read)
