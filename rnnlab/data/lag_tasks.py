@@ -1,0 +1,210 @@
+"""Tasks whose answer lies a known number of steps back, drawn on the fly: the same key gives the same batch.
+
+Every task answers at each step; `weights` say where the answer counts. Time-major.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from sklearn.datasets import load_digits
+
+SPLITS = ("train", "test")
+
+
+class LagBatch(NamedTuple):
+    """`inputs` are ids `[time, batch]`, or numbers `[time, batch, features]`; `labels` classes `[time, batch]`, or
+    numbers of the same shape in a regression; `weights` `[time, batch]` are True where the answer counts."""
+
+    inputs: Int[Array, "time batch"] | Float[Array, "time batch features"]
+    labels: Int[Array, "time batch"] | Float[Array, "time batch"]
+    weights: Bool[Array, "time batch"]
+
+
+@dataclasses.dataclass(frozen=True)
+class LagTask:
+    """A task at one length.
+
+    Attributes:
+      time: steps of a sequence.
+      in_features: of a step; of ids, how many there are.
+      out_features: classes, or 1 in a regression.
+      floor: the loss of the best model without memory, in nats per answer or as a mean squared error.
+      draw: `(key, batch, split) -> LagBatch`; a split never sees the other's draws or images.
+    """
+
+    time: int
+    in_features: int
+    out_features: int
+    floor: float
+    draw: Callable[[PRNGKeyArray, int, str], LagBatch]
+
+    @property
+    def regression(self) -> bool:
+        """Whether the answer is a number, scored by its squared error, instead of a class."""
+        return self.out_features == 1
+
+
+def _last(values: Array, time: int) -> tuple[Array, Array]:
+    """Labels and weights of an answer `[batch]` that counts at the last step only."""
+    labels = jnp.zeros((time, *values.shape), values.dtype).at[-1].set(values)
+    return labels, jnp.zeros(labels.shape, bool).at[-1].set(True)
+
+
+def _generated(sample: Callable[[PRNGKeyArray, int], LagBatch]) -> Callable[[PRNGKeyArray, int, str], LagBatch]:
+    def draw(key: PRNGKeyArray, batch: int, split: str) -> LagBatch:
+        return sample(jax.random.fold_in(key, SPLITS.index(split)), batch)
+
+    return draw
+
+
+def adding(lag: int) -> LagTask:
+    """The sum of two marked numbers, one in each half (Hochreiter and Schmidhuber 1997, as in Arjovsky et al. 2016).
+
+    Inputs are numbers from 0 to 1 beside marks 0 or 1. Who always says 1 errs by the variance of a sum, 1/6.
+    """
+    _check_lag(lag, 2)
+
+    def sample(key: PRNGKeyArray, batch: int) -> LagBatch:
+        values_key, first_key, second_key = jax.random.split(key, 3)
+        values = jax.random.uniform(values_key, (lag, batch))
+        first = jax.random.randint(first_key, (batch,), 0, lag // 2)
+        second = jax.random.randint(second_key, (batch,), lag // 2, lag)
+        steps = jnp.arange(lag)[:, None]
+        marks = (steps == first) | (steps == second)
+        return LagBatch(jnp.stack([values, marks], axis=-1), *_last((values * marks).sum(0), lag))
+
+    return LagTask(lag, 2, 1, 1 / 6, _generated(sample))
+
+
+def copy_memory(lag: int) -> LagTask:
+    """Ten symbols out of eight, `lag` blanks, a sign, and the ten again (Hochreiter and Schmidhuber 1997, as in
+    Arjovsky, Shah and Bengio 2016, arXiv 1511.06464).
+
+    Without memory the blanks are right and each of the ten costs ln 8: 10 ln 8 / (lag + 20) a step.
+    """
+    _check_lag(lag, 1)
+    symbols, number, blank, sign = 8, 10, 8, 9
+    time = lag + 2 * number
+
+    def sample(key: PRNGKeyArray, batch: int) -> LagBatch:
+        shown = jax.random.randint(key, (number, batch), 0, symbols)
+        blanks = jnp.full((time, batch), blank, shown.dtype)
+        inputs = blanks.at[:number].set(shown).at[-number - 1].set(sign)
+        return LagBatch(inputs, blanks.at[-number:].set(shown), jnp.ones((time, batch), bool))
+
+    return LagTask(time, 10, 10, number * math.log(symbols) / time, _generated(sample))
+
+
+def temporal_order(lag: int) -> LagTask:
+    """Which of X and Y stood at two places among four other symbols, in order: four classes (task 6a of Hochreiter and
+    Schmidhuber 1997; places from 1/10 to 2/10 and from 5/10 to 6/10 of the time, as in Pascanu et al. 2013)."""
+    _check_lag(lag, 10)
+
+    def sample(key: PRNGKeyArray, batch: int) -> LagBatch:
+        others_key, relevant_key, *place_keys = jax.random.split(key, 4)
+        inputs = jax.random.randint(others_key, (lag, batch), 0, 4)
+        relevant = jax.random.randint(relevant_key, (2, batch), 0, 2)
+        for place_key, tenths, symbol in zip(place_keys, (1, 5), relevant, strict=True):
+            place = jax.random.randint(place_key, (batch,), tenths * lag // 10, (tenths + 1) * lag // 10)
+            inputs = inputs.at[place, jnp.arange(batch)].set(4 + symbol)
+        return LagBatch(inputs, *_last(2 * relevant[0] + relevant[1], lag))
+
+    return LagTask(lag, 6, 4, math.log(4), _generated(sample))
+
+
+def parity(lag: int) -> LagTask:
+    """Whether the number of ones among `lag` bits is odd; a single bit unseen leaves a coin to toss."""
+    _check_lag(lag, 1)
+
+    def sample(key: PRNGKeyArray, batch: int) -> LagBatch:
+        bits = jax.random.randint(key, (lag, batch), 0, 2)
+        return LagBatch(bits, *_last(bits.sum(0) % 2, lag))
+
+    return LagTask(lag, 2, 2, math.log(2), _generated(sample))
+
+
+def associative_recall(lag: int, *, pairs: int = 4, vocabulary: int = 64, power: float = 0.01) -> LagTask:
+    """Multi-query associative recall (Arora et al. 2023, arXiv 2312.04927): keys and values, then the keys again, each
+    to be answered by its value.
+
+    Args:
+      lag: steps in all; the pairs take the first `2 * pairs`, a query stands at every second step at most.
+      pairs: keys to remember; the paper has 4 at 64 steps up to 64 at 512.
+      vocabulary: half of it keys, half values; the paper has 8192.
+      power: of the law by which queries thin out over time.
+
+    Raises:
+      ValueError: pairs that do not fit into the time or into the vocabulary.
+    """
+    if not 4 * pairs <= lag or not 2 * pairs <= vocabulary:
+        raise ValueError(
+            f"associative_recall: {pairs} pairs need at least {4 * pairs} steps and a vocabulary of {2 * pairs}, "
+            f"not {lag} and {vocabulary}"
+        )
+    places = (lag - 2 * pairs) // 2
+    odds = np.arange(1, places + 1) ** (power - 1.0)
+    half = vocabulary // 2
+
+    def sample_one(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
+        keys_key, values_key, places_key, others_key = jax.random.split(key, 4)
+        keys = jax.random.choice(keys_key, half, (pairs,), replace=False)
+        values = half + jax.random.choice(values_key, half, (pairs,), replace=False)
+        chosen = 2 * pairs + 2 * jax.random.choice(places_key, places, (pairs,), replace=False, p=odds / odds.sum())
+        inputs = jax.random.randint(others_key, (lag,), half, vocabulary)  # values: none that could be asked for
+        inputs = inputs.at[: 2 * pairs].set(jnp.stack([keys, values], axis=1).reshape(-1)).at[chosen].set(keys)
+        labels = jnp.zeros((lag,), inputs.dtype).at[chosen].set(values)
+        return inputs, labels, jnp.zeros((lag,), bool).at[chosen].set(True)
+
+    def sample(key: PRNGKeyArray, batch: int) -> LagBatch:
+        return LagBatch(*jax.vmap(sample_one, out_axes=1)(jax.random.split(key, batch)))
+
+    return LagTask(lag, vocabulary, vocabulary, math.log(half), _generated(sample))
+
+
+def digits(lag: int) -> LagTask:
+    """The 1,797 handwritten digits of scikit-learn (UCI optdigits), 8 x 8 pixels from 0 to 1: row by row in 8 steps, or
+    pixel by pixel in 64. Every sixth image is of the test split.
+
+    Raises:
+      ValueError: another `lag` than 8 or 64.
+    """
+    if lag not in (8, 64):
+        raise ValueError(f"digits: a lag of {lag} is not one of 8 (row by row) and 64 (pixel by pixel)")
+    images, classes = _load_digits()
+    sequences = images.reshape(len(images), lag, -1).transpose(1, 0, 2)
+    of_test = np.arange(len(images)) % 6 == 5
+    rows = {"train": np.flatnonzero(~of_test), "test": np.flatnonzero(of_test)}
+
+    def draw(key: PRNGKeyArray, batch: int, split: str) -> LagBatch:
+        chosen = jax.random.choice(key, jnp.asarray(rows[split]), (batch,))
+        return LagBatch(jnp.asarray(sequences)[:, chosen], *_last(jnp.asarray(classes)[chosen], lag))
+
+    return LagTask(lag, sequences.shape[-1], 10, math.log(10), draw)
+
+
+@functools.cache
+def _load_digits() -> tuple[np.ndarray, np.ndarray]:
+    data = load_digits()
+    return (data.images / 16).astype(np.float32), data.target.astype(np.int32)
+
+
+def _check_lag(lag: int, least: int) -> None:
+    if lag < least:
+        raise ValueError(f"a lag of {lag} is too short for this task; it must be at least {least}")
+
+
+LAG_TASKS: dict[str, Callable[..., LagTask]] = {
+    "adding": adding,
+    "copy_memory": copy_memory,
+    "temporal_order": temporal_order,
+    "parity": parity,
+    "associative_recall": associative_recall,
+    "digits": digits,
+}

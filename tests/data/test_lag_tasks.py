@@ -1,0 +1,117 @@
+import math
+
+import jax
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from rnnlab.data.lag_tasks import LAG_TASKS, LagTask, associative_recall
+
+LAGS = {"adding": 30, "copy_memory": 15, "temporal_order": 40, "parity": 9, "associative_recall": 40, "digits": 64}
+
+
+def _draw(task: LagTask, batch=500, split="train", seed=0):
+    return jax.tree.map(np.asarray, task.draw(jax.random.key(seed), batch, split))
+
+
+@pytest.mark.parametrize("name", LAG_TASKS)
+def test_a_key_gives_one_batch_and_each_split_another(name):
+    task = LAG_TASKS[name](LAGS[name])
+    batch, again, other = _draw(task), _draw(task), _draw(task, split="test")
+    for value, same in zip(batch, again, strict=True):
+        np.testing.assert_array_equal(value, same)
+    assert not np.array_equal(batch.inputs, other.inputs)
+    assert batch.inputs.shape[:2] == batch.labels.shape == batch.weights.shape == (task.time, 500)
+    if batch.inputs.ndim == 2:
+        assert set(np.unique(batch.inputs)) <= set(range(task.in_features))
+    else:
+        assert batch.inputs.shape[2] == task.in_features
+    assert task.regression or batch.labels.max() < task.out_features
+
+
+def test_adding_answers_the_sum_of_one_number_of_each_half():
+    task = LAG_TASKS["adding"](31)
+    batch = _draw(task, 4000)
+    marks = batch.inputs[..., 1].astype(bool)
+    assert (marks[:15].sum(0) == 1).all()
+    assert (marks[15:].sum(0) == 1).all()
+    sums = np.array([batch.inputs[marks[:, i], i, 0].sum() for i in range(4000)])
+    np.testing.assert_allclose(batch.labels[-1], sums, rtol=1e-6)
+    assert (batch.weights.sum(0) == 1).all()
+    assert batch.weights[-1].all()
+    assert np.mean((batch.labels[-1] - 1) ** 2) == pytest.approx(task.floor, rel=0.05)
+
+
+def test_copy_memory_shows_ten_symbols_and_asks_for_them_after_the_sign():
+    task = LAG_TASKS["copy_memory"](15)
+    batch = _draw(task)
+    assert task.time == 35
+    np.testing.assert_array_equal(batch.inputs[:10], batch.labels[-10:])
+    assert (batch.inputs[:10] < 8).all()
+    assert (batch.inputs[10:24] == 8).all()
+    assert (batch.inputs[24] == 9).all()
+    assert (batch.inputs[25:] == 8).all()
+    assert (batch.labels[:25] == 8).all()
+    assert batch.weights.all()
+    assert LAG_TASKS["copy_memory"](1000).floor == pytest.approx(0.0204, abs=5e-5)  # Bai et al. 2018
+
+
+def test_temporal_order_asks_for_the_two_relevant_symbols():
+    batch = _draw(LAG_TASKS["temporal_order"](40))
+    for column in range(500):
+        (first, second) = np.flatnonzero(batch.inputs[:, column] >= 4)
+        assert 4 <= first < 8
+        assert 20 <= second < 24
+        wanted = 2 * (batch.inputs[first, column] - 4) + batch.inputs[second, column] - 4
+        assert batch.labels[-1, column] == wanted
+    assert (np.bincount(batch.labels[-1]) > 90).all()
+
+
+def test_parity_counts_every_bit():
+    batch = _draw(LAG_TASKS["parity"](9))
+    np.testing.assert_array_equal(batch.labels[-1], np.bitwise_xor.reduce(batch.inputs))
+    assert batch.labels[-1].mean() == pytest.approx(0.5, abs=0.08)
+
+
+def test_associative_recall_asks_for_each_key_once():
+    task = associative_recall(40, pairs=5, vocabulary=32)
+    batch = _draw(task, 100)
+    assert task.floor == pytest.approx(math.log(16))
+    for column in range(100):
+        inputs, labels, weights = (value[:, column] for value in batch)
+        answers = dict(zip(inputs[:10:2], inputs[1:10:2], strict=True))
+        assert len(answers) == 5
+        assert max(answers) < 16 <= min(answers.values())
+        asked = np.flatnonzero(weights)
+        assert sorted(inputs[asked]) == sorted(answers)
+        assert (asked >= 10).all()
+        assert [answers[key] for key in inputs[asked]] == labels[asked].tolist()
+        assert (np.delete(inputs, np.concatenate([np.arange(10), asked])) >= 16).all()
+
+
+def test_digits_by_pixel_are_the_rows_read_on_and_no_image_is_in_both_splits():
+    images = load_digits().images.reshape(-1, 64) / 16
+    known = {image.astype(np.float32).tobytes(): index for index, image in enumerate(images)}
+    seen = {}
+    for split in ("train", "test"):
+        pixels, rows = (_draw(LAG_TASKS["digits"](lag), 2000, split) for lag in (64, 8))
+        np.testing.assert_array_equal(pixels.inputs[:, :, 0].T, rows.inputs.transpose(1, 0, 2).reshape(2000, 64))
+        seen[split] = {known[column.tobytes()] for column in np.ascontiguousarray(pixels.inputs[:, :, 0].T)}
+        for column in range(20):
+            index = known[np.ascontiguousarray(pixels.inputs[:, column, 0]).tobytes()]
+            assert load_digits().target[index] == pixels.labels[-1, column]
+    assert not seen["train"] & seen["test"]
+    assert len(seen["test"]) > 250
+
+
+@pytest.mark.parametrize(
+    ("name", "lag", "message"),
+    [
+        ("adding", 1, "at least 2"),
+        ("digits", 9, "8 .row by row. and 64"),
+        ("associative_recall", 15, "at least 16 steps"),
+    ],
+)
+def test_lags_that_a_task_cannot_have_are_refused(name, lag, message):
+    with pytest.raises(ValueError, match=message):
+        LAG_TASKS[name](lag)
