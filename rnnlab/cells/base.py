@@ -32,6 +32,8 @@ class Cell:
         `[batch, gates * hidden]`. Everything in it is pointwise in the units, unless `combine_reads_recurrent`.
       state_names: the entries of the state; the first one is the output `h`.
       gate_bias: gates whose bias starts at another value than 0.
+      memory_gates: gates whose bias says how long a memory lasts: 1 where it lasts longer the further the gate is open,
+        -1 where the less.
       unit_params: parameters `[hidden]` that `combine` reads by name, with their initial value.
       apart: gates, the last of `gates`, whose `a` and `r` `combine` reads apart. Of every other gate it reads `a + r`
         only, so that a scan need store but the sum.
@@ -43,13 +45,15 @@ class Cell:
     combine: Callable[[Params, State, Array, Array], State]
     state_names: tuple[str, ...] = ("h",)
     gate_bias: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    memory_gates: Mapping[str, int] = dataclasses.field(default_factory=dict)
     unit_params: Mapping[str, float] = dataclasses.field(default_factory=dict)
     apart: tuple[str, ...] = ()
     combine_reads_recurrent: bool = False
 
     def __post_init__(self):
-        if unknown := set(self.gate_bias) - set(self.gates):
-            raise ValueError(f"cell {self.name!r}: gate_bias names {sorted(unknown)}, but its gates are {self.gates}")
+        for field in ("gate_bias", "memory_gates"):
+            if unknown := set(getattr(self, field)) - set(self.gates):
+                raise ValueError(f"cell {self.name!r}: {field} names {sorted(unknown)}, but its gates are {self.gates}")
         if self.apart != self.gates[len(self.gates) - len(self.apart) :]:
             raise ValueError(
                 f"cell {self.name!r}: apart is {self.apart}, but must be the last of its gates {self.gates}"

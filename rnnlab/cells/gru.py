@@ -34,11 +34,19 @@ def _combine_reset_before(params: Params, state: State, a: Array, r: Array) -> S
     return (candidate + update * (h - candidate),)
 
 
-GRU = Cell(name="gru", gates=("r", "z", "n"), combine=_combine, unit_params={"b_n": 0.0}, apart=("n",))
+GRU = Cell(
+    name="gru",
+    gates=("r", "z", "n"),
+    combine=_combine,
+    memory_gates={"z": 1},
+    unit_params={"b_n": 0.0},
+    apart=("n",),
+)
 GRU_RESET_BEFORE = Cell(
     name="gru_reset_before",
     gates=("r", "z", "n"),
     combine=_combine_reset_before,
+    memory_gates={"z": 1},
     apart=("n",),
     combine_reads_recurrent=True,
 )

@@ -22,4 +22,11 @@ def _combine(params: Params, state: State, a: Array, r: Array) -> State:
     return jax.nn.sigmoid(o) * jnp.tanh(c), c
 
 
-LSTM = Cell(name="lstm", gates=("i", "f", "g", "o"), combine=_combine, state_names=("h", "c"), gate_bias={"f": 1.0})
+LSTM = Cell(
+    name="lstm",
+    gates=("i", "f", "g", "o"),
+    combine=_combine,
+    state_names=("h", "c"),
+    gate_bias={"f": 1.0},
+    memory_gates={"f": 1, "i": -1},
+)
