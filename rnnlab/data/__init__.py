@@ -1,4 +1,5 @@
-"""From files to batches: TFDS builders, vocabularies, and the Grain pipeline with its length buckets.
+"""From files to batches: TFDS builders, vocabularies, and the Grain pipeline with its length buckets; and tasks with a
+known lag, drawn on the fly.
 
 Imports nothing from the rest of rnnlab but `errors`.
 """
