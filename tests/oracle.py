@@ -6,11 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnlab.cells import CELLS
+from rnnlab.cells import CELLS, Cell
 from rnnlab.scan import METHODS, scan
 
 TIME, BATCH, IN, HIDDEN = 6, 3, 4, 5
 NumpyStep = Callable[[dict, tuple, np.ndarray], tuple]
+
+
+LINEAR = Cell(name="linear", gates=("h",), combine=lambda params, state, a, r: (a + r,))
+
+
+def linear_params(recurrent) -> dict:
+    """Parameters of `LINEAR`, or of another cell of one gate, that read nothing but the state."""
+    size = len(recurrent)
+    return {"W": jnp.zeros((1, size)), "R": jnp.asarray(recurrent), "b": jnp.zeros(size)}
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The benchmark: what a recurrent layer costs, for every implementation at hand, each in a process of its own.
 
 `cases.py` is the grid, `implementations/` ours and the peers, `worker.py` one process, `driver.py` the run.
-Imports cells and scan only.
+Imports cells, scan and `files` only.
 """
 
 from rnnlab.benchmark.cases import default_config

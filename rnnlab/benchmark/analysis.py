@@ -48,12 +48,6 @@ def ratios(rows: list[Row], numerator: str, denominator: str) -> dict[tuple, flo
     return {case: times[numerator, *case] / times[denominator, *case] for case in both}
 
 
-def geometric_mean(values: Iterable[float]) -> float:
-    """The geometric mean of positive numbers, at least one."""
-    logs = [math.log(value) for value in values]
-    return math.exp(sum(logs) / len(logs))
-
-
 def case_of(row: Row) -> tuple:
     """What identifies a row's case."""
     return tuple(row[field] for field in CASE)

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import platform
+from statistics import geometric_mean
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -18,13 +19,13 @@ from rnnlab.benchmark.analysis import (
     case_of,
     crossings,
     exponent,
-    geometric_mean,
     is_peer,
     measured,
     ratios,
 )
 from rnnlab.benchmark.implementations import BOUND, OURS
 from rnnlab.benchmark.plots import draw_pictures
+from rnnlab.files import write_text
 
 _PACKAGES = ("jax", "jaxlib", "flax", "torch", "dm-haiku", "equinox")
 
@@ -32,13 +33,13 @@ _PACKAGES = ("jax", "jaxlib", "flax", "torch", "dm-haiku", "equinox")
 def write_report(workdir: pathlib.Path, config: ConfigDict, limits: dict, rows: list[Row], *, last: bool) -> None:
     """Writes the files; after the last case the pictures, too, and the table to stdout."""
     record = {"machine": _machine(), "limits": limits, "config": config.to_dict(), "rows": rows}
-    _replace(workdir / "benchmark.json", json.dumps(record, indent=1))
+    write_text(workdir / "benchmark.json", json.dumps(record, indent=1))
     fields = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    _replace(workdir / "benchmark.csv", text.getvalue())
+    write_text(workdir / "benchmark.csv", text.getvalue())
     if last:
         print(table(rows))
         print(summary(rows, limits))
@@ -118,9 +119,3 @@ def _machine() -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "versions": versions,
     }
-
-
-def _replace(path: pathlib.Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

@@ -31,10 +31,8 @@ def multiply(matrix: Array, product: Graded) -> Graded:
     """`matrix` `[..., n, n]` times `product`."""
     moved = matrix @ product.orthogonal
     size = jnp.log(jnp.linalg.norm(moved, axis=-2)) + product.log_scale
-    order = jnp.argsort(-size, axis=-1)  # the largest first: the triangle below then only shrinks what it mixes
-    moved = jnp.take_along_axis(moved, order[..., None, :], axis=-1)
-    log_scale = jnp.take_along_axis(product.log_scale, order, axis=-1)
-    mixing = jnp.take_along_axis(product.mixing, order[..., None], axis=-2)
+    # the largest first: the triangle then only shrinks what it mixes
+    moved, log_scale, mixing = _ordered(Graded(moved, product.log_scale, product.mixing), size)
     orthogonal, triangle = jnp.linalg.qr(moved)
     diagonal = jnp.abs(jnp.diagonal(triangle, axis1=-2, axis2=-1))
     log_scale, unit = log_scale + jnp.log(diagonal), _graded(triangle, diagonal, log_scale)
@@ -48,9 +46,7 @@ def log_singular_values(product: Graded) -> Array:
     sweeps over the graded product make it diagonal: n sweeps leave at most 1 / (e n) nats of an error, there where two
     values lie 1 / n nats apart.
     """
-    order = jnp.argsort(-product.log_scale, axis=-1)
-    scale = jnp.take_along_axis(product.log_scale, order, axis=-1)
-    mixing = jnp.take_along_axis(product.mixing, order[..., None], axis=-2)
+    _, scale, mixing = _ordered(product, product.log_scale)
     top = jnp.max(scale, axis=-1, keepdims=True)
     dense = jnp.exp(scale - _finite(top))[..., None] * mixing
     exact = jnp.log(jnp.linalg.svd(dense, compute_uv=False)) + top
@@ -69,6 +65,16 @@ def scaled_matrix(product: Graded) -> tuple[Array, Array]:
     """The product `[..., n, n]` divided by its largest scale, and the log `[...]` of that scale."""
     top = _finite(jnp.max(product.log_scale, axis=-1))
     return (product.orthogonal * jnp.exp(product.log_scale - top[..., None])[..., None, :]) @ product.mixing, top
+
+
+def _ordered(product: Graded, size: Array) -> Graded:
+    """The same product with the directions of the largest `size` `[..., n]` first."""
+    order = jnp.argsort(-size, axis=-1)
+    return Graded(
+        jnp.take_along_axis(product.orthogonal, order[..., None, :], axis=-1),
+        jnp.take_along_axis(product.log_scale, order, axis=-1),
+        jnp.take_along_axis(product.mixing, order[..., None], axis=-2),
+    )
 
 
 def _graded(triangle: Array, diagonal: Array, log_scale: Array) -> Array:

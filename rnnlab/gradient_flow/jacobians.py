@@ -59,7 +59,7 @@ def lag_jacobians(
     wanted = np.asarray(lags)
     if not wanted.size or (np.diff(wanted) <= 0).any() or wanted[0] < 0 or wanted[-1] > time:
         raise ValueError(f"lags must grow and lie in 0 to {time} (the time of inputs), not be {list(lags)}")
-    before = jax.jit(functools.partial(run, cell))(params, inputs, state).before
+    before = run(cell, params, inputs, state).before
     size = sum(entry.shape[-1] for entry in before)
     product = graded.identity((batch, size), before[0].dtype)
     measured, done = [], 0

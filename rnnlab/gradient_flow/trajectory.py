@@ -1,5 +1,6 @@
 """The states that a cell passes through, and what it makes of them."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ class Trajectory(NamedTuple):
     recurrent_projection: Array
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def run(
     cell: Cell,
     params: Params,

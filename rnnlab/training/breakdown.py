@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 
 from rnnlab.data.pipeline import Batch, training_batches
@@ -19,7 +18,7 @@ from rnnlab.models import Seq2Seq
 from rnnlab.models.embedding import embed, rows
 from rnnlab.training.experiment import Experiment, open_corpus
 from rnnlab.training.optimizer import make_optimizer
-from rnnlab.training.step import ModelParams, TrainState, make_train_step, split_model
+from rnnlab.training.step import ModelParams, TrainState, apply_gradients, make_train_step, split_model
 
 _BATCHES = 100
 _REPEATS = 30
@@ -47,12 +46,12 @@ def breakdown(experiment: Experiment) -> None:
     batch = next(batch for batch in drawn if (batch.source.shape, batch.labels.shape) == shape)
     seconds = _time_in_turn(_parts(experiment, jax.device_put(batch)))
     whole = seconds.pop("step")
-    rows = seconds | {"the rest": whole - sum(seconds.values()), "step": whole, "input pipeline (host)": pipeline}
+    found = seconds | {"the rest": whole - sum(seconds.values()), "step": whole, "input pipeline (host)": pipeline}
     steps = f"source {shape[0][0]}, target {shape[1][0]}, batch {config.batch_size}"
     print(f"{steps}, on {jax.devices()[0].device_kind}; {batch.tokens / whole:,.0f} target tokens a second")
-    for name, value in rows.items():
+    for name, value in found.items():
         print(f"{name:24s} {1e3 * value:8.2f} ms  {value / whole:6.1%}")
-    print(json.dumps({name: round(1e3 * value, 3) for name, value in rows.items()}))
+    print(json.dumps({name: round(1e3 * value, 3) for name, value in found.items()}))
 
 
 def _parts(experiment: Experiment, batch: Batch) -> dict[str, Callable[[], object]]:
@@ -75,8 +74,7 @@ def _parts(experiment: Experiment, batch: Batch) -> dict[str, Callable[[], objec
         return cross_entropy(model.decoder.logits(read), batch.labels, batch.target_lengths)
 
     def update(state: TrainState, gradients: ModelParams) -> tuple[TrainState, tuple[()]]:
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
-        return TrainState(state.step, optax.apply_updates(state.params, updates), optimizer_state), ()
+        return apply_gradients(optimizer, state, gradients), ()
 
     def gradient(part: Callable[[Seq2Seq], Array]) -> Callable[[], object]:
         return functools.partial(jax.jit(jax.grad(lambda params: part(merge(params)))), params)

@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import json
 import logging
-import os
 import pathlib
 
 import jax
@@ -16,6 +15,7 @@ from rnnlab.data.pipeline import Pairs, Sizes, bucket_sizes
 from rnnlab.data.vocabulary import BOS, EOS, PAD, Vocabulary
 from rnnlab.decoding import Signs
 from rnnlab.errors import UserError
+from rnnlab.files import write_text
 from rnnlab.metrics import METRICS
 from rnnlab.models import Seq2Seq
 from rnnlab.training.checkpoint import Checkpoints
@@ -152,13 +152,6 @@ def check_same_run(saved: ConfigDict, config: ConfigDict, workdir: pathlib.Path,
                 f"{', '.join(fixed)} cannot change within a run: use another --workdir"
             )
         logging.getLogger("rnnlab").info("config.%s: was %r, is %r from now on", path, old, new)
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 def _check_config(config: ConfigDict) -> None:

@@ -48,6 +48,12 @@ def split_model(model: M) -> tuple[Callable[[ModelParams], M], ModelParams]:
     return merge, dict(zip(names, (value for _, value in paths), strict=True))
 
 
+def apply_gradients(optimizer: optax.GradientTransformation, state: TrainState, gradients: ModelParams) -> TrainState:
+    """The state after one update."""
+    updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+    return TrainState(state.step + 1, optax.apply_updates(state.params, updates), optimizer_state)
+
+
 def make_train_step(
     merge: Callable[[ModelParams], nnx.Module], optimizer: optax.GradientTransformation, training: ConfigDict, seed: int
 ) -> jax.stages.Wrapped:
@@ -68,10 +74,8 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.key(seed, impl="rbg"), state.step)
         loss, gradients = jax.value_and_grad(loss_of)(state.params, batch, key)
         norm = optax.global_norm(gradients)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, updates)
         limit = training.clip_global_norm or jnp.inf
         metrics = StepMetrics(loss, norm, norm > limit, batch.target_lengths.sum())
-        return TrainState(state.step + 1, params, optimizer_state), metrics
+        return apply_gradients(optimizer, state, gradients), metrics
 
     return jax.jit(train_step, donate_argnums=0)

@@ -1,6 +1,7 @@
 import pytest
 
-from rnnlab.benchmark.analysis import add_comparisons, by_length, crossings, exponent, geometric_mean, ratios
+from rnnlab.benchmark.analysis import add_comparisons, by_length, crossings, exponent, ratios
+from rnnlab.benchmark.report import summary
 
 
 def _row(name, length, best, spread=0.01, cell="lstm"):
@@ -40,4 +41,6 @@ def test_ratios_are_of_the_cases_that_both_have():
 
 
 def test_the_geometric_mean_of_a_number_and_its_inverse_is_one():
-    assert geometric_mean([4.0, 0.25]) == pytest.approx(1.0)
+    cases = [(8, 4.0), (16, 0.25)]
+    rows = [row for n, time in cases for row in add_comparisons([_row("rnnlab", n, 1.0), _row("torch", n, time)])]
+    assert "torch / rnnlab: geometric mean 1.00, 0.25 to 4.00, 2 cases" in summary(rows, {}).splitlines()

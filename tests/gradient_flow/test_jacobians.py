@@ -6,18 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracle import assert_close, example
+from oracle import LINEAR, assert_close, example, linear_params
 
-from rnnlab.cells import CELLS, Cell
+from rnnlab.cells import CELLS
 from rnnlab.gradient_flow import lag_jacobians
 from rnnlab.scan import scan
-
-LINEAR = Cell(name="linear", gates=("h",), combine=lambda params, state, a, r: (a + r,))
-
-
-def _linear(recurrent):
-    size = len(recurrent)
-    return {"W": jnp.zeros((1, size)), "R": jnp.asarray(recurrent), "b": jnp.zeros(size)}
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -46,7 +39,7 @@ def test_a_normal_matrix_to_the_power_of_5000_keeps_its_whole_spectrum(x64):
     rotation, _ = np.linalg.qr(rng.normal(size=(12, 12)))
     factors = np.concatenate([np.geomspace(1.3, 0.2, 10), [1.0, 0.5]])
     with jax.enable_x64(x64):
-        params = jax.tree.map(lambda v: v.astype(float), _linear(rotation * factors @ rotation.T))
+        params = jax.tree.map(lambda v: v.astype(float), linear_params(rotation * factors @ rotation.T))
         measured = lag_jacobians(LINEAR, params, jnp.zeros((5000, 2, 1)), lags=[1, 100, 5000])
     for index, lag in enumerate([1, 100, 5000]):
         wanted = lag * np.sort(np.log(factors))[::-1]
@@ -59,7 +52,7 @@ def test_a_normal_matrix_to_the_power_of_5000_keeps_its_whole_spectrum(x64):
 def test_the_spectrum_of_a_long_product_is_that_of_exact_arithmetic():
     integers = np.random.default_rng(1).integers(-900, 900, (4, 4)).astype(object)
     with jax.enable_x64(True):
-        params = _linear((integers / 1000).astype(float))
+        params = linear_params((integers / 1000).astype(float))
         measured = lag_jacobians(LINEAR, params, jnp.zeros((300, 1, 1)), lags=[3, 60, 300])
     for index, lag in enumerate([3, 60, 300]):
         wanted = _exact_logs(integers, lag) - lag * np.log(1000)
@@ -103,4 +96,4 @@ def test_5000_steps_back_every_number_is_finite(name):
 @pytest.mark.parametrize("lags", [[], [1, 1], [2, 1], [-1], [0, 6]])
 def test_lags_that_do_not_grow_within_the_time_are_refused(lags):
     with pytest.raises(ValueError, match="lags must grow and lie in 0 to 5"):
-        lag_jacobians(LINEAR, _linear(np.eye(2)), jnp.zeros((5, 1, 1)), lags=lags)
+        lag_jacobians(LINEAR, linear_params(np.eye(2)), jnp.zeros((5, 1, 1)), lags=lags)

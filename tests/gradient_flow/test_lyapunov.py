@@ -2,17 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracle import LINEAR, linear_params
 from scipy import optimize
 
-from rnnlab.cells import CELLS, Cell
+from rnnlab.cells import CELLS
 from rnnlab.gradient_flow import kaplan_yorke_dimension, lyapunov_exponents
-
-LINEAR = Cell(name="linear", gates=("h",), combine=lambda params, state, a, r: (a + r,))
-
-
-def _params(recurrent):
-    size = len(recurrent)
-    return {"W": jnp.zeros((1, size)), "R": jnp.asarray(recurrent), "b": jnp.zeros(size)}
 
 
 def test_exponents_of_a_linear_cell_are_the_logs_of_its_eigenvalues():
@@ -20,9 +14,9 @@ def test_exponents_of_a_linear_cell_are_the_logs_of_its_eigenvalues():
     basis = rng.normal(size=(6, 6))
     eigenvalues = np.array([1.5, 1.1, -0.9, 0.6, 0.3, -0.1])
     recurrent = basis @ np.diag(eigenvalues) @ np.linalg.inv(basis)
-    found = lyapunov_exponents(LINEAR, _params(recurrent), jnp.zeros((1500, 2, 1)), burn_in=300)
+    found = lyapunov_exponents(LINEAR, linear_params(recurrent), jnp.zeros((1500, 2, 1)), burn_in=300)
     np.testing.assert_allclose(found, np.tile(np.log(np.abs(eigenvalues)), (2, 1)), rtol=1e-4)
-    three = lyapunov_exponents(LINEAR, _params(recurrent), jnp.zeros((1500, 2, 1)), burn_in=300, exponents=3)
+    three = lyapunov_exponents(LINEAR, linear_params(recurrent), jnp.zeros((1500, 2, 1)), burn_in=300, exponents=3)
     np.testing.assert_allclose(three, found[:, :3], rtol=1e-4)
 
 
@@ -46,7 +40,7 @@ def test_chaos_of_a_random_network_sets_in_at_gain_1_as_mean_field_theory_has_it
     recurrent = gain * rng.normal(size=(size, size)) / np.sqrt(size)
     state = (jnp.asarray(rng.normal(size=(2, size)), jnp.float32),)
     found = lyapunov_exponents(
-        CELLS["rnn"], _params(recurrent), jnp.zeros((500, 2, 1)), state=state, exponents=1, burn_in=200
+        CELLS["rnn"], linear_params(recurrent), jnp.zeros((500, 2, 1)), state=state, exponents=1, burn_in=200
     )
     assert (np.sign(found) == np.sign(gain - 1)).all()
     np.testing.assert_allclose(found, _mean_field(gain), atol=0.05)
@@ -70,7 +64,7 @@ def test_the_dimension_of_known_spectra(exponents, dimension):
 @pytest.mark.parametrize(("options", "message"), [({"burn_in": 5}, "burn_in.*0 to 4"), ({"exponents": 3}, "1 to 2")])
 def test_what_cannot_be_measured_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        lyapunov_exponents(LINEAR, _params(np.eye(2)), jnp.zeros((5, 1, 1)), **options)
+        lyapunov_exponents(LINEAR, linear_params(np.eye(2)), jnp.zeros((5, 1, 1)), **options)
 
 
 def test_exponents_are_the_same_for_every_sequence_that_reads_the_same():
