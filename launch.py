@@ -5,6 +5,7 @@ python launch.py --workdir=runs/g2p --mode=evaluate --split=test
 python launch.py --workdir=runs/g2p --mode=predict < words.txt > phones.txt
 python launch.py --workdir=runs/g2p --mode=breakdown
 python launch.py --config=configs/benchmark.py --workdir=runs/bench
+python launch.py --config=configs/gradient_flow.py --workdir=runs/flow
 """
 
 import difflib
@@ -21,7 +22,7 @@ from ml_collections import config_flags
 from rnnlab.errors import UserError
 
 MODES = ("train", "evaluate", "predict", "breakdown")
-EXPERIMENTS = ("seq2seq", "benchmark")
+EXPERIMENTS = ("seq2seq", "benchmark", "gradient_flow")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: made, or gone on with.")
@@ -48,11 +49,18 @@ def main(argv: list[str]) -> int:
     if config is not None and config.get("experiment") not in EXPERIMENTS:
         raise UserError(f"config.experiment: unknown {config.get('experiment')!r}; allowed: {', '.join(EXPERIMENTS)}")
     absl_logging.set_verbosity(absl_logging.ERROR)  # jax, orbax and tfds tell of every file that they open
+    if config is not None and config.experiment != "seq2seq" and _MODE.value != "train":
+        raise UserError(f"--mode={_MODE.value}: a {config.experiment} has nothing to {_MODE.value}; leave --mode out")
     if config is not None and config.experiment == "benchmark":
         return _benchmark(config, workdir)
     from rnnlab import training  # jax starts here, after the flags were found good
 
     training.use_compile_cache()
+    if config is not None and config.experiment == "gradient_flow":
+        from rnnlab import flow_lab
+
+        flow_lab.run(config, workdir)
+        return 0
     if _MODE.value == "train":
         if config is None:
             raise UserError("--config: missing; training needs one, such as --config=configs/cmudict.py")
@@ -73,8 +81,6 @@ def main(argv: list[str]) -> int:
 def _benchmark(config, workdir: pathlib.Path) -> int:
     from rnnlab import benchmark
 
-    if _MODE.value != "train":
-        raise UserError(f"--mode={_MODE.value}: a benchmark has nothing to {_MODE.value}; leave --mode out")
     try:
         benchmark.read_grid(config)
     except ValueError as error:

@@ -9,6 +9,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = "--config=configs/cmudict.py"
 BENCHMARK = "--config=configs/benchmark.py"
+FLOW = "--config=configs/gradient_flow.py"
 
 
 def _launch(*arguments, stdin=b"", cache=None):
@@ -35,10 +36,18 @@ def _launch(*arguments, stdin=b"", cache=None):
         ([CONFIG, "--mode=trian"], "train|evaluate|predict"),
         ([CONFIG, "stray"], "'stray': not a flag"),
         ([], "--config: missing"),
-        ([CONFIG, "--config.experiment=seq"], "unknown 'seq'; allowed: seq2seq, benchmark"),
+        ([CONFIG, "--config.experiment=seq"], "unknown 'seq'; allowed: seq2seq, benchmark, gradient_flow"),
         ([BENCHMARK, "--config.shapes=8x8"], "config.shapes: '8x8' is not batch x length x hidden"),
         ([BENCHMARK, "--config.implementations=cuda"], "config.implementations: unknown 'cuda'; allowed: products"),
         ([BENCHMARK, "--mode=predict"], "a benchmark has nothing to predict"),
+        ([FLOW, "--config.reach.cells=gru,lsmt"], "config.reach.cells: unknown value 'lsmt'; allowed: rnn"),
+        ([FLOW, "--config.flow.interventions=chrno"], "config.flow.interventions: unknown intervention 'chrno'"),
+        ([FLOW, "--config.explosion.clippings=norm"], "config.explosion.clippings: 'norm' needs a limit above 0"),
+        ([FLOW, "--config.reach.learning_rates=gru:1"], "config.reach.learning_rates: 'gru:1' gives no rate above 0"),
+        ([FLOW, "--config.vanishing.task=coyp"], "config.vanishing.task: unknown value 'coyp'; allowed: adding"),
+        ([FLOW, "--config.reach.lags=1"], "config.reach.lags: a lag of 1 is too short for this task"),
+        ([FLOW, "--config.cost.lengths=8,x"], "config.cost.lengths: 'x' is not a whole number above 0"),
+        ([FLOW, "--mode=evaluate"], "a gradient_flow has nothing to evaluate"),
         (["--config=configs/benchmark.py:long"], "unknown preset 'long'; allowed: lengths, plans, or none"),
         ([CONFIG, "--config.model.decoder.cell=elman"], "unknown value 'elman'; allowed: rnn"),
         (["--mode=predict"], "not a work directory"),

@@ -1,17 +1,20 @@
 """How gradients flow through a recurrence, measured exactly: for any cell, any inputs, lags of thousands.
 
 `jacobians.py` long-term Jacobians by lag, `lyapunov.py` their growth rates, `contributions.py` what each step adds to
-the gradient of a loss, `interventions.py` what is done about it; `graded.py` keeps products of many matrices in log
+the gradient of a loss, `interventions.py` what is done about it, `treatment.py` the same by
+name; `graded.py` keeps products of many matrices in log
 space. Imports cells and scan only.
 """
 
 from rnnlab.gradient_flow.contributions import StepGradients, step_gradients
 from rnnlab.gradient_flow.jacobians import LagJacobians, lag_jacobians
 from rnnlab.gradient_flow.lyapunov import kaplan_yorke_dimension, lyapunov_exponents
+from rnnlab.gradient_flow.treatment import Treatment
 
 __all__ = [
     "LagJacobians",
     "StepGradients",
+    "Treatment",
     "kaplan_yorke_dimension",
     "lag_jacobians",
     "lyapunov_exponents",

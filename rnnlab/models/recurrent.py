@@ -43,7 +43,10 @@ class Recurrent(nnx.Module):
         return tuple(jnp.tile(self.start[name][...], (batch, 1)) for name in self.cell.state_names)
 
     def __call__(
-        self, inputs: Float[Array, "time batch in"] | Lookup, state: State | None = None, **options
+        self,
+        inputs: Float[Array, "time batch in"] | Int[Array, "time batch"] | Lookup,
+        state: State | None = None,
+        **options,
     ) -> tuple[Float[Array, "time batch features"], State]:
         """Runs over `inputs` `[time, batch, in]`, or a `Lookup` of them; `options` are those of `rnnlab.scan.scan`."""
         params = {name: value[...] for name, value in self.params.items()}
@@ -104,7 +107,7 @@ class Stack(nnx.Module):
 
     def __call__(
         self,
-        inputs: Float[Array, "time batch in"] | Lookup,
+        inputs: Float[Array, "time batch in"] | Int[Array, "time batch"] | Lookup,
         states: tuple[State, ...] | None = None,
         *,
         seq_lengths: Int[Array, "batch"] | None = None,

@@ -15,12 +15,12 @@ class _Sequence(nnx.Module):
         self.output = nnx.Linear(self.stack.out_features, out_features, rngs=rngs)
 
     def _run(self, inputs: Array, seq_lengths: Array | None, rngs: nnx.Rngs | None) -> tuple[Array, tuple[State, ...]]:
-        time, batch, _ = inputs.shape
+        time, batch = inputs.shape[:2]
         return self.stack(inputs, seq_lengths=seq_lengths, masks=self.stack.draw_masks(rngs, time, batch))
 
 
 class ManyToOne(_Sequence):
-    """A sequence in, one vector out: a classifier by its logits, or a regressor.
+    """A sequence in (numbers, or ids), one vector out: a classifier by its logits, or a regressor.
 
     Args:
       in_features, out_features: sizes of a step's input and of the answer.
@@ -29,7 +29,7 @@ class ManyToOne(_Sequence):
 
     def __call__(
         self,
-        inputs: Float[Array, "time batch in"],
+        inputs: Float[Array, "time batch in"] | Int[Array, "time batch"],
         seq_lengths: Int[Array, "batch"] | None = None,
         *,
         rngs: nnx.Rngs | None = None,
@@ -44,7 +44,7 @@ class ManyToMany(_Sequence):
 
     def __call__(
         self,
-        inputs: Float[Array, "time batch in"],
+        inputs: Float[Array, "time batch in"] | Int[Array, "time batch"],
         seq_lengths: Int[Array, "batch"] | None = None,
         *,
         rngs: nnx.Rngs | None = None,

@@ -49,6 +49,7 @@ _TRAINING: dict[str, Any] = {
     "warmup_steps": 0,  # of warmup_cosine and inverse_sqrt; 0 is a tenth of the steps
     "weight_decay": 0.0,  # adamw only
     "clip_global_norm": 1.0,  # 0 is none
+    "clip_value": 0.0,  # of each entry of the gradient, instead; 0 is none
     "label_smoothing": 0.0,
     "log_every": 100,
     "evaluate_every": 1000,
@@ -93,6 +94,7 @@ _NOT_NEGATIVE = (
     "training.warmup_steps",
     "training.weight_decay",
     "training.clip_global_norm",
+    "training.clip_value",
     "training.patience",
     "evaluation.samples",
     "evaluation.length_penalty",

@@ -50,15 +50,27 @@ def make_schedule(training: ConfigDict) -> optax.Schedule:
 
 
 def make_optimizer(training: ConfigDict) -> optax.GradientTransformation:
-    """Clipping by the global norm (Pascanu, Mikolov and Bengio 2013, arXiv 1211.5063), then the optimizer.
+    """Clipping, then the optimizer.
+
+    The gradient is scaled to a global norm of `clip_global_norm` at most (Pascanu, Mikolov and Bengio 2013, arXiv
+    1211.5063), or each of its entries is cut at +-`clip_value` (Mikolov 2012), or, where both are 0, left alone.
 
     Raises:
-      UserError: an unknown optimizer or schedule, or weight decay for an optimizer without it.
+      UserError: an unknown optimizer or schedule, weight decay for an optimizer without it, or both clippings.
     """
+    if training.clip_global_norm and training.clip_value:
+        raise UserError(
+            f"config.training.clip_value: {training.clip_value} beside clip_global_norm {training.clip_global_norm}; "
+            "set one of them to 0"
+        )
     if training.optimizer not in OPTIMIZERS:
         raise UserError(f"config.training.optimizer: unknown {training.optimizer!r}; allowed: {', '.join(OPTIMIZERS)}")
     if training.weight_decay and training.optimizer not in ("adamw", "lion"):
         raise UserError(f"config.training.weight_decay: {training.optimizer!r} has none; allowed with: adamw, lion")
     update = OPTIMIZERS[training.optimizer](make_schedule(training), training.weight_decay)
-    limit = training.clip_global_norm
-    return optax.chain(optax.clip_by_global_norm(limit) if limit else optax.identity(), update)
+    clipping = optax.identity()
+    if training.clip_global_norm:
+        clipping = optax.clip_by_global_norm(training.clip_global_norm)
+    elif training.clip_value:
+        clipping = optax.clip(training.clip_value)
+    return optax.chain(clipping, update)

@@ -1,0 +1,94 @@
+"""Every field of the gradient-flow lab, with its default and its meaning; lists are words between commas or blanks."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from rnnlab.models.choice import check_choice
+
+_GRID: dict[str, Any] = {
+    "task": "adding",  # of rnnlab.data.lag_tasks.LAG_TASKS
+    "cells": "rnn",
+    "clippings": "norm:1",  # of none, norm:limit, value:limit
+    "interventions": "default",  # of rnnlab.gradient_flow.Treatment
+    "lags": "50",
+    "optimizer": "adam",
+    "learning_rates": "0.003",  # one for all, or cell:rate for each
+    "steps": 600,
+    "solved": 0.01,  # loss on the test split at which a run ends
+}
+
+
+def default_config() -> ConfigDict:
+    """The config of the default size: 20 minutes at most on two cores."""
+    return ConfigDict(
+        {
+            "experiment": "gradient_flow",
+            "seeds": 5,
+            "features": 64,  # of every state
+            "batch_size": 64,
+            "measure_every": 200,  # training steps between two measurements of the gradient's flow
+            "criterion": {  # growth of a gradient beside the singular values of R
+                "cells": "linear,rnn",
+                "interventions": "gaussian:0.4 gaussian:0.7 gaussian:0.9 gaussian:1.2 gaussian:2 orthogonal:0.9 "
+                "orthogonal:1.1 orthogonal:1.5",
+                "lag": 200,
+            },
+            "flow": {  # every cell's long-term Jacobians at its start
+                "cells": "rnn,rnn_relu,gru,gru_reset_before,lstm",
+                "interventions": "default chrono forget:5",
+                "lag": 400,
+            },
+            "reach": _GRID
+            | {
+                "cells": "rnn,gru,lstm",
+                "lags": "50,100,200",
+                "learning_rates": "rnn:0.001,gru:0.003,lstm:0.01",
+                "steps": 1600,
+            },
+            "explosion": _GRID
+            | {
+                "interventions": "gaussian:2",
+                "clippings": "none,norm:1,value:0.1",
+                "optimizer": "sgd",
+                "learning_rates": "0.1",
+                "steps": 200,
+            },
+            "vanishing": _GRID
+            | {
+                "interventions": "orthogonal:0.8",
+                "clippings": "none,norm:1,value:0.1",
+                "learning_rates": "0.001",
+            },
+            "cost": {"cells": "rnn,gru,lstm", "lengths": "128,256,512,1024,2048", "repeats": 5},
+        }
+    ).lock()
+
+
+def words(text: str, *, where: str, allowed: Iterable[str] | None = None) -> list[str]:
+    """The words of a list.
+
+    Raises:
+      ValueError: none, or one that is not allowed.
+    """
+    found = text.replace(",", " ").split()
+    if not found:
+        raise ValueError(f"config.{where}: names nothing")
+    if allowed is not None:
+        for word in found:
+            check_choice(f"config.{where}", word, allowed)
+    return found
+
+
+def numbers(text: str, *, where: str) -> list[int]:
+    """The whole numbers of a list, each above 0.
+
+    Raises:
+      ValueError: none, or a word that is not such a number.
+    """
+    found = words(text, where=where)
+    for word in found:
+        if not (word.isdecimal() and int(word)):
+            raise ValueError(f"config.{where}: {word!r} is not a whole number above 0")
+    return [int(word) for word in found]

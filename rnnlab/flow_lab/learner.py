@@ -1,0 +1,214 @@
+"""One small network on one task with a known lag: trained, scored and measured on the way."""
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+from ml_collections import ConfigDict
+
+from rnnlab.cells import CELLS, Params
+from rnnlab.data.lag_tasks import LAG_TASKS, LagBatch
+from rnnlab.gradient_flow import Treatment, lag_jacobians, step_gradients
+from rnnlab.gradient_flow.interventions import flossing_penalty
+from rnnlab.models import ManyToMany
+from rnnlab.training.optimizer import make_optimizer
+from rnnlab.training.step import ModelParams, TrainState, apply_gradients, split_model
+
+CHUNK = 50  # steps that are one compiled loop; the test split is scored after each
+_TEST, _PROBE, _TRACED = 256, 8, 2  # sequences that are scored, whose gradients are taken, whose Jacobians are
+_LAYER = "stack/layers/0/0/params/"
+_FLOSSED, _FLOSSING_RATE = 16, 1e-3  # exponents that are brought to 0, and by which rate of Adam
+
+Figures = list[tuple[int, str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """Everything about a run but its seed."""
+
+    cell: str
+    intervention: str
+    clipping: str
+    task: str
+    lag: int
+    features: int
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    steps: int
+    solved: float
+    measure_every: int
+
+
+class Program(NamedTuple):
+    """The compiled functions of a setting; those of all seeds."""
+
+    start: Callable[[int], TrainState]
+    advance: Callable[[TrainState, Array], tuple[TrainState, dict[str, Array]]]
+    test_loss: Callable[[ModelParams], Array]
+    measure: Callable[[ModelParams], dict[str, Any]]
+
+
+def learn(setting: Setting, seed: int) -> Figures:
+    """Trains until the task is solved, the loss is not finite, or the steps are done.
+
+    Figures by step: `loss` (mean of the chunk), `test_loss`, `gradient_norm` (largest of the chunk, before clipping),
+    `log_norm` (of d h_T / d h_0), for an LSTM `log_norm_c` (of d c_T / d c_0), `early_share` (of |dL/dx_t|, what falls
+    on the first half of the steps); at the end: `final_loss`, `solved`, `diverged`, `parameters`, `seconds` of
+    training, and `measuring_share`, the seconds of measuring over them. Seconds are without compilation.
+    """
+    program = _program(setting)
+    state, key = program.start(seed), jax.random.key(seed)
+    figures, spent, measuring = [], 0.0, 0.0
+    _warm_up(program, state, key)
+    loss, step, solved = math.nan, 0, False
+    while step < setting.steps and not solved:
+        if step % setting.measure_every == 0:
+            seconds, found = _timed(program.measure, state.params)
+            figures += [(step, name, float(value)) for name, value in found.items()]
+            measuring += seconds
+        seconds, (state, chunk) = _timed(program.advance, state, key)
+        spent, step, loss = spent + seconds, step + CHUNK, float(program.test_loss(state.params))
+        figures += [(step, "loss", float(chunk["loss"].mean())), (step, "test_loss", loss)]
+        figures.append((step, "gradient_norm", float(chunk["gradient_norm"].max())))
+        solved = loss < setting.solved
+        if not math.isfinite(loss):
+            break
+    if math.isfinite(loss):
+        figures += [(step, name, float(value)) for name, value in program.measure(state.params).items()]
+    size = sum(value.size for value in state.params.values())
+    return [
+        *figures,
+        (step, "final_loss", loss),
+        (step, "solved", solved),
+        (step, "diverged", not math.isfinite(loss)),
+        (step, "parameters", size),
+        (step, "seconds", spent),
+        (step, "measuring_share", measuring / spent),
+    ]
+
+
+def _timed(function: Callable, *arguments) -> tuple[float, Any]:
+    started = time.perf_counter()
+    result = jax.block_until_ready(function(*arguments))
+    return time.perf_counter() - started, result
+
+
+def _warm_up(program: Program, state: TrainState, key: Array) -> None:
+    jax.block_until_ready((program.measure(state.params), program.advance(state, key)))
+
+
+@functools.lru_cache(maxsize=1)
+def _program(setting: Setting) -> Program:
+    cell, task = CELLS[setting.cell], LAG_TASKS[setting.task](setting.lag)
+    treatment, optimizer = Treatment.read(setting.intervention), make_optimizer(_training_fields(setting))
+
+    def model(seed: int) -> ManyToMany:
+        return ManyToMany(
+            task.in_features, task.out_features, cell=cell, features=setting.features, rngs=nnx.Rngs(seed)
+        )
+
+    merge, _ = split_model(model(0))
+
+    def loss_of(params: ModelParams, batch: LagBatch) -> Array:
+        return _mean_loss(merge(params)(batch.inputs), batch)
+
+    def start(seed: int) -> TrainState:
+        _, params = split_model(model(seed))
+        layer = treatment.start(cell, layer_params(params), jax.random.key(seed), longest=setting.lag)
+        if treatment.flossing_steps:
+            batch = task.draw(jax.random.key(seed), _PROBE, "train")
+            layer = _floss(cell, layer, _as_numbers(batch.inputs, task.in_features), treatment.flossing_steps)
+        params = params | {_LAYER + name: value for name, value in layer.items()}
+        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+    def step(key: Array, state: TrainState, _) -> tuple[TrainState, dict[str, Array]]:
+        batch = task.draw(jax.random.fold_in(key, state.step), setting.batch_size, "train")
+        loss, gradients = jax.value_and_grad(loss_of)(state.params, batch)
+        state = apply_gradients(optimizer, state, gradients)
+        limited = treatment.constrain(cell, layer_params(state.params))
+        params = state.params | {_LAYER + name: value for name, value in limited.items()}
+        return state._replace(params=params), {"loss": loss, "gradient_norm": optax.global_norm(gradients)}
+
+    @jax.jit
+    def advance(state: TrainState, key: Array):
+        return jax.lax.scan(functools.partial(step, key), state, length=CHUNK)
+
+    test = task.draw(jax.random.key(0), _TEST, "test")
+
+    def measure(params: ModelParams) -> dict[str, Any]:
+        return _measure(merge, params, cell, test, task.in_features)
+
+    return Program(start, advance, jax.jit(lambda params: loss_of(params, test)), measure)
+
+
+def _training_fields(setting: Setting) -> ConfigDict:
+    kind, _, limit = setting.clipping.partition(":")
+    return ConfigDict(
+        {
+            "optimizer": setting.optimizer,
+            "learning_rate": setting.learning_rate,
+            "schedule": "constant",
+            "steps": setting.steps,
+            "warmup_steps": 0,
+            "weight_decay": 0.0,
+            "clip_global_norm": float(limit) if kind == "norm" else 0.0,
+            "clip_value": float(limit) if kind == "value" else 0.0,
+        }
+    )
+
+
+def _mean_loss(logits: Array, batch: LagBatch) -> Array:
+    if jnp.issubdtype(batch.labels.dtype, jnp.integer):
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+    else:
+        losses = (logits[..., 0] - batch.labels) ** 2
+    return (losses * batch.weights).sum() / batch.weights.sum()
+
+
+def layer_params(params: ModelParams) -> Params:
+    """The first recurrent layer's, by their names in the cell."""
+    return {name.removeprefix(_LAYER): value for name, value in params.items() if name.startswith(_LAYER)}
+
+
+def _as_numbers(inputs: Array, features: int) -> Array:
+    return jax.nn.one_hot(inputs, features) if jnp.issubdtype(inputs.dtype, jnp.integer) else inputs
+
+
+def _measure(merge, params: ModelParams, cell, test: LagBatch, features: int) -> dict[str, Any]:
+    layer, inputs = layer_params(params), _as_numbers(test.inputs, features)
+    time_steps = inputs.shape[0]
+    jacobians = lag_jacobians(cell, layer, inputs[:, :_TRACED], lags=[time_steps])
+    names = ("log_norm", "log_norm_c")
+    found = {name: jacobians.log_norms[0, :, i, i].mean() for i, name in enumerate(names[: len(cell.state_names)])}
+    probe = jax.tree.map(lambda value: value[:, :_PROBE], test)
+    norms = np.asarray(_input_gradients(merge, params, cell, layer, inputs[:, :_PROBE], probe), np.float64).sum(1)
+    return found | {"early_share": norms[: time_steps // 2].sum() / norms.sum() if norms.sum() else math.nan}
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _input_gradients(merge, params: ModelParams, cell, layer: Params, inputs: Array, probe: LagBatch) -> Array:
+    output = merge(params).output
+    return step_gradients(cell, layer, inputs, lambda hidden: _mean_loss(output(hidden), probe)).inputs
+
+
+def _floss(cell, layer: Params, inputs: Array, steps: int) -> Params:
+    optimizer = optax.adam(_FLOSSING_RATE)
+    number = min(_FLOSSED, layer["R"].shape[0])
+
+    def step(carry, _):
+        layer, state = carry
+        gradients = jax.grad(lambda p: flossing_penalty(cell, p, inputs, exponents=number))(layer)
+        updates, state = optimizer.update(gradients, state)
+        return (optax.apply_updates(layer, updates), state), None
+
+    return jax.jit(lambda layer: jax.lax.scan(step, (layer, optimizer.init(layer)), length=steps)[0][0])(layer)

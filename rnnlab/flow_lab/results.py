@@ -1,0 +1,67 @@
+"""The rows of a run, in `results.csv`: written whole after each unit of work, so that a stopped run goes on."""
+
+import csv
+import io
+import pathlib
+from typing import NamedTuple
+
+from rnnlab.files import write_text
+
+
+class Unit(NamedTuple):
+    """What a row is about; `lag` is the length of the task or of the sequence."""
+
+    study: str
+    cell: str
+    intervention: str
+    clipping: str
+    lag: int
+    seed: int
+
+
+class Row(NamedTuple):
+    """One figure: after `step` training steps, or at lag `step` where a study looks back."""
+
+    unit: Unit
+    step: int
+    quantity: str
+    value: float
+
+
+_FIELDS = (*Unit._fields, *Row._fields[1:])
+
+
+class Results:
+    """All rows of a work directory.
+
+    Raises:
+      ValueError: a file that holds something else.
+    """
+
+    def __init__(self, workdir: pathlib.Path):
+        self._path = workdir / "results.csv"
+        self.rows: list[Row] = []
+        if self._path.exists():
+            with self._path.open(newline="", encoding="utf-8") as file:
+                self.rows = [_read_row(line, self._path) for line in csv.DictReader(file)]
+        self.done = {row.unit for row in self.rows}
+
+    def add(self, unit: Unit, found: list[tuple[int, str, float]]) -> None:
+        """Keeps what a unit of work found: triples of step, quantity and value."""
+        self.rows += [Row(unit, *figure) for figure in found]
+        self.done.add(unit)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_FIELDS)
+        writer.writerows([*row.unit, row.step, row.quantity, repr(float(row.value))] for row in self.rows)
+        write_text(self._path, text.getvalue())
+
+
+def _read_row(line: dict[str, str], path: pathlib.Path) -> Row:
+    try:
+        unit = Unit(
+            line["study"], line["cell"], line["intervention"], line["clipping"], int(line["lag"]), int(line["seed"])
+        )
+        return Row(unit, int(line["step"]), line["quantity"], float(line["value"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not the results of a run ({error!r}); use another --workdir") from None

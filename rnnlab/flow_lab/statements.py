@@ -1,0 +1,410 @@
+"""The statements of the tutorial, each with the rows that test it and the rules of its verdict."""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from ml_collections import ConfigDict
+
+from rnnlab.cells import CELLS
+from rnnlab.data.lag_tasks import LAG_TASKS
+from rnnlab.flow_lab import intervals
+from rnnlab.flow_lab.results import Row, Unit
+from rnnlab.flow_lab.verdicts import Check, Finding, above, always, below
+
+_RATE = 0.03  # nats per step within which a growth is that of the eigenvalue
+_HIGHWAY = -0.01  # nats per step: a gradient that keeps a third of itself over a hundred steps
+_GAIN = 0.1  # of the floor, by which a loss must fall for an intervention to have helped
+_NEAR_FLOOR = 0.9  # of the floor: at or above it, nothing was learnt
+_MOST = 0.5  # the share of runs above which it is most of them
+_PROPORTIONAL = 0.8  # the least exponent of time over length that counts as proportional
+
+
+class Table:
+    """Rows, to be asked for."""
+
+    def __init__(self, rows: Iterable[Row], config: ConfigDict):
+        self.rows, self.config = list(rows), config
+
+    def of(self, study: str, quantity: str, **unit) -> list[Row]:
+        """The rows of a quantity whose unit has these values."""
+        return [
+            row
+            for row in self.rows
+            if row.unit.study == study
+            and row.quantity == quantity
+            and all(getattr(row.unit, name) == value for name, value in unit.items())
+        ]
+
+    def values(self, study: str, quantity: str, **unit) -> list[float]:
+        """Their values."""
+        return [row.value for row in self.of(study, quantity, **unit)]
+
+    def last(self, study: str, quantity: str, **unit) -> list[float]:
+        """The value of the last step of each unit."""
+        newest: dict[Unit, Row] = {}
+        for row in self.of(study, quantity, **unit):
+            if row.unit not in newest or row.step >= newest[row.unit].step:
+                newest[row.unit] = row
+        return [row.value for row in newest.values()]
+
+    def different(self, study: str, field: str, **unit) -> list:
+        """The different values of a field of the unit, in the order of the rows."""
+        chosen = (r.unit for r in self.rows if r.unit.study == study)
+        return list(
+            dict.fromkeys(
+                getattr(u, field) for u in chosen if all(getattr(u, name) == value for name, value in unit.items())
+            )
+        )
+
+    def floor(self, grid: str, lag: int) -> float:
+        """Loss of the best model without memory."""
+        return LAG_TASKS[self.config[grid].task](lag).floor
+
+
+class _Statement(NamedTuple):
+    study: str
+    statement: str
+    experiment: str
+    checks: Callable[[Table], list[Check]]
+    draw: Callable[[Table, Axes], None]
+
+
+def judge(rows: Iterable[Row], config: ConfigDict) -> list[Finding]:
+    """Every statement of which there are rows, judged."""
+    table = Table(rows, config)
+    return [
+        Finding(name, s.statement, s.experiment, s.checks(table), functools.partial(s.draw, table))
+        for name, s in STATEMENTS.items()
+        if table.different(s.study, "cell")
+    ]
+
+
+def _multiplication(table: Table) -> list[Check]:
+    found = []
+    for name in table.different("criterion", "intervention", cell="linear"):
+        growth, eigenvalue = (
+            np.array(table.values("criterion", quantity, cell="linear", intervention=name))
+            for quantity in ("growth", "log_eigenvalue")
+        )
+        label = f"R {name}: distance of the growth ({growth.mean():+.3f} nats a step) from log |largest eigenvalue|"
+        found.append(below(label, intervals.mean(abs(growth - eigenvalue)), _RATE))
+    return found
+
+
+def _draw_multiplication(table: Table, axes: Axes) -> None:
+    for name in table.different("criterion", "intervention", cell="linear"):
+        _curve(axes, table.of("criterion", "log_norm", cell="linear", intervention=name), name)
+    axes.set(xlabel="lag, steps", ylabel="log norm of dh_T / dh_(T-lag), nats")
+
+
+def _criterion(table: Table) -> list[Check]:
+    found = []
+    for cell in table.different("criterion", "cell"):
+        growth = np.array(table.values("criterion", "growth", cell=cell))
+        singular = np.array(table.values("criterion", "log_singular_value", cell=cell))
+        for label, chosen, hits in (
+            ("largest singular value below 1: vanishes", singular < 0, growth < 0),
+            ("largest singular value above 1: explodes", singular > 0, growth > 0),
+        ):
+            if chosen.any():
+                found.append(always(f"{cell}, {label}", hits[chosen]))
+    return found
+
+
+def _draw_criterion(table: Table, axes: Axes) -> None:
+    for cell in table.different("criterion", "cell"):
+        singular = table.values("criterion", "log_singular_value", cell=cell)
+        axes.scatter(singular, table.values("criterion", "growth", cell=cell), s=14, label=cell)
+    axes.axline((0, 0), slope=1, color="gray", linewidth=0.8, label="growth = log singular value")
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set(xlabel="log of the largest singular value of R", ylabel="growth of dh_T / dh_0, nats a step")
+
+
+def _derivative(table: Table) -> list[Check]:
+    growth = np.array(table.values("criterion", "growth", cell="rnn"))
+    singular = np.array(table.values("criterion", "log_singular_value", cell="rnn"))
+    step = np.array(table.values("criterion", "step_norm", cell="rnn"))
+    vanishing, exploding = step < 0, step > 0
+    found = [
+        always(
+            "a step's norm, tanh' counted, is at most that of R",
+            step <= singular,
+        )
+    ]
+    if vanishing.any():
+        hits = growth[vanishing] < 0
+        found.append(always("mean log norm of a step below 0: vanishes", hits))
+    if exploding.any():
+        hits = growth[exploding] > 0
+        found.append(always("mean log norm of a step above 0: explodes", hits))
+    return found
+
+
+def _draw_derivative(table: Table, axes: Axes) -> None:
+    for quantity, label in (("log_singular_value", "R alone"), ("step_norm", "R with the derivative of tanh")):
+        axes.scatter(
+            table.values("criterion", quantity, cell="rnn"),
+            table.values("criterion", "growth", cell="rnn"),
+            s=14,
+            label=label,
+        )
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set(xlabel="log of the largest singular value of a step", ylabel="growth of dh_T / dh_0, nats a step")
+
+
+def _explosion(table: Table) -> list[Check]:
+    found = []
+    for lag in table.different("explosion", "lag"):
+        without = intervals.share([not d for d in table.values("explosion", "diverged", clipping="none", lag=lag)])
+        for clipping in table.different("explosion", "clipping"):
+            if clipping == "none":
+                continue
+            finite = [not d for d in table.values("explosion", "diverged", clipping=clipping, lag=lag)]
+            label = f"{clipping}, T = {lag}: share of runs that stay finite, beside {without.text(2)} without clipping"
+            found.append(above(label, intervals.share(finite), _MOST))
+            losses = intervals.mean(table.values("explosion", "final_loss", clipping=clipping, lag=lag))
+            found.append(below(f"{clipping}, T = {lag}: loss learnt", losses, table.floor("explosion", lag)))
+    return found
+
+
+def _draw_explosion(table: Table, axes: Axes) -> None:
+    for clipping in table.different("explosion", "clipping"):
+        _curve(axes, table.of("explosion", "gradient_norm", clipping=clipping), clipping)
+    axes.set(xlabel="training step", ylabel="largest gradient norm of 50 steps", yscale="log")
+
+
+def _vanishing(table: Table) -> list[Check]:
+    found = []
+    for lag in table.different("vanishing", "lag"):
+        floor = table.floor("vanishing", lag)
+        without = np.array(table.values("vanishing", "final_loss", clipping="none", lag=lag))
+        for clipping in table.different("vanishing", "clipping"):
+            if clipping != "none":
+                with_it = np.array(table.values("vanishing", "final_loss", clipping=clipping, lag=lag))
+                gain = intervals.mean((without - with_it) / floor)
+                label = f"{clipping}, T = {lag}: fall of the loss against no clipping, in floors"
+                found.append(above(label, gain, _GAIN))
+    return found
+
+
+def _draw_vanishing(table: Table, axes: Axes) -> None:
+    for lag in table.different("vanishing", "lag"):
+        for clipping in table.different("vanishing", "clipping"):
+            _curve(axes, table.of("vanishing", "early_share", clipping=clipping, lag=lag), f"{clipping}, T = {lag}")
+    axes.set(xlabel="training step", ylabel="share of |dL/dx| in the first half", yscale="log")
+
+
+def _highway(table: Table) -> list[Check]:
+    lag = table.config.flow.lag
+    found = []
+    for name in table.different("flow", "intervention", cell="lstm"):
+        cell_state, forget = (
+            np.array(table.last("flow", quantity, cell="lstm", intervention=name)) / lag
+            for quantity in ("log_norm_c", "log_forget")
+        )
+        found.append(above(f"lstm {name}: growth of dc_T / dc_0, nats a step", intervals.mean(cell_state), _HIGHWAY))
+        label = f"lstm {name}: distance of that from the growth of the largest product of forget gates"
+        found.append(below(label, intervals.mean(abs(cell_state - forget)), -_HIGHWAY))
+    return found
+
+
+def _draw_highway(table: Table, axes: Axes) -> None:
+    for name in table.different("flow", "intervention", cell="lstm"):
+        _curve(axes, table.of("flow", "log_norm_c", cell="lstm", intervention=name), f"dc_T / dc, {name}")
+        rows = table.of("flow", "log_forget", cell="lstm", intervention=name)
+        _curve(axes, rows, f"forget gates, {name}", linestyle="--", color=axes.lines[-1].get_color())
+    axes.set(xlabel="lag, steps", ylabel="log, nats")
+
+
+def _gated(table: Table) -> list[Check]:
+    found = []
+    for lag in table.different("reach", "lag"):
+        floor = table.floor("reach", lag)
+        for cell in table.different("reach", "cell", lag=lag):
+            loss = intervals.mean(table.values("reach", "final_loss", cell=cell, lag=lag))
+            if CELLS[cell].memory_gates:
+                found.append(below(f"{cell}, T = {lag}: test loss", loss, table.config.reach.solved))
+            else:
+                label = f"{cell}, T = {lag}: test loss (near the floor, nothing is learnt)"
+                found.append(above(label, loss, _NEAR_FLOOR * floor))
+    return found
+
+
+def _draw_gated(table: Table, axes: Axes) -> None:
+    lag = max(table.different("reach", "lag"))
+    for cell in table.different("reach", "cell", lag=lag):
+        _curve(axes, table.of("reach", "test_loss", cell=cell, lag=lag), f"{cell}, T = {lag}")
+    axes.axhline(table.floor("reach", lag), color="gray", linewidth=0.8, label="floor without memory")
+    axes.set(xlabel="training step", ylabel="test loss", yscale="log")
+
+
+def _as_well(table: Table) -> list[Check]:
+    found = []
+    for quantity, what in (("parameters", "parameters"), ("flops_per_step", "FLOPs of a step's products")):
+        gru, lstm = (table.values("cost", quantity, cell=cell) for cell in ("gru", "lstm"))
+        if gru and lstm:
+            found.append(Check(f"{what} of a GRU over those of an LSTM", f"{gru[0] / lstm[0]:.3f}", gru[0] < lstm[0]))
+    lengths = table.different("cost", "lag", cell="gru")
+    if lengths:
+        ratio = [
+            gru / lstm
+            for gru, lstm in zip(
+                *(table.values("cost", "seconds", cell=cell, lag=max(lengths)) for cell in ("gru", "lstm")), strict=True
+            )
+        ]
+        found.append(below(f"time of a GRU over that of an LSTM, T = {max(lengths)}", intervals.mean(ratio), 1.0))
+    for lag in table.different("reach", "lag"):
+        solved = {cell: table.values("reach", "solved", cell=cell, lag=lag) for cell in ("gru", "lstm")}
+        if all(solved.values()):
+            share = {cell: intervals.share(hits) for cell, hits in solved.items()}
+            label = f"T = {lag}: share of seeds in which a GRU gets there (an LSTM: {share['lstm'].text(2)})"
+            found.append(Check(label, share["gru"].text(2), share["gru"].value >= share["lstm"].value))
+    return found
+
+
+def _draw_as_well(table: Table, axes: Axes) -> None:
+    for cell in table.different("reach", "cell"):
+        rows = [
+            row._replace(step=row.unit.lag, value=_steps(table, row.unit))
+            for row in table.of("reach", "solved", cell=cell)
+        ]
+        if reached := [row for row, hit in zip(rows, table.values("reach", "solved", cell=cell), strict=True) if hit]:
+            _curve(axes, reached, cell, marker="o")
+    axes.set(xlabel="T, steps", ylabel="training steps until solved", xscale="log")
+
+
+def _steps(table: Table, unit: Unit) -> float:
+    return max(row.step for row in table.rows if row.unit == unit)
+
+
+def _same_weights(table: Table) -> list[Check]:
+    found = []
+    for cell in table.different("reach", "cell"):
+        sizes = set(table.values("reach", "parameters", cell=cell))
+        lags = table.different("reach", "lag", cell=cell)
+        found.append(
+            Check(f"{cell}, T = {min(lags)} to {max(lags)}", f"{sorted(map(int, sizes))} parameters", len(sizes) == 1)
+        )
+    return found
+
+
+def _draw_same_weights(table: Table, axes: Axes) -> None:
+    for cell in table.different("reach", "cell"):
+        rows = [row._replace(step=row.unit.lag) for row in table.of("reach", "parameters", cell=cell)]
+        _curve(axes, rows, cell, marker="o")
+    axes.set(xlabel="T, steps", ylabel="parameters", ylim=(0, None))
+
+
+def _sequential(table: Table) -> list[Check]:
+    found = []
+    for cell in table.different("cost", "cell"):
+        lengths = np.array(table.different("cost", "lag", cell=cell))
+        if len(lengths) > 1:
+            times = np.array([table.values("cost", "seconds", cell=cell, lag=int(length)) for length in lengths])
+            slopes = np.polyfit(np.log(lengths), np.log(times), 1)[0]
+            found.append(
+                above(f"{cell}: exponent of time over length, step by step", intervals.mean(slopes), _PROPORTIONAL)
+            )
+    return found
+
+
+def _draw_sequential(table: Table, axes: Axes) -> None:
+    for cell in table.different("cost", "cell"):
+        rows = [row._replace(step=row.unit.lag) for row in table.of("cost", "seconds", cell=cell)]
+        _curve(axes, rows, cell, marker="o")
+    axes.set(xlabel="T, steps", ylabel="seconds, forward and backward", xscale="log", yscale="log")
+
+
+def _curve(axes: Axes, rows: list[Row], label: str, **style) -> None:
+    """The mean over seeds at each step, and the range of them all as a band."""
+    by_step: dict[int, list[float]] = {}
+    for row in rows:
+        by_step.setdefault(row.step, []).append(row.value)
+    steps = sorted(by_step)
+    line = axes.plot(steps, [np.mean(by_step[s]) for s in steps], label=label, **style)[0]
+    low, high = ([pick(by_step[s]) for s in steps] for pick in (min, max))
+    axes.fill_between(steps, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
+
+
+STATEMENTS: dict[str, _Statement] = {
+    "multiplication": _Statement(
+        "criterion",
+        "The gradient at a lag holds W_hh multiplied with itself that many times, so it grows or shrinks "
+        "exponentially.",
+        "A linear cell over normal inputs; growth of the norm of dh_T / dh_0 per step, beside the largest eigenvalue.",
+        _multiplication,
+        _draw_multiplication,
+    ),
+    "singular_value": _Statement(
+        "criterion",
+        "A largest singular value of W_hh above 1 explodes the gradient, one below 1 makes it vanish.",
+        "Linear and tanh cells, Gaussian and orthogonal W_hh of several gains; a case explodes if its growth is above "
+        "0, vanishes if it is below.",
+        _criterion,
+        _draw_criterion,
+    ),
+    "derivative": _Statement(
+        "criterion",
+        "The criterion with the derivative of tanh counted: the singular value of a whole step tells which way it "
+        "goes.",
+        "The tanh cells of the experiment above; the mean over steps of the log norm of the step's exact Jacobian.",
+        _derivative,
+        _draw_derivative,
+    ),
+    "explosion": _Statement(
+        "explosion",
+        "Gradient clipping cures the exploding gradient.",
+        "The adding task, a tanh cell whose W_hh is Gaussian with gain above 1, SGD; with and without clipping.",
+        _explosion,
+        _draw_explosion,
+    ),
+    "vanishing": _Statement(
+        "vanishing",
+        "Gradient clipping cures, it is said, even the vanishing gradient.",
+        "The adding task, a tanh cell whose W_hh is orthogonal with gain below 1; its loss with and without clipping.",
+        _vanishing,
+        _draw_vanishing,
+    ),
+    "highway": _Statement(
+        "flow",
+        "The cell state of an LSTM is a highway for the gradient: dc_T / dc_t is the product of the forget gates.",
+        "An LSTM at its start, over normal inputs: the norm of dc_T / dc_t through every path, beside the largest "
+        "product of forget gates of any unit.",
+        _highway,
+        _draw_highway,
+    ),
+    "gated": _Statement(
+        "reach",
+        "LSTM and GRU learn over lags at which the vanilla RNN learns nothing.",
+        "The adding task at growing T, each cell with the learning rate of its own that the config names.",
+        _gated,
+        _draw_gated,
+    ),
+    "as_well": _Statement(
+        "reach",
+        "A GRU does as well as an LSTM, with less.",
+        "Parameters, FLOPs and time of a layer; the lags of the adding task that each solves.",
+        _as_well,
+        _draw_as_well,
+    ),
+    "same_weights": _Statement(
+        "reach",
+        "The same weights at every step: the number of parameters does not grow with T.",
+        "The parameters of every model that was trained.",
+        _same_weights,
+        _draw_same_weights,
+    ),
+    "sequential": _Statement(
+        "cost",
+        "An RNN cannot be parallelised: its time grows with T.",
+        "Forward and backward pass of a layer, step by step, over length. That holds of the step-by-step method; a "
+        "cell that is affine in its state has others.",
+        _sequential,
+        _draw_sequential,
+    ),
+}

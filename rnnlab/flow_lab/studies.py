@@ -1,0 +1,221 @@
+"""The studies: what each measures, cut into units of work that follow from the config."""
+
+import functools
+import itertools
+import math
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from numpy.typing import ArrayLike
+
+from rnnlab.cells import CELLS, Cell, Params
+from rnnlab.data.lag_tasks import LAG_TASKS
+from rnnlab.flow_lab.config import numbers, words
+from rnnlab.flow_lab.learner import Figures, Setting, learn
+from rnnlab.flow_lab.results import Unit
+from rnnlab.gradient_flow import Treatment, kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
+from rnnlab.models.choice import check_choice
+from rnnlab.scan import scan, step_jacobian
+from rnnlab.training.config import get_field
+from rnnlab.training.optimizer import OPTIMIZERS
+
+GRIDS = ("reach", "explosion", "vanishing")
+LINEAR = Cell(name="linear", gates=("h",), combine=lambda params, state, a, r: (a + r,))
+_CELLS = CELLS | {"linear": LINEAR}
+_SEQUENCES = 2  # that a Jacobian is measured on
+_CLIPPINGS = ("none", "norm", "value")
+_NO = "none"
+
+Plan = dict[Unit, Callable[[], Figures]]
+
+
+def read_plan(config: ConfigDict) -> Plan:
+    """Every unit of work, in order, and the function that does it.
+
+    Raises:
+      ValueError: a name or a number that means nothing; names the field and what is allowed.
+    """
+    positive = ("seeds", "features", "batch_size", "measure_every", "cost.repeats", *(f"{g}.steps" for g in GRIDS))
+    for field in positive:
+        if get_field(config, field) < 1:
+            raise ValueError(f"config.{field}: must be at least 1, not {get_field(config, field)}")
+    plan: Plan = {}
+    for study, look, cells in (("criterion", _criterion, _CELLS), ("flow", _flow, CELLS)):
+        plan |= _looks(config, study, look, cells)
+    for grid in GRIDS:
+        plan |= _trainings(config, grid)
+    return plan | _costs(config)
+
+
+def _looks(config: ConfigDict, study: str, look: Callable[..., Figures], cells: dict[str, Cell]) -> Plan:
+    part = config[study]
+    plan: Plan = {}
+    names = words(part.cells, where=f"{study}.cells", allowed=cells)
+    if part.lag < 2:
+        raise ValueError(f"config.{study}.lag: must be at least 2, not {part.lag}")
+    for name, text in itertools.product(names, words(part.interventions, where=f"{study}.interventions")):
+        treatment = _read_treatment(text, f"{study}.interventions")
+        if treatment.fits(cells[name]):
+            for seed in range(config.seeds):
+                unit = Unit(study, name, text, _NO, part.lag, seed)
+                plan[unit] = functools.partial(look, cells[name], treatment, config.features, part.lag, seed)
+    return plan
+
+
+def _trainings(config: ConfigDict, grid: str) -> Plan:
+    part = config[grid]
+    where = f"config.{grid}"
+    check_choice(f"{where}.task", part.task, LAG_TASKS)
+    check_choice(f"{where}.optimizer", part.optimizer, OPTIMIZERS)
+    cells = words(part.cells, where=f"{grid}.cells", allowed=CELLS)
+    clippings = [_check_clipping(w, where) for w in words(part.clippings, where=f"{grid}.clippings")]
+    treatments = words(part.interventions, where=f"{grid}.interventions")
+    rates = _read_rates(part.learning_rates, cells, where)
+    plan: Plan = {}
+    for cell, clipping, text, lag in itertools.product(
+        cells, clippings, treatments, numbers(part.lags, where=f"{grid}.lags")
+    ):
+        if not _read_treatment(text, f"{grid}.interventions").fits(CELLS[cell]):
+            continue
+        _check_lag(part.task, lag, where)
+        sizes = {field: config[field] for field in ("features", "batch_size", "measure_every")}
+        same = {field: part[field] for field in ("task", "optimizer", "steps", "solved")}
+        setting = Setting(cell, text, clipping, lag=lag, learning_rate=rates[cell], **sizes, **same)
+        for seed in range(config.seeds):
+            plan[Unit(grid, cell, text, clipping, lag, seed)] = functools.partial(learn, setting, seed)
+    return plan
+
+
+def _costs(config: ConfigDict) -> Plan:
+    part = config.cost
+    cells = words(part.cells, where="cost.cells", allowed=CELLS)
+    lengths = numbers(part.lengths, where="cost.lengths")
+    return {
+        Unit("cost", cell, "default", _NO, length, 0): functools.partial(
+            _cost, CELLS[cell], config.features, config.batch_size, length, part.repeats
+        )
+        for cell, length in itertools.product(cells, lengths)
+    }
+
+
+def _read_treatment(text: str, where: str) -> Treatment:
+    try:
+        return Treatment.read(text)
+    except ValueError as error:
+        raise ValueError(f"config.{where}: {error}") from None
+
+
+def _check_lag(task: str, lag: int, where: str) -> None:
+    try:
+        LAG_TASKS[task](lag)
+    except ValueError as error:
+        raise ValueError(f"{where}.lags: {error}") from None
+
+
+def _check_clipping(word: str, where: str) -> str:
+    kind, _, limit = word.partition(":")
+    check_choice(f"{where}.clippings", kind, _CLIPPINGS)
+    if kind != _NO and not (limit.replace(".", "", 1).isdecimal() and float(limit) > 0):
+        raise ValueError(f"{where}.clippings: {word!r} needs a limit above 0 after a colon, such as {kind}:1")
+    return word
+
+
+def _read_rates(text: str, cells: list[str], where: str) -> dict[str, float]:
+    pairs = (word.rpartition(":") for word in text.replace(",", " ").split())
+    found = {cell: rate for cell, _, rate in pairs}
+    try:
+        rates = {cell: float(found.get(cell, found.get("", "nan"))) for cell in cells}
+    except ValueError:
+        rates = {"": math.nan}
+    if missing := [cell for cell, rate in rates.items() if not rate > 0]:
+        raise ValueError(f"{where}.learning_rates: {text!r} gives no rate above 0 for {', '.join(missing) or 'all'}")
+    return rates
+
+
+def _start(cell: Cell, treatment: Treatment, features: int, lag: int, seed: int) -> tuple[Params, jax.Array]:
+    """Fresh parameters, and the normal inputs `[lag, sequences, features]` that drive them."""
+    init_key, treatment_key, inputs_key = jax.random.split(jax.random.key(seed), 3)
+    params = treatment.start(cell, cell.init(init_key, features, features), treatment_key, longest=lag)
+    return params, jax.random.normal(inputs_key, (lag, _SEQUENCES, features))
+
+
+def _criterion(cell: Cell, treatment: Treatment, features: int, lag: int, seed: int) -> Figures:
+    """Growth of |d h_T / d h_0| in nats per step, beside the logs of the largest singular value and of the largest
+    absolute eigenvalue of R, and the mean log norm of a single step's Jacobian."""
+    params, inputs = _start(cell, treatment, features, lag, seed)
+    lags = _lags_up_to(lag)
+    norms = np.asarray(lag_jacobians(cell, params, inputs, lags=lags).log_norms[:, :, 0, 0]).mean(1)
+    recurrent = np.asarray(params["R"], np.float64)
+    found = {
+        "growth": norms[-1] / lag,
+        "log_singular_value": math.log(np.linalg.norm(recurrent, 2)),
+        "log_eigenvalue": math.log(np.abs(np.linalg.eigvals(recurrent)).max()),
+        "step_norm": _mean_step_norm(cell, params, inputs),
+    }
+    curve = [(at, "log_norm", float(norm)) for at, norm in zip(lags, norms, strict=True)]
+    return [*curve, *((lag, name, float(value)) for name, value in found.items())]
+
+
+def _mean_step_norm(cell: Cell, params: Params, inputs: jax.Array) -> float:
+    def of_step(h, x):
+        norm = jnp.linalg.norm(step_jacobian(cell, params, (h,), x), ord=2, axis=(-2, -1))
+        return cell.combine(params, (h,), x @ params["W"] + params["b"], h @ params["R"])[0], jnp.log(norm).mean()
+
+    start = jnp.zeros((inputs.shape[1], params["R"].shape[0]))
+    return float(jax.lax.scan(of_step, start, inputs)[1].mean())
+
+
+def _flow(cell: Cell, treatment: Treatment, features: int, lag: int, seed: int) -> Figures:
+    """`log_norm` of d h_T / d h_(T-lag) by lag; of a cell with an entry c `log_norm_c`, and `log_forget`, the largest
+    product of forget gates over the lag; its largest exponent, Kaplan-Yorke dimension, and log condition number."""
+    params, inputs = _start(cell, treatment, features, lag, seed)
+    lags = _lags_up_to(lag)
+    found = lag_jacobians(cell, params, inputs, lags=lags)
+    curves: dict[str, ArrayLike] = {"log_norm": found.log_norms[:, :, 0, 0], "log_condition": found.log_condition}
+    if "c" in cell.state_names:
+        c = cell.state_names.index("c")
+        curves |= {"log_norm_c": found.log_norms[:, :, c, c], "log_forget": _log_forget(cell, params, inputs, lags)}
+    exponents = lyapunov_exponents(cell, params, inputs, burn_in=lag // 4)
+    ends = {"exponent": exponents[:, 0].mean(), "dimension": kaplan_yorke_dimension(exponents).mean()}
+    figures = [
+        (at, name, float(value.mean()))
+        for name, curve in curves.items()
+        for at, value in zip(lags, np.asarray(curve), strict=True)
+    ]
+    return [*figures, *((lag, name, float(value)) for name, value in ends.items())]
+
+
+def _log_forget(cell: Cell, params: Params, inputs: jax.Array, lags: list[int]) -> np.ndarray:
+    """Log of the largest product, of any unit, of forget gates over the last `lag` steps, `[lags, batch]`."""
+    outputs, _ = scan(cell, params, inputs)
+    before = jnp.concatenate([jnp.zeros_like(outputs[:1]), outputs[:-1]])
+    gates = jnp.split(inputs @ params["W"] + params["b"] + before @ params["R"], len(cell.gates), axis=-1)
+    backwards = jnp.cumsum(jax.nn.log_sigmoid(gates[cell.gates.index("f")])[::-1], axis=0)
+    return np.asarray(backwards[np.asarray(lags) - 1].max(-1))
+
+
+def _lags_up_to(lag: int) -> list[int]:
+    return sorted({round(lag ** (i / 12)) for i in range(13)})
+
+
+def _cost(cell: Cell, features: int, batch: int, length: int, repeats: int) -> Figures:
+    """Seconds of a forward and backward pass (the best of `repeats`), parameters, and FLOPs of a step's products."""
+    params = cell.init(jax.random.key(0), features, features)
+    inputs = jnp.ones((length, batch, features))
+    step = jax.jit(jax.grad(lambda p, x: scan(cell, p, x)[0].mean(), argnums=(0, 1)))
+    jax.block_until_ready(step(params, inputs))
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        jax.block_until_ready(step(params, inputs))
+        seconds.append(time.perf_counter() - started)
+    size = sum(value.size for value in params.values())
+    products = 2 * (params["W"].size + params["R"].size)
+    return [(repeat, "seconds", value) for repeat, value in enumerate(seconds)] + [
+        (0, "parameters", size),
+        (0, "flops_per_step", products),
+    ]

@@ -1,0 +1,81 @@
+import copy
+import csv
+import re
+import shutil
+import xml.etree.ElementTree
+
+import pytest
+
+from rnnlab.errors import UserError
+from rnnlab.flow_lab import run
+from rnnlab.flow_lab.results import Results, Unit
+from rnnlab.flow_lab.studies import read_plan
+
+_CLOCKED = ("seconds", "measuring_share")
+
+
+def _figures(workdir):
+    return {(r.unit, r.step, r.quantity): r.value for r in Results(workdir).rows if r.quantity not in _CLOCKED}
+
+
+def test_every_unit_of_the_plan_leaves_rows(lab, tiny_lab):
+    assert Results(lab).done == set(read_plan(tiny_lab))
+
+
+def test_a_stopped_run_does_what_is_missing_and_ends_with_the_same_figures(lab, tiny_lab, tmp_path, caplog):
+    workdir = tmp_path / "stopped"
+    shutil.copytree(lab, workdir)
+    lines = (workdir / "results.csv").read_text().splitlines(keepends=True)
+    missing = [f"reach,gru,default,norm:1,6,{seed}," for seed in (0, 1)]
+    (workdir / "results.csv").write_text("".join(line for line in lines if not line.startswith(tuple(missing))))
+    (workdir / "report.html").unlink()
+    run(tiny_lab, workdir)
+    assert _figures(workdir) == _figures(lab)
+    assert (workdir / "report.html").exists()
+
+
+def test_a_run_grows_by_more_seeds_and_keeps_what_it_has(lab, tiny_lab, tmp_path):
+    workdir = tmp_path / "grown"
+    shutil.copytree(lab, workdir)
+    config = copy.deepcopy(tiny_lab)
+    config.update({"seeds": 3})
+    run(config, workdir)
+    assert _figures(lab).items() < _figures(workdir).items()
+    assert Unit("reach", "gru", "default", "norm:1", 6, 2) in Results(workdir).done
+
+
+def test_other_figures_need_another_work_directory(lab, tiny_lab):
+    config = copy.deepcopy(tiny_lab)
+    config.features = 9
+    with pytest.raises(UserError, match=r"config\.features: .* was made with 8, not 9"):
+        run(config, lab)
+
+
+def test_a_file_that_is_no_result_is_refused(lab, tiny_lab, tmp_path):
+    (tmp_path / "results.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="not the results of a run"):
+        run(tiny_lab, tmp_path)
+    assert (tmp_path / "results.csv").read_text() == "a,b\n1,2\n"
+
+
+def test_the_csv_is_read_by_anyone(lab):
+    with (lab / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    growth = [float(r["value"]) for r in rows if r["quantity"] == "growth" and r["intervention"] == "orthogonal:1.3"]
+    assert len(growth) == 4
+
+
+def test_the_page_needs_nothing_but_itself(lab):
+    page = (lab / "report.html").read_text(encoding="utf-8")
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert sources
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    xml.etree.ElementTree.fromstring(re.sub(r"<!doctype html>|<(meta|link|img)[^>]*>", "", page))
+
+
+def test_page_and_markdown_say_the_same(lab):
+    page, markdown = ((lab / f"report.{kind}").read_text(encoding="utf-8") for kind in ("html", "md"))
+    figures = re.findall(r"!\[.*\]\((.*)\)", markdown)
+    assert len(figures) == page.count("<img") == 10
+    assert all((lab / figure).exists() for figure in figures)
+    assert re.findall(r"\*\*(.*)\*\*", markdown) == re.findall(r'<p class="verdict">(.*?)</p>', page)

@@ -1,0 +1,70 @@
+"""Rows of which the answer is known, made up."""
+
+import pytest
+
+from rnnlab.flow_lab import default_config
+from rnnlab.flow_lab.results import Row, Unit
+from rnnlab.flow_lab.statements import judge
+from rnnlab.flow_lab.verdicts import CONDITION, FAILS, HOLDS
+
+SEEDS = range(5)
+
+
+def _rows(study, quantity, values, *, cell="rnn", clipping="none", lag=50, step=0):
+    return [Row(Unit(study, cell, "default", clipping, lag, s), step, quantity, v) for s, v in enumerate(values)]
+
+
+def _verdicts(rows):
+    return {finding.name: finding.verdict for finding in judge(rows, default_config())}
+
+
+def _criterion(growth):
+    singular = [-0.5, -0.2, 0.1, 0.4, 0.9]
+    pairs = (("growth", growth), ("log_singular_value", singular), ("step_norm", singular), ("log_eigenvalue", growth))
+    return [row for quantity, values in pairs for row in _rows("criterion", quantity, values)]
+
+
+@pytest.mark.parametrize(
+    ("growth", "verdict"),
+    [
+        ([-0.5, -0.3, 0.1, 0.3, 0.8], HOLDS),
+        ([-0.5, -0.3, -0.1, 0.3, 0.8], CONDITION),  # above 1 and yet it vanishes
+        ([-0.5, 0.3, -0.1, 0.3, 0.8], FAILS),
+    ],
+)
+def test_the_singular_value_criterion(growth, verdict):
+    assert _verdicts(_criterion(growth))["singular_value"] == verdict
+
+
+@pytest.mark.parametrize(("with_it", "verdict"), [(0.05, HOLDS), (0.165, FAILS)])
+def test_clipping_against_vanishing_is_judged_by_the_loss_that_it_gains(with_it, verdict):
+    noise = [0.001 * s for s in SEEDS]
+    rows = _rows("vanishing", "final_loss", [0.167 + n for n in noise])
+    rows += _rows("vanishing", "final_loss", [with_it + n for n in noise], clipping="norm:1")
+    assert _verdicts(rows)["vanishing"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("diverged", "loss", "verdict"), [(0, 0.05, HOLDS), (0, 0.3, CONDITION), (1, float("nan"), FAILS)]
+)
+def test_clipping_against_explosion_must_keep_runs_finite_and_let_them_learn(diverged, loss, verdict):
+    rows = _rows("explosion", "diverged", [1] * 5) + _rows("explosion", "diverged", [diverged] * 5, clipping="norm:1")
+    rows += _rows("explosion", "final_loss", [loss] * 5, clipping="norm:1")
+    assert _verdicts(rows)["explosion"] == verdict
+
+
+@pytest.mark.parametrize(("rnn", "verdict"), [(0.17, HOLDS), (0.005, CONDITION)])
+def test_gated_cells_must_learn_what_the_vanilla_one_does_not(rnn, verdict):
+    rows = _rows("reach", "final_loss", [0.005] * 5, cell="gru") + _rows("reach", "final_loss", [rnn] * 5)
+    rows += [row for cell in ("gru", "rnn") for row in _rows("reach", "parameters", [7] * 5, cell=cell)]
+    rows += _rows("reach", "solved", [1] * 5, cell="gru")
+    assert _verdicts(rows)["gated"] == verdict
+
+
+@pytest.mark.parametrize(("exponent", "verdict"), [(1.0, HOLDS), (0.2, FAILS)])
+def test_time_against_length_is_a_power(exponent, verdict):
+    rows = []
+    for length in (100, 200, 400):
+        for repeat, noise in enumerate((1.0, 1.01, 0.99)):
+            rows += _rows("cost", "seconds", [noise * length**exponent], lag=length, step=repeat)
+    assert _verdicts(rows)["sequential"] == verdict
