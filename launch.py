@@ -4,6 +4,7 @@ python launch.py --config=configs/cmudict.py --workdir=runs/g2p
 python launch.py --workdir=runs/g2p --mode=evaluate --split=test
 python launch.py --workdir=runs/g2p --mode=predict < words.txt > phones.txt
 python launch.py --workdir=runs/g2p --mode=breakdown
+python launch.py --workdir=runs/g2p --mode=flow
 python launch.py --config=configs/benchmark.py --workdir=runs/bench
 python launch.py --config=configs/gradient_flow.py --workdir=runs/flow
 """
@@ -21,13 +22,13 @@ from ml_collections import config_flags
 
 from rnnlab.errors import UserError
 
-MODES = ("train", "evaluate", "predict", "breakdown")
+MODES = ("train", "evaluate", "predict", "breakdown", "flow")
 EXPERIMENTS = ("seq2seq", "benchmark", "gradient_flow")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: made, or gone on with.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
-_SPLIT = flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "evaluate: the split to score.")
+_SPLIT = flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "evaluate, flow: the split to use.")
 _BEAM_SIZE = flags.DEFINE_integer("beam_size", None, "evaluate, predict: instead of the config's.", lower_bound=1)
 _LENGTH_PENALTY = flags.DEFINE_float("length_penalty", None, "evaluate, predict: instead of the config's.")
 _N_BEST = flags.DEFINE_integer(
@@ -73,6 +74,8 @@ def main(argv: list[str]) -> int:
         training.evaluate(experiment, _SPLIT.value)
     elif _MODE.value == "breakdown":
         training.breakdown(experiment)
+    elif _MODE.value == "flow":
+        training.measure_flow(experiment, _SPLIT.value)
     else:
         training.predict(experiment, sys.stdin.buffer, sys.stdout.buffer, n_best=_N_BEST.value)
     return 0

@@ -58,6 +58,7 @@ def default_config() -> ConfigDict:
             "vanishing": _GRID
             | {
                 "interventions": "orthogonal:0.8",
+                "lags": "25,50,100",
                 "clippings": "none,norm:1,value:0.1",
                 "learning_rates": "0.001",
             },

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from rnnlab.cells import CELLS, Params
 from rnnlab.data.lag_tasks import LAG_TASKS, LagBatch
-from rnnlab.gradient_flow import Treatment, lag_jacobians, step_gradients
+from rnnlab.gradient_flow import Treatment, lag_norms, step_gradients
 from rnnlab.gradient_flow.interventions import flossing_penalty
 from rnnlab.models import ManyToMany
 from rnnlab.training.optimizer import make_optimizer
@@ -187,9 +187,9 @@ def _as_numbers(inputs: Array, features: int) -> Array:
 def _measure(merge, params: ModelParams, cell, test: LagBatch, features: int) -> dict[str, Any]:
     layer, inputs = layer_params(params), _as_numbers(test.inputs, features)
     time_steps = inputs.shape[0]
-    jacobians = lag_jacobians(cell, layer, inputs[:, :_TRACED], lags=[time_steps])
+    log_norms = lag_norms(cell, layer, inputs[:, :_TRACED], lags=[time_steps])
     names = ("log_norm", "log_norm_c")
-    found = {name: jacobians.log_norms[0, :, i, i].mean() for i, name in enumerate(names[: len(cell.state_names)])}
+    found = {name: log_norms[0, :, i, i].mean() for i, name in enumerate(names[: len(cell.state_names)])}
     probe = jax.tree.map(lambda value: value[:, :_PROBE], test)
     norms = np.asarray(_input_gradients(merge, params, cell, layer, inputs[:, :_PROBE], probe), np.float64).sum(1)
     return found | {"early_share": norms[: time_steps // 2].sum() / norms.sum() if norms.sum() else math.nan}

@@ -18,7 +18,7 @@ from rnnlab.flow_lab.verdicts import Check, Finding
 
 _TITLE = "What the tutorial says of recurrence, measured"
 _SIGNS = {True: "yes", False: "no", None: "cannot tell"}
-_INCH = (6.4, 4.0)
+_INCH = (5.2, 3.6)
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 0 auto; padding: 1rem; color: #1b1b1b; }
 h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
@@ -69,7 +69,7 @@ def _checks(checks: list[Check]) -> list[tuple[str, str, str]]:
 
 def _html(findings: list[Finding], folder: pathlib.Path, config: ConfigDict) -> str:
     say = html.escape
-    verdicts = [(f'<a href="#{f.name}">{say(f.statement)}</a>', f.verdict) for f in findings]
+    verdicts = [(f'<a href="#{f.name}">{say(f.statement)}</a>', f.summary) for f in findings]
     sections = []
     for f in findings:
         picture = base64.b64encode((folder / f"{f.name}.svg").read_bytes()).decode()
@@ -90,7 +90,7 @@ def _html(findings: list[Finding], folder: pathlib.Path, config: ConfigDict) -> 
 
 def _markdown(findings: list[Finding], config: ConfigDict) -> str:
     lines = [f"# {_TITLE}", "", _conditions(config), ""]
-    lines += _markdown_table(("statement", "verdict"), [(f.statement, f.verdict) for f in findings])
+    lines += _markdown_table(("statement", "verdict"), [(f.statement, f.summary) for f in findings])
     for f in findings:
         lines += ["", f"## {f.statement}", "", f"**{f.verdict}**", "", f.experiment, ""]
         lines += [f"![{f.statement}](figures/{f.name}.svg)", ""]

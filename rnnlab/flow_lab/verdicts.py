@@ -36,6 +36,11 @@ class Finding(NamedTuple):
             return OPEN
         return CONDITION if len(decided) == 2 else HOLDS if decided == {True} else FAILS
 
+    @property
+    def summary(self) -> str:
+        """The verdict, and how many of the checks hold."""
+        return f"{self.verdict} ({sum(check.holds is True for check in self.checks)} of {len(self.checks)} checks)"
+
 
 def above(label: str, interval: Interval, bound: float) -> Check:
     """That a figure lies above a bound."""

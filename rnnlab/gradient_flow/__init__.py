@@ -7,7 +7,7 @@ space. Imports cells and scan only.
 """
 
 from rnnlab.gradient_flow.contributions import StepGradients, step_gradients
-from rnnlab.gradient_flow.jacobians import LagJacobians, lag_jacobians
+from rnnlab.gradient_flow.jacobians import LagJacobians, lag_jacobians, lag_norms
 from rnnlab.gradient_flow.lyapunov import kaplan_yorke_dimension, lyapunov_exponents
 from rnnlab.gradient_flow.treatment import Treatment
 
@@ -17,6 +17,7 @@ __all__ = [
     "Treatment",
     "kaplan_yorke_dimension",
     "lag_jacobians",
+    "lag_norms",
     "lyapunov_exponents",
     "step_gradients",
 ]

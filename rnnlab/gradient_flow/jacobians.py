@@ -55,20 +55,59 @@ def lag_jacobians(
     Raises:
       ValueError: no lags, lags that do not grow, or one outside 0 to time.
     """
+    found = _at_lags(cell, params, inputs, lags, state, graded.identity, _go_back, _measure)
+    singular, norms = (jnp.stack(values) for values in zip(*found, strict=True))
+    return LagJacobians(np.asarray(lags), singular, norms)
+
+
+def lag_norms(
+    cell: Cell,
+    params: Params,
+    inputs: Float[Array, "time batch features"],
+    *,
+    lags: Sequence[int],
+    state: State | None = None,
+) -> Float[Array, "lags batch after before"]:
+    """`LagJacobians.log_norms` alone, many times cheaper: products that are rescaled at every step, without QR.
+
+    A block of entries whose norm lies below the reach of the dtype under that of the whole state's Jacobian is lost in
+    rounding. Arguments and errors are those of `lag_jacobians`.
+    """
+    return jnp.stack(_at_lags(cell, params, inputs, lags, state, _rescaled_identity, _go_back_rescaled, _block_norms))
+
+
+def _at_lags(cell, params, inputs, lags, state, identity, go_back, measure) -> list:
+    """What `measure` finds in the product at each lag, which `go_back` takes on from `identity`."""
     time, batch, _ = inputs.shape
     wanted = np.asarray(lags)
     if not wanted.size or (np.diff(wanted) <= 0).any() or wanted[0] < 0 or wanted[-1] > time:
         raise ValueError(f"lags must grow and lie in 0 to {time} (the time of inputs), not be {list(lags)}")
     before = run(cell, params, inputs, state).before
-    size = sum(entry.shape[-1] for entry in before)
-    product = graded.identity((batch, size), before[0].dtype)
-    measured, done = [], 0
+    product = identity((batch, sum(entry.shape[-1] for entry in before)), before[0].dtype)
+    found, done = [], 0
     for lag in wanted.tolist():
-        product = _go_back(cell, params, inputs, before, product, time - done, time - lag)
-        measured.append(_measure(product, len(before)))
+        product = go_back(cell, params, inputs, before, product, time - done, time - lag)
+        found.append(measure(product, len(before)))
         done = lag
-    singular, norms = (jnp.stack(values) for values in zip(*measured, strict=True))
-    return LagJacobians(wanted, singular, norms)
+    return found
+
+
+def _rescaled_identity(shape: tuple[int, int], dtype) -> tuple[Array, Array]:
+    """The product of no matrices, and the log `[batch]` of its scale."""
+    batch, size = shape
+    return jnp.broadcast_to(jnp.eye(size, dtype=dtype), (batch, size, size)), jnp.zeros(batch, dtype)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _go_back_rescaled(cell: Cell, params: Params, inputs: Array, before: State, product, end, start):
+    def step(index, product: tuple[Array, Array]) -> tuple[Array, Array]:
+        matrix, log_scale = product
+        at_step = jax.tree.map(lambda v: v[end - 1 - index], (before, inputs))
+        matrix = jnp.swapaxes(step_jacobian(cell, params, *at_step), -1, -2) @ matrix
+        norm = jnp.linalg.norm(matrix, axis=(-2, -1))
+        return matrix / jnp.where(norm > 0, norm, 1)[:, None, None], log_scale + jnp.log(norm)
+
+    return jax.lax.fori_loop(0, end - start, step, product)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -85,8 +124,13 @@ def _go_back(cell: Cell, params: Params, inputs: Array, before: State, product: 
 
 @functools.partial(jax.jit, static_argnums=1)
 def _measure(product: Graded, entries: int) -> tuple[Array, Array]:
-    matrix, log_scale = graded.scaled_matrix(product)
+    return graded.log_singular_values(product), _block_norms(graded.scaled_matrix(product), entries)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _block_norms(product: tuple[Array, Array], entries: int) -> Array:
+    matrix, log_scale = product
     batch, size, _ = matrix.shape
     blocks = matrix.reshape(batch, entries, size // entries, entries, size // entries).transpose(0, 3, 1, 4, 2)
     norms = jnp.log(jnp.linalg.norm(blocks, ord=2, axis=(-2, -1)))  # transposed: [batch, after, before, ...]
-    return graded.log_singular_values(product), norms + log_scale[:, None, None]
+    return norms + log_scale[:, None, None]

@@ -12,7 +12,7 @@ from rnnlab.models.attention import ATTENTIONS, Attention
 from rnnlab.models.choice import check_choice
 from rnnlab.models.dropout import apply_mask, draw_mask
 from rnnlab.models.embedding import Lookup, embed, rows
-from rnnlab.models.recurrent import Stack
+from rnnlab.models.recurrent import Drive, Stack
 
 CONTEXTS = ("init", "every_step")
 
@@ -143,6 +143,17 @@ class Decoder(nnx.Module):
         states, (read, weights) = self._advance(states, self.embedding(tokens)[None], memory, ())
         return states, (self.logits(read)[0], None if weights is None else weights[0])
 
+    def drives(
+        self, targets: Int[Array, "target batch"], states: tuple[State, ...], memory: Memory
+    ) -> dict[str, Drive]:
+        """What each recurrence is given over `targets` without padding; none of them where attention comes before the
+        step, whose inputs are only known in the loop."""
+        if self.attends_before:
+            return {}
+        embedded = self.embedding(targets)
+        extra = [_repeat(memory.context, targets.shape[0])] if self.every_step else []
+        return self.stack.drives(jnp.concatenate([embedded, *extra], axis=-1), states)
+
     def _draw_masks(self, rngs: nnx.Rngs | None, targets: Array):
         time, batch = targets.shape
         embedding_mask = draw_mask(rngs, self.dropout, (time, batch, self.embedding.features))
@@ -158,7 +169,7 @@ class Decoder(nnx.Module):
             found, weights = self.attention(states[-1][0][None], memory.keys, memory.outputs, memory.valid)
             extra.append(found)
         if self.every_step:
-            extra.append(jnp.broadcast_to(memory.context, (embedded.shape[0], *memory.context.shape)))
+            extra.append(_repeat(memory.context, embedded.shape[0]))
         inputs = jnp.concatenate([rows(embedded), *extra], axis=-1) if extra else embedded
         hidden, states = self.stack(inputs, states, masks=masks)
         if self.attends_after:
@@ -172,3 +183,7 @@ class Decoder(nnx.Module):
         if not self.tied_embeddings:
             return self.output(read)
         return self.embedding.attend(read if self.narrow is None else self.narrow(read)) + self.output_bias[...]
+
+
+def _repeat(context: Array, time: int) -> Float[Array, "target batch memory"]:
+    return jnp.broadcast_to(context, (time, *context.shape))

@@ -9,6 +9,7 @@ from rnnlab.training.compile_cache import use_compile_cache
 from rnnlab.training.config import check_ranges
 from rnnlab.training.evaluation import evaluate
 from rnnlab.training.experiment import open_experiment
+from rnnlab.training.flow import measure_flow
 from rnnlab.training.loop import Interrupted, train
 from rnnlab.training.prediction import predict
 
@@ -17,6 +18,7 @@ __all__ = [
     "breakdown",
     "check_ranges",
     "evaluate",
+    "measure_flow",
     "open_experiment",
     "predict",
     "train",

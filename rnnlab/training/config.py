@@ -54,6 +54,7 @@ _TRAINING: dict[str, Any] = {
     "log_every": 100,
     "evaluate_every": 1000,
     "checkpoint_every": 500,
+    "measure_every": 500,  # steps between two measurements of the gradient's flow; 0 is never
     "best_metric": "wer",  # on validation: loss, perplexity, or one of evaluation.metrics
     "patience": 0,  # evaluations without a new best before the run ends; 0 is never
 }
@@ -96,6 +97,7 @@ _NOT_NEGATIVE = (
     "training.clip_global_norm",
     "training.clip_value",
     "training.patience",
+    "training.measure_every",
     "evaluation.samples",
     "evaluation.length_penalty",
 )

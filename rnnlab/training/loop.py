@@ -17,6 +17,7 @@ from rnnlab.metrics import LOWER_IS_BETTER
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.evaluation import Evaluator, split_scores
 from rnnlab.training.experiment import Experiment, create_experiment
+from rnnlab.training.flow import FlowProbe
 from rnnlab.training.optimizer import make_optimizer, make_schedule
 from rnnlab.training.plots import plot_attention, plot_curves
 from rnnlab.training.reporting import Reporter
@@ -70,6 +71,7 @@ class _Run:
         self._schedule = make_schedule(config)
         self._evaluator = Evaluator(experiment, beam_size=1)
         self._validation = corpus.read("validation")
+        self._probe = FlowProbe(experiment, self._validation) if config.measure_every else None
         self._checkpoints = Checkpoints(experiment.workdir / "checkpoints")
         self._best = Checkpoints(experiment.workdir / "best")
         pairs = experiment.encode(corpus.read("train"))
@@ -109,6 +111,8 @@ class _Run:
                 if self.step % config.log_every == 0 or last:
                     self._log(window)
                     window = _Window(time.monotonic(), [], [])
+                if self._probe is not None and self.step % config.measure_every == 0:
+                    self.reporter.write(self.step, "flow", self._probe.measure(self.state.params))
                 if evaluates := self.step % config.evaluate_every == 0 or last:
                     self._evaluate()
                 if evaluates or self.step % config.checkpoint_every == 0 or signals.received:

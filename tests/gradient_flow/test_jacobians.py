@@ -9,7 +9,7 @@ import pytest
 from oracle import LINEAR, assert_close, example, linear_params
 
 from rnnlab.cells import CELLS
-from rnnlab.gradient_flow import lag_jacobians
+from rnnlab.gradient_flow import lag_jacobians, lag_norms
 from rnnlab.scan import scan
 
 
@@ -20,6 +20,7 @@ def test_short_lags_agree_with_autodiff_through_the_scan(name):
         params, inputs, state = jax.tree.map(jnp.asarray, example(name))
         time, batch, _ = inputs.shape
         measured = lag_jacobians(cell, params, inputs, lags=[0, 1, time], state=state)
+        rescaled = lag_norms(cell, params, inputs, lags=[0, 1, time], state=state)
         for index, lag in enumerate(measured.lags):
             _, middle = scan(cell, params, inputs[: time - lag], state=state)
             whole = jax.jacrev(lambda s, lag=lag: scan(cell, params, inputs[time - lag :], state=s)[1])(middle)
@@ -31,6 +32,7 @@ def test_short_lags_agree_with_autodiff_through_the_scan(name):
                 assert_close(np.exp(found[: seen.sum()]), values[seen])
                 norms = [[np.linalg.norm(block, 2) for block in entry] for entry in blocks]
                 assert_close(np.exp(measured.log_norms[index, row]), np.array(norms))
+                assert_close(np.exp(rescaled[index, row]), np.array(norms))
 
 
 @pytest.mark.parametrize("x64", [False, True])
@@ -41,6 +43,8 @@ def test_a_normal_matrix_to_the_power_of_5000_keeps_its_whole_spectrum(x64):
     with jax.enable_x64(x64):
         params = jax.tree.map(lambda v: v.astype(float), linear_params(rotation * factors @ rotation.T))
         measured = lag_jacobians(LINEAR, params, jnp.zeros((5000, 2, 1)), lags=[1, 100, 5000])
+        rescaled = lag_norms(LINEAR, params, jnp.zeros((5000, 2, 1)), lags=[1, 100, 5000])
+    np.testing.assert_allclose(rescaled, measured.log_norms, rtol=1e-4, atol=1e-4)
     for index, lag in enumerate([1, 100, 5000]):
         wanted = lag * np.sort(np.log(factors))[::-1]
         found = measured.log_singular_values[index]
