@@ -1,20 +1,15 @@
 """A dataset by its name, as splits of text examples."""
 
-import contextlib
-from collections.abc import Iterator
 from typing import NamedTuple
-from unittest import mock
 
-import requests
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core.download import downloader
 
 from rnnlab.data.cmudict import Cmudict
 from rnnlab.data.parallel_text import ParallelText
+from rnnlab.data.patience import short_patience
 from rnnlab.errors import UserError
 
 SPLITS = ("train", "validation", "test")
-_PATIENCE = 5.0  # seconds that a silent server gets, twice; tfds by itself tries for over three minutes
 
 
 class Example(NamedTuple):
@@ -49,7 +44,7 @@ class Corpus:
             self._builder = _tfds_builder(name, options)
         self.name = name
         tfds.disable_progress_bar()
-        with _short_patience(name):
+        with short_patience("data.name", name):
             self._builder.download_and_prepare()
         self._keys = self._builder.info.supervised_keys
 
@@ -75,7 +70,7 @@ class Corpus:
 
 def _tfds_builder(name: str, options: dict) -> tfds.core.DatasetBuilder:
     try:
-        with _short_patience(name):
+        with short_patience("data.name", name):
             builder = tfds.builder(name, **options)
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
@@ -85,21 +80,3 @@ def _tfds_builder(name: str, options: dict) -> tfds.core.DatasetBuilder:
     if builder.info.supervised_keys is None:
         raise UserError(f"data.name: TFDS set {name!r} has no pair of texts; a translation set is needed")
     return builder
-
-
-@contextlib.contextmanager
-def _short_patience(name: str) -> Iterator[None]:
-    """Within it a server that cannot be reached, or says nothing, ends in a UserError after `_PATIENCE` twice."""
-    send = requests.Session.send
-
-    def impatient_send(session, request, **options):
-        return send(session, request, **(options | {"timeout": options.get("timeout") or _PATIENCE}))
-
-    try:
-        with (
-            mock.patch.object(downloader, "MAX_RETRIES", 1),
-            mock.patch.object(requests.Session, "send", impatient_send),
-        ):
-            yield
-    except OSError as error:  # what requests and urllib raise
-        raise UserError(f"data.name: dataset {name!r} cannot be reached or written: {error}") from None

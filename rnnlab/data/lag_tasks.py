@@ -3,19 +3,27 @@
 Every task answers at each step; `weights` say where the answer counts. Time-major.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tensorflow_datasets as tfds
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from PIL import Image
 from sklearn.datasets import load_digits
+from tensorflow_datasets.core.features import image_feature
+
+from rnnlab.data.patience import short_patience
 
 SPLITS = ("train", "test")
+_Images = dict[str, tuple[np.ndarray, np.ndarray]]  # of each split: images `[number, side, side]`, classes `[number]`
 
 
 class LagBatch(NamedTuple):
@@ -175,24 +183,71 @@ def digits(lag: int) -> LagTask:
     Raises:
       ValueError: another `lag` than 8 or 64.
     """
-    if lag not in (8, 64):
-        raise ValueError(f"digits: a lag of {lag} is not one of 8 (row by row) and 64 (pixel by pixel)")
-    images, classes = _load_digits()
-    sequences = images.reshape(len(images), lag, -1).transpose(1, 0, 2)
-    of_test = np.arange(len(images)) % 6 == 5
-    rows = {"train": np.flatnonzero(~of_test), "test": np.flatnonzero(of_test)}
+    return _image_task("digits", 8, lag, _load_digits)
+
+
+def mnist(lag: int, *, prepared: str = "") -> LagTask:
+    """The handwritten digits of LeCun et al. 1998 with their own test split, through TFDS, 28 x 28 pixels from 0 to 1:
+    row by row in 28 steps, or pixel by pixel in 784 (Le, Jaitly and Hinton 2015).
+
+    Args:
+      prepared: folder for TFDS's files; empty is TFDS's own choice.
+
+    Raises:
+      ValueError: another `lag` than 28 or 784.
+      UserError: the set cannot be reached.
+    """
+    return _image_task("mnist", 28, lag, functools.partial(_load_mnist, prepared))
+
+
+def _image_task(name: str, side: int, lag: int, load: Callable[[], _Images]) -> LagTask:
+    if lag not in (side, side**2):
+        raise ValueError(f"{name}: a lag of {lag} is not one of {side} (row by row) and {side**2} (pixel by pixel)")
+    splits = {
+        split: (images.reshape(len(images), lag, -1).transpose(1, 0, 2), classes)
+        for split, (images, classes) in load().items()
+    }
 
     def draw(key: PRNGKeyArray, batch: int, split: str) -> LagBatch:
-        chosen = jax.random.choice(key, jnp.asarray(rows[split]), (batch,))
+        sequences, classes = splits[split]
+        chosen = jax.random.randint(key, (batch,), 0, len(classes))
         return LagBatch(jnp.asarray(sequences)[:, chosen], *_last(jnp.asarray(classes)[chosen], lag))
 
-    return LagTask(lag, sequences.shape[-1], 10, math.log(10), draw)
+    return LagTask(lag, side**2 // lag, 10, math.log(10), draw)
 
 
 @functools.cache
-def _load_digits() -> tuple[np.ndarray, np.ndarray]:
+def _load_digits() -> _Images:
     data = load_digits()
-    return (data.images / 16).astype(np.float32), data.target.astype(np.int32)
+    images, classes = (data.images / 16).astype(np.float32), data.target.astype(np.int32)
+    of_test = np.arange(len(images)) % 6 == 5
+    return {"train": (images[~of_test], classes[~of_test]), "test": (images[of_test], classes[of_test])}
+
+
+@functools.cache
+def _load_mnist(prepared: str) -> _Images:
+    with short_patience("task", "mnist"):
+        builder = tfds.builder("mnist", data_dir=prepared or None, file_format="array_record")
+        with encode_by_pillow():
+            builder.download_and_prepare()
+    found = {}
+    for split in SPLITS:
+        source = builder.as_data_source(split)
+        rows = source.__getitems__(list(range(len(source))))
+        images = np.stack([row["image"][..., 0] for row in rows]).astype(np.float32) / 255
+        found[split] = images, np.array([row["label"] for row in rows], np.int32)
+    return found
+
+
+@contextlib.contextmanager
+def encode_by_pillow() -> Iterator[None]:
+    """Within it TFDS writes images as PNG by Pillow, instead of asking TensorFlow to."""
+
+    def encode(self, image: np.ndarray) -> bytes:
+        return self._encode_pil_image(Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image))
+
+    with mock.patch.object(image_feature._ImageEncoder, "_encode_image", encode):
+        yield
 
 
 def _check_lag(lag: int, least: int) -> None:
@@ -207,4 +262,5 @@ LAG_TASKS: dict[str, Callable[..., LagTask]] = {
     "parity": parity,
     "associative_recall": associative_recall,
     "digits": digits,
+    "mnist": mnist,
 }

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from ml_collections import ConfigDict
 
 from rnnlab.cells import CELLS
-from rnnlab.data.lag_tasks import LAG_TASKS
 from rnnlab.flow_lab import intervals
 from rnnlab.flow_lab.results import Row, Unit
+from rnnlab.flow_lab.table import Table, draw_curve
 from rnnlab.flow_lab.verdicts import Check, Finding, above, always, below
 
 _RATE = 0.03  # nats per step within which a growth is that of the eigenvalue
@@ -20,48 +20,6 @@ _GAIN = 0.1  # of the floor, by which a loss must fall for an intervention to ha
 _NEAR_FLOOR = 0.9  # of the floor: at or above it, nothing was learnt
 _MOST = 0.5  # the share of runs above which it is most of them
 _PROPORTIONAL = 0.8  # the least exponent of time over length that counts as proportional
-
-
-class Table:
-    """Rows, to be asked for."""
-
-    def __init__(self, rows: Iterable[Row], config: ConfigDict):
-        self.rows, self.config = list(rows), config
-
-    def of(self, study: str, quantity: str, **unit) -> list[Row]:
-        """The rows of a quantity whose unit has these values."""
-        return [
-            row
-            for row in self.rows
-            if row.unit.study == study
-            and row.quantity == quantity
-            and all(getattr(row.unit, name) == value for name, value in unit.items())
-        ]
-
-    def values(self, study: str, quantity: str, **unit) -> list[float]:
-        """Their values."""
-        return [row.value for row in self.of(study, quantity, **unit)]
-
-    def last(self, study: str, quantity: str, **unit) -> list[float]:
-        """The value of the last step of each unit."""
-        newest: dict[Unit, Row] = {}
-        for row in self.of(study, quantity, **unit):
-            if row.unit not in newest or row.step >= newest[row.unit].step:
-                newest[row.unit] = row
-        return [row.value for row in newest.values()]
-
-    def different(self, study: str, field: str, **unit) -> list:
-        """The different values of a field of the unit, in the order of the rows."""
-        chosen = (r.unit for r in self.rows if r.unit.study == study)
-        return list(
-            dict.fromkeys(
-                getattr(u, field) for u in chosen if all(getattr(u, name) == value for name, value in unit.items())
-            )
-        )
-
-    def floor(self, grid: str, lag: int) -> float:
-        """Loss of the best model without memory."""
-        return LAG_TASKS[self.config[grid].task](lag).floor
 
 
 class _Statement(NamedTuple):
@@ -96,7 +54,7 @@ def _multiplication(table: Table) -> list[Check]:
 
 def _draw_multiplication(table: Table, axes: Axes) -> None:
     for name in table.different("criterion", "intervention", cell="linear"):
-        _curve(axes, table.of("criterion", "log_norm", cell="linear", intervention=name), name)
+        draw_curve(axes, table.of("criterion", "log_norm", cell="linear", intervention=name), name)
     axes.set(xlabel="lag, steps", ylabel="log norm of dh_T / dh_(T-lag), nats")
 
 
@@ -174,7 +132,7 @@ def _explosion(table: Table) -> list[Check]:
 
 def _draw_explosion(table: Table, axes: Axes) -> None:
     for clipping in table.different("explosion", "clipping"):
-        _curve(axes, table.of("explosion", "gradient_norm", clipping=clipping), clipping)
+        draw_curve(axes, table.of("explosion", "gradient_norm", clipping=clipping), clipping)
     axes.set(xlabel="training step", ylabel="largest gradient norm of 50 steps", yscale="log")
 
 
@@ -195,7 +153,7 @@ def _vanishing(table: Table) -> list[Check]:
 def _draw_vanishing(table: Table, axes: Axes) -> None:
     for lag in table.different("vanishing", "lag"):
         for clipping in table.different("vanishing", "clipping"):
-            _curve(axes, table.of("vanishing", "early_share", clipping=clipping, lag=lag), f"{clipping}, T = {lag}")
+            draw_curve(axes, table.of("vanishing", "early_share", clipping=clipping, lag=lag), f"{clipping}, T = {lag}")
     axes.set(xlabel="training step", ylabel="share of |dL/dx| in the first half", yscale="log")
 
 
@@ -216,7 +174,7 @@ def _draw_gates(table: Table, axes: Axes) -> None:
     for cell in table.different("flow", "cell"):
         for name, style in (("default", "-"), ("chrono", "--")):
             if rows := table.of("flow", "log_norm", cell=cell, intervention=name):
-                _curve(axes, rows, f"{cell}, {name}", linestyle=style)
+                draw_curve(axes, rows, f"{cell}, {name}", linestyle=style)
     axes.set(xlabel="lag, steps", ylabel="log norm of dh_T / dh_(T-lag), nats", xscale="log", yscale="symlog")
 
 
@@ -236,9 +194,9 @@ def _highway(table: Table) -> list[Check]:
 
 def _draw_highway(table: Table, axes: Axes) -> None:
     for name in table.different("flow", "intervention", cell="lstm"):
-        _curve(axes, table.of("flow", "log_norm_c", cell="lstm", intervention=name), f"dc_T / dc, {name}")
+        draw_curve(axes, table.of("flow", "log_norm_c", cell="lstm", intervention=name), f"dc_T / dc, {name}")
         rows = table.of("flow", "log_forget", cell="lstm", intervention=name)
-        _curve(axes, rows, f"forget gates, {name}", linestyle="--", color=axes.lines[-1].get_color())
+        draw_curve(axes, rows, f"forget gates, {name}", linestyle="--", color=axes.lines[-1].get_color())
     axes.set(xlabel="lag, steps", ylabel="log, nats")
 
 
@@ -259,7 +217,7 @@ def _gated(table: Table) -> list[Check]:
 def _draw_gated(table: Table, axes: Axes) -> None:
     lag = max(table.different("reach", "lag"))
     for cell in table.different("reach", "cell", lag=lag):
-        _curve(axes, table.of("reach", "test_loss", cell=cell, lag=lag), f"{cell}, T = {lag}")
+        draw_curve(axes, table.of("reach", "test_loss", cell=cell, lag=lag), f"{cell}, T = {lag}")
     axes.axhline(table.floor("reach", lag), color="gray", linewidth=0.8, label="floor without memory")
     axes.set(xlabel="training step", ylabel="test loss", yscale="log")
 
@@ -295,7 +253,7 @@ def _draw_as_well(table: Table, axes: Axes) -> None:
             for row in table.of("reach", "solved", cell=cell)
         ]
         if reached := [row for row, hit in zip(rows, table.values("reach", "solved", cell=cell), strict=True) if hit]:
-            _curve(axes, reached, cell, marker="o")
+            draw_curve(axes, reached, cell, marker="o")
     axes.set(xlabel="T, steps", ylabel="training steps until solved", xscale="log")
 
 
@@ -317,7 +275,7 @@ def _same_weights(table: Table) -> list[Check]:
 def _draw_same_weights(table: Table, axes: Axes) -> None:
     for cell in table.different("reach", "cell"):
         rows = [row._replace(step=row.unit.lag) for row in table.of("reach", "parameters", cell=cell)]
-        _curve(axes, rows, cell, marker="o")
+        draw_curve(axes, rows, cell, marker="o")
     axes.set(xlabel="T, steps", ylabel="parameters", ylim=(0, None))
 
 
@@ -337,19 +295,8 @@ def _sequential(table: Table) -> list[Check]:
 def _draw_sequential(table: Table, axes: Axes) -> None:
     for cell in table.different("cost", "cell"):
         rows = [row._replace(step=row.unit.lag) for row in table.of("cost", "seconds", cell=cell)]
-        _curve(axes, rows, cell, marker="o")
+        draw_curve(axes, rows, cell, marker="o")
     axes.set(xlabel="T, steps", ylabel="seconds, forward and backward", xscale="log", yscale="log")
-
-
-def _curve(axes: Axes, rows: list[Row], label: str, **style) -> None:
-    """The mean over seeds at each step, and the range of them all as a band."""
-    by_step: dict[int, list[float]] = {}
-    for row in rows:
-        by_step.setdefault(row.step, []).append(row.value)
-    steps = sorted(by_step)
-    line = axes.plot(steps, [np.mean(by_step[s]) for s in steps], label=label, **style)[0]
-    low, high = ([pick(by_step[s]) for s in steps] for pick in (min, max))
-    axes.fill_between(steps, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
 
 
 STATEMENTS: dict[str, _Statement] = {

@@ -3,9 +3,10 @@ import math
 import jax
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 
-from rnnlab.data.lag_tasks import LAG_TASKS, LagTask, associative_recall
+from rnnlab.data.lag_tasks import LAG_TASKS, LagTask, associative_recall, encode_by_pillow, mnist
 
 LAGS = {"adding": 30, "copy_memory": 15, "temporal_order": 40, "parity": 9, "associative_recall": 40, "digits": 64}
 
@@ -14,7 +15,7 @@ def _draw(task: LagTask, batch=500, split="train", seed=0):
     return jax.tree.map(np.asarray, task.draw(jax.random.key(seed), batch, split))
 
 
-@pytest.mark.parametrize("name", LAG_TASKS)
+@pytest.mark.parametrize("name", LAGS)  # mnist comes from the network
 def test_a_key_gives_one_batch_and_each_split_another(name):
     task = LAG_TASKS[name](LAGS[name])
     batch, again, other = _draw(task), _draw(task), _draw(task, split="test")
@@ -104,10 +105,52 @@ def test_digits_by_pixel_are_the_rows_read_on_and_no_image_is_in_both_splits():
     assert len(seen["test"]) > 250
 
 
+def _prepare_small_mnist(folder, images):
+    """A set of the name and the make of TFDS's MNIST, with images of our own."""
+    version = tfds.builder_cls("mnist").VERSION
+    with tfds.core.registered.skip_registration():
+
+        class Mnist(tfds.core.GeneratorBasedBuilder):
+            VERSION = version
+
+            def _info(self):
+                features = {
+                    "image": tfds.features.Image(shape=(28, 28, 1)),
+                    "label": tfds.features.ClassLabel(num_classes=10),
+                }
+                return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+
+            def _split_generators(self, _):
+                return {split: self._generate_examples(split) for split in images}
+
+            def _generate_examples(self, split):
+                for index, image in enumerate(images[split]):
+                    yield index, {"image": image, "label": int(image[0, 0, 0]) % 10}
+
+    with encode_by_pillow():
+        Mnist(data_dir=str(folder), file_format="array_record").download_and_prepare()
+
+
+def test_mnist_is_read_through_tfds_with_its_own_test_split(tmp_path):
+    rng = np.random.default_rng(0)
+    images = {
+        "train": rng.integers(0, 256, (30, 28, 28, 1), np.uint8),
+        "test": rng.integers(0, 256, (20, 28, 28, 1), np.uint8),
+    }
+    _prepare_small_mnist(tmp_path, images)
+    for split, made in images.items():
+        pixels, rows = (_draw(mnist(lag, prepared=str(tmp_path)), 200, split) for lag in (784, 28))
+        np.testing.assert_array_equal(pixels.inputs[:, :, 0].T, rows.inputs.transpose(1, 0, 2).reshape(200, 784))
+        np.testing.assert_array_equal(pixels.labels[-1], np.rint(pixels.inputs[0, :, 0] * 255) % 10)
+        drawn = {image.tobytes() for image in np.rint(pixels.inputs[:, :, 0].T * 255).astype(np.uint8)}
+        assert drawn == {image.tobytes() for image in made}
+
+
 @pytest.mark.parametrize(
     ("name", "lag", "message"),
     [
         ("adding", 1, "at least 2"),
+        ("mnist", 64, "28 .row by row. and 784"),
         ("digits", 9, "8 .row by row. and 64"),
         ("associative_recall", 15, "at least 16 steps"),
     ],

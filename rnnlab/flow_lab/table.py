@@ -1,0 +1,63 @@
+"""The rows of a run as a table to be asked, and the curves of its rows."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from matplotlib.axes import Axes
+from ml_collections import ConfigDict
+
+from rnnlab.data.lag_tasks import LAG_TASKS
+from rnnlab.flow_lab.results import Row, Unit
+
+
+class Table:
+    """Rows, to be asked for."""
+
+    def __init__(self, rows: Iterable[Row], config: ConfigDict):
+        self.rows, self.config = list(rows), config
+
+    def of(self, study: str, quantity: str, **unit) -> list[Row]:
+        """The rows of a quantity whose unit has these values."""
+        return [
+            row
+            for row in self.rows
+            if row.unit.study == study
+            and row.quantity == quantity
+            and all(getattr(row.unit, name) == value for name, value in unit.items())
+        ]
+
+    def values(self, study: str, quantity: str, **unit) -> list[float]:
+        """Their values."""
+        return [row.value for row in self.of(study, quantity, **unit)]
+
+    def last(self, study: str, quantity: str, **unit) -> list[float]:
+        """The value of the last step of each unit."""
+        newest: dict[Unit, Row] = {}
+        for row in self.of(study, quantity, **unit):
+            if row.unit not in newest or row.step >= newest[row.unit].step:
+                newest[row.unit] = row
+        return [row.value for row in newest.values()]
+
+    def different(self, study: str, field: str, **unit) -> list:
+        """The different values of a field of the unit, in the order of the rows."""
+        chosen = (r.unit for r in self.rows if r.unit.study == study)
+        return list(
+            dict.fromkeys(
+                getattr(u, field) for u in chosen if all(getattr(u, name) == value for name, value in unit.items())
+            )
+        )
+
+    def floor(self, grid: str, lag: int) -> float:
+        """Loss of the best model without memory."""
+        return LAG_TASKS[self.config[grid].task](lag).floor
+
+
+def draw_curve(axes: Axes, rows: list[Row], label: str, **style) -> None:
+    """The mean over seeds at each step, and the range of them all as a band."""
+    by_step: dict[int, list[float]] = {}
+    for row in rows:
+        by_step.setdefault(row.step, []).append(row.value)
+    steps = sorted(by_step)
+    line = axes.plot(steps, [np.mean(by_step[s]) for s in steps], label=label, **style)[0]
+    low, high = ([pick(by_step[s]) for s in steps] for pick in (min, max))
+    axes.fill_between(steps, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
