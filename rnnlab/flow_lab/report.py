@@ -18,7 +18,7 @@ from rnnlab.flow_lab.verdicts import Check, Finding
 
 _TITLE = "What the tutorial says of recurrence, measured"
 _SIGNS = {True: "yes", False: "no", None: "cannot tell"}
-_INCH = (5.2, 3.6)
+_INCH = (5.2, 4.2)
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 0 auto; padding: 1rem; color: #1b1b1b; }
 h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
@@ -49,7 +49,7 @@ def _draw(finding: Finding, path: pathlib.Path) -> None:
     finding.draw(axes)
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(fontsize="small")
+        figure.legend(fontsize="small", loc="outside lower center", ncols=3)
     figure.savefig(path, metadata={"Date": None})
 
 
