@@ -38,9 +38,12 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     open_units = [unit for unit in plan if unit not in results.done]
     logger.info("%d units of work, %d of them done already", len(plan), len(plan) - len(open_units))
     for index, unit in enumerate(open_units, 1):
-        results.add(unit, plan[unit]())
+        figures = plan[unit]()
+        results.add(unit, figures)
         words = " ".join(str(word) for word in unit)
-        logger.info("[%7.1f s] %d of %d: %s", time.monotonic() - started, index, len(open_units), words)
+        scores = {name: value for _, name, value in figures if name in ("final_loss", "floor")}
+        told = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        logger.info("[%7.1f s] %d of %d: %s  %s", time.monotonic() - started, index, len(open_units), words, told)
     for path in write_report(workdir, config, [row for row in results.rows if row.unit in plan]):
         print(path)
 

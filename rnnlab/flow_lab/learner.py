@@ -56,6 +56,7 @@ class Program(NamedTuple):
     advance: Callable[[TrainState, Array], tuple[TrainState, dict[str, Array]]]
     test_loss: Callable[[ModelParams], Array]
     measure: Callable[[ModelParams], dict[str, Any]]
+    floor: float
 
 
 def learn(setting: Setting, seed: int) -> Figures:
@@ -63,8 +64,9 @@ def learn(setting: Setting, seed: int) -> Figures:
 
     Figures by step: `loss` (mean of the chunk), `test_loss`, `gradient_norm` (largest of the chunk, before clipping),
     `log_norm` (of d h_T / d h_0), for an LSTM `log_norm_c` (of d c_T / d c_0), `early_share` (of |dL/dx_t|, what falls
-    on the first half of the steps); at the end: `final_loss`, `solved`, `diverged`, `parameters`, `seconds` of
-    training, and `measuring_share`, the seconds of measuring over them. Seconds are without compilation.
+    on the first half of the steps); at the end: `final_loss`, `solved`, `diverged`, `floor` (the loss of the best model
+    without memory), `parameters`, `seconds` of training, and `measuring_share`, the seconds of measuring over them.
+    Seconds are without compilation.
     """
     program = _program(setting)
     state, key = program.start(seed), jax.random.key(seed)
@@ -89,6 +91,7 @@ def learn(setting: Setting, seed: int) -> Figures:
     return [
         *figures,
         (step, "final_loss", loss),
+        (step, "floor", program.floor),
         (step, "solved", solved),
         (step, "diverged", not math.isfinite(loss)),
         (step, "parameters", size),
@@ -122,6 +125,10 @@ def _program(setting: Setting) -> Program:
     def loss_of(params: ModelParams, batch: LagBatch) -> Array:
         return _mean_loss(merge(params)(batch.inputs), batch)
 
+    def penalty_of(params: ModelParams, batch: LagBatch) -> Array:
+        inputs = _as_numbers(batch.inputs, task.in_features)[:, :_TRACED]
+        return treatment.penalty * _penalty(cell, layer_params(params), inputs)
+
     def start(seed: int) -> TrainState:
         _, params = split_model(model(seed))
         layer = treatment.start(cell, layer_params(params), jax.random.key(seed), longest=setting.lag)
@@ -134,6 +141,9 @@ def _program(setting: Setting) -> Program:
     def step(key: Array, state: TrainState, _) -> tuple[TrainState, dict[str, Array]]:
         batch = task.draw(jax.random.fold_in(key, state.step), setting.batch_size, "train")
         loss, gradients = jax.value_and_grad(loss_of)(state.params, batch)
+        if treatment.penalty:
+            flossing = jax.grad(penalty_of)(state.params, batch)
+            gradients = jax.tree.map(jnp.add, gradients, flossing)
         state = apply_gradients(optimizer, state, gradients)
         limited = treatment.constrain(cell, layer_params(state.params))
         params = state.params | {_LAYER + name: value for name, value in limited.items()}
@@ -148,7 +158,7 @@ def _program(setting: Setting) -> Program:
     def measure(params: ModelParams) -> dict[str, Any]:
         return _measure(merge, params, cell, test, task.in_features)
 
-    return Program(start, advance, jax.jit(lambda params: loss_of(params, test)), measure)
+    return Program(start, advance, jax.jit(lambda params: loss_of(params, test)), measure, task.floor)
 
 
 def _training_fields(setting: Setting) -> ConfigDict:
@@ -203,12 +213,15 @@ def _input_gradients(merge, params: ModelParams, cell, layer: Params, inputs: Ar
 
 def _floss(cell, layer: Params, inputs: Array, steps: int) -> Params:
     optimizer = optax.adam(_FLOSSING_RATE)
-    number = min(_FLOSSED, layer["R"].shape[0])
 
     def step(carry, _):
         layer, state = carry
-        gradients = jax.grad(lambda p: flossing_penalty(cell, p, inputs, exponents=number))(layer)
+        gradients = jax.grad(lambda layer: _penalty(cell, layer, inputs))(layer)
         updates, state = optimizer.update(gradients, state)
         return (optax.apply_updates(layer, updates), state), None
 
     return jax.jit(lambda layer: jax.lax.scan(step, (layer, optimizer.init(layer)), length=steps)[0][0])(layer)
+
+
+def _penalty(cell, layer: Params, inputs: Array) -> Array:
+    return flossing_penalty(cell, layer, inputs, exponents=min(_FLOSSED, layer["R"].shape[0]))

@@ -18,7 +18,7 @@ from rnnlab.gradient_flow.interventions import (
 
 DEFAULT = "default"
 _NUMBERLESS = dict.fromkeys(RECURRENT_INITS, 1.0) | {"chrono": 0.0}  # what these take where no number is given
-_NAMES = (*_NUMBERLESS, "forget", "spectral", "flossing")
+_NAMES = (*_NUMBERLESS, "forget", "spectral", "flossing", "penalty")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Treatment:
     forget:b                               the bias of the gate that keeps a memory (f of an LSTM, z of a GRU)
     spectral:s                             each gate's R held to a spectral norm of s, after every step
     flossing:n                             n steps that bring Lyapunov exponents to 0, before training
+    penalty:w                              the same during training: w times the mean square of the exponents
     """
 
     steps: tuple[tuple[str, float], ...] = ()
@@ -72,7 +73,15 @@ class Treatment:
     @property
     def flossing_steps(self) -> int:
         """How many steps of flossing come before training."""
-        return int(sum(number for name, number in self.steps if name == "flossing"))
+        return int(self._sum("flossing"))
+
+    @property
+    def penalty(self) -> float:
+        """The weight of the flossing penalty in training."""
+        return self._sum("penalty")
+
+    def _sum(self, wanted: str) -> float:
+        return sum(number for name, number in self.steps if name == wanted)
 
 
 def _read_step(word: str) -> tuple[str, float]:

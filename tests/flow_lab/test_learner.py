@@ -1,0 +1,60 @@
+import math
+
+import pytest
+
+from rnnlab.flow_lab.learner import Setting, learn
+
+_SETTING = Setting(
+    cell="rnn",
+    intervention="default",
+    clipping="none",
+    task="adding",
+    lag=8,
+    features=8,
+    batch_size=8,
+    optimizer="adam",
+    learning_rate=0.001,
+    steps=50,
+    solved=0.0,
+    measure_every=50,
+)
+
+
+def _learn(seed=0, **changes):
+    figures = learn(Setting(**(_SETTING.__dict__ | changes)), seed)
+    by_name: dict[str, list[float]] = {}
+    for _, name, value in figures:
+        by_name.setdefault(name, []).append(value)
+    return by_name
+
+
+def test_a_task_within_reach_is_solved_and_the_run_ends_there():
+    found = _learn(task="digits", features=32, batch_size=32, learning_rate=0.01, steps=2000, solved=1.0, cell="gru")
+    assert found["solved"] == [True]
+    assert found["final_loss"][0] < 1.0
+    assert len(found["loss"]) < 40
+    assert found["floor"] == [math.log(10)]
+
+
+def test_a_run_that_is_not_finite_says_so_and_ends():
+    found = _learn(intervention="gaussian:4", optimizer="sgd", learning_rate=10.0, lag=40, steps=500)
+    assert found["diverged"] == [True]
+    assert len(found["loss"]) < 10
+
+
+def test_flossing_before_and_during_training_brings_growth_nearer_to_none():
+    plain = _learn(intervention="orthogonal:0.6")
+    before = _learn(intervention="orthogonal:0.6+flossing:200")
+    during = _learn(intervention="orthogonal:0.6+penalty:100", steps=200)
+    assert abs(before["log_norm"][0]) < 0.7 * abs(plain["log_norm"][0])
+    assert abs(during["log_norm"][-1]) < 0.7 * abs(plain["log_norm"][0])
+
+
+@pytest.mark.parametrize("intervention", ["spectral:0.5", "gaussian:2+spectral:0.5"])
+def test_a_spectral_limit_bounds_how_far_a_gradient_reaches_all_along(intervention):
+    found = _learn(intervention=intervention, learning_rate=0.03)
+    assert all(norm <= 8 * math.log(0.5) + 1e-3 for norm in found["log_norm"])
+
+
+def test_the_largest_gradient_is_told_as_it_was_before_clipping():
+    assert _learn(clipping="norm:0.001")["gradient_norm"][0] > 0.01
