@@ -17,6 +17,7 @@ from rnnlab.metrics import cross_entropy
 from rnnlab.models import Seq2Seq
 from rnnlab.models.embedding import embed, rows
 from rnnlab.training.experiment import Experiment, open_corpus
+from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.step import ModelParams, TrainState, apply_gradients, make_train_step, split_model
 
@@ -80,7 +81,8 @@ def _parts(experiment: Experiment, batch: Batch) -> dict[str, Callable[[], objec
         return functools.partial(jax.jit(jax.grad(lambda params: part(merge(params)))), params)
 
     state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
-    step = make_train_step(merge, optimizer, config, experiment.config.seed)
+    constrain = Intervention(experiment.config).constrain
+    step = make_train_step(merge, optimizer, config, experiment.config.seed, constrain=constrain)
     return {
         "encoder": gradient(encoder),
         "decoder recurrence": gradient(decoder),

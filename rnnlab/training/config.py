@@ -50,6 +50,7 @@ _TRAINING: dict[str, Any] = {
     "weight_decay": 0.0,  # adamw only
     "clip_global_norm": 1.0,  # 0 is none
     "clip_value": 0.0,  # of each entry of the gradient, instead; 0 is none
+    "intervention": "default",  # on every recurrence: those of rnnlab.gradient_flow.Treatment but flossing
     "label_smoothing": 0.0,
     "log_every": 100,
     "evaluate_every": 1000,

@@ -20,12 +20,13 @@ from rnnlab.metrics import METRICS
 from rnnlab.models import Seq2Seq
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.config import check_ranges, default_config, field_paths, get_field, metric_names
+from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.step import ModelParams, split_model
 
 SIGNS = Signs(start=BOS, end=EOS, padding=PAD)
 # A run that changes one of these is another run; a model that is used needs only those that shape it.
-_FIXED_IN_TRAINING = ("seed", "data", "model", "training.optimizer")
+_FIXED_IN_TRAINING = ("seed", "data", "model", "training.optimizer", "training.intervention")
 _FIXED_IN_USE = ("model", "data.source", "data.target", "data.buckets")
 
 
@@ -168,6 +169,7 @@ def _check_config(config: ConfigDict) -> None:
             f"config.training.best_metric: unknown {config.training.best_metric!r}{hint}; allowed: {', '.join(allowed)}"
         )
     _make_model(config, EOS + 2, EOS + 2)
+    Intervention(config)
 
 
 def _make_model(config: ConfigDict, source_size: int, target_size: int) -> Seq2Seq:

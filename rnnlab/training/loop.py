@@ -18,6 +18,7 @@ from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.evaluation import Evaluator, split_scores
 from rnnlab.training.experiment import Experiment, create_experiment
 from rnnlab.training.flow import FlowProbe
+from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer, make_schedule
 from rnnlab.training.plots import plot_attention, plot_curves
 from rnnlab.training.reporting import Reporter
@@ -67,7 +68,9 @@ class _Run:
         self.experiment, self.config = experiment, config
         merge, params = split_model(experiment.make_model())
         optimizer = make_optimizer(config)
-        self._step = make_train_step(merge, optimizer, config, experiment.config.seed)
+        intervention = Intervention(experiment.config)
+        params = intervention.start(params, longest=max(map(max, experiment.sizes)))
+        self._step = make_train_step(merge, optimizer, config, experiment.config.seed, constrain=intervention.constrain)
         self._schedule = make_schedule(config)
         self._evaluator = Evaluator(experiment, beam_size=1)
         self._validation = corpus.read("validation")

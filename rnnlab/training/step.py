@@ -55,9 +55,15 @@ def apply_gradients(optimizer: optax.GradientTransformation, state: TrainState, 
 
 
 def make_train_step(
-    merge: Callable[[ModelParams], nnx.Module], optimizer: optax.GradientTransformation, training: ConfigDict, seed: int
+    merge: Callable[[ModelParams], nnx.Module],
+    optimizer: optax.GradientTransformation,
+    training: ConfigDict,
+    seed: int,
+    *,
+    constrain: Callable[[ModelParams], ModelParams] = lambda params: params,
 ) -> jax.stages.Wrapped:
-    """The compiled step, `(TrainState, Batch) -> (TrainState, StepMetrics)`.
+    """The compiled step, `(TrainState, Batch) -> (TrainState, StepMetrics)`, whose parameters `constrain` has the last
+    word on.
 
     Its random numbers follow from `seed` and the step's number alone; the state that it is given is donated.
     """
@@ -76,6 +82,7 @@ def make_train_step(
         norm = optax.global_norm(gradients)
         limit = training.clip_global_norm or jnp.inf
         metrics = StepMetrics(loss, norm, norm > limit, batch.target_lengths.sum())
-        return apply_gradients(optimizer, state, gradients), metrics
+        state = apply_gradients(optimizer, state, gradients)
+        return state._replace(params=constrain(state.params)), metrics
 
     return jax.jit(train_step, donate_argnums=0)

@@ -1,0 +1,60 @@
+import jax
+import numpy as np
+import pytest
+
+from rnnlab.errors import UserError
+from rnnlab.training import train
+from rnnlab.training.checkpoint import Checkpoints
+from rnnlab.training.experiment import open_experiment
+from rnnlab.training.intervention import Intervention
+from rnnlab.training.step import split_model
+
+
+def _start(trained, text):
+    experiment = open_experiment(trained)
+    experiment.config.training.intervention = text
+    _, params = split_model(experiment.make_model())
+    return params, Intervention(experiment.config).start(params, longest=6)
+
+
+def test_every_recurrence_is_treated_and_nothing_else(trained):
+    before, after = _start(trained, "identity:0.5")
+    assert list(after) == list(before)
+    treated = [name for name in after if not np.array_equal(before[name], after[name])]
+    assert treated == [name for name in before if name.endswith("/params/R")]
+    assert len(treated) == 3
+    for name in treated:
+        np.testing.assert_array_equal(after[name], np.tile(0.5 * np.eye(after[name].shape[0]), (1, 4)))
+
+
+def test_two_recurrences_are_not_drawn_alike(trained):
+    _, after = _start(trained, "gaussian")
+    forward, backward = (after[f"encoder/stack/layers/0/{i}/params/R"] for i in (0, 1))
+    assert not np.array_equal(forward, backward)
+
+
+def test_a_spectral_limit_holds_at_the_end_of_a_run(tiny_config, tmp_path):
+    train(tiny_config(training__intervention="spectral:0.3", training__learning_rate=0.01), tmp_path)
+    _, params = split_model(open_experiment(tmp_path).make_model())
+    store = Checkpoints(tmp_path / "best")
+    params = store.restore(params).arrays
+    store.close()
+    for name, value in params.items():
+        if name.endswith("/params/R"):
+            for block in np.split(np.asarray(jax.device_get(value)), 4, axis=1):
+                assert np.linalg.norm(block, 2) <= 0.3 + 1e-5
+
+
+@pytest.mark.parametrize(
+    ("text", "cell", "message"),
+    [
+        ("chrno", "lstm", "unknown intervention 'chrno'"),
+        ("chrono", "rnn", "sets a gate that the encoder's rnn lacks"),
+        ("flossing:3", "lstm", "flossing is for configs/gradient_flow.py only"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_written(tiny_config, tmp_path, text, cell, message):
+    config = tiny_config(training__intervention=text, model__encoder__cell=cell)
+    with pytest.raises(UserError, match=message):
+        train(config, tmp_path / "w")
+    assert not (tmp_path / "w").exists()
