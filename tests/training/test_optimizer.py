@@ -53,3 +53,13 @@ def test_unknown_names_and_decay_without_effect_are_refused_with_what_is_allowed
         make_optimizer(_training(schedule="cosine"))
     with pytest.raises(UserError, match=r"weight_decay: 'adam' has none; allowed with: adamw"):
         make_optimizer(_training(optimizer="adam", weight_decay=0.1))
+
+
+def test_each_entry_is_cut_at_the_value_and_the_two_clippings_exclude_each_other():
+    fields = {"optimizer": "sgd", "schedule": "constant", "learning_rate": 1.0}
+    optimizer = make_optimizer(_training(**fields, clip_global_norm=0.0, clip_value=3.5))
+    updates, _ = optimizer.update(GRADIENT, optimizer.init(GRADIENT), GRADIENT)
+    np.testing.assert_array_equal(updates["W"], [-3.0, 0.0])
+    np.testing.assert_array_equal(updates["b"], [-3.5])
+    with pytest.raises(UserError, match=r"clip_value: 3\.5 beside clip_global_norm 1\.0; set one of them to 0"):
+        make_optimizer(_training(**fields, clip_value=3.5))
