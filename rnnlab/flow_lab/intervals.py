@@ -23,17 +23,19 @@ class Interval(NamedTuple):
 
 
 def mean(values: ArrayLike) -> Interval:
-    """The mean and its interval by Student's t; of a single value the interval is unbounded."""
+    """The mean and its interval by Student's t; of a single value, or none, the interval is unbounded."""
     found = np.asarray(values, np.float64)
-    middle = float(found.mean())
     if len(found) < 2:
-        return Interval(middle, -np.inf, np.inf, len(found))
+        return Interval(float(found[0]) if len(found) else np.nan, -np.inf, np.inf, len(found))
+    middle = float(found.mean())
     half = float(stats.t.ppf((1 + _LEVEL) / 2, len(found) - 1) * found.std(ddof=1) / len(found) ** 0.5)
     return Interval(middle, middle - half, middle + half, len(found))
 
 
 def share(hits: ArrayLike) -> Interval:
-    """The share of hits and its interval (Wilson 1927)."""
+    """The share of hits and its interval (Wilson 1927); of none, from 0 to 1."""
     found = np.asarray(hits, bool)
+    if not len(found):
+        return Interval(np.nan, 0.0, 1.0, 0)
     result = stats.binomtest(int(found.sum()), len(found)).proportion_ci(_LEVEL, method="wilson")
     return Interval(float(found.mean()), float(result.low), float(result.high), len(found))

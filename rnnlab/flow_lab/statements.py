@@ -31,13 +31,14 @@ class _Statement(NamedTuple):
 
 
 def judge(rows: Iterable[Row], config: ConfigDict) -> list[Finding]:
-    """Every statement of which there are rows, judged."""
+    """Every statement that the rows have checks for, judged."""
     table = Table(rows, config)
-    return [
+    found = [
         Finding(name, s.statement, s.experiment, s.checks(table), functools.partial(s.draw, table))
         for name, s in STATEMENTS.items()
         if table.different(s.study, "cell")
     ]
+    return [finding for finding in found if finding.checks]
 
 
 def _multiplication(table: Table) -> list[Check]:
@@ -144,6 +145,8 @@ def _vanishing(table: Table) -> list[Check]:
         for clipping in table.different("vanishing", "clipping"):
             if clipping != "none":
                 with_it = np.array(table.values("vanishing", "final_loss", clipping=clipping, lag=lag))
+                if len(with_it) != len(without):  # nothing to compare it with
+                    continue
                 gain = intervals.mean((without - with_it) / floor)
                 label = f"{clipping}, T = {lag}: fall of the loss against no clipping, in floors"
                 found.append(above(label, gain, _GAIN))
@@ -229,14 +232,10 @@ def _as_well(table: Table) -> list[Check]:
         if gru and lstm:
             found.append(Check(f"{what} of a GRU over those of an LSTM", f"{gru[0] / lstm[0]:.3f}", gru[0] < lstm[0]))
     lengths = table.different("cost", "lag", cell="gru")
-    if lengths:
-        ratio = [
-            gru / lstm
-            for gru, lstm in zip(
-                *(table.values("cost", "seconds", cell=cell, lag=max(lengths)) for cell in ("gru", "lstm")), strict=True
-            )
-        ]
-        found.append(below(f"time of a GRU over that of an LSTM, T = {max(lengths)}", intervals.mean(ratio), 1.0))
+    if lengths and table.different("cost", "lag", cell="lstm"):
+        times = [np.array(table.values("cost", "seconds", cell=c, lag=max(lengths))) for c in ("gru", "lstm")]
+        label = f"time of a GRU over that of an LSTM, T = {max(lengths)}"
+        found.append(below(label, intervals.mean(times[0] / times[1]), 1.0))
     for lag in table.different("reach", "lag"):
         solved = {cell: table.values("reach", "solved", cell=cell, lag=lag) for cell in ("gru", "lstm")}
         if all(solved.values()):

@@ -55,8 +55,7 @@ def below(label: str, interval: Interval, bound: float) -> Check:
 
 
 def always(label: str, hits: ArrayLike) -> Check:
-    """That something is so in every case: a single one in which it is not refutes it."""
+    """That something is so in every case: a single one in which it is not refutes it; no case tells nothing."""
     found = share(hits)
-    return Check(
-        label, f"{found.value * found.number:.0f} of {found.number} cases; share {found.text()}", found.value == 1
-    )
+    figure = f"{found.value * found.number:.0f} of {found.number} cases; share {found.text()}"
+    return Check(label, figure, found.value == 1 if found.number else None)

@@ -8,6 +8,7 @@ import pytest
 
 from rnnlab.errors import UserError
 from rnnlab.flow_lab import run
+from rnnlab.flow_lab.report import write_report
 from rnnlab.flow_lab.results import Results, Unit
 from rnnlab.flow_lab.studies import read_plan
 
@@ -79,3 +80,18 @@ def test_page_and_markdown_say_the_same(lab):
     assert len(figures) == page.count("<img") == 11
     assert all((lab / figure).exists() for figure in figures)
     assert re.findall(r"\*\*(.*)\*\*", markdown) == re.findall(r'<p class="verdict">(.*?)</p>', page)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("cell", "rnn"), ("cell", "lstm"), ("cell", "gru"), ("cell", "linear"), ("clipping", "none"), ("seed", 1)],
+)
+def test_a_report_is_made_of_whatever_was_asked_for(lab, tiny_lab, tmp_path, field, value):
+    rows = [row for row in Results(lab).rows if getattr(row.unit, field) != value or row.unit.study == "cost"]
+    write_report(tmp_path, tiny_lab, rows)
+    assert (tmp_path / "report.html").exists()
+
+
+def test_a_cost_of_one_cell_alone_is_reported(lab, tiny_lab, tmp_path):
+    write_report(tmp_path, tiny_lab, [row for row in Results(lab).rows if row.unit.cell == "gru"])
+    assert "An RNN cannot be parallelised" in (tmp_path / "report.md").read_text()
