@@ -135,7 +135,7 @@ def _program(setting: Setting) -> Program:
         if treatment.flossing_steps:
             batch = task.draw(jax.random.key(seed), _PROBE, "train")
             layer = _floss(cell, layer, _as_numbers(batch.inputs, task.in_features), treatment.flossing_steps)
-        params = params | {_LAYER + name: value for name, value in layer.items()}
+        params = _with_layer(params, layer)
         return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
     def step(key: Array, state: TrainState, _) -> tuple[TrainState, dict[str, Array]]:
@@ -146,8 +146,10 @@ def _program(setting: Setting) -> Program:
             gradients = jax.tree.map(jnp.add, gradients, flossing)
         state = apply_gradients(optimizer, state, gradients)
         limited = treatment.constrain(cell, layer_params(state.params))
-        params = state.params | {_LAYER + name: value for name, value in limited.items()}
-        return state._replace(params=params), {"loss": loss, "gradient_norm": optax.global_norm(gradients)}
+        return state._replace(params=_with_layer(state.params, limited)), {
+            "loss": loss,
+            "gradient_norm": optax.global_norm(gradients),
+        }
 
     @jax.jit
     def advance(state: TrainState, key: Array):
@@ -188,6 +190,10 @@ def _mean_loss(logits: Array, batch: LagBatch) -> Array:
 def layer_params(params: ModelParams) -> Params:
     """The first recurrent layer's, by their names in the cell."""
     return {name.removeprefix(_LAYER): value for name, value in params.items() if name.startswith(_LAYER)}
+
+
+def _with_layer(params: ModelParams, layer: Params) -> ModelParams:
+    return params | {_LAYER + name: value for name, value in layer.items()}
 
 
 def _as_numbers(inputs: Array, features: int) -> Array:

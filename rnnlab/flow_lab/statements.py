@@ -64,13 +64,16 @@ def _criterion(table: Table) -> list[Check]:
     for cell in table.different("criterion", "cell"):
         growth = np.array(table.values("criterion", "growth", cell=cell))
         singular = np.array(table.values("criterion", "log_singular_value", cell=cell))
-        for label, chosen, hits in (
-            ("largest singular value below 1: vanishes", singular < 0, growth < 0),
-            ("largest singular value above 1: explodes", singular > 0, growth > 0),
-        ):
-            if chosen.any():
-                found.append(always(f"{cell}, {label}", hits[chosen]))
+        found += _signs(f"{cell}, largest singular value", singular, growth, bound=1)
     return found
+
+
+def _signs(what: str, log_factor: np.ndarray, growth: np.ndarray, *, bound: int) -> list[Check]:
+    """That a gradient vanishes where the log of a factor lies below 0, and explodes where it lies above."""
+    cases = (("below", "vanishes", log_factor < 0, growth < 0), ("above", "explodes", log_factor > 0, growth > 0))
+    return [
+        always(f"{what} {side} {bound}: {fate}", hits[chosen]) for side, fate, chosen, hits in cases if chosen.any()
+    ]
 
 
 def _draw_criterion(table: Table, axes: Axes) -> None:
@@ -87,20 +90,8 @@ def _derivative(table: Table) -> list[Check]:
     growth = np.array(table.values("criterion", "growth", cell="rnn"))
     singular = np.array(table.values("criterion", "log_singular_value", cell="rnn"))
     step = np.array(table.values("criterion", "step_norm", cell="rnn"))
-    vanishing, exploding = step < 0, step > 0
-    found = [
-        always(
-            "a step's norm, tanh' counted, is at most that of R",
-            step <= singular,
-        )
-    ]
-    if vanishing.any():
-        hits = growth[vanishing] < 0
-        found.append(always("mean log norm of a step below 0: vanishes", hits))
-    if exploding.any():
-        hits = growth[exploding] > 0
-        found.append(always("mean log norm of a step above 0: explodes", hits))
-    return found
+    bounded = always("a step's norm, tanh' counted, is at most that of R", step <= singular)
+    return [bounded, *_signs("mean log norm of a step", step, growth, bound=0)]
 
 
 def _draw_derivative(table: Table, axes: Axes) -> None:

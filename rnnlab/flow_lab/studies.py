@@ -18,6 +18,7 @@ from rnnlab.flow_lab.config import numbers, words
 from rnnlab.flow_lab.learner import Figures, Setting, learn
 from rnnlab.flow_lab.results import Unit
 from rnnlab.gradient_flow import Treatment, kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
+from rnnlab.gradient_flow.trajectory import run
 from rnnlab.models.choice import check_choice
 from rnnlab.scan import scan, step_jacobian
 from rnnlab.training.config import get_field
@@ -161,12 +162,10 @@ def _criterion(cell: Cell, treatment: Treatment, features: int, lag: int, seed: 
 
 
 def _mean_step_norm(cell: Cell, params: Params, inputs: jax.Array) -> float:
-    def of_step(h, x):
-        norm = jnp.linalg.norm(step_jacobian(cell, params, (h,), x), ord=2, axis=(-2, -1))
-        return cell.combine(params, (h,), x @ params["W"] + params["b"], h @ params["R"])[0], jnp.log(norm).mean()
+    def of_step(at_step):
+        return jnp.log(jnp.linalg.norm(step_jacobian(cell, params, *at_step), ord=2, axis=(-2, -1))).mean()
 
-    start = jnp.zeros((inputs.shape[1], params["R"].shape[0]))
-    return float(jax.lax.scan(of_step, start, inputs)[1].mean())
+    return float(jax.lax.map(of_step, (run(cell, params, inputs).before, inputs)).mean())
 
 
 def _flow(cell: Cell, treatment: Treatment, features: int, lag: int, seed: int) -> Figures:
@@ -191,9 +190,8 @@ def _flow(cell: Cell, treatment: Treatment, features: int, lag: int, seed: int) 
 
 def _log_forget(cell: Cell, params: Params, inputs: jax.Array, lags: list[int]) -> np.ndarray:
     """Log of the largest product, of any unit, of forget gates over the last `lag` steps, `[lags, batch]`."""
-    outputs, _ = scan(cell, params, inputs)
-    before = jnp.concatenate([jnp.zeros_like(outputs[:1]), outputs[:-1]])
-    gates = jnp.split(inputs @ params["W"] + params["b"] + before @ params["R"], len(cell.gates), axis=-1)
+    found = run(cell, params, inputs)
+    gates = jnp.split(found.input_projection + found.recurrent_projection, len(cell.gates), axis=-1)
     backwards = jnp.cumsum(jax.nn.log_sigmoid(gates[cell.gates.index("f")])[::-1], axis=0)
     return np.asarray(backwards[np.asarray(lags) - 1].max(-1))
 
