@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.gradient_flow.trajectory import run
+from rnnlab.gradient_flow.trajectory import Trajectory, run
 
 
 class StepGradients(NamedTuple):
@@ -40,21 +40,33 @@ def step_gradients(
       loss: `h` of every step `[time, batch, hidden]` -> a scalar.
       edges: of the bins of the gates' histogram, growing; None is -8, -7, ... 8.
     """
-    edges = np.arange(-8.0, 9.0) if edges is None else edges
     time, batch, _ = inputs.shape
     still = jnp.zeros((time, batch, params["R"].shape[1]), params["R"].dtype)
 
     def of_run(inputs: Array, nudges: Array):
         trajectory = run(cell, params, inputs, state, nudges)
-        hidden = jnp.concatenate([trajectory.before[0][1:], trajectory.after[0][None]])
-        return loss(hidden), trajectory
+        return loss(trajectory.hidden), trajectory
 
-    (value, trajectory), (d_inputs, d_r) = jax.value_and_grad(of_run, argnums=(0, 1), has_aux=True)(inputs, still)
+    (value, trajectory), found = jax.value_and_grad(of_run, argnums=(0, 1), has_aux=True)(inputs, still)
+    return each_step(cell, trajectory, value, *found, edges=edges)
+
+
+def each_step(
+    cell: Cell,
+    trajectory: Trajectory,
+    loss: Array,
+    d_inputs: Float[Array, "time batch features"],
+    d_recurrent: Float[Array, "time batch projection"],
+    *,
+    edges: np.ndarray | None = None,
+) -> StepGradients:
+    """The same of a loss whose gradients with respect to each x_t and to each `h R` are known already."""
+    edges = np.arange(-8.0, 9.0) if edges is None else edges
     before = trajectory.before[0]
     # |sum over the batch of h_b d_b^T|_F^2 = sum over pairs of rows (h_b . h_c) (d_b . d_c): no [hidden, gates] matrix
-    squares = jnp.einsum("tbh,tch->tbc", before, before) * jnp.einsum("tbg,tcg->tbc", d_r, d_r)
+    squares = jnp.einsum("tbh,tch->tbc", before, before) * jnp.einsum("tbg,tcg->tbc", d_recurrent, d_recurrent)
     recurrent = jnp.sqrt(jnp.maximum(squares.sum((1, 2)), 0))
     gates = jnp.split(trajectory.input_projection + trajectory.recurrent_projection, len(cell.gates), axis=-1)
     inner = jnp.asarray(edges[1:-1])
     counts = [jnp.bincount(jnp.searchsorted(inner, gate.reshape(-1)), length=len(edges) - 1) for gate in gates]
-    return StepGradients(value, jnp.linalg.norm(d_inputs, axis=-1), recurrent, jnp.stack(counts), edges)
+    return StepGradients(loss, jnp.linalg.norm(d_inputs, axis=-1), recurrent, jnp.stack(counts), edges)

@@ -4,6 +4,7 @@ import functools
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rnnlab.cells import Cell, Params, State
@@ -18,6 +19,11 @@ class Trajectory(NamedTuple):
     after: State
     input_projection: Array
     recurrent_projection: Array
+
+    @property
+    def hidden(self) -> Float[Array, "time batch hidden"]:
+        """`h` after each step."""
+        return jnp.concatenate([self.before[0][1:], self.after[0][None]])
 
 
 @functools.partial(jax.jit, static_argnums=0)

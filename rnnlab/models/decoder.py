@@ -12,7 +12,7 @@ from rnnlab.models.attention import ATTENTIONS, Attention
 from rnnlab.models.choice import check_choice
 from rnnlab.models.dropout import apply_mask, draw_mask
 from rnnlab.models.embedding import Lookup, embed, rows
-from rnnlab.models.recurrent import Drive, Stack
+from rnnlab.models.recurrent import Stack
 
 CONTEXTS = ("init", "every_step")
 
@@ -142,17 +142,6 @@ class Decoder(nnx.Module):
         """Reads one token of each sequence: the new states, then logits and attention weights `[batch, source]`."""
         states, (read, weights) = self._advance(states, self.embedding(tokens)[None], memory, ())
         return states, (self.logits(read)[0], None if weights is None else weights[0])
-
-    def drives(
-        self, targets: Int[Array, "target batch"], states: tuple[State, ...], memory: Memory
-    ) -> dict[str, Drive]:
-        """What each recurrence is given over `targets` without padding; none of them where attention comes before the
-        step, whose inputs are only known in the loop."""
-        if self.attends_before:
-            return {}
-        embedded = self.embedding(targets)
-        extra = [_repeat(memory.context, targets.shape[0])] if self.every_step else []
-        return self.stack.drives(jnp.concatenate([embedded, *extra], axis=-1), states)
 
     def _draw_masks(self, rngs: nnx.Rngs | None, targets: Array):
         time, batch = targets.shape

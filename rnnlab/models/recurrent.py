@@ -1,12 +1,10 @@
 """Recurrent layers and stacks of them: the parameters of cells, run by `rnnlab.scan`."""
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from rnnlab.cells import CELLS, Cell, Params, State
+from rnnlab.cells import CELLS, Cell, State
 from rnnlab.models.choice import check_choice
 from rnnlab.models.dropout import apply_mask, draw_mask
 from rnnlab.models.embedding import Lookup, rows
@@ -57,15 +55,6 @@ class Recurrent(nnx.Module):
             params["W"] = inputs.table @ params["W"]
             inputs = inputs.ids
         return scan(self.cell, params, inputs, state=state, **options)
-
-
-class Drive(NamedTuple):
-    """What a cell is given: its parameters, `inputs` `[time, batch, in]` in the order in which it reads them, and its
-    first state."""
-
-    params: Params
-    inputs: Array
-    state: State
 
 
 class Stack(nnx.Module):
@@ -143,21 +132,6 @@ class Stack(nnx.Module):
             inputs, final = self._run_layer(layer, inputs, state, seq_lengths=seq_lengths, resets=resets)
             finals.append(final)
         return rows(inputs), tuple(finals)
-
-    def drives(
-        self, inputs: Float[Array, "time batch in"], states: tuple[State, ...] | None = None
-    ) -> dict[str, Drive]:
-        """What each recurrence ("0", or "0/forward" and "0/backward") is given over sequences without padding."""
-        states = self.initial_states(inputs.shape[1]) if states is None else states
-        found = {}
-        for index, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
-            names = ("/forward", "/backward") if len(layer) > 1 else ("",)
-            parts = zip(names, layer, _part(state, len(layer)), (inputs, inputs[::-1]), strict=False)
-            for name, direction, part, read in parts:
-                params = {n: value[...] for n, value in direction.params.items()}
-                found[f"{index}{name}"] = Drive(params, read, part)
-            inputs, _ = self._run_layer(layer, inputs, state)
-        return found
 
     def _run_layer(self, layer: nnx.List, inputs: Array | Lookup, state: State, **options) -> tuple[Array, State]:
         runs = [

@@ -11,7 +11,6 @@ from rnnlab.cells import State
 from rnnlab.models.bridge import Bridge
 from rnnlab.models.decoder import Decoder, Memory
 from rnnlab.models.encoder import Encoder
-from rnnlab.models.recurrent import Drive
 
 
 class Seq2Seq(nnx.Module):
@@ -80,10 +79,3 @@ class Seq2Seq(nnx.Module):
             return self.decoder.teacher_forced(targets, states, memory, rngs=rngs)[0]
         forced = jax.random.bernoulli(rngs.sampling(), self.teacher_forcing, targets.shape)
         return self.decoder.sampled(targets, states, memory, forced, rngs=rngs)
-
-    def drives(self, source: Int[Array, "source batch"], targets: Int[Array, "target batch"]) -> dict[str, Drive]:
-        """What each recurrence ("encoder/0/forward", "decoder/0") is given over pairs without padding."""
-        encoder = self.encoder
-        states, memory = self.encode(source, jnp.full(source.shape[1], source.shape[0]))
-        read = {f"encoder/{name}": d for name, d in encoder.stack.drives(encoder.embedding(source)).items()}
-        return read | {f"decoder/{name}": d for name, d in self.decoder.drives(targets, states, memory).items()}

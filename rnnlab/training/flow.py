@@ -1,63 +1,86 @@
-"""How gradients flow through the recurrences of a seq2seq model: a little at an interval, everything on demand."""
+"""How gradients flow through the recurrences of a seq2seq model: at an interval while it trains, and on demand."""
 
 import collections
 import json
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax import Array
 
-from rnnlab.cells import CELLS, Cell
 from rnnlab.data.corpus import Example
 from rnnlab.data.pipeline import assemble
-from rnnlab.gradient_flow import kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents, step_gradients
-from rnnlab.models.recurrent import Drive
+from rnnlab.gradient_flow import kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
+from rnnlab.gradient_flow.contributions import StepGradients, each_step
+from rnnlab.models import Seq2Seq
 from rnnlab.training.experiment import Experiment, open_corpus
 from rnnlab.training.step import ModelParams, split_model
+from rnnlab.training.watch import Record, no_nudges, recurrent_cells, watched_loss
 
 _SEQUENCES = 8
-_SATURATED = 4.0  # |a + r| beyond which a sigmoid lies within 2 % of 0 or 1, and tanh within 0.1 % of +-1
+_TRACED = 1  # of them, whose whole spectra are taken while training
+_SATURATED = 4  # |a + r| beyond which a sigmoid lies within 2 % of 0 or 1, and tanh within 0.1 % of +-1
+
+
+class Flow(NamedTuple):
+    """Of one recurrence, by name: numbers, vectors of them, and for each gate how often `a + r` fell between two of
+    `FlowProbe.edges`."""
+
+    values: dict[str, Array]
+    vectors: dict[str, Array]
+    gates: dict[str, Array]
 
 
 class FlowProbe:
     """Measures each recurrence ("encoder/0/forward", "decoder/0") on a few pairs of equal lengths.
 
     Args:
-      experiment: whose model to measure.
+      experiment: whose model to measure; `merge` makes it of parameters, as `split_model` gives it.
       examples: to take the pairs from; the lengths are those that most of them have.
     """
 
-    def __init__(self, experiment: Experiment, examples: list[Example]):
+    edges = np.arange(-8.0, 9.0)  # of the bins of the gates, the outermost open
+
+    def __init__(self, experiment: Experiment, merge: Callable[[ModelParams], Seq2Seq], examples: list[Example]):
         pairs = experiment.encode([example for example in examples if example.source])
         lengths = list(zip(pairs.sources.lengths.tolist(), pairs.targets.lengths.tolist(), strict=True))
         source, target = collections.Counter(lengths).most_common(1)[0][0]
         rows = [row for row, found in enumerate(lengths) if found == (source, target)][:_SEQUENCES]
-        batch = assemble(pairs, rows, (source, target + 1), len(rows))
-        self._merge, _ = split_model(experiment.make_model())
-        self._pair = jax.device_put((batch.source, batch.inputs))
-        model = experiment.config.model
-        self._cells = {side: CELLS[model[side].cell] for side in ("encoder", "decoder")}
-        self._measure = jax.jit(lambda params: self._over(params, _a_little))
+        self._batch = jax.device_put(assemble(pairs, rows, (source, target + 1), len(rows)))
+        self._merge = merge
+        self._measure = jax.jit(lambda params: self._over(params, _on_the_way))
 
-    def measure(self, params: ModelParams) -> dict[str, float]:
-        """Of each recurrence, averaged over the pairs:
+    def measure(self, params: ModelParams) -> dict[str, Flow]:
+        """Of each recurrence, L being the mean cross-entropy of the pairs; norms and condition numbers as natural logs.
 
-        `exponent`, the largest Lyapunov exponent in nats per step; `early_share`, of the norms of
-        d (sum of h_T) / d x_t over all steps, what falls on the first half of them; `saturated`, the share of gates
-        beyond 4 or below -4 before their sigmoid or tanh.
+        Values: `exponent`, the largest Lyapunov exponent in nats per step; `dimension`, that of Kaplan and Yorke;
+        `log_norm` of d h_T / d h_0, and `log_condition` of that of the whole state; `early_share` and
+        `early_recurrent_share`, of the norms of dL/dx_t and of what each step adds to dL/dR, what falls on the first
+        half of the steps; `saturated`, the share of gates beyond 4 or below -4 before their sigmoid or tanh.
+
+        Vectors: every one of the `exponents`; the `log_singular_values` of the state's Jacobian over all steps; by
+        step `input_gradient` and `recurrent_gradient`, those norms.
         """
-        found = jax.device_get(self._measure(params))
-        return {f"{name}/{what}": float(v) for name, values in found.items() for what, v in values.items()}
+        return jax.device_get(self._measure(params))
 
-    def measure_all(self, params: ModelParams) -> dict[str, dict[str, list]]:
-        """Of each recurrence: every Lyapunov exponent, the Kaplan-Yorke dimension, and by lag the log norm of
-        d h_T / d h_(T-lag), the log singular values of the state's Jacobian and its log condition number."""
-        return jax.tree.map(lambda value: np.asarray(value).tolist(), self._over(params, _everything))
+    def measure_all(self, params: ModelParams) -> dict[str, Flow]:
+        """The same over all pairs, and as vectors by lag `log_norms` of d h_T / d h_(T-lag), and of the state's
+        Jacobian `log_singular_values_by_lag` and `log_conditions`."""
+        return jax.device_get(self._over(params, _everything))
 
-    def _over(self, params: ModelParams, look: Callable[[Cell, Drive], dict]):
-        drives = self._merge(params).drives(*self._pair)
-        return {name: look(self._cells[name.split("/")[0]], drive) for name, drive in drives.items()}
+    def _over(self, params: ModelParams, look: Callable[..., Flow]) -> dict[str, Flow]:
+        def loss(nudges):
+            return watched_loss(self._merge(params), self._batch, nudges)
+
+        model = self._merge(params)
+        found = jax.value_and_grad(loss, has_aux=True)(no_nudges(model, self._batch))
+        (value, records), gradients = found
+        flows = {}
+        for name, cell in recurrent_cells(model).items():
+            steps = each_step(cell, records[name].trajectory, value, *gradients[name], edges=self.edges)
+            flows[name] = look(cell, records[name], steps)
+        return flows
 
 
 def measure_flow(experiment: Experiment, split: str) -> None:
@@ -67,37 +90,57 @@ def measure_flow(experiment: Experiment, split: str) -> None:
       UserError: a work directory without a whole checkpoint, a dataset without that split, or one out of reach.
     """
     _, params = experiment.best_params()
-    found = FlowProbe(experiment, open_corpus(experiment.config).read(split)).measure_all(params)
-    for name, values in found.items():
-        largest, lag, norm = values["exponents"][0], values["lags"][-1], values["log_norms"][-1]
+    merge, _ = split_model(experiment.make_model())
+    found = FlowProbe(experiment, merge, open_corpus(experiment.config).read(split)).measure_all(params)
+    for name, flow in found.items():
         print(
-            f"{name:20s} largest exponent {largest:+.3f} nats a step, Kaplan-Yorke dimension "
-            f"{values['dimension']:.1f}, log norm of dh_T / dh_(T-{lag}) {norm:+.2f} nats"
+            f"{name:20s} largest exponent {flow.values['exponent']:+.3f} nats a step, Kaplan-Yorke dimension "
+            f"{flow.values['dimension']:.1f}, log norm of dh_T / dh_(T-{len(flow.vectors['log_norms'])}) "
+            f"{flow.values['log_norm']:+.2f} nats"
         )
-    print(json.dumps(found))
+    plain = {name: flow.values | flow.vectors | {"gates": flow.gates} for name, flow in found.items()}
+    print(json.dumps(jax.tree.map(lambda value: value.tolist(), plain)))
 
 
-def _a_little(cell: Cell, drive: Drive) -> dict[str, Array]:
-    params, inputs, state = drive
-    edges = np.array([-np.inf, -_SATURATED, _SATURATED, np.inf])
-    steps = step_gradients(cell, params, inputs, lambda hidden: hidden[-1].sum(), state=state, edges=edges)
-    exponents = lyapunov_exponents(cell, params, inputs, state=state, exponents=1)
-    return {
-        "exponent": exponents.mean(),
-        "early_share": steps.inputs[: inputs.shape[0] // 2].sum() / steps.inputs.sum(),
-        "saturated": 1 - steps.gates[:, 1].sum() / steps.gates.sum(),
-    }
+def _on_the_way(cell, record: Record, steps: StepGradients) -> Flow:
+    few = jax.tree.map(lambda v: v[:, :_TRACED], record.inputs), jax.tree.map(lambda v: v[:_TRACED], record.state)
+    return _flow(cell, record.params, *few, steps)
 
 
-def _everything(cell: Cell, drive: Drive) -> dict:
-    params, inputs, state = drive
-    exponents = lyapunov_exponents(cell, params, inputs, state=state)
+def _everything(cell, record: Record, steps: StepGradients) -> Flow:
+    params, inputs, state = record[:3]
+    flow = _flow(cell, params, inputs, state, steps)
     jacobians = lag_jacobians(cell, params, inputs, lags=range(1, inputs.shape[0] + 1), state=state)
-    return {
-        "exponents": exponents.mean(0),
-        "dimension": kaplan_yorke_dimension(exponents).mean(),
-        "lags": jacobians.lags,
+    by_lag = {
         "log_norms": jacobians.log_norms[:, :, 0, 0].mean(1),
-        "log_singular_values": jacobians.log_singular_values.mean(1),
-        "log_condition": jacobians.log_condition.mean(1),
+        "log_singular_values_by_lag": jacobians.log_singular_values.mean(1),
+        "log_conditions": jacobians.log_condition.mean(1),
     }
+    return flow._replace(vectors=flow.vectors | by_lag)
+
+
+def _flow(cell, params, inputs: Array, state, steps: StepGradients) -> Flow:
+    exponents = lyapunov_exponents(cell, params, inputs, state=state)
+    whole = lag_jacobians(cell, params, inputs, lags=[inputs.shape[0]], state=state)
+    low, high = (int(np.searchsorted(steps.edges, edge)) for edge in (-_SATURATED, _SATURATED))
+    input_gradient = steps.inputs.mean(1)
+    values = {
+        "exponent": exponents[:, 0].mean(),
+        "dimension": kaplan_yorke_dimension(exponents).mean(),
+        "log_norm": whole.log_norms[0, :, 0, 0].mean(),
+        "log_condition": whole.log_condition[0].mean(),
+        "early_share": _early(input_gradient),
+        "early_recurrent_share": _early(steps.recurrent),
+        "saturated": 1 - steps.gates[:, low:high].sum() / steps.gates.sum(),
+    }
+    vectors = {
+        "exponents": exponents.mean(0),
+        "log_singular_values": whole.log_singular_values[0].mean(0),
+        "input_gradient": input_gradient,
+        "recurrent_gradient": steps.recurrent,
+    }
+    return Flow(values, vectors, dict(zip(cell.gates, steps.gates, strict=True)))
+
+
+def _early(norms: Array) -> Array:
+    return norms[: len(norms) // 2].sum() / norms.sum()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from rnnlab.data.corpus import Corpus, Example
@@ -74,7 +75,7 @@ class _Run:
         self._schedule = make_schedule(config)
         self._evaluator = Evaluator(experiment, beam_size=1)
         self._validation = corpus.read("validation")
-        self._probe = FlowProbe(experiment, self._validation) if config.measure_every else None
+        self._probe = FlowProbe(experiment, merge, self._validation) if config.measure_every else None
         self._checkpoints = Checkpoints(experiment.workdir / "checkpoints")
         self._best = Checkpoints(experiment.workdir / "best")
         pairs = experiment.encode(corpus.read("train"))
@@ -115,7 +116,7 @@ class _Run:
                     self._log(window)
                     window = _Window(time.monotonic(), [], [])
                 if self._probe is not None and self.step % config.measure_every == 0:
-                    self.reporter.write(self.step, "flow", self._probe.measure(self.state.params))
+                    self._measure(self._probe)
                 if evaluates := self.step % config.evaluate_every == 0 or last:
                     self._evaluate()
                 if evaluates or self.step % config.checkpoint_every == 0 or signals.received:
@@ -143,6 +144,16 @@ class _Run:
             "padding": padded / cells,
         }
         self.reporter.write(self.step, "train", values)
+
+    def _measure(self, probe: FlowProbe) -> None:
+        flows = probe.measure(self.state.params)
+        values = {f"{name}/{what}": float(v) for name, flow in flows.items() for what, v in flow.values.items()}
+        self.reporter.write(self.step, "flow", values)
+        for name, flow in flows.items():
+            for what, vector in flow.vectors.items():
+                self.reporter.write_vector(self.step, "flow", f"{name}/{what}", np.asarray(vector))
+            for gate, counts in flow.gates.items():
+                self.reporter.write_histogram(self.step, "flow", f"{name}/gate_{gate}", np.asarray(counts), probe.edges)
 
     def _evaluate(self) -> None:
         scores = self._evaluator.evaluate(self.state.params, self._validation)

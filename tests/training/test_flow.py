@@ -1,5 +1,6 @@
 import csv
 import json
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -8,63 +9,116 @@ import pytest
 from flax import nnx
 
 from rnnlab.data.corpus import Example
+from rnnlab.data.pipeline import Batch
+from rnnlab.data.vocabulary import BOS, EOS
+from rnnlab.metrics import cross_entropy
 from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.training import measure_flow, train
 from rnnlab.training.experiment import open_experiment
 from rnnlab.training.flow import FlowProbe
 from rnnlab.training.step import split_model
+from rnnlab.training.watch import no_nudges, watched_loss
 
 SOURCE, TARGETS = jnp.array([[3, 4], [5, 6], [4, 3]]), jnp.array([[1, 1], [4, 5], [5, 4], [6, 6]])
 
+VECTORS = {"exponents", "log_singular_values", "input_gradient", "recurrent_gradient", *(f"gate_{g}" for g in "ifgo")}
 
-def _model(**fields) -> Seq2Seq:
+
+def _model(encoder=(), decoder=(), **fields) -> Seq2Seq:
     side = {"cell": "lstm", "features": 5, "embedding": 4, "layers": 2}
-    encoder, decoder = side | {"bidirectional": True}, side | {"cell": "gru", "features": 6}
+    encoder = side | {"bidirectional": True} | dict(encoder)
+    decoder = side | {"cell": "gru", "features": 6} | dict(decoder)
     return Seq2Seq(8, 9, encoder=encoder, decoder=decoder, rngs=nnx.Rngs(0), **fields)
 
 
-@pytest.mark.parametrize("fields", [{"attention": "general", "context": "every_step"}, {}])
-def test_what_drives_a_recurrence_makes_the_states_that_the_model_has(fields):
-    """The same cells run over what `drives` says, by a loop of their own, end in the states of the model."""
-    model = _model(**fields)
-    drives = model.drives(SOURCE, TARGETS)
-    assert list(drives) == [
+def _batch(targets=TARGETS) -> Batch:
+    labels = jnp.concatenate([targets[1:], jnp.array([[2, 2]])])
+    return Batch(SOURCE, jnp.array([3, 3]), targets, labels, jnp.full(2, len(targets)))
+
+
+@pytest.mark.parametrize(
+    "fields", [{"attention": "general", "context": "every_step"}, {}, {"attention": "additive"}, {"bridge": "last"}]
+)
+def test_a_watched_model_has_the_states_and_the_loss_of_the_model(fields):
+    """The same cells run over what the records say, by a loop of their own, end in the states of the model."""
+    if fields.get("bridge") == "last":
+        fields = fields | {"encoder": {"features": 3}, "decoder": {"cell": "lstm"}}
+    model, batch = _model(**fields), _batch()
+    loss, records = watched_loss(_model(**fields), batch, no_nudges(model, batch))
+    assert list(records) == [
         *(f"encoder/{n}/{d}" for n in (0, 1) for d in ("forward", "backward")),
         "decoder/0",
         "decoder/1",
     ]
+    expected = cross_entropy(model(SOURCE, jnp.array([3, 3]), TARGETS), batch.labels, batch.target_lengths) / 8
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
     states, memory = model.encode(SOURCE, jnp.array([3, 3]))
     _, encoded = model.encoder(SOURCE, jnp.array([3, 3]))
     decoder_states = states
     for token in TARGETS:
         decoder_states, _ = model.decoder.step(decoder_states, token, memory)
-    for name, (params, inputs, state) in drives.items():
+    half = model.encoder.stack.out_features // 2
+    for name, (params, inputs, state, trajectory) in records.items():
         side, layer, *direction = name.split("/")
         cell = getattr(model, side).stack.cell
         for x in inputs:
             state = cell.combine(params, state, x @ params["W"] + params["b"], state[0] @ params["R"])
         final = encoded if side == "encoder" else decoder_states
-        half = slice(None) if not direction else slice(0, 5) if direction == ["forward"] else slice(5, 10)
-        np.testing.assert_allclose(state[0], final[int(layer)][0][:, half], atol=1e-6)
+        own = slice(None) if not direction else slice(0, half) if direction == ["forward"] else slice(half, None)
+        np.testing.assert_allclose(state[0], final[int(layer)][0][:, own], atol=1e-6)
+        np.testing.assert_allclose(trajectory.after[0], state[0], atol=1e-6)
 
 
-def test_a_decoder_that_attends_before_its_step_has_no_known_inputs():
-    assert all(name.startswith("encoder") for name in _model(attention="additive").drives(SOURCE, TARGETS))
+@pytest.mark.parametrize("attention", ["general", "additive"])
+def test_what_the_steps_add_to_the_gradient_makes_that_of_the_whole_model(attention):
+    """Over a single pair the parts h_(t-1)^T d_t add up to dL/dR by autodiff through the model's own scan."""
+    model = _model(attention=attention)
+    batch = jax.tree.map(lambda value: value[..., :1], _batch())
+    merge, params = split_model(model)
+
+    def of_params(params):
+        logits = merge(params)(batch.source, batch.source_lengths, batch.inputs)
+        return cross_entropy(logits, batch.labels, batch.target_lengths) / batch.labels.size
+
+    expected = jax.grad(of_params)(params)
+    (_, records), parts = jax.value_and_grad(lambda n: watched_loss(merge(params), batch, n), has_aux=True)(
+        no_nudges(model, batch)
+    )
+    for name, path in {
+        "encoder/0/backward": "encoder/stack/layers/0/1/params/R",
+        "encoder/1/forward": "encoder/stack/layers/1/0/params/R",
+        "decoder/0": "decoder/stack/layers/0/0/params/R",
+    }.items():
+        before = records[name].trajectory.before[0]
+        np.testing.assert_allclose(
+            jnp.einsum("tbh,tbg->hg", before, parts[name].recurrent), expected[path], atol=1e-6, rtol=1e-4
+        )
 
 
-def test_the_early_share_is_that_of_autodiff_through_the_whole_encoder(trained):
+def test_the_gradient_by_step_is_that_of_autodiff_through_the_whole_encoder(trained):
     experiment = open_experiment(trained)
     merge, params = split_model(experiment.make_model())
-    word = Example("abcd", ("A B C D",))
-    found = FlowProbe(experiment, [word]).measure(params)
+    found = FlowProbe(experiment, merge, [Example("abcd", ("A B C D",))]).measure(params)["encoder/0/forward"]
     model = merge(params)
-    embedded = model.encoder.embedding(jnp.asarray(experiment.source.encode("abcd"))[:, None])
+    source = jnp.asarray(experiment.source.encode("abcd"))[:, None]
+    labels = jnp.asarray([*experiment.target.encode("A B C D"), EOS])[:, None]
+    inputs = jnp.concatenate([jnp.array([[BOS]]), labels[:-1]])
 
-    def last(inputs):
-        return model.encoder.stack(inputs)[1][0][0][0, :16].sum()  # of layer 0 the forward half of h
+    def loss(nudges):
+        def read(*_args, **_options):
+            embedded = model.encoder.embedding(source)
+            forward, backward = model.encoder.stack.layers[0]
+            (ahead, end), (back, other) = forward(embedded + nudges), backward(embedded, reverse=True)
+            joined = tuple(jnp.concatenate(pair, axis=-1) for pair in zip(end, other, strict=True))
+            return jnp.concatenate([ahead, back], axis=-1), (joined,)
 
-    norms = jnp.linalg.norm(jax.grad(last)(embedded), axis=-1)[:, 0]
-    np.testing.assert_allclose(found["encoder/0/forward/early_share"], norms[:2].sum() / norms.sum(), rtol=1e-4)
+        with mock.patch.object(type(model.encoder), "__call__", read):
+            logits = model(source, jnp.array([4]), inputs)
+        return cross_entropy(logits, labels, jnp.array([5])) / 5
+
+    norms = jnp.linalg.norm(jax.grad(loss)(jnp.zeros((4, 1, model.encoder.embedding.features))), axis=-1)[:, 0]
+    np.testing.assert_allclose(found.vectors["input_gradient"], norms, rtol=1e-4)
+    np.testing.assert_allclose(found.values["early_share"], norms[:2].sum() / norms.sum(), rtol=1e-4)
 
 
 def test_a_run_measures_at_its_interval_and_trains_the_same_without(tiny_config, tmp_path):
@@ -76,6 +130,12 @@ def test_a_run_measures_at_its_interval_and_trains_the_same_without(tiny_config,
         flow = [row for row in rows if row["split"] == "flow"]
         assert {row["step"] for row in flow} == ({"20", "40"} if every else set())
         assert all(np.isfinite(float(row["value"])) for row in flow)
+        with (tmp_path / str(every) / "vectors.csv").open(newline="") as file:
+            vectors = list(csv.DictReader(file))
+        assert {row["step"] for row in vectors} == {row["step"] for row in flow}
+        assert {row["name"].removeprefix("decoder/0/") for row in vectors if "decoder" in row["name"]} == (
+            VECTORS if every else set()
+        )
         scores[every] = [row["value"] for row in rows if row["name"] == "loss"]
     assert scores[0] == scores[20]
 
@@ -85,7 +145,8 @@ def test_everything_is_measured_of_a_work_directory(trained, capsys):
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(found) == {"encoder/0/forward", "encoder/0/backward", "decoder/0"}
     for values in found.values():
-        singular = np.array(values["log_singular_values"])
-        np.testing.assert_allclose(singular[:, 0] - singular[:, -1], values["log_condition"], rtol=1e-4)
+        singular = np.array(values["log_singular_values_by_lag"])
+        np.testing.assert_allclose(singular[:, 0] - singular[:, -1], values["log_conditions"], rtol=1e-4)
+        np.testing.assert_allclose(singular[-1], values["log_singular_values"], rtol=1e-4, atol=1e-4)
         assert (np.array(values["log_norms"]) <= singular[:, 0] + 1e-3).all()  # of h alone, within that of the state
         assert values["exponents"] == sorted(values["exponents"], reverse=True)
