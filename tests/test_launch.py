@@ -46,6 +46,11 @@ def _launch(*arguments, stdin=b"", cache=None):
         ([FLOW, "--config.reach.learning_rates=gru:1"], "config.reach.learning_rates: 'gru:1' gives no rate above 0"),
         ([FLOW, "--config.vanishing.task=coyp"], "config.vanishing.task: unknown value 'coyp'; allowed: adding"),
         ([FLOW, "--config.reach.lags=1"], "config.reach.lags: a lag of 1 is too short for this task"),
+        ([FLOW, "--config.reach.task=associative_recall:pears=4"], "unknown value 'pears'; allowed: pairs, vocabulary"),
+        (
+            [FLOW, "--config.reach.task=associative_recall:pairs=x"],
+            "pairs='x' of associative_recall is not of type int",
+        ),
         ([FLOW, "--config.cost.lengths=8,x"], "config.cost.lengths: 'x' is not a whole number above 0"),
         ([FLOW, "--mode=evaluate"], "a gradient_flow has nothing to evaluate"),
         (["--config=configs/benchmark.py:long"], "unknown preset 'long'; allowed: lengths, plans, or none"),

@@ -151,10 +151,10 @@ def associative_recall(lag: int, *, pairs: int = 4, vocabulary: int = 64, power:
     Raises:
       ValueError: pairs that do not fit into the time or into the vocabulary.
     """
-    if not 4 * pairs <= lag or not 2 * pairs <= vocabulary:
+    if not 0 < 4 * pairs <= lag or not 2 * pairs <= vocabulary:
         raise ValueError(
-            f"associative_recall: {pairs} pairs need at least {4 * pairs} steps and a vocabulary of {2 * pairs}, "
-            f"not {lag} and {vocabulary}"
+            f"associative_recall: {pairs} pairs (at least 1) need at least {4 * pairs} steps and a vocabulary of "
+            f"{2 * pairs}, not {lag} and {vocabulary}"
         )
     places = (lag - 2 * pairs) // 2
     odds = np.arange(1, places + 1) ** (power - 1.0)

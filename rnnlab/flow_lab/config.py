@@ -1,14 +1,16 @@
 """Every field of the gradient-flow lab, with its default and its meaning; lists are words between commas or blanks."""
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from rnnlab.data.lag_tasks import LAG_TASKS, LagTask
 from rnnlab.models.choice import check_choice
 
 _GRID: dict[str, Any] = {
-    "task": "adding",  # of rnnlab.data.lag_tasks.LAG_TASKS
+    "task": "adding",  # of rnnlab.data.lag_tasks.LAG_TASKS, with options: associative_recall:pairs=64,vocabulary=8192
     "cells": "rnn",
     "clippings": "norm:1",  # of none, norm:limit, value:limit
     "interventions": "default",  # of rnnlab.gradient_flow.Treatment
@@ -93,3 +95,24 @@ def numbers(text: str, *, where: str) -> list[int]:
         if not (word.isdecimal() and int(word)):
             raise ValueError(f"config.{where}: {word!r} is not a whole number above 0")
     return [int(word) for word in found]
+
+
+def read_task(text: str, *, where: str) -> Callable[[int], LagTask]:
+    """The task of a name, with options of its own after a colon ("mnist:prepared=/data"), for any lag.
+
+    Raises:
+      ValueError: a task or an option that does not exist, or a value of another kind; the task itself refuses lags.
+    """
+    name, *options = text.replace(":", ",", 1).split(",")
+    make = LAG_TASKS[check_choice(f"config.{where}", name, LAG_TASKS)]
+    defaults = {p.name: p.default for p in inspect.signature(make).parameters.values() if p.default is not p.empty}
+    chosen = {}
+    for option in options:
+        field, _, value = option.partition("=")
+        check_choice(f"config.{where}: an option of {name}", field, defaults)
+        try:
+            chosen[field] = type(defaults[field])(value)
+        except ValueError:
+            kind = type(defaults[field]).__name__
+            raise ValueError(f"config.{where}: {field}={value!r} of {name} is not of type {kind}") from None
+    return lambda lag: make(lag, **chosen)

@@ -16,7 +16,8 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from rnnlab.cells import CELLS, Params
-from rnnlab.data.lag_tasks import LAG_TASKS, LagBatch
+from rnnlab.data.lag_tasks import LagBatch
+from rnnlab.flow_lab.config import read_task
 from rnnlab.gradient_flow import Treatment, lag_norms, step_gradients
 from rnnlab.gradient_flow.interventions import flossing_penalty
 from rnnlab.models import ManyToMany
@@ -54,7 +55,7 @@ class Program(NamedTuple):
 
     start: Callable[[int], TrainState]
     advance: Callable[[TrainState, Array], tuple[TrainState, dict[str, Array]]]
-    test_loss: Callable[[ModelParams], Array]
+    test: Callable[[ModelParams], tuple[Array, Array]]
     measure: Callable[[ModelParams], dict[str, Any]]
     floor: float
 
@@ -65,7 +66,8 @@ def learn(setting: Setting, seed: int) -> Figures:
     Figures by step: `loss` (mean of the chunk), `test_loss`, `gradient_norm` (largest of the chunk, before clipping),
     `log_norm` (of d h_T / d h_0), for an LSTM `log_norm_c` (of d c_T / d c_0), `early_share` (of |dL/dx_t|, what falls
     on the first half of the steps); at the end: `final_loss`, `solved`, `diverged`, `floor` (the loss of the best model
-    without memory), `parameters`, `seconds` of training, and `measuring_share`, the seconds of measuring over them.
+    without memory), `accuracy` (of classes, the share that is right), `parameters`, `seconds` of training, and
+    `measuring_share`, the seconds of measuring over them.
     Seconds are without compilation.
     """
     program = _program(setting)
@@ -79,7 +81,7 @@ def learn(setting: Setting, seed: int) -> Figures:
             figures += [(step, name, float(value)) for name, value in found.items()]
             measuring += seconds
         seconds, (state, chunk) = _timed(program.advance, state, key)
-        spent, step, loss = spent + seconds, step + CHUNK, float(program.test_loss(state.params))
+        spent, step, loss = spent + seconds, step + CHUNK, float(program.test(state.params)[0])
         figures += [(step, "loss", float(chunk["loss"].mean())), (step, "test_loss", loss)]
         figures.append((step, "gradient_norm", float(chunk["gradient_norm"].max())))
         solved = loss < setting.solved
@@ -88,6 +90,8 @@ def learn(setting: Setting, seed: int) -> Figures:
     if math.isfinite(loss):
         figures += [(step, name, float(value)) for name, value in program.measure(state.params).items()]
     size = sum(value.size for value in state.params.values())
+    if math.isfinite(accuracy := float(program.test(state.params)[1])):
+        figures.append((step, "accuracy", accuracy))
     return [
         *figures,
         (step, "final_loss", loss),
@@ -112,7 +116,7 @@ def _warm_up(program: Program, state: TrainState, key: Array) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _program(setting: Setting) -> Program:
-    cell, task = CELLS[setting.cell], LAG_TASKS[setting.task](setting.lag)
+    cell, task = CELLS[setting.cell], read_task(setting.task, where="task")(setting.lag)
     treatment, optimizer = Treatment.read(setting.intervention), make_optimizer(_training_fields(setting))
 
     def model(seed: int) -> ManyToMany:
@@ -157,10 +161,14 @@ def _program(setting: Setting) -> Program:
 
     test = task.draw(jax.random.key(0), _TEST, "test")
 
+    def score(params: ModelParams) -> tuple[Array, Array]:
+        logits = merge(params)(test.inputs)
+        return _mean_loss(logits, test), _accuracy(logits, test)
+
     def measure(params: ModelParams) -> dict[str, Any]:
         return _measure(merge, params, cell, test, task.in_features)
 
-    return Program(start, advance, jax.jit(lambda params: loss_of(params, test)), measure, task.floor)
+    return Program(start, advance, jax.jit(score), measure, task.floor)
 
 
 def _training_fields(setting: Setting) -> ConfigDict:
@@ -185,6 +193,13 @@ def _mean_loss(logits: Array, batch: LagBatch) -> Array:
     else:
         losses = (logits[..., 0] - batch.labels) ** 2
     return (losses * batch.weights).sum() / batch.weights.sum()
+
+
+def _accuracy(logits: Array, batch: LagBatch) -> Array:
+    """Share of the classes that count that are right; NaN of a regression."""
+    if not jnp.issubdtype(batch.labels.dtype, jnp.integer):
+        return jnp.array(jnp.nan)
+    return ((logits.argmax(-1) == batch.labels) * batch.weights).sum() / batch.weights.sum()
 
 
 def layer_params(params: ModelParams) -> Params:

@@ -13,12 +13,20 @@ from ml_collections import ConfigDict
 
 from rnnlab.files import write_text
 from rnnlab.flow_lab.results import Row
+from rnnlab.flow_lab.scores import HEAD, score_rows
 from rnnlab.flow_lab.statements import judge
+from rnnlab.flow_lab.table import Table
 from rnnlab.flow_lab.verdicts import Check, Finding
 
 _TITLE = "What the tutorial says of recurrence, measured"
 _SIGNS = {True: "yes", False: "no", None: "cannot tell"}
+_CHECK_HEAD = ("check", "figure", "so?")
 _INCH = (5.2, 4.2)
+_SCORES = "Scores of the task, beside its floor and published ones"
+_ABOUT_SCORES = (
+    "A run ends when its loss is below the one that counts as solved: it is not trained to its best. The floor is the "
+    "loss of the best model without memory."
+)
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 0 auto; padding: 1rem; color: #1b1b1b; }
 h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
@@ -32,12 +40,16 @@ th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #ddd;
 
 def write_report(workdir: pathlib.Path, config: ConfigDict, rows: Iterable[Row]) -> list[pathlib.Path]:
     """Writes `report.html`, `report.md` and the figures that the latter shows; returns the two."""
-    findings = judge(rows, config)
+    table = Table(rows, config)
+    findings, scores = judge(table), score_rows(table)
     folder = workdir / "figures"
     folder.mkdir(exist_ok=True)
     for finding in findings:
         _draw(finding, folder / f"{finding.name}.svg")
-    pages = {"report.html": _html(findings, folder, config), "report.md": _markdown(findings, config)}
+    pages = {
+        "report.html": _html(findings, scores, folder, config),
+        "report.md": _markdown(findings, scores, config),
+    }
     for name, text in pages.items():
         write_text(workdir / name, text)
     return [workdir / name for name in pages]
@@ -67,17 +79,22 @@ def _checks(checks: list[Check]) -> list[tuple[str, str, str]]:
     return [(check.label, check.figure, _SIGNS[check.holds]) for check in checks]
 
 
-def _html(findings: list[Finding], folder: pathlib.Path, config: ConfigDict) -> str:
+def _html(findings: list[Finding], scores: list[tuple[str, ...]], folder: pathlib.Path, config: ConfigDict) -> str:
     say = html.escape
     verdicts = [(f'<a href="#{f.name}">{say(f.statement)}</a>', f.summary) for f in findings]
     sections = []
     for f in findings:
         picture = base64.b64encode((folder / f"{f.name}.svg").read_bytes()).decode()
-        rows = "".join(f"<tr><td>{say(a)}</td><td>{say(b)}</td><td>{c}</td></tr>" for a, b, c in _checks(f.checks))
+        rows = "".join(_html_row("td", row) for row in _checks(f.checks))
         sections.append(
             f'<section id="{f.name}"><h2>{say(f.statement)}</h2><p class="verdict">{f.verdict}</p>'
             f'<p>{say(f.experiment)}</p><img alt="{say(f.statement)}" src="data:image/svg+xml;base64,{picture}">'
-            f'<div class="wide"><table><tr><th>check</th><th>figure</th><th>so?</th></tr>{rows}</table></div></section>'
+            f'<div class="wide"><table>{_html_row("th", _CHECK_HEAD)}{rows}</table></div></section>'
+        )
+    if scores:
+        sections.append(
+            f'<section id="scores"><h2>{_SCORES}</h2><p>{_ABOUT_SCORES}</p><div class="wide"><table>'
+            f"{_html_row('th', HEAD)}{''.join(_html_row('td', row) for row in scores)}</table></div></section>"
         )
     table = "".join(f'<tr><td>{link}</td><td class="verdict">{verdict}</td></tr>' for link, verdict in verdicts)
     return (
@@ -88,13 +105,19 @@ def _html(findings: list[Finding], folder: pathlib.Path, config: ConfigDict) -> 
     )
 
 
-def _markdown(findings: list[Finding], config: ConfigDict) -> str:
+def _html_row(kind: str, cells: Iterable[str]) -> str:
+    return f"<tr>{''.join(f'<{kind}>{html.escape(cell)}</{kind}>' for cell in cells)}</tr>"
+
+
+def _markdown(findings: list[Finding], scores: list[tuple[str, ...]], config: ConfigDict) -> str:
     lines = [f"# {_TITLE}", "", _conditions(config), ""]
     lines += _markdown_table(("statement", "verdict"), [(f.statement, f.summary) for f in findings])
     for f in findings:
         lines += ["", f"## {f.statement}", "", f"**{f.verdict}**", "", f.experiment, ""]
         lines += [f"![{f.statement}](figures/{f.name}.svg)", ""]
-        lines += _markdown_table(("check", "figure", "so?"), _checks(f.checks))
+        lines += _markdown_table(_CHECK_HEAD, _checks(f.checks))
+    if scores:
+        lines += ["", f"## {_SCORES}", "", _ABOUT_SCORES, "", *_markdown_table(HEAD, scores)]
     return "\n".join(lines) + "\n"
 
 

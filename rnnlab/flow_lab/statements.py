@@ -1,17 +1,16 @@
 """The statements of the tutorial, each with the rows that test it and the rules of its verdict."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from ml_collections import ConfigDict
 
 from rnnlab.cells import CELLS
 from rnnlab.flow_lab import intervals
-from rnnlab.flow_lab.results import Row, Unit
-from rnnlab.flow_lab.table import Table, draw_curve
+from rnnlab.flow_lab.results import Unit
+from rnnlab.flow_lab.table import Table, draw_curve, held
 from rnnlab.flow_lab.verdicts import Check, Finding, above, always, below
 
 _RATE = 0.03  # nats per step within which a growth is that of the eigenvalue
@@ -30,9 +29,8 @@ class _Statement(NamedTuple):
     draw: Callable[[Table, Axes], None]
 
 
-def judge(rows: Iterable[Row], config: ConfigDict) -> list[Finding]:
+def judge(table: Table) -> list[Finding]:
     """Every statement that the rows have checks for, judged."""
-    table = Table(rows, config)
     found = [
         Finding(name, s.statement, s.experiment, s.checks(table), functools.partial(s.draw, table))
         for name, s in STATEMENTS.items()
@@ -211,7 +209,7 @@ def _gated(table: Table) -> list[Check]:
 def _draw_gated(table: Table, axes: Axes) -> None:
     lag = max(table.different("reach", "lag"))
     for cell in table.different("reach", "cell", lag=lag):
-        draw_curve(axes, table.of("reach", "test_loss", cell=cell, lag=lag), f"{cell}, T = {lag}")
+        draw_curve(axes, held(table.of("reach", "test_loss", cell=cell, lag=lag)), f"{cell}, T = {lag}")
     axes.axhline(table.floor("reach", lag), color="gray", linewidth=0.8, label="floor without memory")
     axes.set(xlabel="training step", ylabel="test loss", yscale="log")
 
@@ -244,7 +242,8 @@ def _draw_as_well(table: Table, axes: Axes) -> None:
         ]
         if reached := [row for row, hit in zip(rows, table.values("reach", "solved", cell=cell), strict=True) if hit]:
             draw_curve(axes, reached, cell, marker="o")
-    axes.set(xlabel="T, steps", ylabel="training steps until solved", xscale="log")
+    axes.set(xlabel="T, steps", ylabel="training steps until solved")
+    _lengths(table, axes, "reach")
 
 
 def _steps(table: Table, unit: Unit) -> float:
@@ -267,6 +266,7 @@ def _draw_same_weights(table: Table, axes: Axes) -> None:
         rows = [row._replace(step=row.unit.lag) for row in table.of("reach", "parameters", cell=cell)]
         draw_curve(axes, rows, cell, marker="o")
     axes.set(xlabel="T, steps", ylabel="parameters", ylim=(0, None))
+    _lengths(table, axes, "reach")
 
 
 def _sequential(table: Table) -> list[Check]:
@@ -286,7 +286,16 @@ def _draw_sequential(table: Table, axes: Axes) -> None:
     for cell in table.different("cost", "cell"):
         rows = [row._replace(step=row.unit.lag) for row in table.of("cost", "seconds", cell=cell)]
         draw_curve(axes, rows, cell, marker="o")
-    axes.set(xlabel="T, steps", ylabel="seconds, forward and backward", xscale="log", yscale="log")
+    axes.set(xlabel="T, steps", ylabel="seconds, forward and backward", yscale="log")
+    _lengths(table, axes, "cost")
+
+
+def _lengths(table: Table, axes: Axes, study: str) -> None:
+    """A logarithmic axis whose only ticks are the lengths of the study."""
+    lengths = sorted(table.different(study, "lag"))
+    axes.set_xscale("log")
+    axes.set_xticks(lengths, labels=[str(length) for length in lengths])
+    axes.set_xticks([], minor=True)
 
 
 STATEMENTS: dict[str, _Statement] = {

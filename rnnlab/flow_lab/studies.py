@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
 
 from rnnlab.cells import CELLS, Cell, Params
-from rnnlab.data.lag_tasks import LAG_TASKS
-from rnnlab.flow_lab.config import numbers, words
+from rnnlab.data.lag_tasks import LagTask
+from rnnlab.flow_lab.config import numbers, read_task, words
 from rnnlab.flow_lab.learner import Figures, Setting, learn
 from rnnlab.flow_lab.results import Unit
 from rnnlab.gradient_flow import Treatment, kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
@@ -70,7 +70,7 @@ def _looks(config: ConfigDict, study: str, look: Callable[..., Figures], cells: 
 def _trainings(config: ConfigDict, grid: str) -> Plan:
     part = config[grid]
     where = f"config.{grid}"
-    check_choice(f"{where}.task", part.task, LAG_TASKS)
+    task = read_task(part.task, where=f"{grid}.task")
     check_choice(f"{where}.optimizer", part.optimizer, OPTIMIZERS)
     cells = words(part.cells, where=f"{grid}.cells", allowed=CELLS)
     clippings = [_check_clipping(w, where) for w in words(part.clippings, where=f"{grid}.clippings")]
@@ -82,7 +82,7 @@ def _trainings(config: ConfigDict, grid: str) -> Plan:
     ):
         if not _read_treatment(text, f"{grid}.interventions").fits(CELLS[cell]):
             continue
-        _check_lag(part.task, lag, where)
+        _check_lag(task, lag, where)
         sizes = {field: config[field] for field in ("features", "batch_size", "measure_every")}
         same = {field: part[field] for field in ("task", "optimizer", "steps", "solved")}
         setting = Setting(cell, text, clipping, lag=lag, learning_rate=rates[cell], **sizes, **same)
@@ -110,9 +110,9 @@ def _read_treatment(text: str, where: str) -> Treatment:
         raise ValueError(f"config.{where}: {error}") from None
 
 
-def _check_lag(task: str, lag: int, where: str) -> None:
+def _check_lag(task: Callable[[int], LagTask], lag: int, where: str) -> None:
     try:
-        LAG_TASKS[task](lag)
+        task(lag)
     except ValueError as error:
         raise ValueError(f"{where}.lags: {error}") from None
 

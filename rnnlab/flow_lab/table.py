@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from ml_collections import ConfigDict
 
-from rnnlab.data.lag_tasks import LAG_TASKS
+from rnnlab.flow_lab.config import read_task
 from rnnlab.flow_lab.results import Row, Unit
 
 
@@ -49,7 +49,18 @@ class Table:
 
     def floor(self, grid: str, lag: int) -> float:
         """Loss of the best model without memory."""
-        return LAG_TASKS[self.config[grid].task](lag).floor
+        return read_task(self.config[grid].task, where=f"{grid}.task")(lag).floor
+
+
+def held(rows: list[Row]) -> list[Row]:
+    """The rows, where a run that ended keeps its last value at the later steps of the others."""
+    steps = sorted({row.step for row in rows})
+    found = []
+    for unit in dict.fromkeys(row.unit for row in rows):
+        own = [row for row in rows if row.unit == unit]
+        last = max(own, key=lambda row: row.step)
+        found += own + [last._replace(step=step) for step in steps if step > last.step]
+    return found
 
 
 def draw_curve(axes: Axes, rows: list[Row], label: str, **style) -> None:

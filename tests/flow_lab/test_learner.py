@@ -34,6 +34,15 @@ def test_a_task_within_reach_is_solved_and_the_run_ends_there():
     assert found["final_loss"][0] < 1.0
     assert len(found["loss"]) < 40
     assert found["floor"] == [math.log(10)]
+    assert 0.5 < found["accuracy"][0] <= 1  # a loss below 1 nat of 10 classes is not had by chance
+
+
+def test_a_task_takes_options_of_its_own():
+    few, many = (
+        _learn(task=f"associative_recall:pairs={pairs},vocabulary={size}", lag=16)["floor"][0]
+        for pairs, size in ((2, 8), (4, 512))
+    )
+    assert (few, many) == (math.log(4), math.log(256))
 
 
 def test_a_run_that_is_not_finite_says_so_and_ends():

@@ -5,6 +5,7 @@ import pytest
 from rnnlab.flow_lab import default_config
 from rnnlab.flow_lab.results import Row, Unit
 from rnnlab.flow_lab.statements import judge
+from rnnlab.flow_lab.table import Table, held
 from rnnlab.flow_lab.verdicts import CONDITION, FAILS, HOLDS
 
 SEEDS = range(5)
@@ -15,7 +16,7 @@ def _rows(study, quantity, values, *, cell="rnn", clipping="none", lag=50, step=
 
 
 def _verdicts(rows):
-    return {finding.name: finding.verdict for finding in judge(rows, default_config())}
+    return {finding.name: finding.verdict for finding in judge(Table(rows, default_config()))}
 
 
 def _criterion(growth):
@@ -68,3 +69,10 @@ def test_time_against_length_is_a_power(exponent, verdict):
         for repeat, noise in enumerate((1.0, 1.01, 0.99)):
             rows += _rows("cost", "seconds", [noise * length**exponent], lag=length, step=repeat)
     assert _verdicts(rows)["sequential"] == verdict
+
+
+def test_a_run_that_ended_keeps_its_last_value_beside_those_that_go_on():
+    rows = [row for step in (0, 50) for row in _rows("reach", "test_loss", [0.1, 0.2], step=step)]
+    rows += _rows("reach", "test_loss", [0.05], step=100)
+    assert sorted(row.value for row in held(rows) if row.step == 100) == [0.05, 0.2]
+    assert len(held(rows)) == 6
