@@ -1,9 +1,8 @@
 """How gradients flow through a recurrence, measured exactly: for any cell, any inputs, lags of thousands.
 
 `jacobians.py` long-term Jacobians by lag, `lyapunov.py` their growth rates, `contributions.py` what each step adds to
-the gradient of a loss, `interventions.py` what is done about it, `treatment.py` the same by
-name; `graded.py` keeps products of many matrices in log
-space. Imports cells and scan only.
+the gradient of a loss, `interventions.py` what is done about it, `treatment.py` the same by name; `graded.py` keeps
+products of many matrices in log space. Imports cells and scan only.
 """
 
 from rnnlab.gradient_flow.contributions import StepGradients, step_gradients
