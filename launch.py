@@ -3,6 +3,7 @@
 python launch.py --config=configs/cmudict.py --workdir=runs/g2p
 python launch.py --workdir=runs/g2p --mode=evaluate --split=test
 python launch.py --workdir=runs/g2p --mode=predict < words.txt > phones.txt
+python launch.py --workdir=runs/g2p --ensemble=runs/b,runs/c --mode=predict < words.txt > phones.txt
 python launch.py --workdir=runs/g2p --mode=breakdown
 python launch.py --workdir=runs/g2p --mode=flow
 python launch.py --config=configs/benchmark.py --workdir=runs/bench
@@ -31,6 +32,7 @@ _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _SPLIT = flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "evaluate, flow: the split to use.")
 _BEAM_SIZE = flags.DEFINE_integer("beam_size", None, "evaluate, predict: instead of the config's.", lower_bound=1)
 _LENGTH_PENALTY = flags.DEFINE_float("length_penalty", None, "evaluate, predict: instead of the config's.")
+_ENSEMBLE = flags.DEFINE_list("ensemble", [], "evaluate, predict: further work directories that answer together.")
 _N_BEST = flags.DEFINE_integer(
     "n_best", 0, "predict: this many outputs for each line, each with its score, between TABs.", lower_bound=0
 )
@@ -46,6 +48,8 @@ def main(argv: list[str]) -> int:
         raise UserError(f"{argv[1]!r}: not a flag; flags start with --")
     if _WORKDIR.value is None:
         raise UserError("--workdir: missing; give the folder of the run")
+    if _ENSEMBLE.value and _MODE.value not in ("evaluate", "predict"):
+        raise UserError(f"--ensemble: --mode={_MODE.value} takes one work directory; allowed: evaluate, predict")
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser()
     if config is not None and config.get("experiment") not in EXPERIMENTS:
         raise UserError(f"config.experiment: unknown {config.get('experiment')!r}; allowed: {', '.join(EXPERIMENTS)}")
@@ -66,7 +70,8 @@ def main(argv: list[str]) -> int:
         if config is None:
             raise UserError("--config: missing; training needs one, such as --config=configs/cmudict.py")
         return _train(training, config, workdir)
-    experiment = training.open_experiment(workdir, config)
+    others = (pathlib.Path(name).expanduser() for name in _ENSEMBLE.value)
+    experiment = training.open_ensemble([workdir, *others], config)
     search = {"beam_size": _BEAM_SIZE.value, "length_penalty": _LENGTH_PENALTY.value}
     experiment.config.evaluation.update({name: value for name, value in search.items() if value is not None})
     training.check_ranges(experiment.config)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rnnlab.models.decoder import Memory
+from rnnlab.models.ensemble import Ensemble
 from rnnlab.models.seq2seq import Seq2Seq
 
 Step = Callable[[Any, Array], tuple[Any, Array]]
@@ -151,7 +152,7 @@ def _best(one: Hypotheses, other: Hypotheses) -> Hypotheses:
 
 
 def decode(
-    model: Seq2Seq,
+    model: Seq2Seq | Ensemble,
     source: Int[Array, "source batch"],
     seq_lengths: Int[Array, "batch"],
     *,
@@ -165,14 +166,15 @@ def decode(
     """
     limits = jnp.where(seq_lengths > 0, 2 * seq_lengths + 10, 0)
     max_length = 2 * source.shape[0] + 10
+    states: Any
+    memory: Any
     states, memory = model.encode(source, seq_lengths)
     if beam_size > 1:
         states = jax.tree.map(lambda leaf: jnp.repeat(leaf, beam_size, axis=0), states)
-        memory = _repeat(memory, beam_size)
+        memory = jax.tree.map(lambda m: _repeat(m, beam_size), memory, is_leaf=lambda m: isinstance(m, Memory))
 
     def step(states, tokens: Array):
-        states, (logits, _) = model.decoder.step(states, tokens, memory)
-        return states, logits
+        return model.step(states, tokens, memory)
 
     if beam_size == 1:
         return greedy(step, states, limits, signs=signs, max_length=max_length)

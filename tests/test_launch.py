@@ -56,6 +56,7 @@ def _launch(*arguments, stdin=b"", cache=None):
         (["--config=configs/benchmark.py:long"], "unknown preset 'long'; allowed: lengths, plans, or none"),
         ([CONFIG, "--config.model.decoder.cell=elman"], "unknown value 'elman'; allowed: rnn"),
         (["--mode=predict"], "not a work directory"),
+        (["--mode=flow", "--ensemble=a,b"], "--ensemble: --mode=flow takes one work directory; allowed: evaluate"),
     ],
 )
 def test_a_mistake_is_one_line_with_status_one_and_nothing_written(tmp_path, arguments, message):

@@ -4,7 +4,9 @@ A module holds parameters and calls pure functions; inside a loop over time only
 Imports cells and scan only.
 """
 
+from rnnlab.models.ensemble import Ensemble
+from rnnlab.models.recurrent import Stack
 from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.models.sequence import ManyToMany, ManyToOne
 
-__all__ = ["ManyToMany", "ManyToOne", "Seq2Seq"]
+__all__ = ["Ensemble", "ManyToMany", "ManyToOne", "Seq2Seq", "Stack"]

@@ -58,6 +58,13 @@ class Seq2Seq(nnx.Module):
         memory = self.decoder.remember(outputs, valid, states[-1][0])
         return self.bridge(states, self.decoder.stack.initial_states(source.shape[1])), memory
 
+    def step(
+        self, states: tuple[State, ...], tokens: Int[Array, "batch"], memory: Memory
+    ) -> tuple[tuple[State, ...], Float[Array, "batch vocabulary"]]:
+        """Reads one token of each sequence: the decoder's new states, and the logits of the next token."""
+        states, (logits, _) = self.decoder.step(states, tokens, memory)
+        return states, logits
+
     def __call__(
         self,
         source: Int[Array, "source batch"],

@@ -8,7 +8,7 @@ from rnnlab.training.breakdown import breakdown
 from rnnlab.training.compile_cache import use_compile_cache
 from rnnlab.training.config import check_ranges
 from rnnlab.training.evaluation import evaluate
-from rnnlab.training.experiment import open_experiment
+from rnnlab.training.experiment import open_ensemble
 from rnnlab.training.flow import measure_flow
 from rnnlab.training.loop import Interrupted, train
 from rnnlab.training.prediction import predict
@@ -19,7 +19,7 @@ __all__ = [
     "check_ranges",
     "evaluate",
     "measure_flow",
-    "open_experiment",
+    "open_ensemble",
     "predict",
     "train",
     "use_compile_cache",

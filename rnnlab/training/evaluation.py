@@ -27,7 +27,7 @@ class Evaluator:
 
     def __init__(self, experiment: Experiment, *, beam_size: int):
         self._experiment = experiment
-        merge, _ = split_model(experiment.make_model())
+        merge, _ = split_model(experiment.make_answering())
 
         def loss(params: ModelParams, batch: Batch):
             logits = merge(params)(batch.source, batch.source_lengths, batch.inputs)

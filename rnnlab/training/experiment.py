@@ -5,6 +5,7 @@ import difflib
 import json
 import logging
 import pathlib
+from collections.abc import Sequence
 
 import jax
 from flax import nnx
@@ -17,7 +18,7 @@ from rnnlab.decoding import Signs
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.metrics import METRICS
-from rnnlab.models import Seq2Seq
+from rnnlab.models import Ensemble, Seq2Seq
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.config import check_ranges, default_config, field_paths, get_field, metric_names
 from rnnlab.training.intervention import Intervention
@@ -32,21 +33,30 @@ _FIXED_IN_USE = ("model", "data.source", "data.target", "data.buckets")
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What every mode needs: read from a work directory by `open_experiment`, made by `create_experiment`."""
+    """What every mode needs: read from a work directory by `open_experiment`, made by `create_experiment`.
+
+    With `members` it is an ensemble: what answers is its own model and theirs together.
+    """
 
     config: ConfigDict
     workdir: pathlib.Path
     source: Vocabulary
     target: Vocabulary
     sizes: Sizes
+    members: tuple["Experiment", ...] = ()
 
     def make_model(self) -> Seq2Seq:
-        """The model with its initial parameters, which follow from the seed.
+        """Its own model with the initial parameters, which follow from the seed.
 
         Raises:
           UserError: names in the config that the model does not know, or sizes that do not fit.
         """
         return _make_model(self.config, len(self.source), len(self.target))
+
+    def make_answering(self) -> Seq2Seq | Ensemble:
+        """The model that `best_params` are of: its own, or an ensemble."""
+        own = self.make_model()
+        return Ensemble([own, *(member.make_model() for member in self.members)]) if self.members else own
 
     def encode(self, examples: list[Example]) -> Pairs:
         """One pair for each target of each example."""
@@ -56,11 +66,16 @@ class Experiment:
         )
 
     def best_params(self) -> tuple[int, ModelParams]:
-        """The step and the parameters of the best evaluation so far.
+        """The step and the parameters of the best evaluation so far (of an ensemble, the step of its first model).
 
         Raises:
           UserError: nothing has been saved yet.
         """
+        if self.members:
+            alone = dataclasses.replace(self, members=())
+            found = [experiment.best_params() for experiment in (alone, *self.members)]
+            each = enumerate(params for _, params in found)
+            return found[0][0], {f"models/{i}/{name}": v for i, params in each for name, v in params.items()}
         _, params = split_model(self.make_model())
         store = Checkpoints(self.workdir / "best")
         try:
@@ -133,6 +148,23 @@ def open_experiment(workdir: pathlib.Path, config: ConfigDict | None = None) -> 
     if config is not None:
         check_same_run(saved_config, config, workdir, fixed=_FIXED_IN_USE)
     return Experiment(config or saved_config, workdir, source, target, sizes)
+
+
+def open_ensemble(workdirs: Sequence[pathlib.Path], config: ConfigDict | None = None) -> Experiment:
+    """Reads several work directories, whose models then answer together; the first one's settings hold.
+
+    Raises:
+      UserError: what `open_experiment` refuses, or vocabularies that differ.
+    """
+    first, *others = (open_experiment(workdir, config if i == 0 else None) for i, workdir in enumerate(workdirs))
+    for other in others:
+        for side in ("source", "target"):
+            if getattr(other, side) != getattr(first, side):
+                raise UserError(
+                    f"{other.workdir}: its {side} vocabulary is not that of {first.workdir}; models that answer "
+                    "together must be trained on the same data in the same units"
+                )
+    return dataclasses.replace(first, members=tuple(others))
 
 
 def check_same_run(saved: ConfigDict, config: ConfigDict, workdir: pathlib.Path, *, fixed: tuple[str, ...]) -> None:

@@ -7,6 +7,8 @@ from oracle import assert_close
 
 from rnnlab.benchmark.cases import Case
 from rnnlab.benchmark.implementations import Unsupported, build
+from rnnlab.cells import CELLS
+from rnnlab.models.weights import from_linen
 
 CASE = Case("gru", 2, 6, 8, "float32", "training")
 OURS = ["rnnlab", "rnnlab/sqrt", "rnnlab/step/3", "rnnlab/block/all", "lax.scan"]
@@ -42,14 +44,13 @@ def test_peers_run_every_case(name, cell, pass_):
 def test_flax_does_the_same_work_as_ours():
     """With flax's weights in our layout the outputs agree, so that the times are of the same function."""
     import flax.linen as nn
-    import layouts
 
     case = Case("lstm", 2, 4, 8, "float32", "forward")
     layer, inputs = nn.RNN(nn.OptimizedLSTMCell(8), time_major=True), build("rnnlab", case)._arguments[1]
     params = layer.init(jax.random.key(0), inputs)
     ours = build("rnnlab", case)
     ours.build()
-    converted = layouts.from_flax("lstm", params["params"]["cell"])
+    converted = from_linen(CELLS["lstm"], params["params"]["cell"])
     assert_close(ours._compiled(converted, inputs), np.asarray(layer.apply(params, inputs)), 1e-5)
 
 

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from layouts import from_flax, from_torch
+from flax import nnx
 from oracle import assert_close, weighted
 
 from rnnlab.cells import CELLS
+from rnnlab.models.recurrent import Stack
+from rnnlab.models.weights import from_linen, from_torch
 from rnnlab.scan import METHODS, scan
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "torch.npz")
@@ -20,6 +22,15 @@ def _golden(name: str) -> dict[str, np.ndarray]:
     return {key.partition("/")[2]: GOLDEN[key] for key in GOLDEN.files if key.startswith(f"{name}/")}
 
 
+def _torch_params(name: str, golden: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    stack = Stack(name, 4, 5, rngs=nnx.Rngs(0))
+    (recurrent,) = stack.layers[0]
+    for param, value in recurrent.params.items():
+        recurrent.params[param] = nnx.Param(value[...].astype(jnp.float64))
+    from_torch(stack, {n: v for n, v in golden.items() if n.endswith("_l0")})
+    return {n: value[...] for n, value in recurrent.params.items()}
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["rnn", "rnn_relu", "gru", "lstm"])
 def test_torch_layer(name, method):
@@ -27,7 +38,7 @@ def test_torch_layer(name, method):
     entries = range(len(cell.state_names))
     loss_weights = [golden[f"loss_weight_{i}"] for i in range(1 + len(entries))]
     with jax.enable_x64(True):
-        params = jax.tree.map(jnp.asarray, from_torch(name, golden))
+        params = _torch_params(name, golden)
         state = tuple(jnp.asarray(golden[f"state_{i}"]) for i in entries)
 
         def loss(params, inputs):
@@ -57,6 +68,7 @@ FLAX = {
 
 @pytest.mark.parametrize("name", FLAX)
 def test_flax_layer(name):
+    cell = CELLS[name]
     layer = nn.RNN(FLAX[name](), time_major=True, return_carry=True)
     inputs = jax.random.normal(jax.random.key(0), (7, 3, 4))
     weights = layer.init(jax.random.key(1), inputs)["params"]["cell"]
@@ -66,10 +78,10 @@ def test_flax_layer(name):
         return outputs, (carry[1], carry[0]) if name == "lstm" else (carry,)  # flax has c first
 
     def ours(params, inputs):
-        return scan(CELLS[name], params, inputs)
+        return scan(cell, params, inputs)
 
-    params = jax.tree.map(jnp.asarray, from_flax(name, weights))
+    params = from_linen(cell, weights)
     assert_close(ours(params, inputs), theirs(weights, inputs))
     d_theirs = jax.grad(lambda *args: weighted(theirs(*args)), argnums=(0, 1))(weights, inputs)
     d_ours = jax.grad(lambda *args: weighted(ours(*args)), argnums=(0, 1))(params, inputs)
-    assert_close(d_ours, (from_flax(name, d_theirs[0]), d_theirs[1]))
+    assert_close(d_ours, (from_linen(cell, d_theirs[0]), d_theirs[1]))

@@ -1,4 +1,5 @@
-"""Writes torch.npz: torch.nn's recurrent layers with their weights, results and gradients, for tests/cells.
+"""Writes torch.npz: torch.nn's recurrent layers with their weights, results and gradients, for tests/cells; and
+torch_stacks.npz: two layers in both directions, weights and outputs, for tests/models.
 
     pip install torch numpy && python tests/golden/make_torch.py
 
@@ -39,6 +40,17 @@ def run(name: str) -> dict[str, np.ndarray]:
     return {f"{name}/{key}": value.detach().numpy() for key, value in arrays.items()}
 
 
+def run_stack(name: str) -> dict[str, np.ndarray]:
+    torch.manual_seed(1)
+    kind, options = {"rnn_relu": ("RNN", {"nonlinearity": "relu"})}.get(name, (name.upper(), {}))
+    layer = getattr(torch.nn, kind)(IN, HIDDEN, num_layers=2, bidirectional=True, **options).double()
+    inputs = torch.randn(TIME, BATCH, IN, dtype=torch.float64)
+    arrays = {"inputs": inputs, "outputs": layer(inputs)[0]} | layer.state_dict()
+    return {f"{name}/{key}": value.detach().numpy() for key, value in arrays.items()}
+
+
 if __name__ == "__main__":
+    stacks = {key: value for name in LAYERS for key, value in run_stack(name).items()}
+    np.savez_compressed(pathlib.Path(__file__).with_name("torch_stacks.npz"), **stacks)
     every = {key: value for name in LAYERS for key, value in run(name).items()}
     np.savez_compressed(pathlib.Path(__file__).with_name("torch.npz"), **every)

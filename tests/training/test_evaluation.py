@@ -1,13 +1,16 @@
 import json
+import shutil
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from rnnlab.training import evaluate, open_experiment
+from rnnlab.errors import UserError
+from rnnlab.training import evaluate, open_ensemble
 from rnnlab.training.evaluation import Evaluator
-from rnnlab.training.experiment import open_corpus
+from rnnlab.training.experiment import open_corpus, open_experiment
 from rnnlab.training.step import split_model
 
 
@@ -42,3 +45,34 @@ def test_results_depend_on_neither_batch_size_nor_order(trained):
     wanted = Evaluator(experiment, beam_size=2).predict(params, sources)
     experiment.config.evaluation.batch_size = 3
     assert Evaluator(experiment, beam_size=2).predict(params, sources[::-1]) == wanted[::-1]
+
+
+def test_work_directories_answer_together_by_the_mean_of_their_probabilities(trained, tmp_path):
+    """A model beside one that knows nothing: the mean of its probabilities and even ones."""
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    _, params = open_experiment(trained).best_params()
+    silent = {name: 0 * value for name, value in params.items()}
+    together = open_ensemble([trained, other])
+    _, both = together.best_params()
+    assert set(both) == {f"models/{i}/{name}" for i in (0, 1) for name in params}
+    both |= {f"models/1/{name}": value for name, value in silent.items()}
+    (example,) = open_corpus(together.config).read("test")[:1]
+    merge, _ = split_model(together.make_model())
+    source, target = together.source.encode(example.source), together.target.encode(example.targets[0])
+    column = [jnp.array(ids)[:, None] for ids in (source, [1, *target])]
+    p = np.exp(jax.nn.log_softmax(merge(params)(column[0], jnp.array([len(source)]), column[1])))[:, 0]
+    picked = (p[np.arange(len(target) + 1), [*target, 2]] + 1 / len(together.target)) / 2
+    loss = Evaluator(together, beam_size=1).loss(both, [example])
+    assert loss == pytest.approx(-np.log(picked).mean(), rel=1e-4)
+    assert Evaluator(together, beam_size=2).predict(both, [example.source])
+
+
+def test_models_of_other_vocabularies_cannot_answer_together(trained, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    vocabulary = json.loads((other / "target_vocabulary.json").read_text())
+    vocabulary["tokens"].append("ZH")
+    (other / "target_vocabulary.json").write_text(json.dumps(vocabulary))
+    with pytest.raises(UserError, match="other: its target vocabulary is not that of"):
+        open_ensemble([trained, other])

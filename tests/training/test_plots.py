@@ -1,8 +1,7 @@
 import matplotlib.image
 import numpy as np
 
-from rnnlab.training import open_experiment
-from rnnlab.training.experiment import create_experiment
+from rnnlab.training.experiment import create_experiment, open_experiment
 from rnnlab.training.plots import plot_attention
 from rnnlab.training.step import split_model
 

@@ -4,7 +4,8 @@ import logging
 import pytest
 
 from rnnlab.errors import UserError
-from rnnlab.training import open_experiment, predict
+from rnnlab.training import predict
+from rnnlab.training.experiment import open_experiment
 
 
 def _predict(workdir, text: bytes, **options) -> list[str]:

@@ -1,0 +1,148 @@
+"""Weights of recurrent stacks in and out: the state dicts of torch.nn.RNN, GRU and LSTM, and flax.linen's cells.
+
+As files they are safetensors: `safetensors.numpy.save_file(to_torch(stack), path)` and `from_torch(stack,
+load_file(path))`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from rnnlab.cells import CELLS, Cell, Params
+from rnnlab.models.choice import check_choice
+from rnnlab.models.recurrent import Recurrent, Stack
+
+_KNOWN = ("rnn", "rnn_relu", "gru", "lstm")  # those that torch and flax have in the same form
+_Arrays = dict[str, np.ndarray]
+_Nested = Mapping[str, Mapping[str, Array | np.ndarray]]
+
+
+def to_torch(stack: Stack) -> _Arrays:
+    """The state dict of the torch layer with the same outputs: `torch.nn.LSTM`, `GRU`, or `RNN` (of `rnn_relu` with
+    `nonlinearity="relu"`), with the stack's layers and directions.
+
+    Exact: nothing is computed. Torch has two biases where one is enough; the second is 0, except for that of a GRU
+    inside the reset gate. Gates are in the same order here and there (i, f, g, o and r, z, n).
+
+    Raises:
+      ValueError: a cell that torch does not have, or a stack with residual connections.
+    """
+    _check_stack(stack)
+    found: _Arrays = {}
+    for suffix, recurrent in _places(stack):
+        own = {name: np.asarray(value[...]) for name, value in recurrent.params.items()}
+        hidden_bias = np.zeros_like(own["b"])
+        if "b_n" in own:
+            hidden_bias[-len(own["b_n"]) :] = own["b_n"]
+        found |= {
+            f"weight_ih_{suffix}": np.ascontiguousarray(own["W"].T),
+            f"weight_hh_{suffix}": np.ascontiguousarray(own["R"].T),
+            f"bias_ih_{suffix}": own["b"],
+            f"bias_hh_{suffix}": hidden_bias,
+        }
+    return found
+
+
+def from_torch(stack: Stack, weights: Mapping[str, np.ndarray]) -> None:
+    """Puts the state dict of a torch layer of the same sizes into a stack, biases or not.
+
+    Matrices are taken over as they are; of torch's two biases the sum is, by one rounding. A state dict that
+    `to_torch` made comes back to the last bit.
+
+    Raises:
+      ValueError: a cell that torch does not have, residual connections, names that are missing or too many, or an array
+        of another shape.
+    """
+    _check_stack(stack)
+    expected = {name: value.shape for name, value in to_torch(stack).items()}
+    if not any(name.startswith("bias") for name in weights):
+        weights = {n: np.zeros(shape) for n, shape in expected.items() if n.startswith("bias")} | dict(weights)
+    _check_names(weights, expected)
+    for name, shape in expected.items():
+        if np.shape(weights[name]) != shape:
+            raise ValueError(f"{name}: its shape is {list(np.shape(weights[name]))}, but the stack needs {list(shape)}")
+    for suffix, recurrent in _places(stack):
+        parts = (weights[f"{part}_{suffix}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        for name, value in _of_torch(recurrent.cell, *map(np.asarray, parts)).items():
+            kept = recurrent.params[name]
+            kept[...] = jnp.asarray(value, kept[...].dtype)
+
+
+def _of_torch(cell: Cell, weight_ih, weight_hh, bias_ih, bias_hh) -> _Arrays:
+    found = {"W": weight_ih.T, "R": weight_hh.T}
+    if not cell.unit_params:
+        return found | {"b": bias_ih + bias_hh}
+    *outside, candidate = np.split(bias_hh, len(cell.gates))
+    return found | {"b": bias_ih + np.concatenate([*outside, np.zeros_like(candidate)]), "b_n": candidate}
+
+
+def to_linen(cell: Cell, params: Params) -> dict[str, dict[str, np.ndarray]]:
+    """The parameters of linen's `SimpleCell`, `GRUCell` or `OptimizedLSTMCell` (and `LSTMCell`) with the same step.
+
+    Args:
+      params: `{"W": [in, G*H], "R": [H, G*H], "b": [G*H]}`, and `b_n` of a GRU.
+
+    Raises:
+      ValueError: a cell that flax does not have.
+    """
+    check_choice("cell", cell.name, _KNOWN)
+    gates = _linen_gates(cell)
+    own = {name: np.split(np.asarray(params[name]), len(gates), axis=-1) for name in ("W", "R", "b")}
+    biased = _linen_biased(cell)
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for index, gate in enumerate(gates):
+        for side, name in (("i", "W"), ("h", "R")):
+            bias = {"bias": own["b"][index]} if side == biased else {}
+            found[side + gate] = {"kernel": own[name][index]} | bias
+    if "b_n" in params:
+        found["hn"]["bias"] = np.asarray(params["b_n"])
+    return found
+
+
+def from_linen(cell: Cell, weights: _Nested) -> Params:
+    """The parameters of one of linen's cells as `W`, `R`, `b` (and `b_n`), to the last bit.
+
+    Raises:
+      ValueError: a cell that flax does not have, or names that are missing or too many.
+    """
+    check_choice("cell", cell.name, _KNOWN)
+    gates, biased = _linen_gates(cell), _linen_biased(cell)
+    wanted = {f"{side}{gate}/kernel" for side in "ih" for gate in gates} | {f"{biased}{gate}/bias" for gate in gates}
+    wanted |= {"hn/bias"} if cell.unit_params else set()
+    _check_names([f"{name}/{part}" for name, parts in weights.items() for part in parts], wanted)
+
+    def joined(side: str, part: str) -> Array:
+        return jnp.concatenate([weights[side + gate][part] for gate in gates], axis=-1)
+
+    found = {"W": joined("i", "kernel"), "R": joined("h", "kernel"), "b": joined(biased, "bias")}
+    return found | ({"b_n": jnp.asarray(weights["hn"]["bias"])} if cell.unit_params else {})
+
+
+def _linen_gates(cell: Cell) -> Sequence[str]:
+    return cell.gates if len(cell.gates) > 1 else ("",)
+
+
+def _linen_biased(cell: Cell) -> str:
+    return "h" if cell is CELLS["lstm"] else "i"
+
+
+def _check_stack(stack: Stack) -> None:
+    check_choice("cell", stack.cell.name, _KNOWN)
+    if stack.residual:
+        raise ValueError("residual: torch has no layers with residual connections")
+
+
+def _check_names(found, wanted) -> None:
+    for what, names in (("missing", set(wanted) - set(found)), ("unknown", set(found) - set(wanted))):
+        if names:
+            raise ValueError(f"{what} weights: {', '.join(sorted(names))}; expected {', '.join(sorted(wanted))}")
+
+
+def _places(stack: Stack) -> list[tuple[str, Recurrent]]:
+    return [
+        (f"l{index}{reverse}", recurrent)
+        for index, layer in enumerate(stack.layers)
+        for reverse, recurrent in zip(("", "_reverse"), layer, strict=False)
+    ]
