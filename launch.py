@@ -33,6 +33,11 @@ _SPLIT = flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "ev
 _BEAM_SIZE = flags.DEFINE_integer("beam_size", None, "evaluate, predict: instead of the config's.", lower_bound=1)
 _LENGTH_PENALTY = flags.DEFINE_float("length_penalty", None, "evaluate, predict: instead of the config's.")
 _ENSEMBLE = flags.DEFINE_list("ensemble", [], "evaluate, predict: further work directories that answer together.")
+_TEMPERATURE = flags.DEFINE_float(
+    "temperature", None, "predict: above 0, draws beam_size outputs instead of searching."
+)
+_TOP_K = flags.DEFINE_integer("top_k", None, "predict: draws from the so many likeliest tokens only.", lower_bound=0)
+_TOP_P = flags.DEFINE_float("top_p", None, "predict: draws from the fewest likeliest that hold this share.")
 _N_BEST = flags.DEFINE_integer(
     "n_best", 0, "predict: this many outputs for each line, each with its score, between TABs.", lower_bound=0
 )
@@ -72,7 +77,8 @@ def main(argv: list[str]) -> int:
         return _train(training, config, workdir)
     others = (pathlib.Path(name).expanduser() for name in _ENSEMBLE.value)
     experiment = training.open_ensemble([workdir, *others], config)
-    search = {"beam_size": _BEAM_SIZE.value, "length_penalty": _LENGTH_PENALTY.value}
+    flag_values = (_BEAM_SIZE, _LENGTH_PENALTY, _TEMPERATURE, _TOP_K, _TOP_P)
+    search = {flag.name: flag.value for flag in flag_values}
     experiment.config.evaluation.update({name: value for name, value in search.items() if value is not None})
     training.check_ranges(experiment.config)
     if _MODE.value == "evaluate":

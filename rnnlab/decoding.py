@@ -1,4 +1,4 @@
-"""Searching for the best output of a model, one token at a time: greedy and beam search over its step function.
+"""Outputs of a model, one token at a time over its step function: greedy and beam search, and drawing at random.
 
 A row's result depends on its own source alone: not on its neighbours, nor on how long they take.
 """
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from rnnlab.models.decoder import Memory
 from rnnlab.models.ensemble import Ensemble
@@ -56,6 +56,54 @@ def greedy(step: Step, carry: Any, limits: Int[Array, "batch"], *, signs: Signs,
       signs: the ids of start, end and padding.
       max_length: time of the result, at least the largest limit.
     """
+    return _one_by_one(step, carry, limits, lambda log_p, _: log_p.argmax(-1), signs, max_length)
+
+
+def sample(
+    step: Step,
+    carry: Any,
+    limits: Int[Array, "batch"],
+    *,
+    keys: Key[Array, "batch"],
+    signs: Signs,
+    max_length: int,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+) -> Hypotheses:
+    """Draws each token from the model's distribution; scores are log-probabilities under the model as it is.
+
+    Args:
+      step, carry, limits, signs, max_length: as in `greedy`.
+      keys: a random key for each row, `[batch]`.
+      temperature: above 0; logits are divided by it, so that below 1 the likely become likelier.
+      top_k: draws from the so many likeliest tokens only (Fan et al. 2018, arXiv 1805.04833); 0 is all.
+      top_p: then from the fewest likeliest that hold this share of the probability (Holtzman et al. 2020,
+        arXiv 1904.09751). Tokens as likely as the last one kept are kept, too.
+    """
+
+    def choose(log_p: Array, time: Array) -> Array:
+        now = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, time)
+        return jax.vmap(jax.random.categorical)(now, _likeliest(log_p / temperature, top_k, top_p))
+
+    return _one_by_one(step, carry, limits, choose, signs, max_length)
+
+
+def _likeliest(logits: Float[Array, "batch vocabulary"], top_k: int, top_p: float) -> Array:
+    """The logits, -inf for what `sample` leaves out."""
+    falling = -jnp.sort(-logits, axis=-1)
+    if top_k:
+        falling = jnp.where(jnp.arange(falling.shape[-1]) < top_k, falling, -jnp.inf)
+    p = jax.nn.softmax(falling, axis=-1)
+    before = jnp.cumsum(p, axis=-1) - p
+    least = jnp.where((before < top_p) & (p > 0), falling, jnp.inf).min(-1, keepdims=True)
+    return jnp.where(logits >= least, logits, -jnp.inf)
+
+
+def _one_by_one(
+    step: Step, carry: Any, limits: Array, choose: Callable[[Array, Array], Array], signs: Signs, max_length: int
+) -> Hypotheses:
+    """The one output of each row whose tokens are what `choose` makes of log-probabilities and time."""
     batch = limits.shape[0]
 
     def unfinished(loop):
@@ -65,14 +113,15 @@ def greedy(step: Step, carry: Any, limits: Int[Array, "batch"], *, signs: Signs,
         time, carry, last, tokens, scores, alive = loop
         carry, logits = step(carry, last)
         log_p = _log_probabilities(logits, signs)
-        token = jnp.where(alive, log_p.argmax(-1).astype(jnp.int32), signs.padding)
-        scores += jnp.where(alive, log_p.max(-1), 0)
+        token = choose(log_p, time).astype(jnp.int32)
+        scores += jnp.where(alive, jnp.take_along_axis(log_p, token[:, None], axis=1)[:, 0], 0)
+        token = jnp.where(alive, token, signs.padding)
         alive &= (token != signs.end) & (time + 1 < limits)
         return time + 1, carry, token, tokens.at[:, time].set(token), scores, alive
 
     last = jnp.full(batch, signs.start, jnp.int32)
     tokens = jnp.full((batch, max_length), signs.padding, jnp.int32)
-    loop = (0, carry, last, tokens, jnp.zeros(batch), limits > 0)
+    loop = (jnp.zeros((), jnp.int32), carry, last, tokens, jnp.zeros(batch), limits > 0)
     _, _, _, tokens, scores, _ = jax.lax.while_loop(unfinished, body, loop)
     return Hypotheses(tokens[:, None], scores[:, None])
 
@@ -151,6 +200,15 @@ def _best(one: Hypotheses, other: Hypotheses) -> Hypotheses:
     return Hypotheses(jnp.take_along_axis(tokens, index[..., None], axis=1), scores)
 
 
+class Sampling(NamedTuple):
+    """How `decode` draws its outputs: the options of `sample`, with a key for each source, `[batch]`."""
+
+    keys: Key[Array, "batch"]
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+
 def decode(
     model: Seq2Seq | Ensemble,
     source: Int[Array, "source batch"],
@@ -159,10 +217,12 @@ def decode(
     signs: Signs,
     beam_size: int = 1,
     alpha: float = 0.0,
+    sampling: Sampling | None = None,
 ) -> Hypotheses:
     """The best outputs of a model for `source` `[source, batch]`; a row of length 0 gets none.
 
-    An output has at most 2 tokens for each of its source and 10 more. `beam_size` 1 is greedy search.
+    An output has at most 2 tokens for each of its source and 10 more. `beam_size` 1 is greedy search; with `sampling`
+    it is the number of outputs that are drawn, likeliest first.
     """
     limits = jnp.where(seq_lengths > 0, 2 * seq_lengths + 10, 0)
     max_length = 2 * source.shape[0] + 10
@@ -176,9 +236,21 @@ def decode(
     def step(states, tokens: Array):
         return model.step(states, tokens, memory)
 
+    if sampling is not None:
+        keys = jax.vmap(lambda key: jax.random.split(key, beam_size))(sampling.keys).reshape(-1)
+        rows = jnp.repeat(limits, beam_size)
+        drawn = sample(step, states, rows, signs=signs, max_length=max_length, **sampling._replace(keys=keys)._asdict())
+        return _ranked(drawn, beam_size)
     if beam_size == 1:
         return greedy(step, states, limits, signs=signs, max_length=max_length)
     return beam_search(step, states, limits, signs=signs, max_length=max_length, beam_size=beam_size, alpha=alpha)
+
+
+def _ranked(drawn: Hypotheses, number: int) -> Hypotheses:
+    """Of `[batch * number, 1]` outputs the `number` of each row, best first."""
+    tokens = drawn.tokens.reshape(-1, number, drawn.tokens.shape[-1])
+    scores, index = jax.lax.top_k(drawn.scores.reshape(-1, number), number)
+    return Hypotheses(jnp.take_along_axis(tokens, index[..., None], axis=1), scores)
 
 
 def _repeat(memory: Memory, times: int) -> Memory:

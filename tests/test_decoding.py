@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rnnlab.decoding import Signs, beam_search, decode, greedy, length_penalty
+from rnnlab.decoding import Sampling, Signs, beam_search, decode, greedy, length_penalty, sample
 from rnnlab.models import Seq2Seq
 
 SIGNS = Signs(start=1, end=2, padding=0)
@@ -112,3 +112,70 @@ def test_a_models_outputs_depend_on_neither_neighbours_nor_padding(beam_size):
         assert _trim(together.tokens[row, 0]) == _trim(alone.tokens[0, 0])
         np.testing.assert_allclose(together.scores[row], alone.scores[0], rtol=1e-4)
         assert len(_trim(together.tokens[row, 0])) <= 2 * int(length) + 10
+
+
+LOGITS = np.array([0.0, 0.0, 0.5, 2.0, 1.0, 0.0])  # of a model that says the same at every step
+
+
+def _kept(temperature, top_k, top_p):
+    """The distribution to draw from, by its definition: sort, cut, normalise."""
+    logits = LOGITS / temperature
+    p = np.where(np.isin(np.arange(6), [SIGNS.start, SIGNS.padding]), 0, np.exp(logits))
+    order = np.argsort(-p)
+    if top_k:
+        p[order[top_k:]] = 0
+    p /= p.sum()
+    total = 0.0
+    for index in order:
+        p[index], total = (p[index] if total < top_p else 0), total + p[index]
+    return p / p.sum()
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p"), [(1.0, 0, 1.0), (0.5, 0, 1.0), (2.0, 2, 1.0), (1.0, 0, 0.7), (1.0, 3, 0.8)]
+)
+def test_tokens_are_drawn_as_often_as_their_definition_says(temperature, top_k, top_p):
+    number = 20000
+
+    def step(carry, tokens):
+        return carry, jnp.broadcast_to(jnp.asarray(LOGITS, jnp.float32), (tokens.shape[0], 6))
+
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    keys = jax.random.split(jax.random.key(0), number)
+    found = sample(step, (), jnp.full(number, 2), keys=keys, signs=SIGNS, max_length=2, **options)
+    p = _kept(temperature, top_k, top_p)
+    first = np.bincount(np.asarray(found.tokens[:, 0, 0]), minlength=6) / number
+    np.testing.assert_allclose(first, p, atol=5 * 0.5 / number**0.5)
+    assert (first[p == 0] == 0).all()
+    ended = np.asarray(found.tokens[:, 0, 0]) == SIGNS.end
+    second = np.bincount(np.asarray(found.tokens[~ended, 0, 1]), minlength=6) / (~ended).sum()
+    np.testing.assert_allclose(second, p, atol=5 * 0.5 / (~ended).sum() ** 0.5)
+    log_p = np.log(np.maximum(_kept(1.0, 0, 1.0), 1e-30))  # start and padding are never drawn
+    tokens = np.asarray(found.tokens[:, 0])
+    expected = log_p[tokens[:, 0]] + np.where(ended, 0, log_p[tokens[:, 1]])
+    np.testing.assert_allclose(found.scores[:, 0], expected, rtol=1e-4)
+
+
+def test_drawing_from_the_likeliest_token_alone_is_greedy():
+    tables, step = _chain(4, 8)
+    carry, limits = (tables, jnp.zeros(8, jnp.int32)), jnp.full(8, LIMIT)
+    keys = jax.random.split(jax.random.key(1), 8)
+    drawn = sample(step, carry, limits, keys=keys, signs=SIGNS, max_length=LIMIT, top_k=1)
+    for mine, its in zip(drawn, greedy(step, carry, limits, signs=SIGNS, max_length=LIMIT), strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
+def test_what_is_drawn_for_a_source_depends_on_its_key_alone_and_comes_likeliest_first():
+    stack = {"embedding": 4, "features": 6, "cell": "gru"}
+    model = Seq2Seq(12, 9, encoder=stack, decoder=stack, rngs=nnx.Rngs(3))
+    source, lengths = jax.random.randint(jax.random.key(0), (5, 3), 4, 12), jnp.array([5, 2, 4])
+    keys = jax.random.split(jax.random.key(2), 3)
+    together = decode(model, source, lengths, signs=SIGNS, beam_size=4, sampling=Sampling(keys))
+    assert (np.diff(together.scores, axis=1) <= 0).all()
+    assert len({_trim(tokens) for tokens in together.tokens[0]}) > 1
+    for row, length in enumerate(lengths):
+        one = slice(row, row + 1)
+        alone = decode(
+            model, source[:length, one], lengths[one], signs=SIGNS, beam_size=4, sampling=Sampling(keys[one])
+        )
+        assert [_trim(t) for t in together.tokens[row]] == [_trim(t) for t in alone.tokens[0]]

@@ -161,14 +161,10 @@ def _program(setting: Setting) -> Program:
 
     test = task.draw(jax.random.key(0), _TEST, "test")
 
-    def score(params: ModelParams) -> tuple[Array, Array]:
-        logits = merge(params)(test.inputs)
-        return _mean_loss(logits, test), _accuracy(logits, test)
-
     def measure(params: ModelParams) -> dict[str, Any]:
         return _measure(merge, params, cell, test, task.in_features)
 
-    return Program(start, advance, jax.jit(score), measure, task.floor)
+    return Program(start, advance, jax.jit(functools.partial(_score, merge, test)), measure, task.floor)
 
 
 def _training_fields(setting: Setting) -> ConfigDict:
@@ -185,6 +181,11 @@ def _training_fields(setting: Setting) -> ConfigDict:
             "clip_value": float(limit) if kind == "value" else 0.0,
         }
     )
+
+
+def _score(merge, test: LagBatch, params: ModelParams) -> tuple[Array, Array]:
+    logits = merge(params)(test.inputs)
+    return _mean_loss(logits, test), _accuracy(logits, test)
 
 
 def _mean_loss(logits: Array, batch: LagBatch) -> Array:

@@ -64,6 +64,9 @@ _EVALUATION: dict[str, Any] = {
     "batch_size": 256,
     "beam_size": 5,  # of the final test, of evaluate and of predict; validation is greedy
     "length_penalty": 0.0,  # alpha of Wu et al. 2016
+    "temperature": 0.0,  # above 0 predict draws beam_size outputs at random instead of searching; validation never does
+    "top_k": 0,  # drawing from the so many likeliest tokens only; 0 is all
+    "top_p": 1.0,  # and from the fewest likeliest that hold this share of the probability
     "samples": 10,  # predictions shown at the end
 }
 
@@ -101,6 +104,8 @@ _NOT_NEGATIVE = (
     "training.measure_every",
     "evaluation.samples",
     "evaluation.length_penalty",
+    "evaluation.temperature",
+    "evaluation.top_k",
 )
 _RATES = ("model.encoder.dropout", "model.decoder.dropout", "training.label_smoothing")
 
@@ -120,6 +125,8 @@ def check_ranges(config: ConfigDict) -> None:
     for field in _RATES:
         if not 0 <= get_field(config, field) < 1:
             raise UserError(f"config.{field}: {get_field(config, field)} is not allowed; it must be from 0 to below 1")
+    if not 0 < config.evaluation.top_p <= 1:
+        raise UserError(f"config.evaluation.top_p: {config.evaluation.top_p} is not allowed; it must be in (0, 1]")
 
 
 def metric_names(config: ConfigDict) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnlab.data.corpus import Example
 from rnnlab.data.pipeline import Batch, Pairs, evaluation_batches
-from rnnlab.decoding import Hypotheses, decode
+from rnnlab.decoding import Hypotheses, Sampling, decode
 from rnnlab.metrics import cross_entropy, score
 from rnnlab.training.config import metric_names
 from rnnlab.training.experiment import SIGNS, Experiment, open_corpus
@@ -23,9 +23,10 @@ class Evaluator:
     Args:
       experiment: whose model, vocabularies and buckets to use.
       beam_size: of the search; 1 is greedy.
+      draws: whether it draws outputs at random, `beam_size` of them, where the config's temperature is above 0.
     """
 
-    def __init__(self, experiment: Experiment, *, beam_size: int):
+    def __init__(self, experiment: Experiment, *, beam_size: int, draws: bool = False):
         self._experiment = experiment
         merge, _ = split_model(experiment.make_answering())
 
@@ -33,9 +34,16 @@ class Evaluator:
             logits = merge(params)(batch.source, batch.source_lengths, batch.inputs)
             return cross_entropy(logits, batch.labels, batch.target_lengths)
 
-        def search(params: ModelParams, source: jax.Array, seq_lengths: jax.Array) -> Hypotheses:
-            alpha = experiment.config.evaluation.length_penalty
-            return decode(merge(params), source, seq_lengths, signs=SIGNS, beam_size=beam_size, alpha=alpha)
+        options = experiment.config.evaluation
+        key = jax.random.key(experiment.config.seed)
+
+        def search(params: ModelParams, source: jax.Array, seq_lengths: jax.Array, rows: jax.Array) -> Hypotheses:
+            sampling = None
+            if draws and options.temperature:
+                keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
+                sampling = Sampling(keys, options.temperature, options.top_k, options.top_p)
+            how = {"beam_size": beam_size, "alpha": options.length_penalty, "sampling": sampling}
+            return decode(merge(params), source, seq_lengths, signs=SIGNS, **how)
 
         self._loss, self._search = jax.jit(loss), jax.jit(search)
 
@@ -52,12 +60,20 @@ class Evaluator:
         source, target = self._experiment.source, self._experiment.target
         return [target.decode(tokens[0]) for tokens, _ in self.search(params, [source.encode(s) for s in sources])]
 
-    def search(self, params: ModelParams, sources: list[list[int]]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Tokens `[n, time]` and scores `[n]` of the hypotheses for each encoded source, in their order."""
+    def search(
+        self, params: ModelParams, sources: list[list[int]], *, start: int = 0
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Tokens `[n, time]` and scores `[n]` of the hypotheses for each encoded source, in their order.
+
+        What is drawn at random for a source follows from the seed and its number, counted from `start`.
+        """
         pairs = Pairs(sources, [[]] * len(sources))
         found: list[tuple[np.ndarray, np.ndarray]] = [(np.zeros((0, 0)), np.zeros(0))] * len(sources)
         for rows, batch in self._batches(pairs):
-            result = jax.device_get(self._search(params, *jax.device_put((batch.source, batch.source_lengths))))
+            numbers = np.zeros(batch.source.shape[1], np.int32)
+            numbers[: len(rows)] = start + np.array(rows)
+            inputs = jax.device_put((batch.source, batch.source_lengths, numbers))
+            result = jax.device_get(self._search(params, *inputs))
             for column, row in enumerate(rows):
                 found[row] = result.tokens[column], result.scores[column]
         return found

@@ -36,7 +36,7 @@ def predict(experiment: Experiment, lines: BinaryIO, answers: BinaryIO, *, n_bes
     if n_best > beam_size:
         raise UserError(f"--n_best: {n_best} is more than --beam_size={beam_size} keeps; make the beam as wide")
     _, params = experiment.best_params()
-    evaluator = Evaluator(experiment, beam_size=beam_size)
+    evaluator = Evaluator(experiment, beam_size=beam_size, draws=True)
     longest = experiment.sizes[-1][0]
     total = unknown = long = cut = 0
     for chunk in _chunks(lines):
@@ -45,7 +45,9 @@ def predict(experiment: Experiment, lines: BinaryIO, answers: BinaryIO, *, n_bes
         unknown += sum(UNK in ids for ids in sources)
         long += sum(len(ids) > longest for ids in sources)
         cut += sum(len(ids) > _LONGEST * longest for ids in sources)
-        for tokens, scores in evaluator.search(params, [ids[: _LONGEST * longest] for ids in sources]):
+        for tokens, scores in evaluator.search(
+            params, [ids[: _LONGEST * longest] for ids in sources], start=total - len(sources)
+        ):
             answers.write(_answer(experiment, tokens, scores, n_best).encode() + b"\n")
         answers.flush()
     counts = {

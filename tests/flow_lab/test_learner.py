@@ -1,7 +1,9 @@
 import math
 
+import jax
 import pytest
 
+from rnnlab.flow_lab.config import read_task
 from rnnlab.flow_lab.learner import Setting, learn
 
 _SETTING = Setting(
@@ -38,11 +40,10 @@ def test_a_task_within_reach_is_solved_and_the_run_ends_there():
 
 
 def test_a_task_takes_options_of_its_own():
-    few, many = (
-        _learn(task=f"associative_recall:pairs={pairs},vocabulary={size}", lag=16)["floor"][0]
-        for pairs, size in ((2, 8), (4, 512))
-    )
-    assert (few, many) == (math.log(4), math.log(256))
+    for pairs, size in ((2, 8), (4, 512)):
+        task = read_task(f"associative_recall:pairs={pairs},vocabulary={size}", where="reach.task")(16)
+        assert (task.in_features, task.floor) == (size, math.log(size // 2))
+        assert task.draw(jax.random.key(0), 3, "train").weights.sum(0).tolist() == [pairs] * 3
 
 
 def test_a_run_that_is_not_finite_says_so_and_ends():

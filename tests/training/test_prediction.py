@@ -45,3 +45,25 @@ def test_n_best_gives_outputs_with_falling_scores_the_best_one_first(trained):
 def test_more_outputs_than_the_beam_holds_are_refused(trained):
     with pytest.raises(UserError, match="--n_best: 9 is more than --beam_size=2"):
         _predict(trained, b"abc", n_best=9)
+
+
+def test_what_is_drawn_follows_from_the_seed_and_the_number_of_the_line(trained):
+    text = b"abc\nfeed\nabc\nabc\nbad\n" * 8
+    drawn = {}
+    for size in (1, 7):
+        experiment = open_experiment(trained)
+        experiment.config.evaluation.update({"temperature": 5.0, "batch_size": size, "beam_size": 1})
+        answers = io.BytesIO()
+        predict(experiment, io.BytesIO(text), answers)
+        drawn[size] = answers.getvalue().splitlines()
+    assert drawn[1] == drawn[7]
+    assert len(set(drawn[1][::5])) > 1  # the same word, drawn anew for each line
+    assert drawn[1][::5] != drawn[1][2::5]
+
+
+def test_drawing_from_the_likeliest_alone_is_greedy(trained):
+    experiment = open_experiment(trained)
+    experiment.config.evaluation.update({"temperature": 2.0, "top_k": 1, "beam_size": 1})
+    answers = io.BytesIO()
+    predict(experiment, io.BytesIO(b"abc\nfeed\n"), answers)
+    assert answers.getvalue() == b"A B C\nF E E D\n"
