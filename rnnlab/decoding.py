@@ -195,9 +195,14 @@ def _extend(step: Step, beam: _Beam, limits: Array, signs: Signs, alpha: float) 
 
 def _best(one: Hypotheses, other: Hypotheses) -> Hypotheses:
     """The n best of two times n hypotheses of each row."""
-    scores, index = jax.lax.top_k(jnp.concatenate([one.scores, other.scores], axis=1), one.scores.shape[1])
-    tokens = jnp.concatenate([one.tokens, other.tokens], axis=1)
-    return Hypotheses(jnp.take_along_axis(tokens, index[..., None], axis=1), scores)
+    both = Hypotheses(*(jnp.concatenate(pair, axis=1) for pair in zip(one, other, strict=True)))
+    return _ranked(both, one.scores.shape[1])
+
+
+def _ranked(hypotheses: Hypotheses, number: int) -> Hypotheses:
+    """The `number` best of each row, best first."""
+    scores, index = jax.lax.top_k(hypotheses.scores, number)
+    return Hypotheses(jnp.take_along_axis(hypotheses.tokens, index[..., None], axis=1), scores)
 
 
 class Sampling(NamedTuple):
@@ -240,17 +245,11 @@ def decode(
         keys = jax.vmap(lambda key: jax.random.split(key, beam_size))(sampling.keys).reshape(-1)
         rows = jnp.repeat(limits, beam_size)
         drawn = sample(step, states, rows, signs=signs, max_length=max_length, **sampling._replace(keys=keys)._asdict())
-        return _ranked(drawn, beam_size)
+        each = Hypotheses(drawn.tokens.reshape(-1, beam_size, max_length), drawn.scores.reshape(-1, beam_size))
+        return _ranked(each, beam_size)
     if beam_size == 1:
         return greedy(step, states, limits, signs=signs, max_length=max_length)
     return beam_search(step, states, limits, signs=signs, max_length=max_length, beam_size=beam_size, alpha=alpha)
-
-
-def _ranked(drawn: Hypotheses, number: int) -> Hypotheses:
-    """Of `[batch * number, 1]` outputs the `number` of each row, best first."""
-    tokens = drawn.tokens.reshape(-1, number, drawn.tokens.shape[-1])
-    scores, index = jax.lax.top_k(drawn.scores.reshape(-1, number), number)
-    return Hypotheses(jnp.take_along_axis(tokens, index[..., None], axis=1), scores)
 
 
 def _repeat(memory: Memory, times: int) -> Memory:

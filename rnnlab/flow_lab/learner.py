@@ -74,14 +74,15 @@ def learn(setting: Setting, seed: int) -> Figures:
     state, key = program.start(seed), jax.random.key(seed)
     figures, spent, measuring = [], 0.0, 0.0
     _warm_up(program, state, key)
-    loss, step, solved = math.nan, 0, False
+    loss, accuracy, step, solved = math.nan, math.nan, 0, False
     while step < setting.steps and not solved:
         if step % setting.measure_every == 0:
             seconds, found = _timed(program.measure, state.params)
             figures += [(step, name, float(value)) for name, value in found.items()]
             measuring += seconds
         seconds, (state, chunk) = _timed(program.advance, state, key)
-        spent, step, loss = spent + seconds, step + CHUNK, float(program.test(state.params)[0])
+        spent, step = spent + seconds, step + CHUNK
+        loss, accuracy = map(float, program.test(state.params))
         figures += [(step, "loss", float(chunk["loss"].mean())), (step, "test_loss", loss)]
         figures.append((step, "gradient_norm", float(chunk["gradient_norm"].max())))
         solved = loss < setting.solved
@@ -90,7 +91,7 @@ def learn(setting: Setting, seed: int) -> Figures:
     if math.isfinite(loss):
         figures += [(step, name, float(value)) for name, value in program.measure(state.params).items()]
     size = sum(value.size for value in state.params.values())
-    if math.isfinite(accuracy := float(program.test(state.params)[1])):
+    if math.isfinite(accuracy):
         figures.append((step, "accuracy", accuracy))
     return [
         *figures,

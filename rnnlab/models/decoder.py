@@ -158,7 +158,7 @@ class Decoder(nnx.Module):
             found, weights = self.attention(states[-1][0][None], memory.keys, memory.outputs, memory.valid)
             extra.append(found)
         if self.every_step:
-            extra.append(_repeat(memory.context, embedded.shape[0]))
+            extra.append(jnp.broadcast_to(memory.context, (embedded.shape[0], *memory.context.shape)))
         inputs = jnp.concatenate([rows(embedded), *extra], axis=-1) if extra else embedded
         hidden, states = self.stack(inputs, states, masks=masks)
         if self.attends_after:
@@ -172,7 +172,3 @@ class Decoder(nnx.Module):
         if not self.tied_embeddings:
             return self.output(read)
         return self.embedding.attend(read if self.narrow is None else self.narrow(read)) + self.output_bias[...]
-
-
-def _repeat(context: Array, time: int) -> Float[Array, "target batch memory"]:
-    return jnp.broadcast_to(context, (time, *context.shape))

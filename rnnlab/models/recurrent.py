@@ -129,18 +129,14 @@ class Stack(nnx.Module):
         for index, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
             if index and masks:
                 inputs = apply_mask(rows(inputs), masks[index - 1])
-            inputs, final = self._run_layer(layer, inputs, state, seq_lengths=seq_lengths, resets=resets)
-            finals.append(final)
+            runs = [
+                direction(inputs, part, seq_lengths=seq_lengths, resets=resets, reverse=backwards)
+                for direction, part, backwards in zip(layer, _part(state, len(layer)), (False, True), strict=False)
+            ]
+            outputs = jnp.concatenate([out for out, _ in runs], axis=-1) if len(runs) > 1 else runs[0][0]
+            inputs = outputs + rows(inputs) if self.residual and outputs.shape == inputs.shape else outputs
+            finals.append(_join([final for _, final in runs]))
         return rows(inputs), tuple(finals)
-
-    def _run_layer(self, layer: nnx.List, inputs: Array | Lookup, state: State, **options) -> tuple[Array, State]:
-        runs = [
-            direction(inputs, part, reverse=backwards, **options)
-            for direction, part, backwards in zip(layer, _part(state, len(layer)), (False, True), strict=False)
-        ]
-        outputs = jnp.concatenate([out for out, _ in runs], axis=-1) if len(runs) > 1 else runs[0][0]
-        joined = outputs + rows(inputs) if self.residual and outputs.shape == inputs.shape else outputs
-        return joined, _join([final for _, final in runs])
 
 
 def _join(directions: list[State]) -> State:

@@ -11,7 +11,7 @@ from jax import Array
 
 from rnnlab.data.corpus import Example
 from rnnlab.data.pipeline import assemble
-from rnnlab.gradient_flow import kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
+from rnnlab.gradient_flow import LagJacobians, kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
 from rnnlab.gradient_flow.contributions import StepGradients, each_step
 from rnnlab.models import Seq2Seq
 from rnnlab.training.experiment import Experiment, open_corpus
@@ -74,8 +74,8 @@ class FlowProbe:
             return watched_loss(self._merge(params), self._batch, nudges)
 
         model = self._merge(params)
-        found = jax.value_and_grad(loss, has_aux=True)(no_nudges(model, self._batch))
-        (value, records), gradients = found
+        still = no_nudges(model, self._batch)
+        (value, records), gradients = jax.value_and_grad(loss, has_aux=True)(still)
         flows = {}
         for name, cell in recurrent_cells(model).items():
             steps = each_step(cell, records[name].trajectory, value, *gradients[name], edges=self.edges)
@@ -103,14 +103,15 @@ def measure_flow(experiment: Experiment, split: str) -> None:
 
 
 def _on_the_way(cell, record: Record, steps: StepGradients) -> Flow:
-    few = jax.tree.map(lambda v: v[:, :_TRACED], record.inputs), jax.tree.map(lambda v: v[:_TRACED], record.state)
-    return _flow(cell, record.params, *few, steps)
+    inputs, state = record.inputs[:, :_TRACED], tuple(entry[:_TRACED] for entry in record.state)
+    jacobians = lag_jacobians(cell, record.params, inputs, lags=[inputs.shape[0]], state=state)
+    return _flow(cell, record.params, inputs, state, steps, jacobians)
 
 
 def _everything(cell, record: Record, steps: StepGradients) -> Flow:
     params, inputs, state = record[:3]
-    flow = _flow(cell, params, inputs, state, steps)
     jacobians = lag_jacobians(cell, params, inputs, lags=range(1, inputs.shape[0] + 1), state=state)
+    flow = _flow(cell, params, inputs, state, steps, jacobians)
     by_lag = {
         "log_norms": jacobians.log_norms[:, :, 0, 0].mean(1),
         "log_singular_values_by_lag": jacobians.log_singular_values.mean(1),
@@ -119,23 +120,23 @@ def _everything(cell, record: Record, steps: StepGradients) -> Flow:
     return flow._replace(vectors=flow.vectors | by_lag)
 
 
-def _flow(cell, params, inputs: Array, state, steps: StepGradients) -> Flow:
+def _flow(cell, params, inputs: Array, state, steps: StepGradients, jacobians: LagJacobians) -> Flow:
+    """What both measurements hold; the last lag of `jacobians` is the whole sequence."""
     exponents = lyapunov_exponents(cell, params, inputs, state=state)
-    whole = lag_jacobians(cell, params, inputs, lags=[inputs.shape[0]], state=state)
     low, high = (int(np.searchsorted(steps.edges, edge)) for edge in (-_SATURATED, _SATURATED))
     input_gradient = steps.inputs.mean(1)
     values = {
         "exponent": exponents[:, 0].mean(),
         "dimension": kaplan_yorke_dimension(exponents).mean(),
-        "log_norm": whole.log_norms[0, :, 0, 0].mean(),
-        "log_condition": whole.log_condition[0].mean(),
+        "log_norm": jacobians.log_norms[-1, :, 0, 0].mean(),
+        "log_condition": jacobians.log_condition[-1].mean(),
         "early_share": _early(input_gradient),
         "early_recurrent_share": _early(steps.recurrent),
         "saturated": 1 - steps.gates[:, low:high].sum() / steps.gates.sum(),
     }
     vectors = {
         "exponents": exponents.mean(0),
-        "log_singular_values": whole.log_singular_values[0].mean(0),
+        "log_singular_values": jacobians.log_singular_values[-1].mean(0),
         "input_gradient": input_gradient,
         "recurrent_gradient": steps.recurrent,
     }

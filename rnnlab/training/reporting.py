@@ -34,10 +34,9 @@ class Reporter:
 
     def write(self, step: int, split: str, values: Mapping[str, float | str]) -> None:
         """Records `values` of a split ("train", "validation", "test") after `step` steps."""
-        for name, value in values.items():
-            if isinstance(value, str):
-                continue
-            self._metrics.write([(step, split, name, repr(float(value)))])
+        numbers = {name: float(value) for name, value in values.items() if not isinstance(value, str)}
+        self._metrics.write((step, split, name, value) for name, value in numbers.items())
+        for name, value in numbers.items():
             self._events.add_scalar(f"{split}/{name}", value, step)
         line = "  ".join(f"{name} {_short(value)}" for name, value in values.items())
         if self._bar is not None and split == "train":
