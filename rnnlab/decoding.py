@@ -205,6 +205,27 @@ def _ranked(hypotheses: Hypotheses, number: int) -> Hypotheses:
     return Hypotheses(jnp.take_along_axis(hypotheses.tokens, index[..., None], axis=1), scores)
 
 
+def free_running(
+    model: Seq2Seq | Ensemble,
+    source: Int[Array, "source batch"],
+    seq_lengths: Int[Array, "batch"],
+    targets: Int[Array, "target batch"],
+) -> Float[Array, "target batch vocabulary"]:
+    """Logits of as many steps as `targets` has: the first reads `targets[0]`, each other one the likeliest token of the
+    step before it."""
+    states: Any
+    memory: Any
+    states, memory = model.encode(source, seq_lengths)
+
+    def step(carry, _):
+        states, tokens = carry
+        states, logits = model.step(states, tokens, memory)
+        return (states, logits.argmax(-1).astype(targets.dtype)), logits
+
+    _, logits = jax.lax.scan(step, (states, targets[0]), None, length=targets.shape[0])
+    return logits
+
+
 class Sampling(NamedTuple):
     """How `decode` draws its outputs: the options of `sample`, with a key for each source, `[batch]`."""
 

@@ -11,8 +11,9 @@ import sacrebleu
 from jaxtyping import Array, Float, Int
 from rapidfuzz.distance import Levenshtein
 
-METRICS = ("wer", "per", "bleu", "chrf")
-LOWER_IS_BETTER = {"loss", "perplexity", "wer", "per"}
+METRICS = ("wer", "per", "bleu", "chrf", "token_bleu")  # of what was said
+FREE_RUNNING = "free_running_loss"  # of the labels, where each step read what the one before it found likeliest
+LOWER_IS_BETTER = {"loss", "perplexity", FREE_RUNNING, "wer", "per"}
 
 
 def cross_entropy(
@@ -62,10 +63,18 @@ def translation_scores(hypotheses: Sequence[str], references: Sequence[Sequence[
     return scores
 
 
+def token_bleu(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, float | str]:
+    """`token_bleu` of the corpus over tokens as they are, one reference each, with its sacrebleu signature."""
+    metric = sacrebleu.BLEU(tokenize="none", force=True)
+    said, right = ([" ".join(tokens) for tokens in side] for side in (hypotheses, references))
+    scores: dict[str, float | str] = {"token_bleu": metric.corpus_score(said, [right]).score if said else 0.0}
+    return scores | {"token_bleu_signature": metric.get_signature().format() if said else ""}
+
+
 def score(
     names: Sequence[str], hypotheses: Sequence[str], references: Sequence[Sequence[str]]
 ) -> dict[str, float | str]:
-    """The metrics `names` out of `METRICS`, with their signatures where they have one."""
+    """The metrics `names` out of `METRICS`, those of tokens left out, with their signatures where they have one."""
     scores: dict[str, float | str] = {}
     if {"wer", "per"} & set(names):
         scores |= error_rates(hypotheses, references)

@@ -149,11 +149,16 @@ def _any_length_works(cell: Cell, params: Params, inputs: Array, state: State):
 
 def _methods_agree(cell: Cell, params: Params, inputs: Array, state: State):
     resets = jnp.zeros((_TIME, _BATCH), bool).at[2, 0].set(True)
+    keys = jax.random.split(jax.random.key(3), len(state) + 1)
+    noise: dict = {"kept": tuple(jax.random.bernoulli(key, 0.3, (_TIME, *state[0].shape)) for key in keys[1:])}
+    if "R" not in cell.reads:
+        noise["recurrent_mask"] = 2.0 * jax.random.bernoulli(keys[0], 0.5, state[0].shape)
     situations: list[dict] = [
         {},
         {"reverse": True},
         {"seq_lengths": jnp.array(_LENGTHS)},
         {"seq_lengths": jnp.array(_LENGTHS), "reverse": True, "resets": resets},
+        {"seq_lengths": jnp.array(_LENGTHS), "reverse": True, "resets": resets, **noise},
     ]
     for options in situations:
         wanted = _loss_and_gradients(cell, params, inputs, state, method="reference", **options)

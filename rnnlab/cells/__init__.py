@@ -7,8 +7,9 @@ Imports nothing from the rest of rnnlab.
 from rnnlab.cells.base import Cell, Params, State
 from rnnlab.cells.gru import GRU, GRU_RESET_BEFORE
 from rnnlab.cells.lstm import LSTM
+from rnnlab.cells.lstm_layer_norm import LSTM_LAYER_NORM
 from rnnlab.cells.rnn import RNN, RNN_RELU
 
-CELLS: dict[str, Cell] = {cell.name: cell for cell in (RNN, RNN_RELU, GRU, GRU_RESET_BEFORE, LSTM)}
+CELLS: dict[str, Cell] = {cell.name: cell for cell in (RNN, RNN_RELU, GRU, GRU_RESET_BEFORE, LSTM, LSTM_LAYER_NORM)}
 
 __all__ = ["CELLS", "Cell", "Params", "State"]

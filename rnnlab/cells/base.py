@@ -29,7 +29,7 @@ class Cell:
       name: what messages call it.
       gates: one name per block of columns of `W`, `R` and `b`, in that order.
       combine: `(params, state, a, r) -> state`, with `state` a tuple of `[batch, hidden]` and `a`, `r`
-        `[batch, gates * hidden]`. Everything in it is pointwise in the units, unless `combine_reads_recurrent`.
+        `[batch, gates * hidden]`. Everything in it is pointwise in the units, unless `mixes_units`.
       state_names: the entries of the state; the first one is the output `h`.
       gate_bias: gates whose bias starts at another value than 0.
       memory_gates: gates whose bias says how long a memory lasts: 1 where it lasts longer the further the gate is open,
@@ -37,7 +37,8 @@ class Cell:
       unit_params: parameters `[hidden]` that `combine` reads by name, with their initial value.
       apart: gates, the last of `gates`, whose `a` and `r` `combine` reads apart. Of every other gate it reads `a + r`
         only, so that a scan need store but the sum.
-      combine_reads_recurrent: `combine` multiplies with columns of `params["R"]` itself.
+      reads: which of `R` and `b` `combine` reads itself.
+      mixes_units: a unit of the new state depends on others by more than `r`.
     """
 
     name: str
@@ -48,7 +49,8 @@ class Cell:
     memory_gates: Mapping[str, int] = dataclasses.field(default_factory=dict)
     unit_params: Mapping[str, float] = dataclasses.field(default_factory=dict)
     apart: tuple[str, ...] = ()
-    combine_reads_recurrent: bool = False
+    reads: tuple[str, ...] = ()
+    mixes_units: bool = False
 
     def __post_init__(self):
         for field in ("gate_bias", "memory_gates"):
@@ -62,7 +64,7 @@ class Cell:
     @property
     def combine_params(self) -> tuple[str, ...]:
         """Names of the parameters that `combine` reads."""
-        return (*self.unit_params, *(("R",) if self.combine_reads_recurrent else ()))
+        return (*self.unit_params, *self.reads)
 
     def init(
         self, key: PRNGKeyArray, in_features: int, hidden_features: int, dtype: jax.typing.DTypeLike = jnp.float32

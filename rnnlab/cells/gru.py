@@ -48,5 +48,6 @@ GRU_RESET_BEFORE = Cell(
     combine=_combine_reset_before,
     memory_gates={"z": 1},
     apart=("n",),
-    combine_reads_recurrent=True,
+    reads=("R",),
+    mixes_units=True,
 )

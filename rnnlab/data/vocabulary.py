@@ -1,6 +1,7 @@
 """Between text and ids."""
 
 import collections
+import functools
 import json
 import pathlib
 import re
@@ -20,7 +21,7 @@ _SPLIT: dict[str, Callable[[str], list[str]]] = {
     "word": _WORD.findall,
     "symbol": lambda text: text.split(" ") if text else [],
 }
-UNITS = (*_SPLIT, "subword")
+UNITS = (*_SPLIT, "spacy", "subword")
 
 
 class Vocabulary:
@@ -31,13 +32,16 @@ class Vocabulary:
         character  code points
         word       runs of letters and digits, and single other signs
         symbol     whatever stands between single spaces
+        spacy      words and signs as spaCy's rules for the language part them (needs the package spacy)
         subword    byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909) by Hugging Face `tokenizers`
     """
 
     def __init__(self, description: dict):
         self._description = description
         self.unit: str = description["unit"]
+        self._split = _splitter(self.unit, description.get("language", ""))
         self._subwords = tokenizers.Tokenizer.from_str(description["model"]) if self.unit == "subword" else None
+        self._reverse: bool = description.get("reverse", False)
         self.tokens: list[str] = description.get("tokens", [])
         self._ids = {token: i for i, token in enumerate(self.tokens) if i >= len(_SPECIAL)}
         if self._subwords is not None:
@@ -58,6 +62,8 @@ class Vocabulary:
         normal_form: str = "",
         min_count: int = 1,
         size: int = 8000,
+        language: str = "",
+        reverse: bool = False,
     ) -> "Vocabulary":
         """Counts the tokens of `texts`.
 
@@ -67,18 +73,22 @@ class Vocabulary:
           normal_form: Unicode normal form to apply first: NFC, NFD, NFKC, NFKD, or "" for none.
           min_count: rarer tokens become the unknown one (not for subwords).
           size: number of subwords.
+          language: of spaCy's rules, "de", say.
+          reverse: ids from the last token to the first (Sutskever et al. 2014, section 3.3).
 
         Raises:
-          UserError: an unknown unit or normal form.
+          UserError: an unknown unit, normal form or language, or no spaCy for the unit "spacy".
         """
         for what, value, allowed in (("unit", unit, UNITS), ("normal_form", normal_form, NORMAL_FORMS)):
             if value not in allowed:
                 raise UserError(f"{what}: unknown value {value!r}; allowed: {', '.join(map(repr, allowed))}")
         description: dict = {"unit": unit, "lowercase": lowercase, "normal_form": normal_form}
+        description |= {"language": language, "reverse": reverse}
         texts = [_normalised(text, description) for text in texts]
         if unit == "subword":
             return cls(description | {"model": _train_subwords(texts, size)})
-        counts = collections.Counter(token for text in texts for token in _SPLIT[unit](text))
+        split = _splitter(unit, language)
+        counts = collections.Counter(token for text in texts for token in split(text))
         kept = sorted(token for token, count in counts.items() if count >= min_count)
         return cls(description | {"tokens": [*_SPECIAL, *kept]})
 
@@ -86,16 +96,23 @@ class Vocabulary:
         """`text` in the case and the normal form of this vocabulary."""
         return _normalised(text, self._description)
 
+    def split(self, text: str) -> list[str]:
+        """The tokens of `text` in their order, known or not."""
+        text = self.normalise(text)
+        return self._split(text) if self._subwords is None else self._subwords.encode(text).tokens
+
     def encode(self, text: str) -> list[int]:
         """Ids of the tokens of `text`, without start and end; `UNK` for what is not known."""
-        text = self.normalise(text)
         if self._subwords is not None:
-            return self._subwords.encode(text).ids
-        return [self._ids.get(token, UNK) for token in _SPLIT[self.unit](text)]
+            ids = self._subwords.encode(self.normalise(text)).ids
+        else:
+            ids = [self._ids.get(token, UNK) for token in self.split(text)]
+        return ids[::-1] if self._reverse else ids
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; padding, start and end are left out."""
         ids = [int(i) for i in ids if i not in (PAD, BOS, EOS)]
+        ids = ids[::-1] if self._reverse else ids
         if self._subwords is not None:
             return self._subwords.decode(ids)
         return ("" if self.unit == "character" else " ").join(self.tokens[i] for i in ids)
@@ -131,9 +148,30 @@ def _normalised(text: str, description: dict) -> str:
     return text.lower() if description["lowercase"] else text
 
 
+def _splitter(unit: str, language: str) -> Callable[[str], list[str]]:
+    """From a text to its tokens; of subwords, which have a model of their own, there is none to find here."""
+    if unit != "spacy":
+        return _SPLIT.get(unit, list)
+    tokenizer = _spacy_tokenizer(language)
+    return lambda text: [token.text for token in tokenizer(text)]
+
+
+@functools.cache
+def _spacy_tokenizer(language: str):
+    try:
+        import spacy  # here alone: it takes a second, and few need it
+    except ImportError:
+        raise UserError("unit: 'spacy' needs the package spacy; pip install spacy") from None
+    try:
+        return spacy.blank(language).tokenizer
+    except ImportError:
+        raise UserError(f"language: spaCy has no rules for {language!r}; give a code such as 'de' or 'en'") from None
+
+
 def _train_subwords(texts: list[str], size: int) -> str:
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=_SPECIAL[UNK]))
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    pieces = tokenizers.pre_tokenizers
+    tokenizer.pre_tokenizer = pieces.Sequence([pieces.Metaspace(), pieces.Punctuation("isolated")])
     tokenizer.decoder = tokenizers.decoders.Metaspace()
     trainer = tokenizers.trainers.BpeTrainer(vocab_size=size, special_tokens=list(_SPECIAL), show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rnnlab.cells import State
 from rnnlab.models.attention import ATTENTIONS, Attention
 from rnnlab.models.choice import check_choice
-from rnnlab.models.dropout import apply_mask, draw_mask
+from rnnlab.models.dropout import Noise, apply_mask, draw_mask
 from rnnlab.models.embedding import Lookup, embed, rows
 from rnnlab.models.recurrent import Stack
 
@@ -39,11 +39,14 @@ class Decoder(nnx.Module):
         the previous state and feeds what it finds into the step and the output layer (Bahdanau et al. 2015).
       context: "init" (the encoder's last state only starts the decoder, Sutskever et al. 2014) or "every_step" (it
         also enters each step and the output layer, Cho et al. 2014).
+      input_feeding: what "dot" or "general" attention made of a step also enters the next one (Luong et al. 2015,
+        section 3.3), so that a known target is decoded step by step.
       tied_embeddings: the output layer's matrix is the embedding's (Press and Wolf 2017, arXiv 1608.05859).
-      embedding, dropout, cell, features, layers, residual, initial_state: as in `Encoder`.
+      output_dropout: rate on what the stack and its attention made of a step.
+      embedding, dropout, variational, cell, features, layers, ...: as in `Encoder`.
 
     Raises:
-      ValueError: an unknown attention or context.
+      ValueError: an unknown attention or context, or input feeding without an attention that it goes with.
     """
 
     def __init__(
@@ -55,19 +58,35 @@ class Decoder(nnx.Module):
         features: int,
         attention: str = "none",
         context: str = "init",
+        input_feeding: bool = False,
         tied_embeddings: bool = False,
         dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        variational: bool = False,
         rngs: nnx.Rngs,
         **stack,
     ):
         check_choice("attention", attention, ATTENTIONS)
         check_choice("context", context, CONTEXTS)
-        self.dropout, self.every_step = dropout, context == "every_step"
-        self.tied_embeddings = tied_embeddings
+        self.dropout, self.output_dropout, self.variational = dropout, output_dropout, variational
+        self.every_step, self.input_feeding, self.tied_embeddings = (
+            context == "every_step",
+            input_feeding,
+            tied_embeddings,
+        )
         self.attends_before, self.attends_after = attention == "additive", attention in ("dot", "general")
+        if input_feeding and not self.attends_after:
+            raise ValueError(f"input_feeding: goes with attention dot or general, not {attention!r}")
         self.embedding = nnx.Embed(vocabulary_size, embedding, rngs=rngs)
         extra = memory_features * (self.every_step + self.attends_before)
-        self.stack = Stack(in_features=embedding + extra, features=features, dropout=dropout, rngs=rngs, **stack)
+        self.stack = Stack(
+            in_features=embedding + extra + features * input_feeding,
+            features=features,
+            dropout=dropout,
+            variational=variational,
+            rngs=rngs,
+            **stack,
+        )
         if attention != "none":
             self.attention = Attention(attention, features, memory_features, rngs=rngs)
         if self.attends_after:
@@ -78,6 +97,15 @@ class Decoder(nnx.Module):
             self.output_bias = nnx.Param(jnp.zeros((vocabulary_size,)))
         else:
             self.output = nnx.Linear(read, vocabulary_size, rngs=rngs)
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether a step needs what attention found at or before it, so that no scan takes a whole target at once."""
+        return self.attends_before or self.input_feeding
+
+    def start(self, states: tuple[State, ...]) -> tuple[State, ...]:
+        """What the first step starts from, given the stack's states: with input feeding zeros are fed to it."""
+        return (*states, (jnp.zeros_like(states[-1][0]),)) if self.input_feeding else states
 
     def remember(self, outputs: Array, valid: Bool[Array, "source batch"], context: Array) -> Memory:
         """The memory of a source: the encoder's outputs and last output, with the keys computed once."""
@@ -93,19 +121,19 @@ class Decoder(nnx.Module):
         rngs: nnx.Rngs | None = None,
     ) -> tuple[Float[Array, "target batch vocabulary"], Array | None]:
         """Logits after each of `targets` is read, and the attention weights `[target, batch, source]` if any."""
-        embedding_mask, masks = self._draw_masks(rngs, targets)
-        if not self.attends_before:
+        embedding_mask, noise = self._draw(rngs, targets)
+        if not self.one_by_one:
             embedded = embed(self.embedding, targets, embedding_mask)
-            _, (read, weights) = self._advance(states, embedded, memory, masks)
+            _, (read, weights) = self._advance(states, embedded, memory, noise)
             return self.logits(read), weights
 
         embedded = apply_mask(self.embedding(targets), embedding_mask)
 
         def step(states, at_step):
-            embedded, masks = at_step
-            return self._advance(states, embedded[None], memory, jax.tree.map(lambda m: m[None], masks))
+            embedded, steps = at_step
+            return self._advance(states, embedded[None], memory, noise and noise.at(steps))
 
-        _, (read, weights) = jax.lax.scan(step, states, (embedded, masks))
+        _, (read, weights) = jax.lax.scan(step, states, (embedded, noise and noise.steps))
         return self.logits(read[:, 0]), weights[:, 0]
 
     def sampled(
@@ -121,49 +149,62 @@ class Decoder(nnx.Module):
 
         Scheduled sampling at a fixed rate (Bengio et al. 2015, arXiv 1506.03099). The first step is always forced.
         """
-        masks = self._draw_masks(rngs, targets)
+        embedding_mask, noise = self._draw(rngs, targets)
 
         def step(carry, at_step):
             states, previous = carry
-            target, force, (embedding_mask, masks) = at_step
+            target, force, embedding_mask, steps = at_step
             embedded = apply_mask(self.embedding(jnp.where(force, target, previous)), embedding_mask)
-            masks = jax.tree.map(lambda m: m[None], masks)
-            states, (read, _) = self._advance(states, embedded[None], memory, masks)
+            states, (read, _) = self._advance(states, embedded[None], memory, noise and noise.at(steps))
             logits = self.logits(read[0])
             return (states, logits.argmax(-1).astype(targets.dtype)), logits
 
-        forced = forced.at[:1].set(True)
-        _, logits = jax.lax.scan(step, (states, jnp.zeros_like(targets[0])), (targets, forced, masks))
+        xs = (targets, forced.at[:1].set(True), embedding_mask, noise and noise.steps)
+        _, logits = jax.lax.scan(step, (states, jnp.zeros_like(targets[0])), xs)
         return logits
 
     def step(
         self, states: tuple[State, ...], tokens: Int[Array, "batch"], memory: Memory
     ) -> tuple[tuple[State, ...], tuple[Float[Array, "batch vocabulary"], Array | None]]:
         """Reads one token of each sequence: the new states, then logits and attention weights `[batch, source]`."""
-        states, (read, weights) = self._advance(states, self.embedding(tokens)[None], memory, ())
+        states, (read, weights) = self._advance(states, self.embedding(tokens)[None], memory, None)
         return states, (self.logits(read)[0], None if weights is None else weights[0])
 
-    def _draw_masks(self, rngs: nnx.Rngs | None, targets: Array):
-        time, batch = targets.shape
-        embedding_mask = draw_mask(rngs, self.dropout, (time, batch, self.embedding.features))
-        return embedding_mask, self.stack.draw_masks(rngs, time, batch)
+    def _draw(self, rngs: nnx.Rngs | None, targets: Array) -> tuple[Array | None, Noise | None]:
+        """The mask of the embeddings, and the noise of a step: that of the stack, and the mask of its output."""
+        shape, how = targets.shape, {"variational": self.variational}
+        embedding_mask = draw_mask(rngs, self.dropout, (*shape, self.embedding.features), **how)
+        stack = self.stack.draw(rngs, *shape)
+        if stack is None:
+            return embedding_mask, None
+        output_mask = draw_mask(rngs, self.output_dropout, (*shape, self.stack.out_features), **how)
+        return embedding_mask, Noise((stack.steps, output_mask), stack.all)
 
-    def _advance(self, states: tuple[State, ...], embedded: Array | Lookup, memory: Memory, masks):
-        """Runs the stack over `embedded` `[time, batch, embedding]`; time is 1 where attention comes before the step.
+    def _advance(self, states: tuple[State, ...], embedded: Array | Lookup, memory: Memory, noise: Noise | None):
+        """Runs the stack over `embedded` `[time, batch, embedding]`; time is 1 where `one_by_one`.
 
         Returns the states, and what the output layer reads with the attention weights.
         """
-        extra, weights = [], None
+        extra, weights, output_mask = [], None, None
+        if noise is not None:
+            steps, output_mask = noise.steps
+            noise = Noise(steps, noise.all)
         if self.attends_before:
             found, weights = self.attention(states[-1][0][None], memory.keys, memory.outputs, memory.valid)
             extra.append(found)
         if self.every_step:
             extra.append(jnp.broadcast_to(memory.context, (embedded.shape[0], *memory.context.shape)))
-        inputs = jnp.concatenate([rows(embedded), *extra], axis=-1) if extra else embedded
-        hidden, states = self.stack(inputs, states, masks=masks)
+        fed: list[Array] = []
+        if self.input_feeding:
+            states, (last,) = states[:-1], states[-1]
+            fed = [last[None]]
+        inputs = jnp.concatenate([rows(embedded), *extra, *fed], axis=-1) if extra or fed else embedded
+        hidden, states = self.stack(inputs, states, noise=noise)
         if self.attends_after:
             found, weights = self.attention(hidden, memory.keys, memory.outputs, memory.valid)
             hidden = jnp.tanh(self.mix(jnp.concatenate([found, hidden], axis=-1)))
+        hidden = apply_mask(hidden, output_mask)
+        states = (*states, (hidden[0],)) if self.input_feeding else states
         read = jnp.concatenate([hidden, *extra, rows(embedded)], axis=-1) if extra else hidden
         return states, (read, weights)
 

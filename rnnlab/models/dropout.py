@@ -1,4 +1,6 @@
-"""Dropout (Srivastava et al. 2014) by masks that are drawn before a loop over time and applied inside it."""
+"""What training draws at random, before a loop over time, and applies inside it."""
+
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -6,16 +8,33 @@ from flax import nnx
 from jaxtyping import Array
 
 
-def draw_mask(rngs: nnx.Rngs | None, rate: float, shape: tuple[int, ...]) -> Array | None:
-    """A mask of `shape`: 0 with probability `rate`, else 1 / (1 - rate). None where nothing is dropped.
+class Noise(NamedTuple):
+    """Drawn for a batch: `steps`, arrays `[time, ...]` to be cut wherever time is cut, and what holds in `all` steps.
+
+    None within them stands for what is not drawn.
+    """
+
+    steps: Any = ()
+    all: Any = ()
+
+    def at(self, steps: Any) -> "Noise":
+        """That of one step, whose entries of `steps` have lost their time."""
+        return Noise(jax.tree.map(lambda drawn: drawn[None], steps), self.all)
+
+
+def draw_mask(rngs: nnx.Rngs | None, rate: float, shape: tuple[int, ...], *, variational: bool = False) -> Array | None:
+    """A dropout mask of `shape` (Srivastava et al. 2014): 0 with probability `rate`, else 1 / (1 - rate).
 
     Args:
       rngs: its stream `dropout` is drawn from; None means evaluation.
-      rate: from 0 to below 1.
+      rate: from 0 to below 1. None is returned at 0 and in evaluation.
+      variational: one mask for all of the first axis, time (Gal and Ghahramani 2016, arXiv 1512.05287).
     """
     if rngs is None or rate == 0:
         return None
-    return jax.random.bernoulli(rngs.dropout(), 1 - rate, shape).astype(jnp.float32) / (1 - rate)
+    drawn = (1, *shape[1:]) if variational else shape
+    mask = jax.random.bernoulli(rngs.dropout(), 1 - rate, drawn).astype(jnp.float32) / (1 - rate)
+    return jnp.broadcast_to(mask, shape)
 
 
 def apply_mask(x: Array, mask: Array | None) -> Array:

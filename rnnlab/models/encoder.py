@@ -4,7 +4,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from rnnlab.cells import State
-from rnnlab.models.dropout import draw_mask
+from rnnlab.models.dropout import apply_mask, draw_mask
 from rnnlab.models.embedding import embed
 from rnnlab.models.recurrent import Stack
 
@@ -16,19 +16,32 @@ class Encoder(nnx.Module):
       vocabulary_size: number of source ids.
       embedding: size of an embedding.
       dropout: rate on the embeddings, and between layers.
-      cell, features, layers, bidirectional, residual, initial_state: as in `Stack`.
+      output_dropout: rate on the outputs.
+      variational: draws each of these masks once for all steps.
+      cell, features, layers, bidirectional, ...: as in `Stack`.
     """
 
-    def __init__(self, vocabulary_size: int, *, embedding: int, dropout: float = 0.0, rngs: nnx.Rngs, **stack):
-        self.dropout = dropout
+    def __init__(
+        self,
+        vocabulary_size: int,
+        *,
+        embedding: int,
+        dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        variational: bool = False,
+        rngs: nnx.Rngs,
+        **stack,
+    ):
+        self.dropout, self.output_dropout, self.variational = dropout, output_dropout, variational
         self.embedding = nnx.Embed(vocabulary_size, embedding, rngs=rngs)
-        self.stack = Stack(in_features=embedding, dropout=dropout, rngs=rngs, **stack)
+        self.stack = Stack(in_features=embedding, dropout=dropout, variational=variational, rngs=rngs, **stack)
 
     def __call__(
         self, source: Int[Array, "source batch"], seq_lengths: Int[Array, "batch"], *, rngs: nnx.Rngs | None = None
     ) -> tuple[Float[Array, "source batch out"], tuple[State, ...]]:
         """Returns the outputs of each step, 0 in the padding, and the last state of each layer."""
-        mask = draw_mask(rngs, self.dropout, (*source.shape, self.embedding.features))
+        variational = self.variational
+        mask = draw_mask(rngs, self.dropout, (*source.shape, self.embedding.features), variational=variational)
         embedded = embed(self.embedding, source, mask)
-        masks = self.stack.draw_masks(rngs, *source.shape)
-        return self.stack(embedded, seq_lengths=seq_lengths, masks=masks)
+        outputs, states = self.stack(embedded, seq_lengths=seq_lengths, noise=self.stack.draw(rngs, *source.shape))
+        return apply_mask(outputs, draw_mask(rngs, self.output_dropout, outputs.shape, variational=variational)), states

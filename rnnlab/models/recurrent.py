@@ -1,16 +1,40 @@
 """Recurrent layers and stacks of them: the parameters of cells, run by `rnnlab.scan`."""
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from rnnlab.cells import CELLS, Cell, State
+from rnnlab.cells import CELLS, Cell, State, zoneout
 from rnnlab.models.choice import check_choice
-from rnnlab.models.dropout import apply_mask, draw_mask
+from rnnlab.models.dropout import Noise, apply_mask, draw_mask
 from rnnlab.models.embedding import Lookup, rows
 from rnnlab.scan import scan
 
 INITIAL_STATES = ("zero", "learnt")
+
+
+class Rates(NamedTuple):
+    """How much of a recurrence training leaves out, each from 0 to below 1.
+
+    Attributes:
+      recurrent: of `h` where it enters `h R`, the same units at every step (variational dropout: Gal and Ghahramani
+        2016, arXiv 1512.05287).
+      weights: of the entries of `R`, the same ones for a whole batch (DropConnect: Merity, Keskar and Socher 2018,
+        arXiv 1708.02182).
+      zoneout, zoneout_cell: of the units of `h`, and of the other entries of the state, that keep their value at a step
+        (Krueger et al. 2017, arXiv 1606.01305).
+    """
+
+    recurrent: float = 0.0
+    weights: float = 0.0
+    zoneout: float = 0.0
+    zoneout_cell: float = 0.0
+
+
+_NOTHING = Rates()
 
 
 class Recurrent(nnx.Module):
@@ -20,17 +44,30 @@ class Recurrent(nnx.Module):
       cell: a name out of `CELLS`, or a `Cell`.
       in_features, features: sizes of the input and of the state.
       initial_state: "zero", or "learnt": a parameter `[features]` for each entry of the state.
+      rates: what training leaves out.
 
     Raises:
-      ValueError: an unknown cell or initial state.
+      ValueError: an unknown cell or initial state, or recurrent dropout for a cell that multiplies with `R` itself.
     """
 
     def __init__(
-        self, cell: str | Cell, in_features: int, features: int, *, initial_state: str = "zero", rngs: nnx.Rngs
+        self,
+        cell: str | Cell,
+        in_features: int,
+        features: int,
+        *,
+        initial_state: str = "zero",
+        rates: Rates = _NOTHING,
+        rngs: nnx.Rngs,
     ):
         check_choice("initial_state", initial_state, INITIAL_STATES)
         self.cell = CELLS[check_choice("cell", cell, CELLS)] if isinstance(cell, str) else cell
-        self.features = features
+        if rates.recurrent and "R" in self.cell.reads:
+            raise ValueError(
+                f"recurrent_dropout: cell {self.cell.name!r} multiplies with R inside itself; use weight_drop"
+            )
+        self.features, self.rates = features, rates
+        self.zoneout = (rates.zoneout, *(rates.zoneout_cell for _ in self.cell.state_names[1:]))
         params = self.cell.init(rngs.params(), in_features, features)
         self.params = nnx.Dict({name: nnx.Param(value) for name, value in params.items()})
         start = zip(self.cell.state_names, self.cell.initial_state(1, features), strict=True)
@@ -42,19 +79,45 @@ class Recurrent(nnx.Module):
             return self.cell.initial_state(batch, self.features)
         return tuple(jnp.tile(self.start[name][...], (batch, 1)) for name in self.cell.state_names)
 
+    @property
+    def evaluated_cell(self) -> Cell:
+        """The cell in evaluation: the mean over what zoneout draws."""
+        return zoneout.expected(self.cell, self.zoneout) if any(self.zoneout) else self.cell
+
+    def draw(self, rngs: nnx.Rngs | None, time: int, batch: int) -> Noise:
+        """What training leaves out: units to keep at each step, and masks of `h R` and of `R`."""
+        shape = (batch, self.features)
+        kept = None
+        if rngs is not None and any(self.zoneout):
+            kept = tuple(jax.random.bernoulli(rngs.dropout(), rate, (time, *shape)) for rate in self.zoneout)
+        weights = draw_mask(rngs, self.rates.weights, self.params["R"].shape)
+        return Noise(kept, (draw_mask(rngs, self.rates.recurrent, shape), weights))
+
     def __call__(
         self,
         inputs: Float[Array, "time batch in"] | Int[Array, "time batch"] | Lookup,
         state: State | None = None,
+        *,
+        noise: Noise | None = None,
         **options,
     ) -> tuple[Float[Array, "time batch features"], State]:
-        """Runs over `inputs` `[time, batch, in]`, or a `Lookup` of them; `options` are those of `rnnlab.scan.scan`."""
+        """Runs over `inputs` `[time, batch, in]`, or a `Lookup` of them.
+
+        Args:
+          state: entries `[batch, features]`; None is `initial_state`.
+          noise: from `draw`; None means evaluation.
+          options: those of `rnnlab.scan.scan`.
+        """
         params = {name: value[...] for name, value in self.params.items()}
+        cell, kept, mask = self.evaluated_cell, None, None
+        if noise is not None:
+            kept, (mask, weights) = noise
+            cell, params["R"] = self.cell, apply_mask(params["R"], weights)
         state = self.initial_state(inputs.shape[1]) if state is None else state
         if isinstance(inputs, Lookup):
             params["W"] = inputs.table @ params["W"]
             inputs = inputs.ids
-        return scan(self.cell, params, inputs, state=state, **options)
+        return scan(cell, params, inputs, state=state, recurrent_mask=mask, kept=kept, **options)
 
 
 class Stack(nnx.Module):
@@ -65,6 +128,8 @@ class Stack(nnx.Module):
       layers: how many.
       bidirectional: each layer runs forwards and backwards; its output joins the two (Schuster and Paliwal 1997).
       dropout: rate on the outputs of every layer but the last.
+      variational: draws those masks once for all steps.
+      recurrent_dropout, weight_drop, zoneout, zoneout_cell: as in `Rates`.
       residual: adds a layer's input to its output where their sizes agree (as in Wu et al. 2016, arXiv 1609.08144).
     """
 
@@ -77,17 +142,23 @@ class Stack(nnx.Module):
         layers: int = 1,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        variational: bool = False,
+        recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        zoneout: float = 0.0,
+        zoneout_cell: float = 0.0,
         residual: bool = False,
         initial_state: str = "zero",
         rngs: nnx.Rngs,
     ):
-        self.dropout, self.residual = dropout, residual
+        self.dropout, self.variational, self.residual = dropout, variational, residual
+        rates = Rates(recurrent_dropout, weight_drop, zoneout, zoneout_cell)
         self.out_features = features * (2 if bidirectional else 1)
         self.layers: nnx.List = nnx.List()
         for layer in range(layers):
             size = self.out_features if layer else in_features
             directions = [
-                Recurrent(cell, size, features, initial_state=initial_state, rngs=rngs)
+                Recurrent(cell, size, features, initial_state=initial_state, rates=rates, rngs=rngs)
                 for _ in range(2 if bidirectional else 1)
             ]
             self.layers.append(nnx.List(directions))
@@ -101,9 +172,18 @@ class Stack(nnx.Module):
         """The state of each layer before the first step, entries `[batch, out_features]`, directions side by side."""
         return tuple(_join([d.initial_state(batch) for d in layer]) for layer in self.layers)
 
-    def draw_masks(self, rngs: nnx.Rngs | None, time: int, batch: int) -> tuple[Array | None, ...]:
-        """Dropout masks `[time, batch, out_features]` for the outputs of every layer but the last."""
-        return tuple(draw_mask(rngs, self.dropout, (time, batch, self.out_features)) for _ in self.layers[1:])
+    def draw(self, rngs: nnx.Rngs | None, time: int, batch: int) -> Noise | None:
+        """What training leaves out of each layer; None in evaluation.
+
+        Masks `[time, batch, out_features]` for the outputs of every layer but the last, and what its recurrences draw.
+        """
+        if rngs is None:
+            return None
+        shape = (time, batch, self.out_features)
+        between = [draw_mask(rngs, self.dropout, shape, variational=self.variational) for _ in self.layers[1:]]
+        drawn = [[direction.draw(rngs, time, batch) for direction in layer] for layer in self.layers]
+        steps = [[noise.steps for noise in layer] for layer in drawn]
+        return Noise((between, steps), [[noise.all for noise in layer] for layer in drawn])
 
     def __call__(
         self,
@@ -112,14 +192,14 @@ class Stack(nnx.Module):
         *,
         seq_lengths: Int[Array, "batch"] | None = None,
         resets: Bool[Array, "time batch"] | None = None,
-        masks: tuple[Array | None, ...] = (),
+        noise: Noise | None = None,
     ) -> tuple[Float[Array, "time batch out"], tuple[State, ...]]:
         """Runs every layer over `inputs` `[time, batch, in]`, or a `Lookup` of them.
 
         Args:
           states: one per layer, as `initial_states` gives them; None starts anew.
           seq_lengths, resets: as in `rnnlab.scan.scan`.
-          masks: from `draw_masks`; none means evaluation.
+          noise: from `draw`; None means evaluation.
 
         Returns:
           The last layer's outputs `[time, batch, out_features]`, and the state of each layer after the last step.
@@ -127,11 +207,15 @@ class Stack(nnx.Module):
         states = self.initial_states(inputs.shape[1]) if states is None else states
         finals = []
         for index, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
-            if index and masks:
-                inputs = apply_mask(rows(inputs), masks[index - 1])
+            drawn: list[Noise | None] = [None, None]
+            if noise is not None:
+                between, steps = noise.steps
+                drawn = [Noise(*of) for of in zip(steps[index], noise.all[index], strict=True)]
+                inputs = apply_mask(rows(inputs), between[index - 1]) if index else inputs
+            parts = zip(layer, _part(state, len(layer)), drawn, (False, True), strict=False)
             runs = [
-                direction(inputs, part, seq_lengths=seq_lengths, resets=resets, reverse=backwards)
-                for direction, part, backwards in zip(layer, _part(state, len(layer)), (False, True), strict=False)
+                direction(inputs, part, noise=own, seq_lengths=seq_lengths, resets=resets, reverse=backwards)
+                for direction, part, own, backwards in parts
             ]
             outputs = jnp.concatenate([out for out, _ in runs], axis=-1) if len(runs) > 1 else runs[0][0]
             inputs = outputs + rows(inputs) if self.residual and outputs.shape == inputs.shape else outputs

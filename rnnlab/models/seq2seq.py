@@ -19,8 +19,9 @@ class Seq2Seq(nnx.Module):
     Args:
       source_size, target_size: number of ids of the two vocabularies.
       encoder, decoder: arguments of `Encoder` and of `Decoder`, each with its own cell and sizes.
-      bridge, attention, context, tied_embeddings: as in `Bridge` and `Decoder`.
-      teacher_forcing: share of the decoder's inputs in training that are the target's; the rest are its own guesses.
+      bridge, attention, context, input_feeding, tied_embeddings: as in `Bridge` and `Decoder`.
+      teacher_forcing: share of the decoder's inputs in training that are the target's; the rest are its own guesses
+        (scheduled sampling: Bengio et al. 2015, arXiv 1506.03099).
 
     Raises:
       ValueError: a name that is not allowed, sizes that do not fit, or a ratio outside 0 to 1.
@@ -36,6 +37,7 @@ class Seq2Seq(nnx.Module):
         bridge: str = "dense",
         attention: str = "none",
         context: str = "init",
+        input_feeding: bool = False,
         tied_embeddings: bool = False,
         teacher_forcing: float = 1.0,
         rngs: nnx.Rngs,
@@ -45,7 +47,12 @@ class Seq2Seq(nnx.Module):
         self.teacher_forcing = teacher_forcing
         self.encoder = Encoder(source_size, rngs=rngs, **encoder)
         memory_features = self.encoder.stack.out_features
-        options: dict[str, Any] = {"attention": attention, "context": context, "tied_embeddings": tied_embeddings}
+        options: dict[str, Any] = {
+            "attention": attention,
+            "context": context,
+            "input_feeding": input_feeding,
+            "tied_embeddings": tied_embeddings,
+        }
         self.decoder = Decoder(target_size, memory_features, rngs=rngs, **options, **decoder)
         self.bridge = Bridge(bridge, self.encoder.stack, self.decoder.stack, rngs=rngs)
 
@@ -56,7 +63,8 @@ class Seq2Seq(nnx.Module):
         outputs, states = self.encoder(source, seq_lengths, rngs=rngs)
         valid = jnp.arange(source.shape[0])[:, None] < seq_lengths
         memory = self.decoder.remember(outputs, valid, states[-1][0])
-        return self.bridge(states, self.decoder.stack.initial_states(source.shape[1])), memory
+        states = self.bridge(states, self.decoder.stack.initial_states(source.shape[1]))
+        return self.decoder.start(states), memory
 
     def step(
         self, states: tuple[State, ...], tokens: Int[Array, "batch"], memory: Memory
@@ -72,6 +80,7 @@ class Seq2Seq(nnx.Module):
         targets: Int[Array, "target batch"],
         *,
         rngs: nnx.Rngs | None = None,
+        teacher_forcing: Float[Array, ""] | None = None,
     ) -> Float[Array, "target batch vocabulary"]:
         """Logits `[target, batch, vocabulary]` of the token after each of `targets`.
 
@@ -80,9 +89,11 @@ class Seq2Seq(nnx.Module):
           targets: the decoder's inputs `[target, batch]`, shifted by one against what it should say.
           rngs: streams `dropout` and `sampling`; given in training only. Without them nothing is dropped and every
             input is the target's.
+          teacher_forcing: in place of the model's own share.
         """
         states, memory = self.encode(source, seq_lengths, rngs=rngs)
-        if rngs is None or self.teacher_forcing == 1:
+        if rngs is None or (teacher_forcing is None and self.teacher_forcing == 1):
             return self.decoder.teacher_forced(targets, states, memory, rngs=rngs)[0]
-        forced = jax.random.bernoulli(rngs.sampling(), self.teacher_forcing, targets.shape)
+        share = self.teacher_forcing if teacher_forcing is None else teacher_forcing
+        forced = jax.random.bernoulli(rngs.sampling(), share, targets.shape)
         return self.decoder.sampled(targets, states, memory, forced, rngs=rngs)

@@ -16,7 +16,7 @@ class _Sequence(nnx.Module):
 
     def _run(self, inputs: Array, seq_lengths: Array | None, rngs: nnx.Rngs | None) -> tuple[Array, tuple[State, ...]]:
         time, batch = inputs.shape[:2]
-        return self.stack(inputs, seq_lengths=seq_lengths, masks=self.stack.draw_masks(rngs, time, batch))
+        return self.stack(inputs, seq_lengths=seq_lengths, noise=self.stack.draw(rngs, time, batch))
 
 
 class ManyToOne(_Sequence):

@@ -9,6 +9,7 @@ from rnnlab.cells import Cell, Params
 from rnnlab.scan import reference, sequential
 from rnnlab.scan.plan import Plan, checkpoint_plan, resolve_plan
 from rnnlab.scan.product import are_ids, at_least_float32, poison
+from rnnlab.scan.select import Where
 
 METHODS = ("sequential", "reference")
 
@@ -22,6 +23,8 @@ def scan(
     seq_lengths: Int[Array | np.ndarray, "batch"] | None = None,
     reverse: bool = False,
     resets: Bool[Array | np.ndarray, "time batch"] | None = None,
+    recurrent_mask: Float[Array, "batch hidden"] | None = None,
+    kept: tuple[Bool[Array, "time batch hidden"], ...] | None = None,
     method: str | Plan = "auto",
     checkpoint_every: int | str | None = None,
 ) -> tuple[Float[Array, "time batch hidden"], tuple[Float[Array, "batch hidden"], ...]]:
@@ -40,6 +43,10 @@ def scan(
         in the order of the inputs.
       resets: `[time, batch]`, True where a new sequence starts within a row: nothing passes between that step and the
         one before it, in either direction; the new sequence starts from `cell.initial_state`.
+      recurrent_mask: `[batch, hidden]`, on `h` where it enters `h R`, the same at every step (variational dropout: Gal
+        and Ghahramani 2016, arXiv 1512.05287).
+      kept: `[time, batch, hidden]` for each entry of the state, True where a unit keeps its value at a step (zoneout:
+        Krueger et al. 2017, arXiv 1606.01305).
       method: "sequential" (one loop, weight gradients after it), "reference" (plain, differentiated by jax), "auto"
         (the sequential one, as `resolve_plan` says), or a `Plan` of your own for it.
       checkpoint_every: keep the state of every so many steps only ("sqrt": the square root of time) and recompute the
@@ -53,9 +60,11 @@ def scan(
 
     Raises:
       ValueError: shapes that do not fit each other, lengths outside 0 to time, an unknown method, a plan whose block
-        does not divide the time, or a `checkpoint_every` that is none or goes with another method than "sequential".
+        does not divide the time, a `checkpoint_every` that is none or goes with another method than "sequential", or a
+        `recurrent_mask` for a cell that multiplies with `R` itself.
     """
     _check(cell, params, inputs, state, seq_lengths, resets)
+    _check_noise(cell, params, inputs, recurrent_mask, kept)
     time, batch = inputs.shape[:2]
     plan = _resolve(cell, method, checkpoint_every, time, batch)
     wide = at_least_float32(jnp.result_type(inputs, params["R"], *(state or ())))
@@ -74,9 +83,12 @@ def scan(
         resets = resets if valid is None else resets & valid
         if reverse:  # a sequence that starts at step t ends, run backwards, before step t - 1
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
+    updates: Where = valid
+    if kept is not None:
+        updates = tuple(~_pad(own, padding) & (True if valid is None else valid[..., None]) for own in kept)
     if are_ids(inputs):
         params = poison(params, inputs)
-    arguments = (params, inputs, tuple(entry.astype(wide) for entry in state), valid, resets, reverse)
+    arguments = (params, inputs, tuple(entry.astype(wide) for entry in state), updates, resets, recurrent_mask, reverse)
     outputs, final = sequential.run(cell, plan, *arguments) if plan else reference.run(cell, *arguments)
     outputs = outputs if valid is None else jnp.where(valid[..., None], outputs, 0)[:time]
     return outputs, tuple(new.astype(old.dtype) for new, old in zip(final, state, strict=True))
@@ -100,6 +112,19 @@ def _resolve(cell: Cell, method: str | Plan, checkpoint_every: int | str | None,
 
 def _pad(steps: Array, padding: int) -> Array:
     return jnp.pad(steps, [(0, padding)] + [(0, 0)] * (steps.ndim - 1))
+
+
+def _check_noise(cell, params, inputs, recurrent_mask, kept):
+    units = (inputs.shape[1], params["R"].shape[0])
+    if recurrent_mask is not None and "R" in cell.reads:
+        raise ValueError(
+            f"recurrent_mask: cell {cell.name!r} multiplies with R inside its combine, out of a mask's reach"
+        )
+    if recurrent_mask is not None and recurrent_mask.shape != units:
+        raise ValueError(f"recurrent_mask must be [batch, hidden] = {units}, not of shape {recurrent_mask.shape}")
+    wanted = [(inputs.shape[0], *units)] * len(cell.state_names)
+    if kept is not None and [own.shape for own in kept] != wanted:
+        raise ValueError(f"kept must be arrays of shapes {wanted}, not {[own.shape for own in kept]}")
 
 
 def _check(cell, params, inputs, state, seq_lengths, resets):

@@ -18,7 +18,7 @@ def step_jacobian(
     d s_t / d s_{t-1} = d combine / d s + d combine / d r R^T (only through the entry h).
 
     Args:
-      cell, params: the cell; one that multiplies inside `combine` is differentiated as a whole instead.
+      cell, params: the cell; one that mixes units inside `combine` is differentiated as a whole instead.
       state: s_{t-1}, S entries `[batch, hidden]`.
       inputs: x_t, `[batch, features]`.
 
@@ -27,7 +27,7 @@ def step_jacobian(
       another in the order of `cell.state_names`.
     """
     a = project(params, inputs)
-    if cell.combine_reads_recurrent:
+    if cell.mixes_units:
         return _by_autodiff(cell, params, state, a)
     r = state[0] @ params["R"]
     batch, hidden = state[0].shape

@@ -16,6 +16,11 @@ def product(rows: Array, weights: Array) -> Array:
     return jnp.matmul(rows.astype(weights.dtype), weights, preferred_element_type=at_least_float32(weights.dtype))
 
 
+def apply_mask(values: Array, mask: Array | None) -> Array:
+    """`values` times the mask; None leaves them as they are."""
+    return values if mask is None else values * mask
+
+
 def are_ids(inputs: Array) -> bool:
     """Whether inputs are ids, each in place of the one-hot vector `[features]` that it stands for."""
     return jnp.issubdtype(inputs.dtype, jnp.integer)

@@ -1,16 +1,22 @@
-"""Choosing between two states row by row; shared by every method of scan."""
+"""Choosing between two states, row by row or unit by unit; shared by every method of scan."""
 
 import jax.numpy as jnp
 from jax import Array
 
 from rnnlab.cells import State
 
+Where = Array | tuple[Array, ...] | None
 
-def select_state(rows: Array | None, chosen: State, otherwise: State) -> State:
-    """Takes `chosen` `[batch, hidden]` in the rows `[batch]` that are True, `otherwise` in the rest; None: all True."""
-    if rows is None:
+
+def select_state(where: Where, chosen: State, otherwise: State) -> State:
+    """Takes `chosen` `[batch, hidden]` where it is True, `otherwise` in the rest.
+
+    `where` is rows `[batch]`, or units `[batch, hidden]` for each entry of the state; None: all True.
+    """
+    if where is None:
         return chosen
-    return tuple(jnp.where(rows[:, None], new, old) for new, old in zip(chosen, otherwise, strict=True))
+    each = where if isinstance(where, tuple) else (where[:, None],) * len(chosen)
+    return tuple(jnp.where(own, new, old) for own, new, old in zip(each, chosen, otherwise, strict=True))
 
 
 def enter_step(resets: Array | None, state: State, fresh: State) -> State:

@@ -13,43 +13,47 @@ from jax import Array
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scan.plan import Plan
-from rnnlab.scan.product import are_ids, product, project
-from rnnlab.scan.select import enter_step, select_state
+from rnnlab.scan.product import apply_mask, are_ids, product, project
+from rnnlab.scan.select import Where, enter_step, select_state
 
 # Steps from which a transposed copy of R before the backward loop costs less than transposed products in it (measured).
 _WORTH_A_COPY = 32
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 7))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 8))
 def run(
     cell: Cell,
     plan: Plan,
     params: Params,
     inputs: Array,
     state: State,
-    valid: Array | None,
+    updates: Where,
     resets: Array | None,
+    mask: Array | None,
     reverse: bool,
 ) -> tuple[Array, State]:
     """Returns `h` of every step `[time, batch, hidden]` and the last state.
 
     Arguments are those of `rnnlab.scan.scan`, with `state` in at least float32 and `plan.block` a divisor of the time.
+    `updates` says what takes its new value at a step, the rest keeps the old one: rows `[time, batch]`, or units
+    `[time, batch, hidden]` for each entry of the state. `mask` `[batch, hidden]` is on `h` where it enters `h R`.
     """
-    final, (outputs, _, _) = _run_blocks(cell, plan, params, (inputs, valid, resets), state, reverse, keep=False)
+    xs = (inputs, updates, resets)
+    final, (outputs, _, _) = _run_blocks(cell, plan, params, xs, state, mask, reverse, keep=False)
     return outputs, final
 
 
-def _forward(cell, plan, params, inputs, state, valid, resets, reverse):
-    xs = (inputs, valid, resets)
-    final, (outputs, entered, kept) = _run_blocks(cell, plan, params, xs, state, reverse, keep=not plan.recompute)
-    return (outputs, final), (params, xs, state[0], entered, None if plan.recompute else (outputs, *kept))
+def _forward(cell, plan, params, inputs, state, updates, resets, mask, reverse):
+    xs = (inputs, updates, resets)
+    final, (outputs, entered, kept) = _run_blocks(cell, plan, params, xs, state, mask, reverse, keep=not plan.recompute)
+    return (outputs, final), (params, xs, mask, state[0], entered, None if plan.recompute else (outputs, *kept))
 
 
-def _run_blocks(cell, plan, params, xs, state, reverse, *, keep):
+def _run_blocks(cell, plan, params, xs, state, mask, reverse, *, keep):
     """All steps: the last state, the outputs, the states between blocks, if any, and what `_run_block` keeps."""
 
     def block(entered: State, block_xs):
-        left, (outputs, kept) = _run_block(cell, plan, params, block_xs, entered, reverse, keep=keep)
+        left, (outputs, kept) = _run_block(cell, plan, params, block_xs, entered, mask, reverse, keep=keep)
         return left, (entered, outputs, kept)
 
     if plan.recompute or plan.project == "block":
@@ -57,23 +61,24 @@ def _run_blocks(cell, plan, params, xs, state, reverse, *, keep):
         outputs, kept = jax.tree.map(lambda v: v.reshape(v.shape[0] * v.shape[1], *v.shape[2:]), rest)
         return final, (outputs, entered, kept)
     # Nothing before the backward pass needs blocks: one flat loop writes each row to its place at once.
-    final, (outputs, kept) = _run_block(cell, plan, params, xs, state, reverse, keep=keep)
+    final, (outputs, kept) = _run_block(cell, plan, params, xs, state, mask, reverse, keep=keep)
     return final, (outputs, (), kept)
 
 
-def _run_block(cell, plan, params, xs, state, reverse, *, keep):
+def _run_block(cell, plan, params, xs, state, mask, reverse, *, keep):
     """Consecutive steps: the last state, `h` of each step and, to `keep`, (rest of the state before, projections)."""
     fresh = cell.initial_state(*state[0].shape, state[0].dtype)
     inputs, *masks = xs
     dtype = jnp.result_type(inputs, params["R"])
 
     def step(before: State, at_step):
-        x, valid_rows, reset_rows = at_step
+        x, updated, reset_rows = at_step
         entered = enter_step(reset_rows, before, fresh)
-        a, r = project(params, x) if plan.project == "step" else x, product(entered[0], params["R"])
+        a = project(params, x) if plan.project == "step" else x
+        r = product(apply_mask(entered[0], mask), params["R"])
         after = cell.combine(params, entered, a, r)
         after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
-        after = select_state(valid_rows, after, before)
+        after = select_state(updated, after, entered)
         projections = _join(cell, a, r)
         return after, (
             after[0].astype(dtype),
@@ -85,7 +90,7 @@ def _run_block(cell, plan, params, xs, state, reverse, *, keep):
 
 
 def _backward(cell, plan, reverse, residuals, cotangents):
-    params, xs, first, entered, kept = residuals
+    params, xs, mask, first, entered, kept = residuals
     d_outputs, d_state = cotangents
     names = dict.fromkeys(("W", "R", "b", *cell.combine_params))
     nothing = {name: jnp.zeros_like(params[name], d_state[0].dtype) for name in names}
@@ -94,13 +99,14 @@ def _backward(cell, plan, reverse, residuals, cotangents):
         d_after, sums = carry
         start, block_xs, block_entered, block_outputs, block_d_outputs = at_block
         if plan.recompute:
-            _, (block_outputs, rest) = _run_block(cell, plan, params, block_xs, block_entered, reverse, keep=True)
+            _, (block_outputs, rest) = _run_block(cell, plan, params, block_xs, block_entered, mask, reverse, keep=True)
             rows, offset = (block_d_outputs, *rest), 0
         else:
             rows, offset = (d_outputs, *kept[1:]), start
         hidden = _before(block_entered[0], block_outputs, reverse)
-        d_before, d_read, d_a, d_r = _pull_steps(cell, params, block_xs[1:], hidden, rows, offset, d_after, reverse)
-        d_params, d_inputs = _pull_products(cell, params, block_xs, hidden, d_a, d_r)
+        xs_masks = (*block_xs[1:], mask)
+        d_before, d_read, d_a, d_r = _pull_steps(cell, params, xs_masks, hidden, rows, offset, d_after, reverse)
+        d_params, d_inputs = _pull_products(cell, params, block_xs, mask, hidden, d_a, d_r)
         sums = {name: sums[name] + d_params.get(name, 0) + d_read.get(name, 0) for name in names}
         return (d_before, sums), d_inputs
 
@@ -114,14 +120,14 @@ def _backward(cell, plan, reverse, residuals, cotangents):
     (d_state, sums), d_inputs = jax.lax.scan(block, (d_state, nothing), at_blocks, reverse=not reverse)
     d_params = {name: gradient.astype(params[name].dtype) for name, gradient in sums.items()}
     d_inputs = None if d_inputs is None else d_inputs.reshape(xs[0].shape)
-    return d_params, d_inputs, d_state, None, None
+    return d_params, d_inputs, d_state, None, None, None
 
 
 def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
     """The backward loop over the steps of a block.
 
     Args:
-      masks, hidden: of the block: valid and resets, and `h` before each step.
+      masks, hidden: of the block: updates, resets and the mask of `h R`, and `h` before each step.
       rows, offset: gradients of the outputs, the rest of the state before each step, and the projections, read in
         place: the block's first step is row `offset`.
 
@@ -129,6 +135,7 @@ def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
     step, of the two projections, `[block, batch, gates * hidden]`.
     """
     dtype = d_after[0].dtype
+    *step_masks, mask = masks
     read = {name: params[name].astype(dtype) for name in cell.combine_params}
     fresh = cell.initial_state(*d_after[0].shape, dtype)
     copied = params["R"].T if hidden.shape[0] >= _WORTH_A_COPY else None
@@ -140,7 +147,7 @@ def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
 
     def step(carry, at_step):
         d_after, d_read = carry
-        row, h, (valid_rows, reset_rows) = at_step
+        row, h, (updated, reset_rows) = at_step
         d_output, rest, projections = jax.tree.map(
             lambda v: jax.lax.dynamic_index_in_dim(v, row, keepdims=False).astype(dtype), rows
         )
@@ -148,20 +155,22 @@ def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
         zeros = jax.tree.map(jnp.zeros_like, d_after)
         entered = enter_step(reset_rows, (h.astype(dtype), *rest), fresh)
         _, pull = jax.vjp(combine, read, entered, projections)
-        d_read_step, d_before, d_projections = pull(select_state(valid_rows, d_after, zeros))
+        d_read_step, d_entered, d_projections = pull(select_state(updated, d_after, zeros))
         _, d_r = _d_part(*d_projections)
-        d_before = (d_before[0] + product(d_r, params["R"].T if copied is None else copied), *d_before[1:])
-        d_before = enter_step(reset_rows, d_before, zeros)
-        d_before = select_state(valid_rows, d_before, d_after)
+        d_hidden = apply_mask(product(d_r, params["R"].T if copied is None else copied), mask)
+        d_entered = (d_entered[0] + d_hidden, *d_entered[1:])
+        if updated is not None:
+            d_entered = jax.tree.map(jnp.add, d_entered, select_state(updated, zeros, d_after))
+        d_before = enter_step(reset_rows, d_entered, zeros)
         return (d_before, jax.tree.map(jnp.add, d_read, d_read_step)), d_projections
 
     start = (d_after, jax.tree.map(jnp.zeros_like, read))
-    at_steps = (offset + jnp.arange(hidden.shape[0]), hidden, masks)
+    at_steps = (offset + jnp.arange(hidden.shape[0]), hidden, step_masks)
     (d_before, d_read), d_projections = jax.lax.scan(step, start, at_steps, reverse=not reverse)
     return d_before, d_read, *_d_part(*d_projections)
 
 
-def _pull_products(cell, params, xs, hidden, d_a, d_r):
+def _pull_products(cell, params, xs, mask, hidden, d_a, d_r):
     """Gradients of `W`, `R`, `b` and of the inputs of a block (ids have none), from those of its projections."""
     inputs, _, resets = xs
     if resets is not None:
@@ -171,7 +180,7 @@ def _pull_products(cell, params, xs, hidden, d_a, d_r):
         flat = (v.reshape(-1, v.shape[-1]) for v in (left, right.astype(params["R"].dtype)))
         return product(next(flat).T, next(flat))
 
-    d_params = {"R": over_rows(hidden, d_r), "b": d_a.sum((0, 1))}
+    d_params = {"R": over_rows(apply_mask(hidden, mask), d_r), "b": d_a.sum((0, 1))}
     if are_ids(inputs):
         return d_params | {"W": jnp.zeros(params["W"].shape, d_a.dtype).at[inputs].add(d_a)}, None
     return d_params | {"W": over_rows(inputs, d_a)}, product(d_a, params["W"].T).astype(inputs.dtype)

@@ -8,11 +8,13 @@ from ml_collections import ConfigDict
 from rnnlab.errors import UserError
 
 _SIDE: dict[str, Any] = {
-    "unit": "character",  # character, word, symbol or subword
+    "unit": "character",  # character, word, symbol, spacy or subword
+    "language": "",  # of spaCy's rules, such as de
     "lowercase": False,
     "normal_form": "",  # NFC, NFD, NFKC, NFKD or none
     "min_count": 1,
     "size": 8000,  # of a subword vocabulary
+    "reverse": False,  # read from the last token to the first (Sutskever et al. 2014)
 }
 _STACK: dict[str, Any] = {
     "cell": "lstm",
@@ -20,6 +22,12 @@ _STACK: dict[str, Any] = {
     "layers": 1,
     "embedding": 64,
     "dropout": 0.0,  # on embeddings and between layers
+    "output_dropout": 0.0,  # on what attention reads of the encoder, and the output layer of the decoder
+    "variational": False,  # draws these masks once for all steps (Gal and Ghahramani 2016)
+    "recurrent_dropout": 0.0,  # on h where it enters h R, once for all steps (the same)
+    "weight_drop": 0.0,  # on the entries of R (Merity et al. 2018)
+    "zoneout": 0.0,  # units of h that keep their value at a step (Krueger et al. 2017)
+    "zoneout_cell": 0.0,  # the same of the other entries of the state
     "residual": False,
     "initial_state": "zero",  # or learnt
 }
@@ -37,8 +45,9 @@ _MODEL: dict[str, Any] = {
     "bridge": "dense",  # last, dense or zero
     "attention": "general",  # none, dot, general or additive
     "context": "init",  # or every_step
+    "input_feeding": False,  # with dot or general attention (Luong et al. 2015)
     "tied_embeddings": False,
-    "teacher_forcing": 1.0,
+    "teacher_forcing": 1.0,  # share of the decoder's inputs in training that are the target's
 }
 _TRAINING: dict[str, Any] = {
     "steps": 5000,
@@ -52,6 +61,8 @@ _TRAINING: dict[str, Any] = {
     "clip_value": 0.0,  # of each entry of the gradient, instead; 0 is none
     "intervention": "default",  # on every recurrence: those of rnnlab.gradient_flow.Treatment but flossing
     "label_smoothing": 0.0,
+    "teacher_forcing_decay": "none",  # or linear:k, exponential:k, inverse_sigmoid:k, down to model.teacher_forcing
+    "average_decay": 0.0,  # of the exponential moving average of the parameters that is evaluated; 0 is none
     "log_every": 100,
     "evaluate_every": 1000,
     "checkpoint_every": 500,
@@ -60,7 +71,7 @@ _TRAINING: dict[str, Any] = {
     "patience": 0,  # evaluations without a new best before the run ends; 0 is never
 }
 _EVALUATION: dict[str, Any] = {
-    "metrics": "wer,per",  # of wer, per, bleu, chrf
+    "metrics": "wer,per",  # of wer, per, bleu, chrf, token_bleu, free_running_loss
     "batch_size": 256,
     "beam_size": 5,  # of the final test, of evaluate and of predict; validation is greedy
     "length_penalty": 0.0,  # alpha of Wu et al. 2016
@@ -107,7 +118,12 @@ _NOT_NEGATIVE = (
     "evaluation.temperature",
     "evaluation.top_k",
 )
-_RATES = ("model.encoder.dropout", "model.decoder.dropout", "training.label_smoothing")
+_DROPPED = ("dropout", "output_dropout", "recurrent_dropout", "weight_drop", "zoneout", "zoneout_cell")
+_RATES = (
+    *(f"model.{side}.{rate}" for side in ("encoder", "decoder") for rate in _DROPPED),
+    "training.label_smoothing",
+    "training.average_decay",
+)
 
 
 def check_ranges(config: ConfigDict) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 
 from rnnlab.data.corpus import Example
 from rnnlab.data.pipeline import Batch, Pairs, evaluation_batches
-from rnnlab.decoding import Hypotheses, Sampling, decode
-from rnnlab.metrics import cross_entropy, score
+from rnnlab.data.vocabulary import EOS
+from rnnlab.decoding import Hypotheses, Sampling, decode, free_running
+from rnnlab.metrics import FREE_RUNNING, cross_entropy, score, token_bleu
 from rnnlab.training.config import metric_names
 from rnnlab.training.experiment import SIGNS, Experiment, open_corpus
 from rnnlab.training.step import ModelParams, split_model
@@ -30,8 +31,9 @@ class Evaluator:
         self._experiment = experiment
         merge, _ = split_model(experiment.make_answering())
 
-        def loss(params: ModelParams, batch: Batch):
-            logits = merge(params)(batch.source, batch.source_lengths, batch.inputs)
+        def loss(params: ModelParams, batch: Batch, forced: bool):
+            model, source = merge(params), (batch.source, batch.source_lengths)
+            logits = model(*source, batch.inputs) if forced else free_running(model, *source, batch.inputs)
             return cross_entropy(logits, batch.labels, batch.target_lengths)
 
         options = experiment.config.evaluation
@@ -45,20 +47,26 @@ class Evaluator:
             how = {"beam_size": beam_size, "alpha": options.length_penalty, "sampling": sampling}
             return decode(merge(params), source, seq_lengths, signs=SIGNS, **how)
 
-        self._loss, self._search = jax.jit(loss), jax.jit(search)
+        self._loss, self._search = jax.jit(loss, static_argnames="forced"), jax.jit(search)
 
-    def loss(self, params: ModelParams, examples: list[Example]) -> float:
-        """Mean cross-entropy per label in nats, the end sign counted, over every target of every example."""
+    def loss(self, params: ModelParams, examples: list[Example], *, forced: bool = True) -> float:
+        """Mean cross-entropy per label in nats, the end sign counted, over every target of every example.
+
+        Each step reads the label before it if `forced`, else what the model found likeliest there.
+        """
         pairs, total, tokens = self._experiment.encode(examples), jnp.zeros(()), 0
         for _, batch in self._batches(pairs):
-            total += self._loss(params, jax.device_put(batch))
+            total += self._loss(params, jax.device_put(batch), forced=forced)
             tokens += batch.tokens
         return float(total) / max(1, tokens)
 
     def predict(self, params: ModelParams, sources: list[str]) -> list[str]:
         """The best output for each source, in their order."""
-        source, target = self._experiment.source, self._experiment.target
-        return [target.decode(tokens[0]) for tokens, _ in self.search(params, [source.encode(s) for s in sources])]
+        return [self._experiment.target.decode(ids) for ids in self._likeliest(params, sources)]
+
+    def _likeliest(self, params: ModelParams, sources: list[str]) -> list[np.ndarray]:
+        encoded = [self._experiment.source.encode(source) for source in sources]
+        return [tokens[0] for tokens, _ in self.search(params, encoded)]
 
     def search(
         self, params: ModelParams, sources: list[list[int]], *, start: int = 0
@@ -80,11 +88,18 @@ class Evaluator:
 
     def evaluate(self, params: ModelParams, examples: list[Example]) -> dict[str, float | str]:
         """Loss, perplexity and the metrics that the config names."""
+        names, target = metric_names(self._experiment.config), self._experiment.target
         loss = self.loss(params, examples)
-        said = self.predict(params, [example.source for example in examples])
-        right = [[self._experiment.target.normalise(t) for t in example.targets] for example in examples]
-        scores = score(metric_names(self._experiment.config), said, right)
-        return {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), **scores}
+        scores: dict[str, float | str] = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+        if FREE_RUNNING in names:
+            scores[FREE_RUNNING] = self.loss(params, examples, forced=False)
+        said = self._likeliest(params, [example.source for example in examples])
+        right = [[target.normalise(t) for t in example.targets] for example in examples]
+        scores |= score(names, [target.decode(ids) for ids in said], right)
+        if "token_bleu" in names:
+            tokens = [target.pieces(ids[ids > EOS]) for ids in said]
+            scores |= token_bleu(tokens, [target.split(example.targets[0]) for example in examples])
+        return scores
 
     def _batches(self, pairs: Pairs) -> Iterator[tuple[list[int], Batch]]:
         return evaluation_batches(pairs, self._experiment.sizes, self._experiment.config.evaluation.batch_size)

@@ -17,13 +17,14 @@ from rnnlab.data.vocabulary import BOS, EOS, PAD, Vocabulary
 from rnnlab.decoding import Signs
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
-from rnnlab.metrics import METRICS
+from rnnlab.metrics import FREE_RUNNING, METRICS
 from rnnlab.models import Ensemble, Seq2Seq
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.config import check_ranges, default_config, field_paths, get_field, metric_names
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.step import ModelParams, split_model
+from rnnlab.training.teacher_forcing import make_teacher_forcing
 
 SIGNS = Signs(start=BOS, end=EOS, padding=PAD)
 # A run that changes one of these is another run; a model that is used needs only those that shape it.
@@ -192,8 +193,10 @@ def _check_config(config: ConfigDict) -> None:
     make_optimizer(config.training)
     allowed = ("loss", "perplexity", *metric_names(config))
     for name in metric_names(config):
-        if name not in METRICS:
-            raise UserError(f"config.evaluation.metrics: unknown {name!r}; allowed: {', '.join(METRICS)}")
+        if name not in (*METRICS, FREE_RUNNING):
+            raise UserError(
+                f"config.evaluation.metrics: unknown {name!r}; allowed: {', '.join((*METRICS, FREE_RUNNING))}"
+            )
     if config.training.best_metric not in allowed:
         wanted = difflib.get_close_matches(config.training.best_metric, allowed, 1)
         hint = f" (did you mean {wanted[0]!r}?)" if wanted else ""
@@ -202,6 +205,7 @@ def _check_config(config: ConfigDict) -> None:
         )
     _make_model(config, EOS + 2, EOS + 2)
     Intervention(config)
+    make_teacher_forcing(config)
 
 
 def _make_model(config: ConfigDict, source_size: int, target_size: int) -> Seq2Seq:

@@ -24,6 +24,7 @@ from rnnlab.training.optimizer import make_optimizer, make_schedule
 from rnnlab.training.plots import plot_attention, plot_curves
 from rnnlab.training.reporting import Reporter
 from rnnlab.training.step import ModelParams, StepMetrics, TrainState, make_train_step, split_model
+from rnnlab.training.teacher_forcing import make_teacher_forcing
 
 _PICTURES = 4
 _UNDECIDED: dict[str, Any] = {"best": None, "misses": 0}
@@ -71,7 +72,14 @@ class _Run:
         optimizer = make_optimizer(config)
         intervention = Intervention(experiment.config)
         params = intervention.start(params, longest=max(map(max, experiment.sizes)))
-        self._step = make_train_step(merge, optimizer, config, experiment.config.seed, constrain=intervention.constrain)
+        self._step = make_train_step(
+            merge,
+            optimizer,
+            config,
+            experiment.config.seed,
+            teacher_forcing=make_teacher_forcing(experiment.config),
+            constrain=intervention.constrain,
+        )
         self._schedule = make_schedule(config)
         self._evaluator = Evaluator(experiment, beam_size=1)
         self._validation = corpus.read("validation")
@@ -156,13 +164,14 @@ class _Run:
                 self.reporter.write_histogram(self.step, "flow", f"{name}/gate_{gate}", np.asarray(counts), probe.edges)
 
     def _evaluate(self) -> None:
-        scores = self._evaluator.evaluate(self.state.params, self._validation)
+        params = self.state.evaluated
+        scores = self._evaluator.evaluate(params, self._validation)
         self.reporter.write(self.step, "validation", scores)
         value, best = float(scores[self.config.best_metric]), self.decision["best"]
         lower = self.config.best_metric in LOWER_IS_BETTER
         if best is None or (value < best if lower else value > best):
             self.decision = {"best": value, "misses": 0}
-            self._best.save(self.step, self.state.params, {self.config.best_metric: value})
+            self._best.save(self.step, params, {self.config.best_metric: value})
         else:
             self.decision = self.decision | {"misses": self.decision["misses"] + 1}
 

@@ -1,7 +1,11 @@
 """Optimizers and learning-rate schedules by name, behind clipping by the global norm."""
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 import optax
+from jax import Array
 from ml_collections import ConfigDict
 
 from rnnlab.errors import UserError
@@ -49,8 +53,43 @@ def make_schedule(training: ConfigDict) -> optax.Schedule:
     return SCHEDULES[training.schedule](training.learning_rate, training.steps, warmup)
 
 
+class Average(NamedTuple):
+    """The moving average of parameters: what is summed so far, and the weights in it."""
+
+    summed: optax.Params
+    weight: Array
+
+
+def average_parameters(decay: float) -> optax.GradientTransformation:
+    """Changes no update; its state is the exponential moving average of the parameters after each step.
+
+    The average after n steps weighs those of step i with decay^(n - i), its weights made to sum to 1 (Kingma and Ba
+    2015, arXiv 1412.6980, section 7.2).
+    """
+
+    def init(params: optax.Params) -> Average:
+        return Average(jax.tree.map(jnp.zeros_like, params), jnp.zeros(()))
+
+    def update(updates, state: Average, params=None):
+        after = optax.apply_updates(params, updates)
+        summed = optax.incremental_update(after, state.summed, 1 - decay)
+        return updates, Average(summed, decay * state.weight + (1 - decay))
+
+    return optax.GradientTransformation(init, update)
+
+
+def averaged(state: optax.OptState) -> optax.Params | None:
+    """The average within an optimizer's state, None if it keeps none."""
+    found = [part for part in jax.tree.leaves(state, is_leaf=_is_average) if _is_average(part)]
+    return jax.tree.map(lambda summed: summed / found[0].weight, found[0].summed) if found else None
+
+
+def _is_average(part: object) -> bool:
+    return isinstance(part, Average)
+
+
 def make_optimizer(training: ConfigDict) -> optax.GradientTransformation:
-    """Clipping, then the optimizer.
+    """Clipping, then the optimizer, then the average of the parameters if `average_decay` asks for one.
 
     The gradient is scaled to a global norm of `clip_global_norm` at most (Pascanu, Mikolov and Bengio 2013, arXiv
     1211.5063), or each of its entries is cut at +-`clip_value` (Mikolov 2012), or, where both are 0, left alone.
@@ -73,4 +112,5 @@ def make_optimizer(training: ConfigDict) -> optax.GradientTransformation:
         clipping = optax.clip_by_global_norm(training.clip_global_norm)
     elif training.clip_value:
         clipping = optax.clip(training.clip_value)
-    return optax.chain(clipping, update)
+    average = [average_parameters(training.average_decay)] if training.average_decay else []
+    return optax.chain(clipping, update, *average)

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from rnnlab.data.pipeline import Batch
 from rnnlab.metrics import cross_entropy
+from rnnlab.training.optimizer import averaged
 
 ModelParams = dict[str, Array]
 M = TypeVar("M", bound=nnx.Module)
@@ -23,6 +24,11 @@ class TrainState(NamedTuple):
     step: Array
     params: ModelParams
     optimizer: optax.OptState
+
+    @property
+    def evaluated(self) -> ModelParams:
+        """What is evaluated and kept: the parameters, or their average where the optimizer keeps one."""
+        return averaged(self.optimizer) or self.params
 
 
 class StepMetrics(NamedTuple):
@@ -60,25 +66,28 @@ def make_train_step(
     training: ConfigDict,
     seed: int,
     *,
+    teacher_forcing: Callable[[Array], Array] | None = None,
     constrain: Callable[[ModelParams], ModelParams] = lambda params: params,
 ) -> jax.stages.Wrapped:
     """The compiled step, `(TrainState, Batch) -> (TrainState, StepMetrics)`, whose parameters `constrain` has the last
     word on.
 
-    Its random numbers follow from `seed` and the step's number alone; the state that it is given is donated.
+    `teacher_forcing` gives the share of a step; None leaves it to the model. Its random numbers follow from `seed` and
+    the step's number alone; the state that it is given is donated.
     """
 
-    def loss_of(params: ModelParams, batch: Batch, key: Array):
+    def loss_of(params: ModelParams, batch: Batch, step: Array):
+        # rbg draws masks several times faster than the default generator on CPU and TPU
+        key = jax.random.fold_in(jax.random.key(seed, impl="rbg"), step)
         dropout, sampling = jax.random.split(key)
         rngs = nnx.Rngs(dropout=dropout, sampling=sampling)  # made inside: nnx counts its draws in place
-        logits = merge(params)(batch.source, batch.source_lengths, batch.inputs, rngs=rngs)
+        options = {"teacher_forcing": teacher_forcing(step)} if teacher_forcing else {}
+        logits = merge(params)(batch.source, batch.source_lengths, batch.inputs, rngs=rngs, **options)
         total = cross_entropy(logits, batch.labels, batch.target_lengths, smoothing=training.label_smoothing)
         return total / batch.target_lengths.sum()
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
-        # rbg draws masks several times faster than the default generator on CPU and TPU
-        key = jax.random.fold_in(jax.random.key(seed, impl="rbg"), state.step)
-        loss, gradients = jax.value_and_grad(loss_of)(state.params, batch, key)
+        loss, gradients = jax.value_and_grad(loss_of)(state.params, batch, state.step)
         norm = optax.global_norm(gradients)
         limit = training.clip_global_norm or jnp.inf
         metrics = StepMetrics(loss, norm, norm > limit, batch.target_lengths.sum())

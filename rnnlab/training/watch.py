@@ -57,7 +57,7 @@ def watched_loss(model: Seq2Seq, batch: Batch, nudges: dict[str, Nudges]) -> tup
     for name, layer, position in _places(model):
         watched[name] = layer[position] = _Watched(layer[position], nudges[name])
     states, memory = model.encode(batch.source, batch.source_lengths)
-    if model.decoder.attends_before:  # a loop of its own, whose steps a watched recurrence can tell apart
+    if model.decoder.one_by_one:  # a loop of its own, whose steps a watched recurrence can tell apart
         said = []
         for tokens in batch.inputs:
             states, (logits, _) = model.decoder.step(states, tokens, memory)
@@ -83,7 +83,7 @@ class _Watched:
 
     def __init__(self, recurrent: Recurrent, nudges: Nudges):
         self._recurrent, self._nudges, self._records = recurrent, nudges, list[Record]()
-        self.cell, self.initial_state = recurrent.cell, recurrent.initial_state
+        self.cell, self.initial_state = recurrent.evaluated_cell, recurrent.initial_state
 
     def __call__(
         self, inputs: Array | Lookup, state: State, *, reverse: bool = False, **_options

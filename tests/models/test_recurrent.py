@@ -40,10 +40,11 @@ def test_residual_adds_the_input_only_where_the_sizes_agree():
 
 def test_dropout_masks_stand_between_the_layers():
     stack = Stack("rnn", 4, 5, layers=2, dropout=0.5, rngs=nnx.Rngs(0))
-    (mask,) = stack.draw_masks(nnx.Rngs(dropout=1), 6, 3)
+    noise = stack.draw(nnx.Rngs(dropout=1), 6, 3)
+    ((mask,), _) = noise.steps
     first, second = stack.layers[0][0], stack.layers[1][0]
-    assert_close(stack(INPUTS, masks=(mask,))[0], second(first(INPUTS)[0] * mask)[0])
-    assert not np.allclose(stack(INPUTS)[0], stack(INPUTS, masks=(mask,))[0])
+    assert_close(stack(INPUTS, noise=noise)[0], second(first(INPUTS)[0] * mask)[0])
+    assert not np.allclose(stack(INPUTS)[0], stack(INPUTS, noise=noise)[0])
 
 
 def test_a_state_handed_on_continues_the_run():

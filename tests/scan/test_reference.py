@@ -25,3 +25,22 @@ def test_is_the_loop_over_combine_row_by_row(name, reverse):
             wanted[step] = now[0][0]
         oracle.assert_close(outputs[:, row], wanted)
         oracle.assert_close([entry[row] for entry in final], [entry[0] for entry in now])
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_units_are_kept_and_masked_as_the_loop_over_combine_says(name):
+    cell = CELLS[name]
+    params, inputs, state = jax.tree.map(lambda v: jnp.asarray(v, jnp.float32), oracle.example(name))
+    rng = np.random.default_rng(0)
+    kept = tuple(jnp.array(rng.random((len(inputs), *entry.shape)) < 0.4) for entry in state)
+    masked = "R" not in cell.reads
+    mask = jnp.array(2.0 * (rng.random(state[0].shape) < 0.5), jnp.float32) if masked else None
+    outputs, final = scan(cell, params, inputs, state=state, kept=kept, recurrent_mask=mask, method="reference")
+    now, wanted = state, []
+    for step, x in enumerate(inputs):
+        h = now[0] * mask if masked else now[0]
+        after = cell.combine(params, now, x @ params["W"] + params["b"], h @ params["R"])
+        now = tuple(np.where(own[step], old, new) for own, old, new in zip(kept, now, after, strict=True))
+        wanted.append(now[0])
+    oracle.assert_close(outputs, np.stack(wanted))
+    oracle.assert_close(list(final), list(now))
