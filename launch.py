@@ -38,6 +38,12 @@ _TEMPERATURE = flags.DEFINE_float(
 )
 _TOP_K = flags.DEFINE_integer("top_k", None, "predict: draws from the so many likeliest tokens only.", lower_bound=0)
 _TOP_P = flags.DEFINE_float("top_p", None, "predict: draws from the fewest likeliest that hold this share.")
+_COVERAGE_PENALTY = flags.DEFINE_float("coverage_penalty", None, "evaluate, predict: instead of the config's.")
+_AVERAGE = flags.DEFINE_integer(
+    "average", None, "evaluate, predict: the mean of so many best checkpoints.", lower_bound=1
+)
+_TOKEN_SCORES = flags.DEFINE_bool("token_scores", False, "predict: the log-probabilities of each output's tokens, too.")
+_ATTENTION = flags.DEFINE_string("attention", None, "predict: folder for each line's attention, array and picture.")
 _N_BEST = flags.DEFINE_integer(
     "n_best", 0, "predict: this many outputs for each line, each with its score, between TABs.", lower_bound=0
 )
@@ -77,7 +83,7 @@ def main(argv: list[str]) -> int:
         return _train(training, config, workdir)
     others = (pathlib.Path(name).expanduser() for name in _ENSEMBLE.value)
     experiment = training.open_ensemble([workdir, *others], config)
-    flag_values = (_BEAM_SIZE, _LENGTH_PENALTY, _TEMPERATURE, _TOP_K, _TOP_P)
+    flag_values = (_BEAM_SIZE, _LENGTH_PENALTY, _COVERAGE_PENALTY, _TEMPERATURE, _TOP_K, _TOP_P, _AVERAGE)
     search = {flag.name: flag.value for flag in flag_values}
     experiment.config.evaluation.update({name: value for name, value in search.items() if value is not None})
     training.check_ranges(experiment.config)
@@ -88,7 +94,9 @@ def main(argv: list[str]) -> int:
     elif _MODE.value == "flow":
         training.measure_flow(experiment, _SPLIT.value)
     else:
-        training.predict(experiment, sys.stdin.buffer, sys.stdout.buffer, n_best=_N_BEST.value)
+        attention = pathlib.Path(_ATTENTION.value).expanduser() if _ATTENTION.value else None
+        shown = {"n_best": _N_BEST.value, "token_scores": _TOKEN_SCORES.value, "attention": attention}
+        training.predict(experiment, sys.stdin.buffer, sys.stdout.buffer, **shown)
     return 0
 
 

@@ -14,18 +14,21 @@ from rnnlab.models.decoder import Memory
 from rnnlab.models.ensemble import Ensemble
 from rnnlab.models.seq2seq import Seq2Seq
 
-Step = Callable[[Any, Array], tuple[Any, Array]]
+# (carry, tokens [batch]) -> carry, (logits [batch, vocabulary], attention weights [batch, source] or None)
+Step = Callable[[Any, Array], tuple[Any, tuple[Array, Array | None]]]
 
 
 class Hypotheses(NamedTuple):
     """The best outputs of each row, best first.
 
     `tokens` `[batch, n, time]` up to and with the end sign, then padding; `scores` `[batch, n]` as the search ranks
-    them: log-probability in nats over the length penalty, -inf where there are fewer than n.
+    them: log-probability in nats over the length penalty, less the coverage penalty, -inf where there are fewer than n;
+    `log_p` `[batch, n, time]`, the log-probability of each token, 0 in the padding.
     """
 
     tokens: Int[Array, "batch n time"]
     scores: Float[Array, "batch n"]
+    log_p: Float[Array, "batch n time"]
 
 
 class Signs(NamedTuple):
@@ -41,6 +44,17 @@ def length_penalty(length: Array, alpha: float) -> Array:
     return ((5.0 + length) / 6.0) ** alpha
 
 
+def coverage_penalty(coverage: Float[Array, "... source"], valid: Array, beta: float) -> Array:
+    """-beta * sum over a source of log(min(coverage, 1)), 0 or above (Wu et al. 2016, equation 14).
+
+    Args:
+      coverage: the attention that each source step got, summed over the output.
+      valid: which steps are no padding, `[..., source]`.
+    """
+    least = jnp.finfo(coverage.dtype).tiny
+    return -beta * jnp.where(valid, jnp.log(jnp.clip(coverage, least, 1)), 0).sum(-1)
+
+
 def _log_probabilities(logits: Array, signs: Signs) -> Array:
     logits = logits.at[..., jnp.array([signs.start, signs.padding])].set(-jnp.inf)
     return jax.nn.log_softmax(logits, axis=-1)
@@ -50,7 +64,7 @@ def greedy(step: Step, carry: Any, limits: Int[Array, "batch"], *, signs: Signs,
     """Takes the likeliest token of every step.
 
     Args:
-      step: `(carry, tokens [batch]) -> (carry, logits [batch, vocabulary])`.
+      step: `(carry, tokens [batch]) -> carry, (logits [batch, vocabulary], attention weights or None)`.
       carry: what the first step starts from.
       limits: most tokens of each row, the end sign counted in; a row that reaches it ends there without one.
       signs: the ids of start, end and padding.
@@ -110,28 +124,45 @@ def _one_by_one(
         return jnp.any(loop[-1])
 
     def body(loop):
-        time, carry, last, tokens, scores, alive = loop
-        carry, logits = step(carry, last)
+        time, carry, last, tokens, said, alive = loop
+        carry, (logits, _) = step(carry, last)
         log_p = _log_probabilities(logits, signs)
         token = choose(log_p, time).astype(jnp.int32)
-        scores += jnp.where(alive, jnp.take_along_axis(log_p, token[:, None], axis=1)[:, 0], 0)
+        its = jnp.where(alive, jnp.take_along_axis(log_p, token[:, None], axis=1)[:, 0], 0)
         token = jnp.where(alive, token, signs.padding)
         alive &= (token != signs.end) & (time + 1 < limits)
-        return time + 1, carry, token, tokens.at[:, time].set(token), scores, alive
+        return time + 1, carry, token, tokens.at[:, time].set(token), said.at[:, time].set(its), alive
 
     last = jnp.full(batch, signs.start, jnp.int32)
     tokens = jnp.full((batch, max_length), signs.padding, jnp.int32)
-    loop = (jnp.zeros((), jnp.int32), carry, last, tokens, jnp.zeros(batch), limits > 0)
-    _, _, _, tokens, scores, _ = jax.lax.while_loop(unfinished, body, loop)
-    return Hypotheses(tokens[:, None], scores[:, None])
+    loop = (jnp.zeros((), jnp.int32), carry, last, tokens, jnp.zeros((batch, max_length)), limits > 0)
+    _, _, _, tokens, said, _ = jax.lax.while_loop(unfinished, body, loop)
+    return Hypotheses(tokens[:, None], said.sum(1)[:, None], said[:, None])
 
 
 class _Beam(NamedTuple):
     time: Array
     carry: Any  # leaves [batch * n, ...]
-    tokens: Array  # [batch, n, time]
-    log_p: Array  # [batch, n]
+    alive: Hypotheses  # their scores are log-probabilities
+    coverage: Array  # [batch, n, source]
     finished: Hypotheses
+
+
+class Penalties(NamedTuple):
+    """What a beam ranks finished hypotheses by, besides their log-probability: that over the length penalty of `alpha`,
+    less, where `beta` is above 0, the coverage penalty over the source's steps that are `valid` `[batch, source]`."""
+
+    alpha: float = 0.0
+    beta: float = 0.0
+    valid: Any = None
+
+    def rank(self, log_p: Float[Array, "batch n"], length: Array, coverage: Float[Array, "batch n source"]) -> Array:
+        """The scores of hypotheses, `[batch, n]`."""
+        scores = log_p / length_penalty(length, self.alpha)
+        return scores - coverage_penalty(coverage, self.valid[:, None], self.beta) if self.beta else scores
+
+
+_NO_PENALTIES = Penalties()
 
 
 def beam_search(
@@ -142,9 +173,9 @@ def beam_search(
     signs: Signs,
     max_length: int,
     beam_size: int,
-    alpha: float = 0.0,
+    penalties: Penalties = _NO_PENALTIES,
 ) -> Hypotheses:
-    """Keeps the `beam_size` best unfinished and the `beam_size` best finished hypotheses of each row.
+    """Keeps the `beam_size` likeliest unfinished and the `beam_size` best finished hypotheses of each row.
 
     A row ends when none of its unfinished hypotheses can still overtake a finished one, so the search is exact
     whenever the beam holds every hypothesis.
@@ -152,45 +183,58 @@ def beam_search(
     Args:
       step, carry, limits, signs, max_length: as in `greedy`, with leaves of `carry` `[batch * beam_size, ...]`.
       beam_size: n.
-      alpha: strength of the length penalty; 0 ranks by log-probability.
+      penalties: of length and coverage; none ranks by log-probability. Coverage needs a step with attention weights.
     """
     batch = limits.shape[0]
-    empty = Hypotheses(
-        jnp.full((batch, beam_size, max_length), signs.padding, jnp.int32), jnp.full((batch, beam_size), -jnp.inf)
-    )
+    shape = (batch, beam_size, max_length)
+    scores = jnp.full((batch, beam_size), -jnp.inf)
+    none = Hypotheses(jnp.full(shape, signs.padding, jnp.int32), scores, jnp.zeros(shape))
     first = jnp.where((jnp.arange(beam_size) == 0) & (limits[:, None] > 0), 0.0, -jnp.inf)
-    beam = _Beam(jnp.zeros((), jnp.int32), carry, empty.tokens, first, empty)
+    coverage = jnp.zeros((batch, beam_size, penalties.valid.shape[1] if penalties.beta else 1))
+    beam = _Beam(jnp.zeros((), jnp.int32), carry, none._replace(scores=first), coverage, none)
 
     def unfinished(beam: _Beam):
-        reachable = beam.log_p.max(1) / length_penalty(limits, alpha)
+        reachable = beam.alive.scores.max(1) / length_penalty(limits, penalties.alpha)  # if all comes to be covered
         return jnp.any(reachable > beam.finished.scores.min(1))
 
     def body(beam: _Beam):
-        return _extend(step, beam, limits, signs, alpha)
+        return _extend(step, beam, limits, signs, penalties)
 
     return jax.lax.while_loop(unfinished, body, beam).finished
 
 
-def _extend(step: Step, beam: _Beam, limits: Array, signs: Signs, alpha: float) -> _Beam:
-    batch, n = beam.log_p.shape
-    last = jnp.where(beam.time > 0, beam.tokens[:, :, beam.time - 1], signs.start)
-    carry, logits = step(beam.carry, last.reshape(-1))
-    log_p = beam.log_p[..., None] + _log_probabilities(logits, signs).reshape(batch, n, -1)
-    vocabulary = log_p.shape[-1]
+def _extend(step: Step, beam: _Beam, limits: Array, signs: Signs, penalties: Penalties) -> _Beam:
+    time, before = beam.time, beam.alive
+    batch, n = before.scores.shape
+    last = jnp.where(time > 0, before.tokens[:, :, time - 1], signs.start)
+    carry, (logits, weights) = step(beam.carry, last.reshape(-1))
+    log_p = _log_probabilities(logits, signs).reshape(batch, n, -1)
+    total = before.scores[..., None] + log_p
+    if penalties.beta and weights is None:
+        raise ValueError("beta: a coverage penalty needs a step with attention weights")
+    coverage = beam.coverage + (weights.reshape(batch, n, -1) if penalties.beta and weights is not None else 0)
 
-    penalty = length_penalty(beam.time + 1.0, alpha)
-    ended = Hypotheses(beam.tokens.at[:, :, beam.time].set(signs.end), log_p[..., signs.end] / penalty)
+    ended = Hypotheses(
+        before.tokens.at[:, :, time].set(signs.end),
+        penalties.rank(total[..., signs.end], time + 1.0, coverage),
+        before.log_p.at[:, :, time].set(log_p[..., signs.end]),
+    )
     finished = _best(beam.finished, ended)
 
-    alive, index = jax.lax.top_k(log_p.at[..., signs.end].set(-jnp.inf).reshape(batch, -1), n)
+    vocabulary = log_p.shape[-1]
+    scores, index = jax.lax.top_k(total.at[..., signs.end].set(-jnp.inf).reshape(batch, -1), n)
     parent, token = index // vocabulary, (index % vocabulary).astype(jnp.int32)
-    tokens = jnp.take_along_axis(beam.tokens, parent[..., None], axis=1).at[:, :, beam.time].set(token)
+    said = jnp.take_along_axis(log_p.reshape(batch, -1), index, axis=1)
+    tokens, known, coverage = _take((before.tokens, before.log_p, coverage), parent)
+    alive = Hypotheses(tokens.at[:, :, time].set(token), scores, known.at[:, :, time].set(said))
     rows = (jnp.arange(batch)[:, None] * n + parent).reshape(-1)
     carry = jax.tree.map(lambda leaf: leaf[rows], carry)
 
-    at_limit = (beam.time + 1 >= limits)[:, None]
-    finished = _best(finished, Hypotheses(tokens, jnp.where(at_limit, alive / penalty, -jnp.inf)))
-    return _Beam(beam.time + 1, carry, tokens, jnp.where(at_limit, -jnp.inf, alive), finished)
+    at_limit = (time + 1 >= limits)[:, None]
+    cut = jnp.where(at_limit, penalties.rank(scores, time + 1.0, coverage), -jnp.inf)
+    finished = _best(finished, alive._replace(scores=cut))
+    alive = alive._replace(scores=jnp.where(at_limit, -jnp.inf, scores))
+    return _Beam(time + 1, carry, alive, coverage, finished)
 
 
 def _best(one: Hypotheses, other: Hypotheses) -> Hypotheses:
@@ -201,8 +245,14 @@ def _best(one: Hypotheses, other: Hypotheses) -> Hypotheses:
 
 def _ranked(hypotheses: Hypotheses, number: int) -> Hypotheses:
     """The `number` best of each row, best first."""
-    scores, index = jax.lax.top_k(hypotheses.scores, number)
-    return Hypotheses(jnp.take_along_axis(hypotheses.tokens, index[..., None], axis=1), scores)
+    return _take(hypotheses, jax.lax.top_k(hypotheses.scores, number)[1])
+
+
+def _take(tree: Any, index: Int[Array, "batch n"]) -> Any:
+    """Of leaves `[batch, n, ...]` the entries at `index` of each row."""
+    return jax.tree.map(
+        lambda v: jnp.take_along_axis(v, index.reshape(*index.shape, *[1] * (v.ndim - 2)), axis=1), tree
+    )
 
 
 def free_running(
@@ -213,17 +263,33 @@ def free_running(
 ) -> Float[Array, "target batch vocabulary"]:
     """Logits of as many steps as `targets` has: the first reads `targets[0]`, each other one the likeliest token of the
     step before it."""
-    states: Any
     memory: Any
     states, memory = model.encode(source, seq_lengths)
 
     def step(carry, _):
         states, tokens = carry
-        states, logits = model.step(states, tokens, memory)
+        states, (logits, _) = model.step(states, tokens, memory)
         return (states, logits.argmax(-1).astype(targets.dtype)), logits
 
     _, logits = jax.lax.scan(step, (states, targets[0]), None, length=targets.shape[0])
     return logits
+
+
+def attention(
+    model: Seq2Seq | Ensemble,
+    source: Int[Array, "source batch"],
+    seq_lengths: Int[Array, "batch"],
+    targets: Int[Array, "target batch"],
+) -> Float[Array, "target batch source"] | None:
+    """Where a model looks at the step after each of `targets` is read; None for one that never looks."""
+    memory: Any
+    states, memory = model.encode(source, seq_lengths)
+
+    def step(states, tokens):
+        states, (_, weights) = model.step(states, tokens, memory)
+        return states, weights
+
+    return jax.lax.scan(step, states, targets)[1]
 
 
 class Sampling(NamedTuple):
@@ -243,12 +309,14 @@ def decode(
     signs: Signs,
     beam_size: int = 1,
     alpha: float = 0.0,
+    beta: float = 0.0,
     sampling: Sampling | None = None,
 ) -> Hypotheses:
     """The best outputs of a model for `source` `[source, batch]`; a row of length 0 gets none.
 
     An output has at most 2 tokens for each of its source and 10 more. `beam_size` 1 is greedy search; with `sampling`
-    it is the number of outputs that are drawn, likeliest first.
+    it is the number of outputs that are drawn, likeliest first. `alpha` and `beta` are those of `Penalties`, for a
+    beam.
     """
     limits = jnp.where(seq_lengths > 0, 2 * seq_lengths + 10, 0)
     max_length = 2 * source.shape[0] + 10
@@ -266,11 +334,13 @@ def decode(
         keys = jax.vmap(lambda key: jax.random.split(key, beam_size))(sampling.keys).reshape(-1)
         rows = jnp.repeat(limits, beam_size)
         drawn = sample(step, states, rows, signs=signs, max_length=max_length, **sampling._replace(keys=keys)._asdict())
-        each = Hypotheses(drawn.tokens.reshape(-1, beam_size, max_length), drawn.scores.reshape(-1, beam_size))
-        return _ranked(each, beam_size)
+        return _ranked(jax.tree.map(lambda v: v.reshape(-1, beam_size, *v.shape[2:]), drawn), beam_size)
     if beam_size == 1:
         return greedy(step, states, limits, signs=signs, max_length=max_length)
-    return beam_search(step, states, limits, signs=signs, max_length=max_length, beam_size=beam_size, alpha=alpha)
+    penalties = Penalties(alpha, beta, jnp.arange(source.shape[0]) < seq_lengths[:, None])
+    return beam_search(
+        step, states, limits, signs=signs, max_length=max_length, beam_size=beam_size, penalties=penalties
+    )
 
 
 def _repeat(memory: Memory, times: int) -> Memory:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rnnlab.decoding import Sampling, Signs, beam_search, decode, greedy, length_penalty, sample
+from rnnlab.decoding import Penalties, Sampling, Signs, beam_search, decode, greedy, length_penalty, sample
 from rnnlab.models import Seq2Seq
 
 SIGNS = Signs(start=1, end=2, padding=0)
@@ -20,7 +20,7 @@ def _chain(seed, batch):
 
     def step(carry, tokens):
         table, before = carry
-        return (table, tokens), table[jnp.arange(tokens.shape[0]), before, tokens]
+        return (table, tokens), (table[jnp.arange(tokens.shape[0]), before, tokens], None)
 
     return tables, step
 
@@ -51,7 +51,7 @@ def test_a_beam_that_holds_everything_finds_the_best_outputs_in_order(alpha):
     limits = jnp.array([LIMIT, 2, 3])
     beam = 100
     carry = (jnp.repeat(tables, beam, axis=0), jnp.zeros(3 * beam, jnp.int32))
-    found = beam_search(step, carry, limits, signs=SIGNS, max_length=LIMIT, beam_size=beam, alpha=alpha)
+    found = beam_search(step, carry, limits, signs=SIGNS, max_length=LIMIT, beam_size=beam, penalties=Penalties(alpha))
     for row, limit in enumerate(limits):
         wanted = _all_outputs(tables[row], int(limit), alpha)
         got = [
@@ -138,7 +138,7 @@ def test_tokens_are_drawn_as_often_as_their_definition_says(temperature, top_k, 
     number = 20000
 
     def step(carry, tokens):
-        return carry, jnp.broadcast_to(jnp.asarray(LOGITS, jnp.float32), (tokens.shape[0], 6))
+        return carry, (jnp.broadcast_to(jnp.asarray(LOGITS, jnp.float32), (tokens.shape[0], 6)), None)
 
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     keys = jax.random.split(jax.random.key(0), number)

@@ -7,6 +7,7 @@ import tensorflow_datasets as tfds
 from rnnlab.data.cmudict import Cmudict
 from rnnlab.data.parallel_text import ParallelText
 from rnnlab.data.patience import short_patience
+from rnnlab.data.published import HOMES, open_published
 from rnnlab.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -23,15 +24,25 @@ class Corpus:
     """A prepared dataset; splits are read when asked for.
 
     Args:
-      name: "cmudict", "parallel_text", or any TFDS set with a pair of texts ("ted_hrlr_translate/pt_to_en").
+      name: "cmudict", "parallel_text", "multi30k", "sigmorphon2020", or any TFDS set with a pair of texts
+        ("ted_hrlr_translate/pt_to_en").
       prepared: folder for TFDS's files; empty is TFDS's own choice, `TFDS_DATA_DIR` or ~/tensorflow_datasets.
       files: for "parallel_text", `{split: "source,target" or "pairs.tsv"}`.
+      language, directory: for "multi30k" and "sigmorphon2020", as in `open_published`.
 
     Raises:
       UserError: an unknown name, files that cannot be used, or a set that cannot be reached.
     """
 
-    def __init__(self, name: str, *, prepared: str = "", files: dict[str, str] | None = None):
+    def __init__(
+        self,
+        name: str,
+        *,
+        prepared: str = "",
+        files: dict[str, str] | None = None,
+        language: str = "",
+        directory: str = "",
+    ):
         options = {"data_dir": prepared or None, "file_format": "array_record"}
         if name == "cmudict":
             self._builder = Cmudict(**options)
@@ -40,6 +51,8 @@ class Corpus:
             if not {"train", "validation"} <= set(given):
                 raise UserError("data.files: 'parallel_text' needs files for train and validation (test is optional)")
             self._builder = ParallelText.of_files(given, **options)
+        elif name in HOMES:
+            self._builder = open_published(name, language, directory, **options)
         else:
             self._builder = _tfds_builder(name, options)
         self.name = name
@@ -75,7 +88,8 @@ def _tfds_builder(name: str, options: dict) -> tfds.core.DatasetBuilder:
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(
-            f"data.name: unknown dataset {name!r}; allowed: cmudict, parallel_text, or a TFDS translation set ({first})"
+            f"data.name: unknown dataset {name!r}; allowed: cmudict, parallel_text, {', '.join(HOMES)}, or a TFDS "
+            f"translation set ({first})"
         ) from None
     if builder.info.supervised_keys is None:
         raise UserError(f"data.name: TFDS set {name!r} has no pair of texts; a translation set is needed")

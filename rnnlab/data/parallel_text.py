@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 from rnnlab.errors import UserError
 
 Pair = tuple[str, str]
+_GZIP = b"\x1f\x8b"  # how such a file starts, whatever its name
 
 
 def read_lines(path: str) -> list[str]:
@@ -22,7 +23,7 @@ def read_lines(path: str) -> list[str]:
     """
     try:
         raw = pathlib.Path(path).expanduser().read_bytes()
-        raw = gzip.decompress(raw) if path.endswith(".gz") else raw
+        raw = gzip.decompress(raw) if raw.startswith(_GZIP) or path.endswith(".gz") else raw
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     if not raw.strip():
@@ -61,6 +62,18 @@ def read_pairs(files: str) -> list[Pair]:
     return pairs
 
 
+def pair_features() -> tfds.features.FeaturesDict:
+    """Those of a pair: `{"source": text, "targets": [text]}`."""
+    text = tfds.features.Text()
+    return tfds.features.FeaturesDict({"source": text, "targets": tfds.features.Sequence(text)})
+
+
+def pair_examples(pairs: list[Pair]) -> Iterator[tuple[int, dict]]:
+    """Numbered examples with `pair_features`."""
+    for number, (source, target) in enumerate(pairs):
+        yield number, {"source": source, "targets": [target]}
+
+
 def _columns(path: str, number: int, line: str) -> Pair:
     columns = line.split("\t")
     if len(columns) != 2:
@@ -89,15 +102,12 @@ class ParallelText(tfds.core.GeneratorBasedBuilder):
         return cls(config=config, **options)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        text = tfds.features.Text()
         return self.dataset_info_from_configs(
-            description="Line-aligned source and target text.",
-            features=tfds.features.FeaturesDict({"source": text, "targets": tfds.features.Sequence(text)}),
+            description="Line-aligned source and target text.", features=pair_features()
         )
 
     def _split_generators(self, dl_manager):
         return {split: self._generate_examples(pairs) for split, pairs in self.builder_config.pairs.items()}
 
     def _generate_examples(self, pairs: list[Pair]) -> Iterator[tuple[int, dict]]:
-        for number, (source, target) in enumerate(pairs):
-            yield number, {"source": source, "targets": [target]}
+        yield from pair_examples(pairs)

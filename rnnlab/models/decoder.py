@@ -118,16 +118,35 @@ class Decoder(nnx.Module):
         states: tuple[State, ...],
         memory: Memory,
         *,
+        forced: Bool[Array, "target batch"] | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> tuple[Float[Array, "target batch vocabulary"], Array | None]:
-        """Logits after each of `targets` is read, and the attention weights `[target, batch, source]` if any."""
-        embedding_mask, noise = self._draw(rngs, targets)
+        """Logits after each of `targets` is read, and the attention weights `[target, batch, source]` if any.
+
+        Where `forced` is given and False, a step reads the likeliest token of the step before instead (scheduled
+        sampling: Bengio et al. 2015, arXiv 1506.03099); the first step always reads its target.
+        """
+        noise = self._draw(rngs, targets)
+        if forced is not None:  # which tokens are read has no gradient, so that they can be found first
+            graph, params = nnx.split(self)
+            guesser = nnx.merge(graph, jax.lax.stop_gradient(params))
+            targets = guesser._with_guesses(targets, states, memory, forced, *noise)
+        return self._read(targets, states, memory, *noise)
+
+    def _read(
+        self,
+        tokens: Array,
+        states: tuple[State, ...],
+        memory: Memory,
+        embedding_mask: Array | None,
+        noise: Noise | None,
+    ) -> tuple[Array, Array | None]:
         if not self.one_by_one:
-            embedded = embed(self.embedding, targets, embedding_mask)
+            embedded = embed(self.embedding, tokens, embedding_mask)
             _, (read, weights) = self._advance(states, embedded, memory, noise)
             return self.logits(read), weights
 
-        embedded = apply_mask(self.embedding(targets), embedding_mask)
+        embedded = apply_mask(self.embedding(tokens), embedding_mask)
 
         def step(states, at_step):
             embedded, steps = at_step
@@ -136,32 +155,27 @@ class Decoder(nnx.Module):
         _, (read, weights) = jax.lax.scan(step, states, (embedded, noise and noise.steps))
         return self.logits(read[:, 0]), weights[:, 0]
 
-    def sampled(
+    def _with_guesses(
         self,
-        targets: Int[Array, "target batch"],
+        targets: Array,
         states: tuple[State, ...],
         memory: Memory,
-        forced: Bool[Array, "target batch"],
-        *,
-        rngs: nnx.Rngs | None = None,
-    ) -> Float[Array, "target batch vocabulary"]:
-        """Logits where a step reads its target if `forced`, else the likeliest token of the step before.
-
-        Scheduled sampling at a fixed rate (Bengio et al. 2015, arXiv 1506.03099). The first step is always forced.
-        """
-        embedding_mask, noise = self._draw(rngs, targets)
+        forced: Array,
+        embedding_mask: Array | None,
+        noise: Noise | None,
+    ) -> Array:
+        """What each step reads: its target, or the likeliest token of the step before."""
 
         def step(carry, at_step):
             states, previous = carry
             target, force, embedding_mask, steps = at_step
-            embedded = apply_mask(self.embedding(jnp.where(force, target, previous)), embedding_mask)
+            token = jnp.where(force, target, previous)
+            embedded = apply_mask(self.embedding(token), embedding_mask)
             states, (read, _) = self._advance(states, embedded[None], memory, noise and noise.at(steps))
-            logits = self.logits(read[0])
-            return (states, logits.argmax(-1).astype(targets.dtype)), logits
+            return (states, self.logits(read[0]).argmax(-1).astype(targets.dtype)), token
 
         xs = (targets, forced.at[:1].set(True), embedding_mask, noise and noise.steps)
-        _, logits = jax.lax.scan(step, (states, jnp.zeros_like(targets[0])), xs)
-        return logits
+        return jax.lax.scan(step, (states, jnp.zeros_like(targets[0])), xs)[1]
 
     def step(
         self, states: tuple[State, ...], tokens: Int[Array, "batch"], memory: Memory

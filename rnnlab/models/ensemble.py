@@ -27,11 +27,14 @@ class Ensemble(nnx.Module):
 
     def step(
         self, states: tuple, tokens: Int[Array, "batch"], memory: Any
-    ) -> tuple[tuple, Float[Array, "batch vocabulary"]]:
-        """Reads one token of each sequence: the new states, and logs of the mean probabilities."""
+    ) -> tuple[tuple, tuple[Float[Array, "batch vocabulary"], Float[Array, "batch source"] | None]]:
+        """Reads one token of each sequence: the new states, then logs of the mean probabilities and the mean attention
+        weights of the models that attend."""
         steps = zip(self.models, states, memory, strict=True)
-        states, logits = zip(*(model.step(own, tokens, known) for model, own, known in steps), strict=True)
-        return states, _mean(logits)
+        states, found = zip(*(model.step(own, tokens, known) for model, own, known in steps), strict=True)
+        logits, weights = zip(*found, strict=True)
+        attending = [each for each in weights if each is not None]
+        return states, (_mean(logits), sum(attending) / len(attending) if attending else None)
 
     def __call__(
         self, source: Int[Array, "source batch"], seq_lengths: Int[Array, "batch"], targets: Int[Array, "target batch"]

@@ -68,10 +68,10 @@ class Seq2Seq(nnx.Module):
 
     def step(
         self, states: tuple[State, ...], tokens: Int[Array, "batch"], memory: Memory
-    ) -> tuple[tuple[State, ...], Float[Array, "batch vocabulary"]]:
-        """Reads one token of each sequence: the decoder's new states, and the logits of the next token."""
-        states, (logits, _) = self.decoder.step(states, tokens, memory)
-        return states, logits
+    ) -> tuple[tuple[State, ...], tuple[Float[Array, "batch vocabulary"], Float[Array, "batch source"] | None]]:
+        """Reads one token of each sequence: the decoder's new states, then the logits of the next token and the
+        attention weights, None without attention."""
+        return self.decoder.step(states, tokens, memory)
 
     def __call__(
         self,
@@ -96,4 +96,4 @@ class Seq2Seq(nnx.Module):
             return self.decoder.teacher_forced(targets, states, memory, rngs=rngs)[0]
         share = self.teacher_forcing if teacher_forcing is None else teacher_forcing
         forced = jax.random.bernoulli(rngs.sampling(), share, targets.shape)
-        return self.decoder.sampled(targets, states, memory, forced, rngs=rngs)
+        return self.decoder.teacher_forced(targets, states, memory, forced=forced, rngs=rngs)[0]

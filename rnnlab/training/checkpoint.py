@@ -5,6 +5,7 @@ import itertools
 import json
 import logging
 import pathlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -24,15 +25,18 @@ class Restored(NamedTuple):
 
 
 class Checkpoints:
-    """The two newest checkpoints of a folder.
+    """The newest checkpoints of a folder.
 
     Args:
       folder: made if it is not there.
+      keep: how many; at least two are kept.
     """
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, *, keep: int = _KEEP):
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=LatestN(_KEEP), enable_async_checkpointing=False, cleanup_tmp_directories=True
+            preservation_policy=LatestN(max(keep, _KEEP)),
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=True,
         )
         self._folder = folder.resolve()
         self._manager = ocp.CheckpointManager(self._folder, options=options)
@@ -46,7 +50,11 @@ class Checkpoints:
         self._manager.save(step, args=items)
 
     def restore(self, like: Any) -> Restored | None:
-        """The newest whole checkpoint; None if there is none.
+        """The newest whole checkpoint, as `newest` finds it; None if there is none."""
+        return next(self.newest(like), None)
+
+    def newest(self, like: Any) -> Iterator[Restored]:
+        """The whole checkpoints, newest first.
 
         Damaged ones are told of on stderr, moved to the folder `damaged` beside this one, and passed over.
 
@@ -61,10 +69,10 @@ class Checkpoints:
                 sealed = found.record
                 if sealed["digest"] != _digest(found.arrays, sealed["record"]):
                     raise ValueError("its contents do not match their digest")
-                return Restored(step, found.arrays, sealed["record"])
             except Exception as error:  # orbax, tensorstore and json each raise their own for a damaged file
                 self._set_aside(step, error)
-        return None
+                continue
+            yield Restored(step, found.arrays, sealed["record"])
 
     def _set_aside(self, step: int, error: Exception) -> None:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -11,7 +11,7 @@ _SIDE: dict[str, Any] = {
     "unit": "character",  # character, word, symbol, spacy or subword
     "language": "",  # of spaCy's rules, such as de
     "lowercase": False,
-    "normal_form": "",  # NFC, NFD, NFKC, NFKD or none
+    "normal_form": "",  # NFC, NFD, NFKC, NFKD or none; auto: NFC or NFD, whichever leaves fewer symbols unseen
     "min_count": 1,
     "size": 8000,  # of a subword vocabulary
     "reverse": False,  # read from the last token to the first (Sutskever et al. 2014)
@@ -32,7 +32,9 @@ _STACK: dict[str, Any] = {
     "initial_state": "zero",  # or learnt
 }
 _DATA: dict[str, Any] = {
-    "name": "cmudict",  # or parallel_text, or a TFDS translation set
+    "name": "cmudict",  # or multi30k, sigmorphon2020, parallel_text, or a TFDS translation set
+    "language": "",  # of sigmorphon2020, such as kor; of multi30k both, such as de-en
+    "directory": "",  # holds the files of these two; empty downloads them
     "prepared": "",  # folder of prepared sets; empty is TFDS_DATA_DIR or ~/tensorflow_datasets
     "files": {"train": "", "validation": "", "test": ""},  # parallel_text: "source,target" or "pairs.tsv"
     "source": _SIDE,
@@ -75,9 +77,11 @@ _EVALUATION: dict[str, Any] = {
     "batch_size": 256,
     "beam_size": 5,  # of the final test, of evaluate and of predict; validation is greedy
     "length_penalty": 0.0,  # alpha of Wu et al. 2016
+    "coverage_penalty": 0.0,  # beta of the same; of a model with attention
     "temperature": 0.0,  # above 0 predict draws beam_size outputs at random instead of searching; validation never does
     "top_k": 0,  # drawing from the so many likeliest tokens only; 0 is all
     "top_p": 1.0,  # and from the fewest likeliest that hold this share of the probability
+    "average": 1,  # best checkpoints whose mean is used, of as many kept
     "samples": 10,  # predictions shown at the end
 }
 
@@ -104,6 +108,7 @@ _POSITIVE = (
     "training.checkpoint_every",
     "evaluation.batch_size",
     "evaluation.beam_size",
+    "evaluation.average",
 )
 _NOT_NEGATIVE = (
     "seed",
@@ -115,6 +120,7 @@ _NOT_NEGATIVE = (
     "training.measure_every",
     "evaluation.samples",
     "evaluation.length_penalty",
+    "evaluation.coverage_penalty",
     "evaluation.temperature",
     "evaluation.top_k",
 )
@@ -141,6 +147,11 @@ def check_ranges(config: ConfigDict) -> None:
     for field in _RATES:
         if not 0 <= get_field(config, field) < 1:
             raise UserError(f"config.{field}: {get_field(config, field)} is not allowed; it must be from 0 to below 1")
+    if config.evaluation.coverage_penalty and config.model.attention == "none":
+        raise UserError(
+            f"config.evaluation.coverage_penalty: {config.evaluation.coverage_penalty} is not allowed with "
+            "config.model.attention='none'; it must be 0"
+        )
     if not 0 < config.evaluation.top_p <= 1:
         raise UserError(f"config.evaluation.top_p: {config.evaluation.top_p} is not allowed; it must be in (0, 1]")
 

@@ -3,15 +3,16 @@
 import json
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from rnnlab.data.corpus import Example
-from rnnlab.data.pipeline import Batch, Pairs, evaluation_batches
+from rnnlab.data.pipeline import Batch, Ids, Pairs, evaluation_batches
 from rnnlab.data.vocabulary import EOS
-from rnnlab.decoding import Hypotheses, Sampling, decode, free_running
+from rnnlab.decoding import Hypotheses, Sampling, attention, decode, free_running
 from rnnlab.metrics import FREE_RUNNING, cross_entropy, score, token_bleu
 from rnnlab.training.config import metric_names
 from rnnlab.training.experiment import SIGNS, Experiment, open_corpus
@@ -28,7 +29,7 @@ class Evaluator:
     """
 
     def __init__(self, experiment: Experiment, *, beam_size: int, draws: bool = False):
-        self._experiment = experiment
+        self.experiment = experiment
         merge, _ = split_model(experiment.make_answering())
 
         def loss(params: ModelParams, batch: Batch, forced: bool):
@@ -44,17 +45,22 @@ class Evaluator:
             if draws and options.temperature:
                 keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
                 sampling = Sampling(keys, options.temperature, options.top_k, options.top_p)
-            how = {"beam_size": beam_size, "alpha": options.length_penalty, "sampling": sampling}
+            penalties = {"alpha": options.length_penalty, "beta": options.coverage_penalty}
+            how = {"beam_size": beam_size, "sampling": sampling, **penalties}
             return decode(merge(params), source, seq_lengths, signs=SIGNS, **how)
 
+        def look(params: ModelParams, batch: Batch):
+            return attention(merge(params), batch.source, batch.source_lengths, batch.inputs)
+
         self._loss, self._search = jax.jit(loss, static_argnames="forced"), jax.jit(search)
+        self._attention = jax.jit(look)
 
     def loss(self, params: ModelParams, examples: list[Example], *, forced: bool = True) -> float:
         """Mean cross-entropy per label in nats, the end sign counted, over every target of every example.
 
         Each step reads the label before it if `forced`, else what the model found likeliest there.
         """
-        pairs, total, tokens = self._experiment.encode(examples), jnp.zeros(()), 0
+        pairs, total, tokens = self.experiment.encode(examples), jnp.zeros(()), 0
         for _, batch in self._batches(pairs):
             total += self._loss(params, jax.device_put(batch), forced=forced)
             tokens += batch.tokens
@@ -62,33 +68,41 @@ class Evaluator:
 
     def predict(self, params: ModelParams, sources: list[str]) -> list[str]:
         """The best output for each source, in their order."""
-        return [self._experiment.target.decode(ids) for ids in self._likeliest(params, sources)]
+        return [self.experiment.target.decode(ids) for ids in self._likeliest(params, sources)]
 
-    def _likeliest(self, params: ModelParams, sources: list[str]) -> list[np.ndarray]:
-        encoded = [self._experiment.source.encode(source) for source in sources]
-        return [tokens[0] for tokens, _ in self.search(params, encoded)]
+    def _likeliest(self, params: ModelParams, sources: list[str]) -> list[Ids]:
+        encoded = [self.experiment.source.encode(source) for source in sources]
+        return [hypotheses.tokens[0] for hypotheses in self.search(params, encoded)]
 
-    def search(
-        self, params: ModelParams, sources: list[list[int]], *, start: int = 0
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Tokens `[n, time]` and scores `[n]` of the hypotheses for each encoded source, in their order.
+    def search(self, params: ModelParams, sources: list[list[int]], *, start: int = 0) -> list[Hypotheses]:
+        """The hypotheses for each encoded source, in their order; their arrays have no axis `batch`.
 
         What is drawn at random for a source follows from the seed and its number, counted from `start`.
         """
         pairs = Pairs(sources, [[]] * len(sources))
-        found: list[tuple[np.ndarray, np.ndarray]] = [(np.zeros((0, 0)), np.zeros(0))] * len(sources)
+        found: list[Any] = [None] * len(sources)
         for rows, batch in self._batches(pairs):
             numbers = np.zeros(batch.source.shape[1], np.int32)
             numbers[: len(rows)] = start + np.array(rows)
             inputs = jax.device_put((batch.source, batch.source_lengths, numbers))
             result = jax.device_get(self._search(params, *inputs))
             for column, row in enumerate(rows):
-                found[row] = result.tokens[column], result.scores[column]
+                found[row] = jax.tree.map(lambda part, column=column: part[column], result)
+        return found
+
+    def attention(self, params: ModelParams, sources: list[list[int]], targets: list[list[int]]) -> list[np.ndarray]:
+        """For each encoded source and target where the model looks, `[target, source]`, the end sign's row last."""
+        pairs = Pairs(sources, targets)
+        found: list[Any] = [None] * len(sources)
+        for rows, batch in self._batches(pairs):
+            weights = jax.device_get(self._attention(params, jax.device_put(batch)))
+            for column, row in enumerate(rows):
+                found[row] = weights[: batch.target_lengths[column], column, : batch.source_lengths[column]]
         return found
 
     def evaluate(self, params: ModelParams, examples: list[Example]) -> dict[str, float | str]:
         """Loss, perplexity and the metrics that the config names."""
-        names, target = metric_names(self._experiment.config), self._experiment.target
+        names, target = metric_names(self.experiment.config), self.experiment.target
         loss = self.loss(params, examples)
         scores: dict[str, float | str] = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
         if FREE_RUNNING in names:
@@ -102,7 +116,7 @@ class Evaluator:
         return scores
 
     def _batches(self, pairs: Pairs) -> Iterator[tuple[list[int], Batch]]:
-        return evaluation_batches(pairs, self._experiment.sizes, self._experiment.config.evaluation.batch_size)
+        return evaluation_batches(pairs, self.experiment.sizes, self.experiment.config.evaluation.batch_size)
 
 
 def evaluate(experiment: Experiment, split: str) -> None:

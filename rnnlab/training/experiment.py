@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 import json
 import logging
 import pathlib
@@ -29,6 +30,7 @@ from rnnlab.training.teacher_forcing import make_teacher_forcing
 SIGNS = Signs(start=BOS, end=EOS, padding=PAD)
 # A run that changes one of these is another run; a model that is used needs only those that shape it.
 _FIXED_IN_TRAINING = ("seed", "data", "model", "training.optimizer", "training.intervention")
+_PLACES = ("data.prepared", "data.directory")  # the same data may lie elsewhere
 _FIXED_IN_USE = ("model", "data.source", "data.target", "data.buckets")
 
 
@@ -69,8 +71,11 @@ class Experiment:
     def best_params(self) -> tuple[int, ModelParams]:
         """The step and the parameters of the best evaluation so far (of an ensemble, the step of its first model).
 
+        With `evaluation.average` above 1 they are the mean over the so many newest of those that were the best when
+        they were saved.
+
         Raises:
-          UserError: nothing has been saved yet.
+          UserError: nothing, or less than that, has been saved.
         """
         if self.members:
             alone = dataclasses.replace(self, members=())
@@ -78,19 +83,28 @@ class Experiment:
             each = enumerate(params for _, params in found)
             return found[0][0], {f"models/{i}/{name}": v for i, params in each for name, v in params.items()}
         _, params = split_model(self.make_model())
-        store = Checkpoints(self.workdir / "best")
+        wanted = self.config.evaluation.average
+        store = Checkpoints(self.workdir / "best", keep=wanted)
         try:
-            restored = store.restore(params)
+            newest = list(itertools.islice(store.newest(params), wanted))
         finally:
             store.close()
-        if restored is None:
+        if not newest:
             raise UserError(f"{self.workdir}: holds no whole checkpoint in its folder best; train it first")
-        return restored.step, restored.arrays
+        if len(newest) < wanted:
+            raise UserError(
+                f"config.evaluation.average: {self.workdir} holds {len(newest)} best checkpoints, not {wanted}; a run "
+                "keeps as many as this field says while it is trained"
+            )
+        mean = jax.tree.map(lambda *values: sum(values) / wanted, *(restored.arrays for restored in newest))
+        return newest[0].step, mean if wanted > 1 else newest[0].arrays
 
 
 def open_corpus(config: ConfigDict) -> Corpus:
     """The dataset that the config names."""
-    return Corpus(config.data.name, prepared=config.data.prepared, files=config.data.files.to_dict())
+    data = config.data
+    where = {"prepared": data.prepared, "files": data.files.to_dict()}
+    return Corpus(data.name, language=data.language, directory=data.directory, **where)
 
 
 def create_experiment(config: ConfigDict, workdir: pathlib.Path) -> tuple[Experiment, Corpus]:
@@ -180,7 +194,7 @@ def check_same_run(saved: ConfigDict, config: ConfigDict, workdir: pathlib.Path,
         old, new = get_field(saved, path), get_field(config, path)
         if isinstance(new, ConfigDict) or old == new:
             continue
-        if path != "data.prepared" and any(f"{path}.".startswith(f"{field}.") for field in fixed):
+        if path not in _PLACES and any(f"{path}.".startswith(f"{field}.") for field in fixed):
             raise UserError(
                 f"config.{path}: {workdir} was made with {old!r}, not {new!r}; "
                 f"{', '.join(fixed)} cannot change within a run: use another --workdir"

@@ -21,7 +21,7 @@ from rnnlab.training.experiment import Experiment, create_experiment
 from rnnlab.training.flow import FlowProbe
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer, make_schedule
-from rnnlab.training.plots import plot_attention, plot_curves
+from rnnlab.training.plots import plot_curves, write_attention
 from rnnlab.training.reporting import Reporter
 from rnnlab.training.step import ModelParams, StepMetrics, TrainState, make_train_step, split_model
 from rnnlab.training.teacher_forcing import make_teacher_forcing
@@ -85,7 +85,7 @@ class _Run:
         self._validation = corpus.read("validation")
         self._probe = FlowProbe(experiment, merge, self._validation) if config.measure_every else None
         self._checkpoints = Checkpoints(experiment.workdir / "checkpoints")
-        self._best = Checkpoints(experiment.workdir / "best")
+        self._best = Checkpoints(experiment.workdir / "best", keep=experiment.config.evaluation.average)
         pairs = experiment.encode(corpus.read("train"))
         batches = training_batches(pairs, experiment.sizes, config.batch_size, seed=experiment.config.seed)
         self._batches = iter(batches)
@@ -190,9 +190,11 @@ def _report(experiment: Experiment, corpus: Corpus, run: _Run) -> None:
     step, params = experiment.best_params()
     evaluator = Evaluator(experiment, beam_size=experiment.config.evaluation.beam_size)
     plot_curves(experiment)
-    shown = corpus.read("validation")[:_PICTURES]
-    said = evaluator.predict(params, [example.source for example in shown])
-    plot_attention(experiment, params, [(e.source, s) for e, s in zip(shown, said, strict=True)])
+    if experiment.config.model.attention != "none":
+        shown = [experiment.source.encode(example.source) for example in corpus.read("validation")[:_PICTURES]]
+        said = [found.tokens[0] for found in evaluator.search(params, shown)]
+        stems = [experiment.workdir / f"attention_{i}" for i in range(_PICTURES)]
+        write_attention(evaluator, params, shown, said, stems)
     split = "test" if "test" in corpus.splits else "validation"
     examples = corpus.read(split)
     _print_samples(evaluator, params, examples[: experiment.config.evaluation.samples])

@@ -2,18 +2,19 @@
 
 import pathlib
 
-import jax
 import matplotlib
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from rnnlab.data.pipeline import Pairs, assemble
+from rnnlab.data.pipeline import Ids
+from rnnlab.data.vocabulary import EOS
 from rnnlab.training.config import metric_names
+from rnnlab.training.evaluation import Evaluator
 from rnnlab.training.experiment import Experiment
 from rnnlab.training.reporting import read_metrics
-from rnnlab.training.step import ModelParams, split_model
+from rnnlab.training.step import ModelParams
 
 _PANELS = {
     "loss": "cross-entropy (nats per label)",
@@ -52,34 +53,31 @@ def plot_curves(experiment: Experiment) -> pathlib.Path:
     return path
 
 
-def plot_attention(experiment: Experiment, params: ModelParams, said: list[tuple[str, str]]) -> list[pathlib.Path]:
-    """Draws `attention_<i>.png` for each pair of a source and what the model said: a row per output token.
+def write_attention(
+    evaluator: Evaluator,
+    params: ModelParams,
+    sources: list[list[int]],
+    outputs: list[Ids],
+    stems: list[pathlib.Path],
+) -> None:
+    """Writes where a model with attention looks: for each encoded source and output the array `[output, source]`, the
+    end sign's row last, as `<stem>.npy`, and a picture of it as `<stem>.png`. Empty sources have none."""
+    experiment = evaluator.experiment
+    rows = [row for row, source in enumerate(sources) if source]
+    said = [outputs[row][outputs[row] > EOS].tolist() for row in rows]
+    found = evaluator.attention(params, [sources[row] for row in rows], said)
+    for row, ids, weights in zip(rows, said, found, strict=True):
+        np.save(stems[row].with_suffix(".npy"), weights)
+        names = experiment.source.pieces(sources[row]), experiment.target.pieces([*ids, EOS])
+        _plot_attention(stems[row].with_suffix(".png"), weights, *names)
 
-    Nothing is drawn for a model without attention.
-    """
-    if experiment.config.model.attention == "none":
-        return []
-    merge, _ = split_model(experiment.make_model())
-    source, target = experiment.source, experiment.target
-    pairs = Pairs([source.encode(s) for s, _ in said], [target.encode(t) for _, t in said])
-    size = max(1, int(pairs.sources.lengths.max())), int(pairs.targets.lengths.max()) + 1
-    batch = assemble(pairs, range(len(said)), size, len(said))
 
-    @jax.jit
-    def weights_of(params: ModelParams, batch):
-        model = merge(params)
-        states, memory = model.encode(batch.source, batch.source_lengths)
-        return model.decoder.teacher_forced(batch.inputs, states, memory)[1]
-
-    weights = np.asarray(weights_of(params, jax.device_put(batch)))
-    paths = []
-    for row, (rows, columns) in enumerate(zip(batch.target_lengths, batch.source_lengths, strict=True)):
-        figure, axis = plt.subplots(figsize=(1.5 + 0.35 * columns, 1.2 + 0.3 * rows), layout="tight")
-        axis.imshow(weights[:rows, row, :columns], cmap="viridis", vmin=0, vmax=1, aspect="auto")
-        axis.set_xticks(range(columns), source.pieces(batch.source[:columns, row]))
-        axis.set_yticks(range(rows), target.pieces(batch.labels[:rows, row]))
-        axis.set(xlabel="source", ylabel="output")
-        paths.append(experiment.workdir / f"attention_{row}.png")
-        figure.savefig(paths[-1], dpi=100)
-        plt.close(figure)
-    return paths
+def _plot_attention(path: pathlib.Path, weights: np.ndarray, source: list[str], target: list[str]) -> None:
+    rows, columns = weights.shape
+    figure, axis = plt.subplots(figsize=(1.5 + 0.35 * columns, 1.2 + 0.3 * rows), layout="tight")
+    axis.imshow(weights, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    axis.set_xticks(range(columns), source)
+    axis.set_yticks(range(rows), target)
+    axis.set(xlabel="source", ylabel="output")
+    figure.savefig(path, dpi=100)
+    plt.close(figure)

@@ -1,6 +1,7 @@
 """A trained model at work: a line in, a line out."""
 
 import logging
+import pathlib
 import queue
 import threading
 from collections.abc import Iterator
@@ -8,16 +9,26 @@ from typing import BinaryIO
 
 import numpy as np
 
-from rnnlab.data.vocabulary import UNK
+from rnnlab.data.vocabulary import PAD, UNK
+from rnnlab.decoding import Hypotheses
 from rnnlab.errors import UserError
 from rnnlab.training.evaluation import Evaluator
 from rnnlab.training.experiment import Experiment
+from rnnlab.training.plots import write_attention
 
 _LINES_AT_ONCE = 2048  # most lines searched together, so that the length buckets fill up
 _LONGEST = 4  # times the longest source of training: what is longer is cut there
 
 
-def predict(experiment: Experiment, lines: BinaryIO, answers: BinaryIO, *, n_best: int = 0) -> None:
+def predict(
+    experiment: Experiment,
+    lines: BinaryIO,
+    answers: BinaryIO,
+    *,
+    n_best: int = 0,
+    token_scores: bool = False,
+    attention: pathlib.Path | None = None,
+) -> None:
     """Writes one line for each line read, in order, as soon as it is known.
 
     An empty line gives an empty line. Symbols that training did not have, bytes that are not UTF-8 and lines longer
@@ -27,11 +38,19 @@ def predict(experiment: Experiment, lines: BinaryIO, answers: BinaryIO, *, n_bes
       experiment: what to use; its best parameters, its search.
       lines, answers: UTF-8, a source or an output a line.
       n_best: 0 writes the best output; n writes the n best, each followed by its score (log-probability in nats over
-        the length penalty), all between TABs.
+        the length penalty, less the coverage penalty), all between TABs.
+      token_scores: follows each output, and its score, with the log-probabilities of its tokens, the end sign's last.
+      attention: folder for an array `line_<i>.npy` `[output, source]`, the end sign's row last, and a picture of it,
+        `line_<i>.png`, for the best output of each line i, counted from 1, that is not empty.
 
     Raises:
-      UserError: more outputs wanted than the beam holds, or a work directory without a whole checkpoint.
+      UserError: more outputs wanted than the beam holds, attention of a model without, or a work directory without a
+        whole checkpoint.
     """
+    if attention is not None:
+        if experiment.config.model.attention == "none":
+            raise UserError(f"--attention: the model of {experiment.workdir} has none")
+        attention.mkdir(parents=True, exist_ok=True)
     beam_size = experiment.config.evaluation.beam_size
     if n_best > beam_size:
         raise UserError(f"--n_best: {n_best} is more than --beam_size={beam_size} keeps; make the beam as wide")
@@ -45,11 +64,15 @@ def predict(experiment: Experiment, lines: BinaryIO, answers: BinaryIO, *, n_bes
         unknown += sum(UNK in ids for ids in sources)
         long += sum(len(ids) > longest for ids in sources)
         cut += sum(len(ids) > _LONGEST * longest for ids in sources)
-        for tokens, scores in evaluator.search(
-            params, [ids[: _LONGEST * longest] for ids in sources], start=total - len(sources)
-        ):
-            answers.write(_answer(experiment, tokens, scores, n_best).encode() + b"\n")
+        first = total - len(sources)
+        kept = [ids[: _LONGEST * longest] for ids in sources]
+        found = evaluator.search(params, kept, start=first)
+        for hypotheses in found:
+            answers.write(_answer(experiment, hypotheses, n_best, token_scores).encode() + b"\n")
         answers.flush()
+        if attention is not None:
+            stems = [attention / f"line_{first + i}" for i in range(1, len(kept) + 1)]
+            write_attention(evaluator, params, kept, [each.tokens[0] for each in found], stems)
     counts = {
         "held unknown symbols": unknown,
         f"were longer than the {longest} symbols of training": long,
@@ -60,11 +83,14 @@ def predict(experiment: Experiment, lines: BinaryIO, answers: BinaryIO, *, n_bes
             logging.getLogger("rnnlab").warning("%d of %d lines %s", number, total, what)
 
 
-def _answer(experiment: Experiment, tokens: np.ndarray, scores: np.ndarray, n_best: int) -> str:
-    texts = [" ".join(experiment.target.decode(row).split("\n")) for row in tokens[: n_best or 1]]
-    if not n_best:
-        return texts[0]
-    return "\t".join(f"{text}\t{value:.6f}" for text, value in zip(texts, scores, strict=False) if np.isfinite(value))
+def _answer(experiment: Experiment, found: Hypotheses, n_best: int, token_scores: bool) -> str:
+    columns = []
+    for tokens, score, log_p in zip(*(part[: n_best or 1] for part in found), strict=True):
+        if not n_best or np.isfinite(score):
+            columns.append(" ".join(experiment.target.decode(tokens).split("\n")))
+            columns += [f"{score:.6f}"] if n_best else []
+            columns += [" ".join(f"{value:.6f}" for value in log_p[tokens != PAD])] if token_scores else []
+    return "\t".join(columns)
 
 
 def _chunks(lines: BinaryIO) -> Iterator[list[bytes]]:

@@ -51,9 +51,9 @@ def test_what_the_decoder_reads_of_the_source_is_what_its_options_say(attention,
 def test_sampling_with_every_step_forced_is_teacher_forcing_and_with_none_is_greedy():
     decoder = _decoder(attention="general")
     memory, states = _memory(decoder), decoder.stack.initial_states(BATCH)
-    forced = decoder.sampled(TARGETS, states, memory, jnp.ones((TARGET, BATCH), bool))
+    forced = decoder.teacher_forced(TARGETS, states, memory, forced=jnp.ones((TARGET, BATCH), bool))[0]
     assert_close(forced, decoder.teacher_forced(TARGETS, states, memory)[0])
-    free = decoder.sampled(TARGETS, states, memory, jnp.zeros((TARGET, BATCH), bool))
+    free = decoder.teacher_forced(TARGETS, states, memory, forced=jnp.zeros((TARGET, BATCH), bool))[0]
     tokens = TARGETS[0]
     for logits in free:
         states, (wanted, _) = decoder.step(states, tokens, memory)

@@ -37,7 +37,7 @@ def test_step_by_step_it_says_what_it_says_of_a_whole_target(models):
     states, memory = ensemble.encode(SOURCE, LENGTHS)
     logits = []
     for tokens in TARGETS:
-        states, found = ensemble.step(states, tokens, memory)
+        states, (found, _) = ensemble.step(states, tokens, memory)
         logits.append(found)
     assert_close(jnp.stack(logits), ensemble(SOURCE, LENGTHS, TARGETS), 1e-5)
 

@@ -1,9 +1,9 @@
 import matplotlib.image
 import numpy as np
 
-from rnnlab.training.experiment import create_experiment, open_experiment
-from rnnlab.training.plots import plot_attention
-from rnnlab.training.step import split_model
+from rnnlab.training.evaluation import Evaluator
+from rnnlab.training.experiment import open_experiment
+from rnnlab.training.plots import write_attention
 
 
 def test_curves_and_attention_are_pictures_with_something_on_them(trained):
@@ -14,19 +14,15 @@ def test_curves_and_attention_are_pictures_with_something_on_them(trained):
         assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 50
 
 
-def test_the_brightest_cell_of_each_row_moves_along_the_source(trained, monkeypatch):
+def test_the_brightest_cell_of_each_row_moves_along_the_source(trained, tmp_path):
     """Spelling is monotonic, and so must be where a model looks that has learnt it."""
-    drawn = []
-    monkeypatch.setattr("matplotlib.axes.Axes.imshow", lambda axis, weights, **_: drawn.append(weights))
     experiment = open_experiment(trained)
-    plot_attention(experiment, experiment.best_params()[1], [("abcdef", "A B C D E F")])
-    (weights,) = drawn
+    source, said = experiment.source.encode("abcdef"), np.array(experiment.target.encode("A B C D E F"))
+    evaluator = Evaluator(experiment, beam_size=1)
+    stems = [tmp_path / "spelt", tmp_path / "empty"]
+    write_attention(evaluator, experiment.best_params()[1], [source, []], [said, said[:0]], stems)
+    weights = np.load(tmp_path / "spelt.npy")
     assert weights.shape == (7, 6)
     np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-5)
     assert np.all(np.diff(weights[:6].argmax(1)) >= 0)
-
-
-def test_a_model_without_attention_has_no_such_picture(tiny_config, tmp_path):
-    experiment, _ = create_experiment(tiny_config(model__attention="none"), tmp_path)
-    _, params = split_model(experiment.make_model())
-    assert plot_attention(experiment, params, [("abc", "A B C")]) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["spelt.npy", "spelt.png"]
