@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rnnlab.decoding import Penalties, Sampling, Signs, beam_search, decode, greedy, length_penalty, sample
+from rnnlab.decoding import (
+    Penalties,
+    Sampling,
+    Signs,
+    beam_search,
+    coverage_penalty,
+    decode,
+    greedy,
+    length_penalty,
+    sample,
+)
 from rnnlab.models import Seq2Seq
 
 SIGNS = Signs(start=1, end=2, padding=0)
@@ -179,3 +189,83 @@ def test_what_is_drawn_for_a_source_depends_on_its_key_alone_and_comes_likeliest
             model, source[:length, one], lengths[one], signs=SIGNS, beam_size=4, sampling=Sampling(keys[one])
         )
         assert [_trim(t) for t in together.tokens[row]] == [_trim(t) for t in alone.tokens[0]]
+
+
+def test_coverage_penalty_is_that_of_wu_2016():
+    coverage = jnp.array([[0.5, 2.0, 0.25, 0.0]])
+    valid = jnp.array([[True, True, True, False]])
+    assert float(coverage_penalty(coverage, valid, 0.2)[0]) == pytest.approx(-0.2 * (np.log(0.5) + np.log(0.25)))
+    assert float(coverage_penalty(coverage, valid, 0.0)[0]) == 0
+
+
+def _looking_chain(seed, batch):
+    """As `_chain`, with attention over three source steps that depends on the token read."""
+    tables, step = _chain(seed, batch)
+    looks = jax.nn.softmax(3 * jax.random.normal(jax.random.key(seed + 1), (6, 3)))
+
+    def look(carry, tokens):
+        carry, (logits, _) = step(carry, tokens)
+        return carry, (logits, looks[tokens])
+
+    return tables, np.asarray(looks, np.float64), look
+
+
+def test_a_beam_that_holds_everything_is_exact_under_both_penalties():
+    alpha, beta, beam = 0.6, 0.4, 100
+    tables, looks, step = _looking_chain(5, 2)
+    lengths = jnp.array([3, 2])
+    valid = jnp.arange(3) < lengths[:, None]
+    carry = (jnp.repeat(tables, beam, axis=0), jnp.zeros(2 * beam, jnp.int32))
+    found = beam_search(
+        step,
+        carry,
+        jnp.full(2, LIMIT),
+        signs=SIGNS,
+        max_length=LIMIT,
+        beam_size=beam,
+        penalties=Penalties(alpha, beta, valid),
+    )
+    for row in range(2):
+        wanted = []
+        for tokens, score in _all_outputs(tables[row], LIMIT, alpha):
+            coverage = looks[[SIGNS.start, *tokens[:-1]]].sum(0)[: int(lengths[row])]
+            wanted.append((tokens, score + beta * np.log(np.minimum(coverage, 1)).sum()))
+        wanted.sort(key=lambda item: -item[1])
+        assert [_trim(tokens) for tokens in found.tokens[row, :10]] == [tokens for tokens, _ in wanted[:10]]
+        np.testing.assert_allclose(found.scores[row, :10], [score for _, score in wanted[:10]], rtol=1e-4)
+    plain = beam_search(step, carry, jnp.full(2, LIMIT), signs=SIGNS, max_length=LIMIT, beam_size=beam)
+    assert [_trim(t) for t in plain.tokens[0, :10]] != [_trim(t) for t in found.tokens[0, :10]]
+
+
+def test_a_coverage_penalty_without_attention_is_refused():
+    tables, step = _chain(0, 1)
+    penalties = Penalties(0.0, 0.1, jnp.ones((1, 3), bool))
+    with pytest.raises(ValueError, match="a coverage penalty needs a step with attention weights"):
+        beam_search(
+            step,
+            (tables, jnp.zeros(1, jnp.int32)),
+            jnp.full(1, LIMIT),
+            signs=SIGNS,
+            max_length=LIMIT,
+            beam_size=1,
+            penalties=penalties,
+        )
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_log_probabilities_of_tokens_are_the_models_own(beam_size):
+    stack = {"embedding": 4, "features": 6, "cell": "lstm"}
+    model = Seq2Seq(12, 9, encoder=stack, decoder=stack, attention="general", rngs=nnx.Rngs(3))
+    source, lengths = jax.random.randint(jax.random.key(0), (5, 2), 4, 12), jnp.array([5, 3])
+    alpha = 0.7 if beam_size > 1 else 0.0
+    found = decode(model, source, lengths, signs=SIGNS, beam_size=beam_size, alpha=alpha)
+    for row in range(2):
+        for tokens, score, log_p in zip(found.tokens[row], found.scores[row], found.log_p[row], strict=True):
+            said = np.array(_trim(tokens))
+            inputs = jnp.array([SIGNS.start, *said[:-1]])[:, None]
+            logits = np.array(model(source[:, row : row + 1], lengths[row : row + 1], inputs))[:, 0]
+            logits[:, [SIGNS.start, SIGNS.padding]] = -np.inf
+            wanted = np.asarray(jax.nn.log_softmax(logits))[np.arange(len(said)), said]
+            np.testing.assert_allclose(log_p[: len(said)], wanted, rtol=1e-3, atol=1e-5)
+            assert not np.any(log_p[len(said) :])
+            assert float(score) == pytest.approx(wanted.sum() / ((5 + len(said)) / 6) ** alpha, rel=1e-4)

@@ -6,6 +6,7 @@ from unittest import mock
 
 import requests
 from tensorflow_datasets.core.download import downloader
+from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
 from rnnlab.errors import UserError
 
@@ -14,7 +15,8 @@ _PATIENCE = 5.0  # seconds that a silent server gets, twice; tfds by itself trie
 
 @contextlib.contextmanager
 def short_patience(field: str, name: str) -> Iterator[None]:
-    """Within it a server that cannot be reached, or says nothing, ends in a UserError after `_PATIENCE` twice.
+    """Within it a server that cannot be reached, or says nothing, ends in a UserError after `_PATIENCE` twice; so does
+    a file that is not the published one.
 
     Args:
       field: of the config, that names the dataset; name: the dataset.
@@ -30,5 +32,10 @@ def short_patience(field: str, name: str) -> Iterator[None]:
             mock.patch.object(requests.Session, "send", impatient_send),
         ):
             yield
+    except NonMatchingChecksumError as error:
+        told = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"{field}: dataset {name!r}: not the published file (checksum): {told}"
+        ) from None
     except OSError as error:  # what requests and urllib raise
         raise UserError(f"{field}: dataset {name!r} cannot be reached or written: {error}") from None

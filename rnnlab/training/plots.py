@@ -7,6 +7,7 @@ import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import font_manager
 
 from rnnlab.data.pipeline import Ids
 from rnnlab.data.vocabulary import EOS
@@ -74,6 +75,7 @@ def write_attention(
 
 def _plot_attention(path: pathlib.Path, weights: np.ndarray, source: list[str], target: list[str]) -> None:
     rows, columns = weights.shape
+    source, target = ([_drawable(token) for token in tokens] for tokens in (source, target))
     figure, axis = plt.subplots(figsize=(1.5 + 0.35 * columns, 1.2 + 0.3 * rows), layout="tight")
     axis.imshow(weights, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     axis.set_xticks(range(columns), source)
@@ -81,3 +83,10 @@ def _plot_attention(path: pathlib.Path, weights: np.ndarray, source: list[str], 
     axis.set(xlabel="source", ylabel="output")
     figure.savefig(path, dpi=100)
     plt.close(figure)
+
+
+def _drawable(token: str) -> str:
+    """The token, or the numbers of its code points where the font lacks one of them."""
+    font = font_manager.get_font(font_manager.findfont("sans"))
+    known = all(font.get_char_index(ord(character)) for character in token)
+    return token if known else " ".join(f"U+{ord(character):04X}" for character in token)

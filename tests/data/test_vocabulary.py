@@ -66,3 +66,42 @@ def test_unknown_options_and_damaged_files_are_refused(tmp_path):
     (tmp_path / "v.json").write_text('{"unit": "char')
     with pytest.raises(UserError, match=r"v.json: not a vocabulary"):
         Vocabulary.load(tmp_path / "v.json")
+
+
+def test_punctuation_is_a_subword_of_its_own_and_comes_back_where_it_was():
+    texts = ["a man's t-shirt, red (or blue)."] * 20
+    vocabulary = Vocabulary.build(texts, unit="subword", size=200)
+    pieces = vocabulary.pieces(vocabulary.encode("a shirt, red."))
+    assert "," in pieces
+    assert "." in pieces
+    for text in ("a man's t-shirt, red (or blue).", "(a) man."):
+        assert vocabulary.decode(vocabulary.encode(text)) == text
+
+
+def test_spacy_parts_words_by_the_rules_of_the_language():
+    pytest.importorskip("spacy")
+    english = Vocabulary.build(["A man isn't here."], unit="spacy", language="en", lowercase=True)
+    assert english.split("A man isn't here.") == ["a", "man", "is", "n't", "here", "."]
+    assert english.encode("a man ran") == [*english.encode("a man"), UNK]
+    with pytest.raises(UserError, match="language: spaCy has no rules for 'xx-klingon'"):
+        Vocabulary.build(["a"], unit="spacy", language="xx-klingon")
+
+
+def test_reversed_ids_run_from_the_last_token_to_the_first(tmp_path):
+    forwards, backwards = (Vocabulary.build(["a b c"], unit="symbol", reverse=flag) for flag in (False, True))
+    backwards.save(tmp_path / "v.json")
+    backwards = Vocabulary.load(tmp_path / "v.json")
+    assert backwards.encode("a b c") == forwards.encode("c b a")
+    assert backwards.decode(backwards.encode("a b c")) == "a b c"
+
+
+def test_the_normal_form_is_decided_by_what_would_be_unseen():
+    """Hangul syllables that one word alone has are many, their jamo few; French letters are all seen, either way."""
+    korean = [chr(0xAC00 + 977 * i % 11172) for i in range(200)]
+    french = ["été", "âge", "tâche", "thé", "côté", "hôte"] * 20
+    forms = {}
+    for name, words in {"korean": korean, "french": french}.items():
+        vocabulary = Vocabulary.build(words, unit="character", normal_form="auto")
+        forms[name] = vocabulary.normalise(words[0])
+    assert forms["korean"] == unicodedata.normalize("NFD", korean[0])
+    assert forms["french"] == unicodedata.normalize("NFC", french[0])

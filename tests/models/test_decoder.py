@@ -77,3 +77,45 @@ def test_unknown_attention_and_context_are_refused_with_the_list():
         _decoder(attention="luong")
     with pytest.raises(ValueError, match="context: unknown value 'always'; allowed: init, every_step"):
         _decoder(context="always")
+
+
+def test_input_feeding_is_what_attention_made_of_a_step_beside_the_next_embedding():
+    """Luong et al. 2015, section 3.3, written out step by step."""
+    decoder = _decoder(attention="general", input_feeding=True, layers=1)
+    memory, states = _memory(decoder), decoder.start(decoder.stack.initial_states(BATCH))
+    logits, weights = decoder.teacher_forced(TARGETS, states, memory)
+    (own,), fed = decoder.stack.initial_states(BATCH), jnp.zeros((BATCH, 6))
+    for time, tokens in enumerate(TARGETS):
+        states, (one, _) = decoder.step(states, tokens, memory)
+        assert_close(logits[time], one)
+        read = jnp.concatenate([decoder.embedding(tokens), fed], axis=-1)[None]
+        hidden, (own,) = decoder.stack(read, (own,))
+        found, looked = decoder.attention(hidden, memory.keys, memory.outputs, memory.valid)
+        fed = jnp.tanh(decoder.mix(jnp.concatenate([found, hidden], axis=-1)))[0]
+        assert_close(logits[time], decoder.output(fed))
+        assert_close(weights[time], looked[0])
+
+
+@pytest.mark.parametrize("attention", ["none", "additive"])
+def test_input_feeding_needs_an_attention_that_comes_after_the_step(attention):
+    with pytest.raises(ValueError, match=f"input_feeding: goes with attention dot or general, not '{attention}'"):
+        _decoder(attention=attention, input_feeding=True)
+
+
+@pytest.mark.parametrize("options", [{"attention": "general"}, {"attention": "general", "input_feeding": True}])
+def test_noise_falls_alike_on_a_target_at_once_and_step_by_step(options):
+    """What is read by guesses runs through a loop over steps; with every step forced it must change nothing."""
+    noise = {"dropout": 0.3, "output_dropout": 0.4, "variational": True, "recurrent_dropout": 0.2, "zoneout": 0.3}
+    decoder = _decoder(**options, **noise)
+    memory, states = _memory(decoder), decoder.start(decoder.stack.initial_states(BATCH))
+    both = [
+        decoder.teacher_forced(TARGETS, states, memory, forced=forced, rngs=nnx.Rngs(dropout=1))[0]
+        for forced in (None, jnp.ones((TARGET, BATCH), bool))
+    ]
+    assert_close(*both)
+    assert not np.allclose(both[0], decoder.teacher_forced(TARGETS, states, memory)[0])
+    free = decoder.teacher_forced(
+        TARGETS, states, memory, forced=jnp.zeros((TARGET, BATCH), bool), rngs=nnx.Rngs(dropout=1)
+    )[0]
+    guessed = jnp.concatenate([TARGETS[:1], free[:-1].argmax(-1)])
+    assert_close(free, decoder.teacher_forced(guessed, states, memory, rngs=nnx.Rngs(dropout=1))[0])

@@ -18,3 +18,10 @@ def test_nothing_is_drawn_in_evaluation_or_at_rate_zero():
     assert draw_mask(nnx.Rngs(dropout=0), 0.0, (2, 2)) is None
     x = jnp.arange(3.0)
     assert apply_mask(x, None) is x
+
+
+def test_a_variational_mask_is_the_same_at_every_step_and_another_for_every_sequence():
+    mask = np.asarray(draw_mask(nnx.Rngs(dropout=0), 0.5, (7, 3, 40), variational=True))
+    assert (mask == mask[:1]).all()
+    assert len(np.unique(mask[0], axis=0)) == 3
+    assert set(np.unique(mask)) == {np.float32(0), np.float32(2)}

@@ -31,3 +31,11 @@ def test_dropout_falls_on_the_embeddings_in_training_only():
     assert_close(first, again)
     assert not np.allclose(first, still)
     assert not np.allclose(first, other)
+
+
+def test_output_dropout_falls_on_the_outputs_alone():
+    still, still_states = _encoder()(SOURCE, LENGTHS)
+    outputs, states = _encoder(output_dropout=0.5)(SOURCE, LENGTHS, rngs=nnx.Rngs(dropout=1))
+    assert_close(list(states), list(still_states))
+    ratio = np.asarray(outputs / np.where(still == 0, 1, still))
+    assert set(np.unique(ratio.round(4))) == {0, 2}

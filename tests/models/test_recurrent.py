@@ -75,3 +75,58 @@ def test_unknown_names_are_refused_with_the_list():
 def test_a_cell_of_ones_own_needs_no_registry():
     mine = Recurrent(CELLS["gru"], 4, 5, rngs=nnx.Rngs(0))
     assert_close(mine(INPUTS), Recurrent("gru", 4, 5, rngs=nnx.Rngs(0))(INPUTS))
+
+
+def _noise(stack: Stack, seed: int = 1):
+    return stack.draw(nnx.Rngs(dropout=seed), 6, 3)
+
+
+def test_recurrent_dropout_is_one_mask_of_h_for_all_steps():
+    """Gal and Ghahramani 2016: each step multiplies the same units of h by 0 or by 1 / (1 - rate)."""
+    stack = Stack("lstm", 4, 8, recurrent_dropout=0.5, rngs=nnx.Rngs(0))
+    noise = _noise(stack)
+    ((mask, _),) = noise.all[0]
+    assert mask.shape == (3, 8)
+    assert set(np.unique(mask)) == {0, 2}
+    params, state = _params(stack.layers[0][0]), CELLS["lstm"].initial_state(3, 8)
+    for time, x in enumerate(INPUTS):
+        state = CELLS["lstm"].combine(params, state, x @ params["W"] + params["b"], (mask * state[0]) @ params["R"])
+        assert_close(stack(INPUTS, noise=noise)[0][time], state[0])
+
+
+def test_weight_drop_leaves_out_entries_of_r_the_same_for_a_whole_batch():
+    """Merity, Keskar and Socher 2018: the masked matrix is used at every step, in place of R."""
+    stack = Stack("gru", 4, 8, weight_drop=0.25, rngs=nnx.Rngs(0))
+    noise = _noise(stack)
+    ((_, mask),) = noise.all[0]
+    params = _params(stack.layers[0][0])
+    assert mask.shape == params["R"].shape
+    assert_close(np.unique(mask), np.array([0, 4 / 3]))
+    assert_close(stack(INPUTS, noise=noise)[0], scan(CELLS["gru"], params | {"R": mask * params["R"]}, INPUTS)[0])
+    assert_close(stack(INPUTS)[0], scan(CELLS["gru"], params, INPUTS)[0])
+
+
+def test_zoneout_keeps_a_share_of_the_units_at_each_step_and_evaluation_takes_the_mean():
+    """Krueger et al. 2017, with a rate for h and one for c."""
+    stack = Stack("lstm", 4, 50, zoneout=0.2, zoneout_cell=0.6, rngs=nnx.Rngs(0))
+    noise = stack.draw(nnx.Rngs(dropout=1), 60, 30)
+    ((kept_h, kept_c),) = noise.steps[1][0]
+    assert abs(float(kept_h.mean()) - 0.2) < 0.01
+    assert abs(float(kept_c.mean()) - 0.6) < 0.01
+    inputs = jax.random.normal(jax.random.key(2), (60, 30, 4))
+    outputs = np.asarray(stack(inputs, noise=noise)[0])
+    np.testing.assert_array_equal((outputs[1:] == outputs[:-1])[np.asarray(kept_h[1:])], True)
+    recurrent = stack.layers[0][0]
+    assert_close(stack(inputs)[0], scan(recurrent.evaluated_cell, _params(recurrent), inputs)[0])
+    assert not np.allclose(stack(inputs)[0], scan(CELLS["lstm"], _params(recurrent), inputs)[0], atol=1e-3)
+
+
+def test_variational_masks_between_the_layers_do_not_change_over_time():
+    stack = Stack("rnn", 4, 5, layers=2, dropout=0.5, variational=True, rngs=nnx.Rngs(0))
+    ((mask,), _) = _noise(stack).steps
+    assert (np.asarray(mask) == np.asarray(mask[:1])).all()
+
+
+def test_recurrent_dropout_is_refused_where_the_cell_multiplies_itself():
+    with pytest.raises(ValueError, match=r"recurrent_dropout: cell 'gru_reset_before'.*use weight_drop"):
+        Stack("gru_reset_before", 4, 5, recurrent_dropout=0.1, rngs=nnx.Rngs(0))

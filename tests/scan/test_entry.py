@@ -29,6 +29,8 @@ ZEROS = jnp.zeros((2, 4))
         ({"method": Plan(2)}, "block 2 does not divide the time 5"),
         ({"method": "reference", "checkpoint_every": 2}, "goes with method 'auto' or 'sequential', not 'reference'"),
         ({"checkpoint_every": 0}, "checkpoint_every must be"),
+        ({"recurrent_mask": ZEROS[:1]}, r"recurrent_mask must be \[batch, hidden\] = \(2, 4\), not of shape \(1, 4\)"),
+        ({"kept": (jnp.zeros((5, 2, 4), bool),)}, r"kept must be arrays of shapes .*not \[\(5, 2, 4\)\]"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(arguments, message):
@@ -74,3 +76,9 @@ def test_lengths_may_be_traced_and_gradients_pass_through_jit_and_vmap():
     stacked = jnp.stack([INPUTS, 2 * INPUTS])
     together = jax.jit(jax.vmap(jax.grad(loss)))(stacked, lengths)
     assert_close(together, jnp.stack([jax.grad(loss)(x, n) for x, n in zip(stacked, lengths, strict=True)]))
+
+
+def test_a_cell_that_multiplies_with_r_itself_takes_no_mask_of_it():
+    cell = CELLS["gru_reset_before"]
+    with pytest.raises(ValueError, match="recurrent_mask: cell 'gru_reset_before' multiplies with R inside"):
+        scan(cell, cell.init(jax.random.key(0), 3, 4), INPUTS, recurrent_mask=ZEROS)

@@ -88,3 +88,11 @@ def test_a_step_that_is_there_already_is_left_as_it_is(tmp_path):
     checkpoints.save(2, _state(9), RECORD)
     checkpoints.close()
     assert _restored(tmp_path / "c").arrays.params["W"][0, 0] == 2
+
+
+def test_as_many_are_kept_as_asked_for_and_come_newest_first(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c", keep=3)
+    for step in (1, 2, 3, 4):
+        checkpoints.save(step, _state(step), RECORD)
+    assert [found.step for found in checkpoints.newest(_state(0))] == [4, 3, 2]
+    checkpoints.close()

@@ -6,11 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import sacrebleu
 
 from rnnlab.errors import UserError
 from rnnlab.training import evaluate, open_ensemble
+from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.evaluation import Evaluator
-from rnnlab.training.experiment import open_corpus, open_experiment
+from rnnlab.training.experiment import create_experiment, open_corpus, open_experiment
 from rnnlab.training.step import split_model
 
 
@@ -76,3 +78,46 @@ def test_models_of_other_vocabularies_cannot_answer_together(trained, tmp_path):
     (other / "target_vocabulary.json").write_text(json.dumps(vocabulary))
     with pytest.raises(UserError, match="other: its target vocabulary is not that of"):
         open_ensemble([trained, other])
+
+
+def test_best_parameters_may_be_the_mean_of_several_checkpoints(tiny_config, tmp_path):
+    config = tiny_config(evaluation__average=2)
+    experiment, _ = create_experiment(config, tmp_path)
+    _, params = split_model(experiment.make_model())
+    store = Checkpoints(tmp_path / "best", keep=2)
+    for step, factor in ((1, 5.0), (2, 1.0), (3, 3.0)):
+        store.save(step, {name: factor * value for name, value in params.items()}, {})
+    store.close()
+    step, mean = experiment.best_params()
+    assert step == 3
+    jax.tree.map(lambda m, p: np.testing.assert_allclose(m, 2 * p, rtol=1e-6), mean, params)
+    config.evaluation.average = 3
+    with pytest.raises(UserError, match=r"evaluation.average: .* holds 2 best checkpoints, not 3"):
+        experiment.best_params()
+
+
+def test_free_running_loss_and_token_bleu_follow_their_definitions(trained):
+    experiment = open_experiment(trained)
+    _, params = experiment.best_params()
+    experiment.config.evaluation.metrics = "free_running_loss,token_bleu"
+    params |= {"decoder/output/bias": params["decoder/output/bias"] + jnp.linspace(0, 4, len(experiment.target))}
+    examples = open_corpus(experiment.config).read("test")[:12]
+    scores = Evaluator(experiment, beam_size=1).evaluate(params, examples)
+    model, total, labels, said = split_model(experiment.make_model())[0](params), 0.0, 0, []
+    for example in examples:
+        source, target = experiment.source.encode(example.source), experiment.target.encode(example.targets[0])
+        states, memory = model.encode(jnp.array(source)[:, None], jnp.array([len(source)]))
+        token, tokens = jnp.array([1]), []
+        for label in [*target, 2]:
+            states, (logits, _) = model.step(states, token, memory)
+            total -= float(jax.nn.log_softmax(logits)[0, label])
+            token = logits.argmax(-1)
+            tokens.append(int(token[0]))
+        labels += len(target) + 1
+        said.append(tokens)
+    assert scores["free_running_loss"] == pytest.approx(total / labels, rel=1e-4)
+    assert scores["free_running_loss"] > scores["loss"] + 0.01
+    right = [example.targets[0] for example in examples]
+    predicted = Evaluator(experiment, beam_size=1).predict(params, [example.source for example in examples])
+    assert scores["token_bleu"] == pytest.approx(sacrebleu.corpus_bleu(predicted, [right], tokenize="none").score)
+    assert "tok:none" in scores["token_bleu_signature"]

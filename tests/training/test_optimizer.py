@@ -1,10 +1,11 @@
 import jax
 import numpy as np
+import optax
 import pytest
 
 from rnnlab.errors import UserError
 from rnnlab.training.config import default_config
-from rnnlab.training.optimizer import OPTIMIZERS, SCHEDULES, make_optimizer, make_schedule
+from rnnlab.training.optimizer import OPTIMIZERS, SCHEDULES, averaged, make_optimizer, make_schedule
 
 GRADIENT = {"W": np.array([3.0, 0.0], np.float32), "b": np.array([4.0], np.float32)}  # global norm 5
 
@@ -63,3 +64,22 @@ def test_each_entry_is_cut_at_the_value_and_the_two_clippings_exclude_each_other
     np.testing.assert_array_equal(updates["b"], [-3.5])
     with pytest.raises(UserError, match=r"clip_value: 3\.5 beside clip_global_norm 1\.0; set one of them to 0"):
         make_optimizer(_training(**fields, clip_value=3.5))
+
+
+def test_the_average_weighs_each_steps_parameters_by_the_decay_and_changes_no_update():
+    fields = {"optimizer": "momentum", "schedule": "constant", "learning_rate": 0.1}
+    plain, averaging = make_optimizer(_training(**fields)), make_optimizer(_training(**fields, average_decay=0.8))
+    params, states, seen = GRADIENT, [plain.init(GRADIENT), averaging.init(GRADIENT)], []
+    for _ in range(5):
+        updates = []
+        for index, optimizer in enumerate((plain, averaging)):
+            update, states[index] = optimizer.update(GRADIENT, states[index], params)
+            updates.append(update)
+        jax.tree.map(np.testing.assert_array_equal, *updates)
+        params = optax.apply_updates(params, updates[0])
+        seen.append(params)
+    weights = 0.8 ** np.arange(5)[::-1]
+    for name in GRADIENT:
+        wanted = sum(w * own[name] for w, own in zip(weights, seen, strict=True)) / weights.sum()
+        np.testing.assert_allclose(averaged(states[1])[name], wanted, rtol=1e-5)
+    assert averaged(states[0]) is None

@@ -1,6 +1,7 @@
 import io
 import logging
 
+import numpy as np
 import pytest
 
 from rnnlab.errors import UserError
@@ -67,3 +68,28 @@ def test_drawing_from_the_likeliest_alone_is_greedy(trained):
     answers = io.BytesIO()
     predict(experiment, io.BytesIO(b"abc\nfeed\n"), answers)
     assert answers.getvalue() == b"A B C\nF E E D\n"
+
+
+def test_token_scores_are_the_terms_of_an_outputs_log_probability(trained):
+    (line,) = _predict(trained, b"feed\n", n_best=2, token_scores=True)
+    columns = line.split("\t")
+    assert len(columns) == 6
+    for text, score, tokens in (columns[:3], columns[3:]):
+        terms = [float(term) for term in tokens.split(" ")]
+        assert len(terms) == len(text.split(" ")) + 1  # the end sign's
+        assert sum(terms) == pytest.approx(float(score), abs=1e-4)
+
+
+def test_attention_is_written_for_each_line_by_its_number(trained, tmp_path):
+    _predict(trained, b"abc\n\nfeed\n", attention=tmp_path / "seen")
+    assert sorted(p.name for p in (tmp_path / "seen").iterdir()) == [
+        f"line_{i}.{kind}" for i in (1, 3) for kind in ("npy", "png")
+    ]
+    assert np.load(tmp_path / "seen" / "line_3.npy").shape == (5, 4)
+
+
+def test_attention_of_a_model_without_is_refused(trained, tmp_path):
+    experiment = open_experiment(trained)
+    experiment.config.model.attention = "none"
+    with pytest.raises(UserError, match=r"--attention: the model of .* has none"):
+        predict(experiment, io.BytesIO(b"a"), io.BytesIO(), attention=tmp_path / "seen")

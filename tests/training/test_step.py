@@ -62,3 +62,23 @@ def test_parameters_are_named_by_their_path_and_merge_puts_them_back():
     assert "encoder/embedding/embedding" in params
     doubled = {name: 2 * value for name, value in params.items()}
     assert all(np.array_equal(v, doubled[n]) for n, v in split_model(merge(doubled))[1].items())
+
+
+def test_the_share_of_forced_inputs_is_that_of_the_step():
+    side = {"embedding": 3, "cell": "gru", "features": 4}
+    losses = {}
+    for share in (1.0, 0.0):
+        merge, params = split_model(Seq2Seq(9, 8, encoder=side, decoder=side, teacher_forcing=share, rngs=nnx.Rngs(0)))
+        training = default_config().training
+        optimizer = make_optimizer(training)
+        for schedule in (None, lambda step: jnp.where(step < 5, 1.0, 0.0)):
+            step = make_train_step(merge, optimizer, training, seed=0, teacher_forcing=schedule)
+            for at in (0, 9):
+                copied = jax.tree.map(jnp.copy, params)
+                state = TrainState(jnp.int32(at), copied, optimizer.init(copied))
+                losses[share, schedule is None, at] = float(step(state, BATCH)[1].loss)
+    forced, free = losses[1.0, True, 0], losses[0.0, True, 0]
+    assert forced != pytest.approx(free, rel=1e-4)
+    for share in (1.0, 0.0):
+        assert losses[share, False, 0] == pytest.approx(forced, rel=1e-5)
+        assert losses[share, False, 9] == pytest.approx(free, rel=1e-5)
