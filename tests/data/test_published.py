@@ -54,7 +54,7 @@ def home(tmp_path, monkeypatch):
         digest = hashlib.sha256(text.encode()).hexdigest()
         info = tfds.download.checksums.UrlInfo(checksum=digest, size=len(text), filename=f"{split}.tsv")
         sums[f"{url}/{split}/xyz_{split}.tsv"] = info
-    monkeypatch.setattr(published, "_Published", type("_Published", (published._Published,), {"url_infos": sums}))
+    monkeypatch.setattr(published._Published, "url_infos", sums)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
     yield tmp_path / "home"
