@@ -34,8 +34,6 @@ def short_patience(field: str, name: str) -> Iterator[None]:
             yield
     except NonMatchingChecksumError as error:
         told = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"{field}: dataset {name!r}: not the published file (checksum): {told}"
-        ) from None
+        raise UserError(f"{field}: dataset {name!r}: not the published file (checksum): {told}") from None
     except OSError as error:  # what requests and urllib raise
         raise UserError(f"{field}: dataset {name!r} cannot be reached or written: {error}") from None

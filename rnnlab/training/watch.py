@@ -34,7 +34,7 @@ class Record(NamedTuple):
 
 def recurrent_cells(model: Seq2Seq) -> dict[str, Cell]:
     """The cell of each recurrence by its name: "encoder/0/forward", "decoder/0"."""
-    return {name: layer[position].cell for name, layer, position in _places(model)}
+    return {name: layer[position].evaluated_cell for name, layer, position in _places(model)}
 
 
 def no_nudges(model: Seq2Seq, batch: Batch) -> dict[str, Nudges]:
