@@ -1,4 +1,5 @@
-"""Weights of recurrent stacks in and out: the state dicts of torch.nn.RNN, GRU and LSTM, and flax.linen's cells.
+"""Weights of recurrent stacks in and out: the state dicts of torch.nn.RNN, GRU and LSTM, and the cells of flax.linen
+and flax.nnx.
 
 As files they are safetensors: `safetensors.numpy.save_file(to_torch(stack), path)` and `from_torch(stack,
 load_file(path))`.
@@ -27,7 +28,7 @@ def to_torch(stack: Stack) -> _Arrays:
     inside the reset gate. Gates are in the same order here and there (i, f, g, o and r, z, n).
 
     Raises:
-      ValueError: a cell that torch does not have, or a stack with residual connections.
+      ValueError: a cell that torch does not have, or a stack with residual connections or zoneout.
     """
     _check_stack(stack)
     found: _Arrays = {}
@@ -52,8 +53,8 @@ def from_torch(stack: Stack, weights: Mapping[str, np.ndarray]) -> None:
     `to_torch` made comes back to the last bit.
 
     Raises:
-      ValueError: a cell that torch does not have, residual connections, names that are missing or too many, or an array
-        of another shape.
+      ValueError: a cell that torch does not have, residual connections or zoneout, names that are missing or too many,
+        or an array of another shape.
     """
     _check_stack(stack)
     expected = {name: value.shape for name, value in to_torch(stack).items()}
@@ -90,7 +91,7 @@ def to_linen(cell: Cell, params: Params) -> dict[str, dict[str, np.ndarray]]:
     check_choice("cell", cell.name, _KNOWN)
     gates = _linen_gates(cell)
     own = {name: np.split(np.asarray(params[name]), len(gates), axis=-1) for name in ("W", "R", "b")}
-    biased = _linen_biased(cell)
+    biased = _flax_biased(cell)
     found: dict[str, dict[str, np.ndarray]] = {}
     for index, gate in enumerate(gates):
         for side, name in (("i", "W"), ("h", "R")):
@@ -108,7 +109,7 @@ def from_linen(cell: Cell, weights: _Nested) -> Params:
       ValueError: a cell that flax does not have, or names that are missing or too many.
     """
     check_choice("cell", cell.name, _KNOWN)
-    gates, biased = _linen_gates(cell), _linen_biased(cell)
+    gates, biased = _linen_gates(cell), _flax_biased(cell)
     wanted = {f"{side}{gate}/kernel" for side in "ih" for gate in gates} | {f"{biased}{gate}/bias" for gate in gates}
     wanted |= {"hn/bias"} if cell.unit_params else set()
     _check_names([f"{name}/{part}" for name, parts in weights.items() for part in parts], wanted)
@@ -120,11 +121,44 @@ def from_linen(cell: Cell, weights: _Nested) -> Params:
     return found | ({"b_n": jnp.asarray(weights["hn"]["bias"])} if cell.unit_params else {})
 
 
+def to_nnx(cell: Cell, params: Params) -> dict[str, dict[str, np.ndarray]]:
+    """The parameters of nnx's `SimpleCell`, `GRUCell` or `OptimizedLSTMCell` with the same step, as
+    `flax.nnx.to_pure_dict(flax.nnx.state(cell))` has them.
+
+    Args:
+      params: `{"W": [in, G*H], "R": [H, G*H], "b": [G*H]}`, and `b_n` of a GRU.
+
+    Raises:
+      ValueError: a cell that flax does not have, or a GRU whose `b_n`, for which nnx has no place, is not 0.
+    """
+    check_choice("cell", cell.name, _KNOWN)
+    if "b_n" in params and np.any(np.asarray(params["b_n"])):
+        raise ValueError("b_n: flax.nnx.GRUCell has no bias inside the reset gate, so it must be 0; or use to_linen")
+    found = {"dense_i": {"kernel": np.asarray(params["W"])}, "dense_h": {"kernel": np.asarray(params["R"])}}
+    found[f"dense_{_flax_biased(cell)}"]["bias"] = np.asarray(params["b"])
+    return found
+
+
+def from_nnx(cell: Cell, weights: _Nested) -> Params:
+    """The parameters of one of nnx's cells as `W`, `R`, `b` (and `b_n`, 0), to the last bit.
+
+    Raises:
+      ValueError: a cell that flax does not have, or names that are missing or too many.
+    """
+    check_choice("cell", cell.name, _KNOWN)
+    biased = f"dense_{_flax_biased(cell)}"
+    given = [f"{name}/{part}" for name, parts in weights.items() for part in parts]
+    _check_names(given, {"dense_i/kernel", "dense_h/kernel", f"{biased}/bias"})
+    found = {"W": weights["dense_i"]["kernel"], "R": weights["dense_h"]["kernel"], "b": weights[biased]["bias"]}
+    own = {name: jnp.asarray(value) for name, value in found.items()}
+    return own | {name: jnp.zeros(own["R"].shape[0], own["b"].dtype) for name in cell.unit_params}
+
+
 def _linen_gates(cell: Cell) -> Sequence[str]:
     return cell.gates if len(cell.gates) > 1 else ("",)
 
 
-def _linen_biased(cell: Cell) -> str:
+def _flax_biased(cell: Cell) -> str:
     return "h" if cell is CELLS["lstm"] else "i"
 
 
@@ -132,6 +166,8 @@ def _check_stack(stack: Stack) -> None:
     check_choice("cell", stack.cell.name, _KNOWN)
     if stack.residual:
         raise ValueError("residual: torch has no layers with residual connections")
+    if stack.cell is not stack.layers[0][0].evaluated_cell:
+        raise ValueError("zoneout: torch has no layers whose states are means with the ones before")
 
 
 def _check_names(found, wanted) -> None:

@@ -1,4 +1,4 @@
-"""Weights of torch.nn (golden arrays) and of flax.linen, in and out."""
+"""Weights of torch.nn (golden arrays), of flax.linen and of flax.nnx, in and out."""
 
 import pathlib
 
@@ -13,7 +13,7 @@ from oracle import assert_close
 
 from rnnlab.cells import CELLS
 from rnnlab.models.recurrent import Recurrent, Stack
-from rnnlab.models.weights import from_linen, from_torch, to_linen, to_torch
+from rnnlab.models.weights import from_linen, from_nnx, from_torch, to_linen, to_nnx, to_torch
 from rnnlab.scan import scan
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "torch_stacks.npz")
@@ -109,6 +109,32 @@ def test_linens_own_parameters_have_the_names_that_are_asked_for():
         )
 
 
+NNX = {
+    "rnn": nnx.SimpleCell,
+    "rnn_relu": lambda *sizes, rngs: nnx.SimpleCell(*sizes, activation_fn=nnx.relu, rngs=rngs),
+    "gru": nnx.GRUCell,
+    "lstm": nnx.OptimizedLSTMCell,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nnx_says_the_same_with_our_weights_and_gives_them_back_to_the_last_bit(name):
+    params = {n: value[...] for n, value in _stack(name, layers=1).layers[0][0].params.items()}
+    if "b_n" in params:
+        with pytest.raises(ValueError, match=r"b_n: flax\.nnx\.GRUCell has no bias inside the reset gate"):
+            to_nnx(CELLS[name], params)
+        params["b_n"] = jnp.zeros_like(params["b_n"])
+    cell, weights = NNX[name](4, 5, rngs=nnx.Rngs(0)), to_nnx(CELLS[name], params)
+    assert jax.tree.structure(weights) == jax.tree.structure(nnx.to_pure_dict(nnx.state(cell, nnx.Param)))
+    nnx.update(cell, weights)
+    inputs = jax.random.normal(jax.random.key(0), (7, 3, 4))
+    assert_close(scan(CELLS[name], params, inputs)[0], nnx.RNN(cell, time_major=True, rngs=nnx.Rngs(0))(inputs))
+    back = from_nnx(CELLS[name], weights)
+    assert set(back) == set(params)
+    for key, value in params.items():
+        np.testing.assert_array_equal(back[key], value)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -133,6 +159,8 @@ def test_what_torch_and_flax_do_not_have_is_refused():
         to_torch(other)
     with pytest.raises(ValueError, match="residual"):
         to_torch(_stack("gru", residual=True))
+    with pytest.raises(ValueError, match="zoneout"):
+        to_torch(_stack("gru", zoneout=0.1))
     recurrent = Recurrent("gru_reset_before", 4, 5, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="gru_reset_before"):
         to_linen(recurrent.cell, {})
