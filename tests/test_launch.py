@@ -55,6 +55,11 @@ def _launch(*arguments, stdin=b"", cache=None):
         ([FLOW, "--mode=evaluate"], "a gradient_flow has nothing to evaluate"),
         (["--config=configs/benchmark.py:long"], "unknown preset 'long'; allowed: lengths, plans, or none"),
         ([CONFIG, "--config.model.decoder.cell=elman"], "unknown value 'elman'; allowed: rnn"),
+        ([CONFIG, "--config.training.teacher_forcing_decay=linear:0.1"], "which is 1; set that to the least share"),
+        (
+            [CONFIG, "--config.data.name=sigmorphon2020", "--config.data.language=eng"],
+            "has no file train/eng_train.tsv",
+        ),
         (["--mode=predict"], "not a work directory"),
         (["--mode=flow", "--ensemble=a,b"], "--ensemble: --mode=flow takes one work directory; allowed: evaluate"),
     ],

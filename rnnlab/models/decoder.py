@@ -69,11 +69,8 @@ class Decoder(nnx.Module):
         check_choice("attention", attention, ATTENTIONS)
         check_choice("context", context, CONTEXTS)
         self.dropout, self.output_dropout, self.variational = dropout, output_dropout, variational
-        self.every_step, self.input_feeding, self.tied_embeddings = (
-            context == "every_step",
-            input_feeding,
-            tied_embeddings,
-        )
+        self.every_step, self.input_feeding = context == "every_step", input_feeding
+        self.tied_embeddings = tied_embeddings
         self.attends_before, self.attends_after = attention == "additive", attention in ("dot", "general")
         if input_feeding and not self.attends_after:
             raise ValueError(f"input_feeding: goes with attention dot or general, not {attention!r}")

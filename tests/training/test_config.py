@@ -11,6 +11,9 @@ from rnnlab.training.config import check_ranges, default_config, field_paths, ge
         ("training.batch_size", -1, "above 0"),
         ("model.encoder.dropout", 1.0, "from 0 to below 1"),
         ("training.label_smoothing", -0.1, "from 0 to below 1"),
+        ("model.decoder.zoneout_cell", 1.0, "from 0 to below 1"),
+        ("training.average_decay", 1.0, "from 0 to below 1"),
+        ("evaluation.average", 0, "above 0"),
         ("training.clip_global_norm", -1.0, "0 or above"),
         ("training.learning_rate", float("nan"), "above 0"),
     ],
@@ -19,6 +22,15 @@ def test_a_number_that_no_run_can_use_is_refused_by_its_path(field, value, allow
     config = default_config()
     config.update_from_flattened_dict({field: value})
     with pytest.raises(UserError, match=rf"config\.{field}: .*{allowed}"):
+        check_ranges(config)
+
+
+def test_a_coverage_penalty_needs_attention():
+    config = default_config()
+    config.evaluation.coverage_penalty = 0.1
+    check_ranges(config)
+    config.model.attention = "none"
+    with pytest.raises(UserError, match=r"coverage_penalty: 0\.1 is not allowed with config\.model\.attention='none'"):
         check_ranges(config)
 
 
