@@ -37,7 +37,14 @@ def _batch(targets=TARGETS) -> Batch:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"attention": "general", "context": "every_step"}, {}, {"attention": "additive"}, {"bridge": "last"}]
+    "fields",
+    [
+        {"attention": "general", "context": "every_step"},
+        {"attention": "general", "input_feeding": True, "encoder": {"zoneout": 0.2, "zoneout_cell": 0.4}},
+        {},
+        {"attention": "additive"},
+        {"bridge": "last"},
+    ],
 )
 def test_a_watched_model_has_the_states_and_the_loss_of_the_model(fields):
     """The same cells run over what the records say, by a loop of their own, end in the states of the model."""
@@ -60,7 +67,7 @@ def test_a_watched_model_has_the_states_and_the_loss_of_the_model(fields):
     half = model.encoder.stack.out_features // 2
     for name, (params, inputs, state, trajectory) in records.items():
         side, layer, *direction = name.split("/")
-        cell = getattr(model, side).stack.cell
+        cell = getattr(model, side).stack.layers[0][0].evaluated_cell
         for x in inputs:
             state = cell.combine(params, state, x @ params["W"] + params["b"], state[0] @ params["R"])
         final = encoded if side == "encoder" else decoder_states
