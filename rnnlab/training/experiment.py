@@ -72,10 +72,10 @@ class Experiment:
         """The step and the parameters of the best evaluation so far (of an ensemble, the step of its first model).
 
         With `evaluation.average` above 1 they are the mean over the so many newest of those that were the best when
-        they were saved.
+        they were saved; where there are fewer, over those, with a word on stderr.
 
         Raises:
-          UserError: nothing, or less than that, has been saved.
+          UserError: nothing has been saved yet.
         """
         if self.members:
             alone = dataclasses.replace(self, members=())
@@ -92,12 +92,16 @@ class Experiment:
         if not newest:
             raise UserError(f"{self.workdir}: holds no whole checkpoint in its folder best; train it first")
         if len(newest) < wanted:
-            raise UserError(
-                f"config.evaluation.average: {self.workdir} holds {len(newest)} best checkpoints, not {wanted}; a run "
-                "keeps as many as this field says while it is trained"
+            logging.getLogger("rnnlab").warning(
+                "%s holds %d best checkpoints, fewer than evaluation.average=%d; the mean is over those",
+                self.workdir,
+                len(newest),
+                wanted,
             )
-        mean = jax.tree.map(lambda *values: sum(values) / wanted, *(restored.arrays for restored in newest))
-        return newest[0].step, mean if wanted > 1 else newest[0].arrays
+        if len(newest) == 1:
+            return newest[0].step, newest[0].arrays
+        mean = jax.tree.map(lambda *values: sum(values) / len(values), *(restored.arrays for restored in newest))
+        return newest[0].step, mean
 
 
 def open_corpus(config: ConfigDict) -> Corpus:
