@@ -1,8 +1,10 @@
-"""German to English, model 1: an LSTM's last state starts another LSTM (Sutskever, Vinyals and Le 2014).
+"""German to English, the first model of a tutorial: the last state of an LSTM starts another one (Sutskever et al. 2014).
 
-    python launch.py --config=configs/multi30k_1.py --workdir=runs/multi30k_1
+    python launch.py --config=configs/multi30k_1.py --workdir=runs/multi30k_1 --config.data.directory=data/multi30k
 
-draft
+Two layers of 512 on each side, embeddings of 256; 13,890,309 parameters, and 8,192 more (13,898,501) with the second
+biases that torch keeps. spaCy's words in lower case, those seen twice: 7,853 and 5,893 with the four signs. Without
+`data.directory` the files are downloaded. What comes out, beside the tutorial's own figures, is in `docs/results.md`.
 """
 
 from ml_collections import ConfigDict

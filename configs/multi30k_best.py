@@ -1,4 +1,11 @@
-"""draft"""
+"""German to English as well as we can with at most 20.5 M parameters and two hours on two cores.
+
+    python launch.py --config=configs/multi30k_best.py --workdir=runs/multi30k_best --config.data.directory=data/multi30k
+
+A bidirectional LSTM of 256 and an LSTM of 512 with attention ("general" of Luong et al. 2015); byte pairs in lower case
+(5,000 on each side), which leave nothing unknown and give the text back as it was; the output layer is the embedding;
+6,633,608 parameters. Without `data.directory` the files are downloaded. What comes out is in `docs/results.md`.
+"""
 
 from ml_collections import ConfigDict
 
@@ -6,26 +13,26 @@ from rnnlab.training.config import default_config
 
 
 def get_config() -> ConfigDict:
+    """Dropout wherever the data would be learnt by heart; the average of the parameters is what is kept."""
     config = default_config()
-    config.data.name = "parallel_text"
+    config.data.update({"name": "multi30k", "language": "de-en", "buckets": 6})
     for side in ("source", "target"):
         config.data[side].update({"unit": "subword", "lowercase": True, "size": 5000})
-    config.data.buckets = 6
-    config.model.encoder.update({"features": 256, "layers": 1, "embedding": 256, "dropout": 0.4})
-    config.model.decoder.update({"features": 512, "embedding": 256, "dropout": 0.4})
+    noise = {"dropout": 0.4, "output_dropout": 0.3, "recurrent_dropout": 0.2}
+    config.model.encoder.update(noise | {"features": 256, "embedding": 256})
+    config.model.decoder.update(noise | {"features": 512, "embedding": 256})
     config.model.tied_embeddings = True
     config.training.update(
         {
-            "steps": 5000,
+            "steps": 6000,
             "batch_size": 128,
             "learning_rate": 2e-3,
             "label_smoothing": 0.1,
-            "log_every": 100,
+            "average_decay": 0.998,
             "evaluate_every": 500,
-            "checkpoint_every": 500,
             "measure_every": 0,
             "best_metric": "bleu",
         }
     )
-    config.evaluation.update({"metrics": "bleu", "length_penalty": 1.0})
+    config.evaluation.update({"metrics": "bleu,chrf", "length_penalty": 1.0})
     return config

@@ -1,4 +1,14 @@
-"""draft"""
+"""Words to their pronunciations in any language of SIGMORPHON 2020, task 1 (Gorman et al. 2020): one recipe for all.
+
+    python launch.py --config=configs/sigmorphon2020.py --workdir=runs/kor --config.data.language=kor \\
+      --config.data.directory=data/sigmorphon2020
+
+Small data, 3,600 words: a bidirectional LSTM of two layers of 192 and an LSTM of 384 with attention ("general" of Luong
+et al. 2015), dropout on embeddings, states, between layers and on outputs, label smoothing, and the average of the
+parameters. Training data decide between composed and decomposed letters (Hangul becomes jamo). The best evaluation on
+dev is kept; test WER and PER come last. Without `data.directory` the files are downloaded. What comes out is in
+`docs/results.md`.
+"""
 
 from ml_collections import ConfigDict
 
@@ -6,21 +16,20 @@ from rnnlab.training.config import default_config
 
 
 def get_config() -> ConfigDict:
+    """The same for every language; `data.language` says which."""
     config = default_config()
     config.data.update({"name": "sigmorphon2020", "language": "kor", "buckets": 4})
     config.data.source.normal_form = "auto"
-    side = {"embedding": 128, "dropout": 0.3, "output_dropout": 0.3, "recurrent_dropout": 0.3}
-    config.model.encoder.update(side | {"features": 192, "layers": 1})
+    side = {"embedding": 128, "dropout": 0.4, "output_dropout": 0.4, "recurrent_dropout": 0.3}
+    config.model.encoder.update(side | {"features": 192, "layers": 2})
     config.model.decoder.update(side | {"features": 384})
     config.training.update(
         {
-            "steps": 3500,
-            "batch_size": 64,
-            "learning_rate": 3e-3,
+            "steps": 3000,
             "label_smoothing": 0.1,
+            "average_decay": 0.99,
             "log_every": 250,
             "evaluate_every": 250,
-            "checkpoint_every": 10000,
             "measure_every": 0,
         }
     )
