@@ -1,6 +1,6 @@
-"""German to English, the first model of a tutorial: the last state of an LSTM starts another one (Sutskever et al. 2014).
+"""German to English, the first model of a tutorial: an LSTM's last state starts another (Sutskever et al. 2014).
 
-    python launch.py --config=configs/multi30k_1.py --workdir=runs/multi30k_1 --config.data.directory=data/multi30k
+    python launch.py --config=configs/multi30k_1.py --workdir=runs/multi30k_1 --config.data.directory=multi30k
 
 Two layers of 512 on each side, embeddings of 256; 13,890,309 parameters, and 8,192 more (13,898,501) with the second
 biases that torch keeps. spaCy's words in lower case, those seen twice: 7,853 and 5,893 with the four signs. Without

@@ -1,6 +1,6 @@
 """German to English, the second model of a tutorial: a GRU whose context enters every step (Cho et al. 2014).
 
-    python launch.py --config=configs/multi30k_2.py --workdir=runs/multi30k_2 --config.data.directory=data/multi30k
+    python launch.py --config=configs/multi30k_2.py --workdir=runs/multi30k_2 --config.data.directory=multi30k
 
 One layer of 512 on each side, the context in every step and in the output layer; 14,217,733 parameters, and 2,048 more
 (14,219,781) with the second biases that torch keeps. Data, training and figures as in `configs/multi30k_1.py`.

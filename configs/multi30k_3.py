@@ -1,6 +1,6 @@
 """German to English, the third model of a tutorial: a bidirectional GRU and additive attention (Bahdanau et al. 2015).
 
-    python launch.py --config=configs/multi30k_3.py --workdir=runs/multi30k_3 --config.data.directory=data/multi30k
+    python launch.py --config=configs/multi30k_3.py --workdir=runs/multi30k_3 --config.data.directory=multi30k
 
 512 each way and in the decoder; 20,515,333 parameters, and 3,072 more (20,518,405) with the second biases that torch
 keeps. Data, training and figures as in `configs/multi30k_1.py`.

@@ -1,6 +1,6 @@
 """German to English as well as we can with at most 20.5 M parameters and two hours on two cores.
 
-    python launch.py --config=configs/multi30k_best.py --workdir=runs/multi30k_best --config.data.directory=data/multi30k
+    python launch.py --config=configs/multi30k_best.py --workdir=runs/multi30k_best --config.data.directory=multi30k
 
 A bidirectional LSTM of 256 and an LSTM of 512 with attention ("general" of Luong et al. 2015); byte pairs in lower case
 (5,000 on each side), which leave nothing unknown and give the text back as it was; the output layer is the embedding;
