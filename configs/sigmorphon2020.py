@@ -5,8 +5,8 @@
 Small data, 3,600 words: a bidirectional LSTM of two layers of 192 and an LSTM of 384 with attention ("general" of Luong
 et al. 2015), dropout on embeddings, states, between layers and on outputs, label smoothing, and the average of the
 parameters. Training data decide between composed and decomposed letters (Hangul becomes jamo). The best evaluation on
-dev is kept; test WER and PER come last. The files are downloaded, or read from `--config.data.directory`. What comes out
-is in `docs/results.md`.
+dev is kept; test WER and PER come last. The files are downloaded, or read from `--config.data.directory`. What comes
+out is in `docs/results.md`.
 """
 
 from ml_collections import ConfigDict
