@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     stack = {"cell": "lstm", "features": 512, "layers": 2, "embedding": 256, "dropout": 0.5}
     config.model.encoder.update(stack | {"bidirectional": False})
     config.model.decoder.update(stack)
-    config.model.update({"attention": "none", "bridge": "last"})
+    config.model.update({"attention": "none", "bridge": "last", "teacher_forcing": 0.5})
     config.training.update(
         {
             "steps": 2266,  # 10 epochs of 29,000 pairs
