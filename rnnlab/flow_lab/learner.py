@@ -178,6 +178,7 @@ def _training_fields(setting: Setting) -> ConfigDict:
             "steps": setting.steps,
             "warmup_steps": 0,
             "weight_decay": 0.0,
+            "average_decay": 0.0,
             "clip_global_norm": float(limit) if kind == "norm" else 0.0,
             "clip_value": float(limit) if kind == "value" else 0.0,
         }

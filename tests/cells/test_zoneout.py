@@ -5,7 +5,6 @@ from oracle import assert_close
 
 from rnnlab.cells import CELLS, zoneout
 from rnnlab.scan import scan
-from rnnlab.testing import check_cell
 
 RATES = (0.1, 0.5)
 CELL = zoneout.expected(CELLS["lstm"], RATES)
@@ -22,7 +21,3 @@ def test_a_step_is_the_mean_over_what_training_would_keep():
         _, after = scan(CELLS["lstm"], params, inputs, state=state, kept=tuple(map(jnp.array, kept)))
         mean = [total + weight * own for total, own in zip(mean, after, strict=True)]
     assert_close(list(scan(CELL, params, inputs, state=state)[1]), mean, 1e-5)
-
-
-def test_it_is_a_cell_like_any_other():
-    check_cell(CELL)

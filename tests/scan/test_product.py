@@ -19,8 +19,10 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*((name, OPTIONS["recompute"]) for name in CELLS), *(("gru", options) for options in OPTIONS.values())],
+)
 def test_ids_are_one_hot_vectors(name, options):
     cell = CELLS[name]
     params = cell.init(jax.random.key(0), 4, 5)
