@@ -21,7 +21,7 @@ def test_the_loss_is_the_mean_over_labels_one_pair_at_a_time(trained):
     experiment = open_experiment(trained)
     _, params = experiment.best_params()
     merge, _ = split_model(experiment.make_model())
-    examples = open_corpus(experiment.config).read("validation")[:10]
+    examples = open_corpus(experiment.config).read("validation")[:3]
     total = labels = 0
     for example in examples:
         source, target = experiment.source.encode(example.source), experiment.target.encode(example.targets[0])
@@ -104,7 +104,7 @@ def test_free_running_loss_and_token_bleu_follow_their_definitions(trained):
     _, params = experiment.best_params()
     experiment.config.evaluation.metrics = "free_running_loss,token_bleu"
     params |= {"decoder/output/bias": params["decoder/output/bias"] + jnp.linspace(0, 4, len(experiment.target))}
-    examples = open_corpus(experiment.config).read("test")[:12]
+    examples = open_corpus(experiment.config).read("test")[:6]
     scores = Evaluator(experiment, beam_size=1).evaluate(params, examples)
     model, total, labels, said = split_model(experiment.make_model())[0](params), 0.0, 0, []
     for example in examples:
