@@ -10,9 +10,10 @@ from jaxtyping import Array, Bool, Float, Int
 from rnnlab.cells import State
 from rnnlab.models.attention import ATTENTIONS, Attention
 from rnnlab.models.choice import check_choice
-from rnnlab.models.dropout import Noise, apply_mask, draw_mask
+from rnnlab.models.dropout import Noise, draw_mask
 from rnnlab.models.embedding import Lookup, embed, rows
 from rnnlab.models.recurrent import Stack
+from rnnlab.scan.product import apply_mask
 
 CONTEXTS = ("init", "every_step")
 

@@ -35,8 +35,3 @@ def draw_mask(rngs: nnx.Rngs | None, rate: float, shape: tuple[int, ...], *, var
     drawn = (1, *shape[1:]) if variational else shape
     mask = jax.random.bernoulli(rngs.dropout(), 1 - rate, drawn).astype(jnp.float32) / (1 - rate)
     return jnp.broadcast_to(mask, shape)
-
-
-def apply_mask(x: Array, mask: Array | None) -> Array:
-    """`x` where nothing is dropped, else `x` times the mask."""
-    return x if mask is None else x * mask

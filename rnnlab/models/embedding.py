@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from rnnlab.models.dropout import apply_mask
+from rnnlab.scan.product import apply_mask
 
 
 class Lookup(NamedTuple):

@@ -4,9 +4,10 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from rnnlab.cells import State
-from rnnlab.models.dropout import apply_mask, draw_mask
+from rnnlab.models.dropout import draw_mask
 from rnnlab.models.embedding import embed
 from rnnlab.models.recurrent import Stack
+from rnnlab.scan.product import apply_mask
 
 
 class Encoder(nnx.Module):

@@ -9,9 +9,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.cells import CELLS, Cell, State, zoneout
 from rnnlab.models.choice import check_choice
-from rnnlab.models.dropout import Noise, apply_mask, draw_mask
+from rnnlab.models.dropout import Noise, draw_mask
 from rnnlab.models.embedding import Lookup, rows
 from rnnlab.scan import scan
+from rnnlab.scan.product import apply_mask
 
 INITIAL_STATES = ("zero", "learnt")
 

@@ -47,14 +47,14 @@ def predict(
       UserError: more outputs wanted than the beam holds, attention of a model without, or a work directory without a
         whole checkpoint.
     """
-    if attention is not None:
-        if experiment.config.model.attention == "none":
-            raise UserError(f"--attention: the model of {experiment.workdir} has none")
-        attention.mkdir(parents=True, exist_ok=True)
+    if attention is not None and experiment.config.model.attention == "none":
+        raise UserError(f"--attention: the model of {experiment.workdir} has none")
     beam_size = experiment.config.evaluation.beam_size
     if n_best > beam_size:
         raise UserError(f"--n_best: {n_best} is more than --beam_size={beam_size} keeps; make the beam as wide")
     _, params = experiment.best_params()
+    if attention is not None:
+        attention.mkdir(parents=True, exist_ok=True)
     evaluator = Evaluator(experiment, beam_size=beam_size, draws=True)
     longest = experiment.sizes[-1][0]
     total = unknown = long = cut = 0

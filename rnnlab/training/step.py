@@ -81,8 +81,8 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.key(seed, impl="rbg"), step)
         dropout, sampling = jax.random.split(key)
         rngs = nnx.Rngs(dropout=dropout, sampling=sampling)  # made inside: nnx counts its draws in place
-        options = {"teacher_forcing": teacher_forcing(step)} if teacher_forcing else {}
-        logits = merge(params)(batch.source, batch.source_lengths, batch.inputs, rngs=rngs, **options)
+        share = teacher_forcing(step) if teacher_forcing else None
+        logits = merge(params)(batch.source, batch.source_lengths, batch.inputs, rngs=rngs, teacher_forcing=share)
         total = cross_entropy(logits, batch.labels, batch.target_lengths, smoothing=training.label_smoothing)
         return total / batch.target_lengths.sum()
 
