@@ -6,10 +6,13 @@ import tempfile
 import pytest
 from ml_collections import ConfigDict
 
+from rnnlab.training import use_compile_cache
 from rnnlab.training.config import default_config
 
-# Programs that a test has compiled are not left in the home of who runs the tests.
-os.environ["XDG_CACHE_HOME"] = str(pathlib.Path(tempfile.gettempdir()) / "rnnlab_tests")
+# What tests compile is shared by their processes, and not left in the home of who runs them.
+_CACHE = pathlib.Path(tempfile.gettempdir()) / "rnnlab_tests"
+os.environ |= {"XDG_CACHE_HOME": str(_CACHE), "JAX_COMPILATION_CACHE_DIR": str(_CACHE / "xla")}
+use_compile_cache()
 
 PHONES = {letter: letter.upper() for letter in "abcdef"} | {"g": "G G"}
 
