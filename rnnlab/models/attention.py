@@ -7,7 +7,8 @@ from jaxtyping import Array, Bool, Float
 
 from rnnlab.models.choice import check_choice
 
-ATTENTIONS = ("none", "dot", "general", "additive")
+ATTENTIONS = ("none", "dot", "general", "additive", "monotonic")
+_SOFT = ATTENTIONS[1:4]
 
 
 class Attention(nnx.Module):
@@ -26,7 +27,7 @@ class Attention(nnx.Module):
     """
 
     def __init__(self, kind: str, query_features: int, memory_features: int, *, rngs: nnx.Rngs):
-        self.kind = check_choice("attention", kind, ATTENTIONS[1:])
+        self.kind = check_choice("attention", kind, _SOFT)
         if kind == "dot" and query_features != memory_features:
             raise ValueError(
                 f"attention: 'dot' needs a decoder state of the size of the encoder's outputs, but they are "
@@ -42,6 +43,15 @@ class Attention(nnx.Module):
         """What every query is compared with; computed once per source."""
         return memory if self.kind == "dot" else self.project_keys(memory)
 
+    def scores(
+        self, query: Float[Array, "target batch query"], keys: Float[Array, "source batch query"]
+    ) -> Float[Array, "target batch source"]:
+        """The score of each encoder step against each query."""
+        if self.kind != "additive":
+            return jnp.einsum("tbq,sbq->tbs", query, keys)
+        hidden = jnp.tanh(self.project_query(query)[:, None] + keys[None])
+        return self.score(hidden)[..., 0].transpose(0, 2, 1)
+
     def __call__(
         self,
         query: Float[Array, "target batch query"],
@@ -53,11 +63,7 @@ class Attention(nnx.Module):
 
         A source without a single step has no weights to give: its context is 0.
         """
-        if self.kind == "additive":
-            hidden = jnp.tanh(self.project_query(query)[:, None] + keys[None])
-            scores = self.score(hidden)[..., 0].transpose(0, 2, 1)
-        else:
-            scores = jnp.einsum("tbq,sbq->tbs", query, keys)
+        scores = self.scores(query, keys)
         allowed = valid.T[None]
         weights = jax.nn.softmax(jnp.where(allowed, scores, jnp.finfo(scores.dtype).min)) * allowed
         return jnp.einsum("tbs,sbm->tbm", weights, memory), weights

@@ -64,7 +64,7 @@ class Seq2Seq(nnx.Module):
         valid = jnp.arange(source.shape[0])[:, None] < seq_lengths
         memory = self.decoder.remember(outputs, valid, states[-1][0])
         states = self.bridge(states, self.decoder.stack.initial_states(source.shape[1]))
-        return self.decoder.start(states), memory
+        return self.decoder.start(states, memory), memory
 
     def step(
         self, states: tuple[State, ...], tokens: Int[Array, "batch"], memory: Memory

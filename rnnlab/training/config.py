@@ -45,7 +45,7 @@ _MODEL: dict[str, Any] = {
     "encoder": _STACK | {"bidirectional": True},
     "decoder": _STACK | {"features": 256},
     "bridge": "dense",  # last, dense or zero
-    "attention": "general",  # none, dot, general or additive
+    "attention": "general",  # none, dot, general, additive or monotonic
     "context": "init",  # or every_step
     "input_feeding": False,  # with dot or general attention (Luong et al. 2015)
     "tied_embeddings": False,

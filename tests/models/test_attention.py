@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 from oracle import assert_close
 
-from rnnlab.models.attention import ATTENTIONS, Attention
+from rnnlab.models.attention import Attention
 
 TARGET, SOURCE, BATCH, QUERY, MEMORY = 3, 5, 2, 4, 4
 LENGTHS = np.array([5, 2])
@@ -29,7 +29,7 @@ def _score(attention, kind, q, m):
     return float((np.tanh(inner) @ attention.score.kernel[...])[0])
 
 
-@pytest.mark.parametrize("kind", ATTENTIONS[1:])
+@pytest.mark.parametrize("kind", ["dot", "general", "additive"])
 def test_context_is_the_softmax_weighted_mean_over_the_valid_steps(kind):
     attention, query, memory, valid = _example(kind)
     context, weights = attention(query, attention.keys(memory), memory, valid)
@@ -45,7 +45,7 @@ def test_context_is_the_softmax_weighted_mean_over_the_valid_steps(kind):
             assert_close(context[t, b], wanted @ memory[:length, b])
 
 
-@pytest.mark.parametrize("kind", ATTENTIONS[1:])
+@pytest.mark.parametrize("kind", ["dot", "general", "additive"])
 def test_an_empty_source_gives_a_context_of_zero_and_finite_gradients(kind):
     attention, query, memory, _ = _example(kind)
     valid = jnp.zeros((SOURCE, BATCH), bool)

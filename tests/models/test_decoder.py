@@ -12,6 +12,7 @@ from rnnlab.models.decoder import CONTEXTS, Decoder
 
 SOURCE, TARGET, BATCH, MEMORY, VOCABULARY = 5, 4, 3, 6, 9
 VALID = jnp.arange(SOURCE)[:, None] < jnp.array([5, 2, 3])
+CHOICES = [pair for pair in itertools.product(ATTENTIONS, CONTEXTS) if pair != ("monotonic", "every_step")]
 TARGETS = jax.random.randint(jax.random.key(0), (TARGET, BATCH), 4, VOCABULARY)
 
 
@@ -25,10 +26,15 @@ def _memory(decoder):
     return decoder.remember(outputs, VALID, outputs[0])
 
 
-@pytest.mark.parametrize(("attention", "context"), itertools.product(ATTENTIONS, CONTEXTS))
+def _start(decoder):
+    memory = _memory(decoder)
+    return memory, decoder.start(decoder.stack.initial_states(BATCH), memory)
+
+
+@pytest.mark.parametrize(("attention", "context"), CHOICES)
 def test_a_known_target_at_once_is_the_same_as_step_by_step(attention, context):
     decoder = _decoder(attention=attention, context=context)
-    memory, states = _memory(decoder), decoder.stack.initial_states(BATCH)
+    memory, states = _start(decoder)
     logits, weights = decoder.teacher_forced(TARGETS, states, memory)
     for time, tokens in enumerate(TARGETS):
         states, (one, one_weights) = decoder.step(states, tokens, memory)
@@ -38,19 +44,20 @@ def test_a_known_target_at_once_is_the_same_as_step_by_step(attention, context):
     assert (weights is None) == (attention == "none")
 
 
-@pytest.mark.parametrize(("attention", "context"), itertools.product(ATTENTIONS, CONTEXTS))
+@pytest.mark.parametrize(("attention", "context"), CHOICES)
 def test_what_the_decoder_reads_of_the_source_is_what_its_options_say(attention, context):
     decoder = _decoder(attention=attention, context=context)
-    memory, states = _memory(decoder), decoder.stack.initial_states(BATCH)
+    memory, states = _start(decoder)
     gradient = jax.grad(lambda m: decoder.teacher_forced(TARGETS, states, m)[0].sum(), allow_int=True)(memory)
     assert bool(np.any(gradient.context)) == (context == "every_step")
     assert bool(np.any(gradient.outputs)) == (attention != "none")
     assert not np.any(np.where(VALID[..., None], 0, gradient.outputs))
 
 
-def test_sampling_with_every_step_forced_is_teacher_forcing_and_with_none_is_greedy():
-    decoder = _decoder(attention="general")
-    memory, states = _memory(decoder), decoder.stack.initial_states(BATCH)
+@pytest.mark.parametrize("attention", ["general", "monotonic"])
+def test_sampling_with_every_step_forced_is_teacher_forcing_and_with_none_is_greedy(attention):
+    decoder = _decoder(attention=attention)
+    memory, states = _start(decoder)
     forced = decoder.teacher_forced(TARGETS, states, memory, forced=jnp.ones((TARGET, BATCH), bool))[0]
     assert_close(forced, decoder.teacher_forced(TARGETS, states, memory)[0])
     free = decoder.teacher_forced(TARGETS, states, memory, forced=jnp.zeros((TARGET, BATCH), bool))[0]
@@ -82,7 +89,7 @@ def test_unknown_attention_and_context_are_refused_with_the_list():
 def test_input_feeding_is_what_attention_made_of_a_step_beside_the_next_embedding():
     """Luong et al. 2015, section 3.3, written out step by step."""
     decoder = _decoder(attention="general", input_feeding=True, layers=1)
-    memory, states = _memory(decoder), decoder.start(decoder.stack.initial_states(BATCH))
+    memory, states = _start(decoder)
     logits, weights = decoder.teacher_forced(TARGETS, states, memory)
     (own,), fed = decoder.stack.initial_states(BATCH), jnp.zeros((BATCH, 6))
     for time, tokens in enumerate(TARGETS):
@@ -96,18 +103,22 @@ def test_input_feeding_is_what_attention_made_of_a_step_beside_the_next_embeddin
         assert_close(weights[time], looked[0])
 
 
-@pytest.mark.parametrize("attention", ["none", "additive"])
+@pytest.mark.parametrize("attention", ["none", "additive", "monotonic"])
 def test_input_feeding_needs_an_attention_that_comes_after_the_step(attention):
     with pytest.raises(ValueError, match=f"input_feeding: goes with attention dot or general, not '{attention}'"):
         _decoder(attention=attention, input_feeding=True)
 
 
-@pytest.mark.parametrize("options", [{"attention": "general"}, {"attention": "general", "input_feeding": True}])
+@pytest.mark.parametrize(
+    "options",
+    [{"attention": "general"}, {"attention": "general", "input_feeding": True}, {"attention": "monotonic"}],
+    ids=["general", "input_feeding", "monotonic"],
+)
 def test_noise_falls_alike_on_a_target_at_once_and_step_by_step(options):
     """What is read by guesses runs through a loop over steps; with every step forced it must change nothing."""
     noise = {"dropout": 0.3, "output_dropout": 0.4, "variational": True, "recurrent_dropout": 0.2, "zoneout": 0.3}
     decoder = _decoder(**options, **noise)
-    memory, states = _memory(decoder), decoder.start(decoder.stack.initial_states(BATCH))
+    memory, states = _start(decoder)
     both = [
         decoder.teacher_forced(TARGETS, states, memory, forced=forced, rngs=nnx.Rngs(dropout=1))[0]
         for forced in (None, jnp.ones((TARGET, BATCH), bool))

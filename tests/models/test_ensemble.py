@@ -20,7 +20,8 @@ def _model(seed: int, cell: str, attention: str) -> Seq2Seq:
 
 @pytest.fixture(scope="module")
 def models() -> list[Seq2Seq]:
-    return [_model(0, "lstm", "general"), _model(1, "gru", "additive"), _model(2, "rnn", "none")]
+    kinds = [("lstm", "general"), ("gru", "additive"), ("rnn", "none"), ("gru", "monotonic")]
+    return [_model(seed, *kind) for seed, kind in enumerate(kinds)]
 
 
 def _mean_probabilities(models, targets=TARGETS, source=SOURCE, lengths=LENGTHS) -> np.ndarray:
