@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rnnlab.models.attention import Attention
 from rnnlab.scan.product import apply_mask
 
+_FARTHEST = 8
 _NEVER = -1e9  # a log-probability of nothing whose gradient is 0, which that of -inf would not be
 
 
@@ -24,11 +25,12 @@ class Alignment(NamedTuple):
 class Monotonic(nnx.Module):
     """A decoder stands at one source step at a time, says a token there, and goes on to that step or a later one.
 
-        p(a_t = j | a_(t-1) = i) = exp(h_t . (m_j K)) / sum over k >= i of exp(h_t . (m_k K)),  j >= i; a_0 = 0
-        p(y_t | a_t = j)         = softmax(O tanh(h_t Q + m_j M))
+        p(a_t = j | a_(t-1) = i)  in proportion to  exp(h_t . (m_j K) + (h_t D + d)_(j-i)),  j >= i;  a_0 = 0
+        p(y_t | a_t = j) = softmax(O tanh(h_t Q + m_j M))
 
-    The probability of an output is summed over all alignments by the forward algorithm. Memory and time grow with
-    target x source x vocabulary, so it is for small vocabularies: letters, phones, tags.
+    with one distance for all j - i of 8 or more. The probability of an output is summed over all alignments by the
+    forward algorithm. Memory and time grow with target x source x (vocabulary + source), so it is for short sequences
+    and small vocabularies: letters, phones, tags.
 
     Args:
       features, memory_features: sizes of the decoder's stack and of the encoder's outputs.
@@ -36,6 +38,7 @@ class Monotonic(nnx.Module):
 
     def __init__(self, features: int, memory_features: int, *, rngs: nnx.Rngs):
         self.attention = Attention("general", features, memory_features, rngs=rngs)
+        self.distance = nnx.Linear(features, _FARTHEST + 1, rngs=rngs)
         self.mix_query = nnx.Linear(features, features, use_bias=False, rngs=rngs)
         self.mix_memory = nnx.Linear(memory_features, features, use_bias=False, rngs=rngs)
 
@@ -46,9 +49,15 @@ class Monotonic(nnx.Module):
         mixed = jnp.tanh(self.mix_query(hidden)[:, :, None] + self.mix_memory(outputs).transpose(1, 0, 2))
         return apply_mask(mixed, None if mask is None else mask[:, :, None])
 
-    def scores(self, hidden: Float[Array, "target batch features"], keys: Array) -> Float[Array, "target batch source"]:
-        """How much each source step is worth a move to it."""
-        return self.attention.scores(hidden, keys)
+    def moves(self, hidden: Float[Array, "target batch features"], keys: Array, valid: Array) -> Array:
+        """Log-probabilities `[target, batch, source, source]` of each source step (last axis) after each other one."""
+        steps = jnp.arange(keys.shape[0])
+        far = steps - steps[:, None]
+        distances = self.distance(hidden)[..., jnp.clip(far, 0, _FARTHEST)]
+        allowed = (far >= 0) & valid.T[:, None]
+        scores = self.attention.scores(hidden, keys)[:, :, None] + distances
+        log_p = jax.nn.log_softmax(jnp.where(allowed, scores, _NEVER))
+        return jnp.where(allowed, log_p, _NEVER)
 
 
 def begin(valid: Bool[Array, "source batch"], vocabulary_size: int) -> Alignment:
@@ -59,12 +68,10 @@ def begin(valid: Bool[Array, "source batch"], vocabulary_size: int) -> Alignment
 
 
 def move(
-    before: Float[Array, "batch source"], scores: Float[Array, "batch source"], valid: Bool[Array, "source batch"]
+    before: Float[Array, "batch source"], moves: Float[Array, "batch source source"]
 ) -> Float[Array, "batch source"]:
     """Log-probabilities of the source steps after a move from those of `before`."""
-    onward = jax.lax.cumlogsumexp(jnp.where(valid.T, scores, _NEVER), axis=1, reverse=True)
-    reached = jax.lax.cumlogsumexp(jnp.where(valid.T, before - onward, _NEVER), axis=1)
-    return jnp.where(valid.T, reached + scores, _NEVER)
+    return jax.scipy.special.logsumexp(before[:, :, None] + moves, axis=1)
 
 
 def stay(prior: Float[Array, "batch source"], said: Float[Array, "batch source"]) -> Float[Array, "batch source"]:
@@ -80,19 +87,18 @@ def of_token(said: Float[Array, "... vocabulary"], token: Int[Array, "..."]) -> 
 
 def follow(
     first: Float[Array, "batch source"],
-    scores: Float[Array, "target batch source"],
+    moves: Float[Array, "target batch source source"],
     said: Float[Array, "target batch source vocabulary"],
     labels: Int[Array, "target batch"],
-    valid: Bool[Array, "source batch"],
 ) -> tuple[Float[Array, "target batch vocabulary"], Float[Array, "target batch source"]]:
     """The forward algorithm over a known target: log-probabilities of each step's token, and of where it stands."""
 
     def step(before, at_step):
-        scores, told = at_step
-        prior = move(before, scores, valid)
+        moves, told = at_step
+        prior = move(before, moves)
         return stay(prior, told), prior
 
-    _, priors = jax.lax.scan(step, first, (scores, of_token(said, labels)))
+    _, priors = jax.lax.scan(step, first, (moves, of_token(said, labels)))
     return say(priors, said), priors
 
 

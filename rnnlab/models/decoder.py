@@ -155,9 +155,9 @@ class Decoder(nnx.Module):
         if self.aligns:
             *own, place = states
             embedded = embed(self.embedding, tokens, embedding_mask)
-            _, scores, said = self._look(tuple(own), embedded, memory, noise)
+            _, moves, said = self._look(tuple(own), embedded, memory, noise)
             labels = jnp.concatenate([tokens[1:], tokens[:1]])  # after the last one nothing more is said
-            log_p, priors = follow(place.prior, scores, said, labels, memory.valid)
+            log_p, priors = follow(place.prior, moves, said, labels)
             return log_p, jnp.exp(priors)
         if not self.one_by_one:
             embedded = embed(self.embedding, tokens, embedding_mask)
@@ -204,18 +204,19 @@ class Decoder(nnx.Module):
     def _step(self, states: tuple, tokens: Array, embedded: Array, memory: Memory, noise: Noise | None):
         if self.aligns:
             *own, place = states
-            own, scores, said = self._look(tuple(own), embedded[None], memory, noise)
-            prior = move(stay(place.prior, of_token(place.said, tokens)), scores[0], memory.valid)
+            own, moves, said = self._look(tuple(own), embedded[None], memory, noise)
+            prior = move(stay(place.prior, of_token(place.said, tokens)), moves[0])
             return (*own, Alignment(prior, said[0])), (say(prior, said[0]), jnp.exp(prior))
         states, (read, weights) = self._advance(states, embedded[None], memory, noise)
         return states, (self.logits(read)[0], None if weights is None else weights[0])
 
     def _look(self, states: tuple[State, ...], embedded: Array | Lookup, memory: Memory, noise: Noise | None):
-        """Runs the stack: its states, and of each source step the scores and what would be said there."""
+        """Runs the stack: its states, and of each source step where to go from there and what would be said there."""
         noise, output_mask = _parted(noise)
         hidden, states = self.stack(embedded, states, noise=noise)
         read = self.monotonic.read(hidden, memory.outputs, output_mask)
-        return states, self.monotonic.scores(hidden, memory.keys), jax.nn.log_softmax(self.logits(read))
+        moves = self.monotonic.moves(hidden, memory.keys, memory.valid)
+        return states, moves, jax.nn.log_softmax(self.logits(read))
 
     def _draw(self, rngs: nnx.Rngs | None, targets: Array) -> tuple[Array | None, Noise | None]:
         """The mask of the embeddings, and the noise of a step: that of the stack, and the mask of its output."""

@@ -8,7 +8,7 @@ from flax import nnx
 from oracle import assert_close
 
 from rnnlab.models import Seq2Seq
-from rnnlab.models.alignment import begin, move
+from rnnlab.models.alignment import Monotonic, begin, move
 
 SOURCE, LENGTHS = jnp.array([[3, 4], [5, 6], [4, 3], [6, 0]]), (4, 2)
 TARGETS = jnp.array([[1, 1], [4, 5], [5, 4]])
@@ -38,7 +38,9 @@ def _brute_force(model, row):
     for places in itertools.combinations_with_replacement(range(LENGTHS[row]), len(LABELS)):
         probability, last = 1.0, 0
         for time, place in enumerate(places):
-            onward = _softmax((m @ kernel["project_keys"] @ h[time])[last:])
+            far = [min(j - last, 8) for j in range(last, len(m))]
+            distance = h[time] @ kernel["distance"] + params["decoder", "monotonic", "distance", "bias"]
+            onward = _softmax((m @ kernel["project_keys"] @ h[time])[last:] + distance[far])
             mixed = np.tanh(h[time] @ kernel["mix_query"] + m[place] @ kernel["mix_memory"])
             said = _softmax(mixed @ kernel["output"] + bias)
             probability *= onward[place - last] * said[LABELS[time, row]]
@@ -58,13 +60,18 @@ def test_the_probability_of_an_output_is_the_sum_over_all_ways_forward(row):
 
 def test_it_never_goes_back_nor_beyond_the_end():
     valid = jnp.array([[1, 1], [1, 1], [1, 0]], bool)
-    scores = jnp.array([[0.0, 1.0, 2.0], [3.0, 0.5, 9.0]])
-    at_second = jnp.where(jnp.arange(3) == 1, 0.0, -1e9) * jnp.ones((2, 1))
-    onward = np.exp(move(at_second, scores, valid))
-    assert_close(onward, [[0, *_softmax(np.array([1.0, 2.0]))], [0, 1, 0]])
-    start = np.exp(begin(valid, 4).prior)
-    assert_close(start, [[1, 0, 0], [1, 0, 0]])
-    assert_close(np.exp(move(begin(valid, 4).prior, scores, valid))[0], _softmax(np.array([0.0, 1.0, 2.0])))
+    hidden, keys = jax.random.normal(jax.random.key(0), (1, 2, 5)), jax.random.normal(jax.random.key(1), (3, 2, 5))
+    moves = Monotonic(5, 6, rngs=nnx.Rngs(0)).moves(hidden, keys, valid)[0]
+    place = begin(valid, 4).prior
+    assert_close(np.exp(place), [[1, 0, 0], [1, 0, 0]])
+    for row, length in enumerate((3, 2)):
+        for start in range(length):
+            at = jnp.where(jnp.arange(3) == start, 0.0, -1e9) * jnp.ones((2, 1))
+            after = np.exp(move(at, moves))[row]
+            assert (after[start:length] > 0).all()
+            assert after.sum() == pytest.approx(1, abs=1e-6)
+            assert not after[:start].any()
+            assert not after[length:].any()
 
 
 def test_an_empty_source_has_finite_values_and_gradients():
