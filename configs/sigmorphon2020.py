@@ -3,10 +3,10 @@
     python launch.py --config=configs/sigmorphon2020.py --workdir=runs/kor --config.data.language=kor
 
 Small data, 3,600 words: a bidirectional LSTM of 192 and an LSTM of 384 whose attention is hard and only moves forward,
-summed over all alignments (Wu and Cotterell 2019), dropout on embeddings, states and outputs, label smoothing, and the
-average of the parameters. Training data decide between composed and decomposed letters (Hangul becomes jamo). The best evaluation on
-dev is kept; test WER and PER come last. The files are downloaded, or read from `--config.data.directory`. What comes
-out is in `docs/results.md`.
+summed over all alignments (Wu and Cotterell 2019); dropout on embeddings, states and outputs, label smoothing, and the
+average of the parameters. Training data decide between composed and decomposed letters (Hangul becomes jamo). The best
+evaluation on dev is kept; test WER and PER come last. The files are downloaded, or read from
+`--config.data.directory`. What comes out is in `docs/results.md`.
 """
 
 from ml_collections import ConfigDict
