@@ -7,7 +7,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+from rnnlab.cells import State
 from rnnlab.models.attention import Attention
+from rnnlab.models.decoder import Decoder, Memory
+from rnnlab.models.dropout import Noise
+from rnnlab.models.embedding import Lookup, embed
 from rnnlab.scan.product import apply_mask
 
 _FARTHEST = 8
@@ -43,10 +47,10 @@ class Monotonic(nnx.Module):
         self.mix_memory = nnx.Linear(memory_features, features, use_bias=False, rngs=rngs)
 
     def read(
-        self, hidden: Float[Array, "target batch features"], outputs: Array, mask: Array | None
+        self, hidden: Float[Array, "target batch features"], mixed: Array, mask: Array | None
     ) -> Float[Array, "target batch source features"]:
-        """What the output layer reads at each source step."""
-        mixed = jnp.tanh(self.mix_query(hidden)[:, :, None] + self.mix_memory(outputs).transpose(1, 0, 2))
+        """What the output layer reads at each source step, given m_j M of each, `mixed` `[source, batch, features]`."""
+        mixed = jnp.tanh(self.mix_query(hidden)[:, :, None] + mixed.transpose(1, 0, 2))
         return apply_mask(mixed, None if mask is None else mask[:, :, None])
 
     def moves(self, hidden: Float[Array, "target batch features"], keys: Array, valid: Array) -> Array:
@@ -58,6 +62,68 @@ class Monotonic(nnx.Module):
         scores = self.attention.scores(hidden, keys)[:, :, None] + distances
         log_p = jax.nn.log_softmax(jnp.where(allowed, scores, _NEVER))
         return jnp.where(allowed, log_p, _NEVER)
+
+
+class MonotonicDecoder(Decoder):
+    """A decoder without any other attention that says each token from the one source step where it stands.
+
+    Its states end with the `Alignment`, and its memory's `outputs` are what the output layer reads of each source
+    step. The attention weights that it returns are the probabilities of standing at each source step.
+
+    Args:
+      vocabulary_size, memory_features, features, context, input_feeding, options: as in `Decoder`.
+
+    Raises:
+      ValueError: a context in every step, or input feeding.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        memory_features: int,
+        *,
+        features: int,
+        context: str = "init",
+        input_feeding: bool = False,
+        rngs: nnx.Rngs,
+        **options,
+    ):
+        if context != "init":
+            raise ValueError(f"context: {context!r} does not go with attention 'monotonic'; use 'init'")
+        if input_feeding:
+            raise ValueError("input_feeding: goes with attention dot or general, not 'monotonic'")
+        super().__init__(vocabulary_size, memory_features, features=features, rngs=rngs, **options)
+        self.monotonic = Monotonic(features, memory_features, rngs=rngs)
+
+    def start(self, states: tuple[State, ...], memory: Memory) -> tuple:
+        """What the first step starts from, given the stack's states: also the place before it."""
+        return (*states, begin(memory.valid, self.embedding.num_embeddings))
+
+    def remember(self, outputs: Array, valid: Bool[Array, "source batch"], context: Array) -> Memory:
+        """The memory of a source, with all that is the same for every step computed once."""
+        keys = self.monotonic.attention.keys(outputs)
+        return Memory(self.monotonic.mix_memory(outputs), keys, valid, context)
+
+    def _read(self, tokens: Array, states: tuple, memory: Memory, embedding_mask: Array | None, noise: Noise | None):
+        *own, place = states
+        embedded = embed(self.embedding, tokens, embedding_mask)
+        _, moves, said = self._look(embedded, tuple(own), memory, noise)
+        labels = jnp.concatenate([tokens[1:], tokens[:1]])  # after the last one nothing more is said
+        log_p, priors = follow(place.prior, moves, said, labels)
+        return log_p, jnp.exp(priors)
+
+    def _step(self, tokens: Array, embedded: Array, states: tuple, memory: Memory, noise: Noise | None):
+        *own, place = states
+        own, moves, said = self._look(embedded[None], tuple(own), memory, noise)
+        prior = move(stay(place.prior, of_token(place.said, tokens)), moves[0])
+        return (*own, Alignment(prior, said[0])), (say(prior, said[0]), jnp.exp(prior))
+
+    def _look(self, embedded: Array | Lookup, states: tuple[State, ...], memory: Memory, noise: Noise | None):
+        """Runs the stack: its states, and of each source step where to go from there and what would be said there."""
+        hidden, states, output_mask = self._run(embedded, states, noise)
+        read = self.monotonic.read(hidden, memory.outputs, output_mask)
+        moves = self.monotonic.moves(hidden, memory.keys, memory.valid)
+        return states, moves, jax.nn.log_softmax(self.logits(read))
 
 
 def begin(valid: Bool[Array, "source batch"], vocabulary_size: int) -> Alignment:

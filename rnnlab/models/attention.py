@@ -7,8 +7,8 @@ from jaxtyping import Array, Bool, Float
 
 from rnnlab.models.choice import check_choice
 
-ATTENTIONS = ("none", "dot", "general", "additive", "monotonic")
-_SOFT = ATTENTIONS[1:4]
+SOFT = ("dot", "general", "additive")
+ATTENTIONS = ("none", *SOFT, "monotonic")
 
 
 class Attention(nnx.Module):
@@ -27,7 +27,7 @@ class Attention(nnx.Module):
     """
 
     def __init__(self, kind: str, query_features: int, memory_features: int, *, rngs: nnx.Rngs):
-        self.kind = check_choice("attention", kind, _SOFT)
+        self.kind = check_choice("attention", kind, SOFT)
         if kind == "dot" and query_features != memory_features:
             raise ValueError(
                 f"attention: 'dot' needs a decoder state of the size of the encoder's outputs, but they are "

@@ -8,8 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.cells import State
-from rnnlab.models.alignment import Alignment, Monotonic, begin, follow, move, of_token, say, stay
-from rnnlab.models.attention import ATTENTIONS, Attention
+from rnnlab.models.attention import SOFT, Attention
 from rnnlab.models.choice import check_choice
 from rnnlab.models.dropout import Noise, draw_mask
 from rnnlab.models.embedding import Lookup, embed, rows
@@ -38,8 +37,8 @@ class Decoder(nnx.Module):
       memory_features: size of the encoder's outputs.
       attention: "none"; "dot" and "general" attend with the stack's output and mix it with what they find,
         tanh([found; h] K) (Luong et al. 2015), so that a known target is decoded in one scan; "additive" attends with
-        the previous state and feeds what it finds into the step and the output layer (Bahdanau et al. 2015);
-        "monotonic" reads one source step at a time, never one before the last (`Monotonic`), for small vocabularies.
+        the previous state and feeds what it finds into the step and the output layer (Bahdanau et al. 2015). That
+        which is hard and only moves forward is `MonotonicDecoder`.
       context: "init" (the encoder's last state only starts the decoder, Sutskever et al. 2014) or "every_step" (it
         also enters each step and the output layer, Cho et al. 2014).
       input_feeding: what "dot" or "general" attention made of a step also enters the next one (Luong et al. 2015,
@@ -70,15 +69,12 @@ class Decoder(nnx.Module):
         rngs: nnx.Rngs,
         **stack,
     ):
-        check_choice("attention", attention, ATTENTIONS)
+        check_choice("attention", attention, ("none", *SOFT))
         check_choice("context", context, CONTEXTS)
         self.dropout, self.output_dropout, self.variational = dropout, output_dropout, variational
         self.every_step, self.input_feeding = context == "every_step", input_feeding
         self.tied_embeddings = tied_embeddings
         self.attends_before, self.attends_after = attention == "additive", attention in ("dot", "general")
-        self.aligns = attention == "monotonic"
-        if self.aligns and self.every_step:
-            raise ValueError("context: 'every_step' does not go with attention 'monotonic'; use 'init'")
         if input_feeding and not self.attends_after:
             raise ValueError(f"input_feeding: goes with attention dot or general, not {attention!r}")
         self.embedding = nnx.Embed(vocabulary_size, embedding, rngs=rngs)
@@ -91,9 +87,7 @@ class Decoder(nnx.Module):
             rngs=rngs,
             **stack,
         )
-        if self.aligns:
-            self.monotonic = Monotonic(features, memory_features, rngs=rngs)
-        elif attention != "none":
+        if attention != "none":
             self.attention = Attention(attention, features, memory_features, rngs=rngs)
         if self.attends_after:
             self.mix = nnx.Linear(features + memory_features, features, use_bias=False, rngs=rngs)
@@ -110,16 +104,12 @@ class Decoder(nnx.Module):
         return self.attends_before or self.input_feeding
 
     def start(self, states: tuple[State, ...], memory: Memory) -> tuple[State, ...]:
-        """What the first step starts from, given the stack's states: zeros that are fed to it with input feeding, and
-        the place before the first step with monotonic attention."""
-        if self.aligns:
-            return (*states, begin(memory.valid, self.embedding.num_embeddings))
+        """What the first step starts from, given the stack's states: also zeros that are fed to it with input
+        feeding."""
         return (*states, (jnp.zeros_like(states[-1][0]),)) if self.input_feeding else states
 
     def remember(self, outputs: Array, valid: Bool[Array, "source batch"], context: Array) -> Memory:
         """The memory of a source: the encoder's outputs and last output, with the keys computed once."""
-        if self.aligns:
-            return Memory(outputs, self.monotonic.attention.keys(outputs), valid, context)
         attends = self.attends_before or self.attends_after
         return Memory(outputs, self.attention.keys(outputs) if attends else outputs, valid, context)
 
@@ -152,13 +142,6 @@ class Decoder(nnx.Module):
         embedding_mask: Array | None,
         noise: Noise | None,
     ) -> tuple[Array, Array | None]:
-        if self.aligns:
-            *own, place = states
-            embedded = embed(self.embedding, tokens, embedding_mask)
-            _, moves, said = self._look(tuple(own), embedded, memory, noise)
-            labels = jnp.concatenate([tokens[1:], tokens[:1]])  # after the last one nothing more is said
-            log_p, priors = follow(place.prior, moves, said, labels)
-            return log_p, jnp.exp(priors)
         if not self.one_by_one:
             embedded = embed(self.embedding, tokens, embedding_mask)
             _, (read, weights) = self._advance(states, embedded, memory, noise)
@@ -189,7 +172,7 @@ class Decoder(nnx.Module):
             target, force, embedding_mask, steps = at_step
             token = jnp.where(force, target, previous)
             embedded = apply_mask(self.embedding(token), embedding_mask)
-            states, (logits, _) = self._step(states, token, embedded, memory, noise and noise.at(steps))
+            states, (logits, _) = self._step(token, embedded, states, memory, noise and noise.at(steps))
             return (states, logits.argmax(-1).astype(targets.dtype)), token
 
         xs = (targets, forced.at[:1].set(True), embedding_mask, noise and noise.steps)
@@ -199,24 +182,11 @@ class Decoder(nnx.Module):
         self, states: tuple[State, ...], tokens: Int[Array, "batch"], memory: Memory
     ) -> tuple[tuple[State, ...], tuple[Float[Array, "batch vocabulary"], Array | None]]:
         """Reads one token of each sequence: the new states, then logits and attention weights `[batch, source]`."""
-        return self._step(states, tokens, self.embedding(tokens), memory, None)
+        return self._step(tokens, self.embedding(tokens), states, memory, None)
 
-    def _step(self, states: tuple, tokens: Array, embedded: Array, memory: Memory, noise: Noise | None):
-        if self.aligns:
-            *own, place = states
-            own, moves, said = self._look(tuple(own), embedded[None], memory, noise)
-            prior = move(stay(place.prior, of_token(place.said, tokens)), moves[0])
-            return (*own, Alignment(prior, said[0])), (say(prior, said[0]), jnp.exp(prior))
+    def _step(self, tokens: Array, embedded: Array, states: tuple, memory: Memory, noise: Noise | None):
         states, (read, weights) = self._advance(states, embedded[None], memory, noise)
         return states, (self.logits(read)[0], None if weights is None else weights[0])
-
-    def _look(self, states: tuple[State, ...], embedded: Array | Lookup, memory: Memory, noise: Noise | None):
-        """Runs the stack: its states, and of each source step where to go from there and what would be said there."""
-        noise, output_mask = _parted(noise)
-        hidden, states = self.stack(embedded, states, noise=noise)
-        read = self.monotonic.read(hidden, memory.outputs, output_mask)
-        moves = self.monotonic.moves(hidden, memory.keys, memory.valid)
-        return states, moves, jax.nn.log_softmax(self.logits(read))
 
     def _draw(self, rngs: nnx.Rngs | None, targets: Array) -> tuple[Array | None, Noise | None]:
         """The mask of the embeddings, and the noise of a step: that of the stack, and the mask of its output."""
@@ -234,7 +204,6 @@ class Decoder(nnx.Module):
         Returns the states, and what the output layer reads with the attention weights.
         """
         extra, weights = [], None
-        noise, output_mask = _parted(noise)
         if self.attends_before:
             found, weights = self.attention(states[-1][0][None], memory.keys, memory.outputs, memory.valid)
             extra.append(found)
@@ -245,7 +214,7 @@ class Decoder(nnx.Module):
             states, (last,) = states[:-1], states[-1]
             fed = [last[None]]
         inputs = jnp.concatenate([rows(embedded), *extra, *fed], axis=-1) if extra or fed else embedded
-        hidden, states = self.stack(inputs, states, noise=noise)
+        hidden, states, output_mask = self._run(inputs, states, noise)
         if self.attends_after:
             found, weights = self.attention(hidden, memory.keys, memory.outputs, memory.valid)
             hidden = jnp.tanh(self.mix(jnp.concatenate([found, hidden], axis=-1)))
@@ -254,16 +223,14 @@ class Decoder(nnx.Module):
         read = jnp.concatenate([hidden, *extra, rows(embedded)], axis=-1) if extra else hidden
         return states, (read, weights)
 
+    def _run(self, inputs: Array | Lookup, states: tuple[State, ...], noise: Noise | None):
+        """Runs the stack: its outputs, its states, and the mask of what is made of these outputs."""
+        steps, output_mask = (None, None) if noise is None else noise.steps
+        own = None if noise is None else Noise(steps, noise.all)
+        return *self.stack(inputs, states, noise=own), output_mask
+
     def logits(self, read: Float[Array, "... read"]) -> Float[Array, "... vocabulary"]:
         """The output layer, of what it reads at each step (`read_features` numbers)."""
         if not self.tied_embeddings:
             return self.output(read)
         return self.embedding.attend(read if self.narrow is None else self.narrow(read)) + self.output_bias[...]
-
-
-def _parted(noise: Noise | None) -> tuple[Noise | None, Array | None]:
-    """That of the stack, and the mask of what comes out."""
-    if noise is None:
-        return None, None
-    steps, output_mask = noise.steps
-    return Noise(steps, noise.all), output_mask

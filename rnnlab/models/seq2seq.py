@@ -8,7 +8,10 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from rnnlab.cells import State
+from rnnlab.models.alignment import MonotonicDecoder
+from rnnlab.models.attention import ATTENTIONS
 from rnnlab.models.bridge import Bridge
+from rnnlab.models.choice import check_choice
 from rnnlab.models.decoder import Decoder, Memory
 from rnnlab.models.encoder import Encoder
 
@@ -19,7 +22,8 @@ class Seq2Seq(nnx.Module):
     Args:
       source_size, target_size: number of ids of the two vocabularies.
       encoder, decoder: arguments of `Encoder` and of `Decoder`, each with its own cell and sizes.
-      bridge, attention, context, input_feeding, tied_embeddings: as in `Bridge` and `Decoder`.
+      attention: as in `Decoder`, or "monotonic", that of `MonotonicDecoder`, for small vocabularies.
+      bridge, context, input_feeding, tied_embeddings: as in `Bridge` and `Decoder`.
       teacher_forcing: share of the decoder's inputs in training that are the target's; the rest are its own guesses
         (scheduled sampling: Bengio et al. 2015, arXiv 1506.03099).
 
@@ -48,12 +52,14 @@ class Seq2Seq(nnx.Module):
         self.encoder = Encoder(source_size, rngs=rngs, **encoder)
         memory_features = self.encoder.stack.out_features
         options: dict[str, Any] = {
-            "attention": attention,
             "context": context,
             "input_feeding": input_feeding,
             "tied_embeddings": tied_embeddings,
         }
-        self.decoder = Decoder(target_size, memory_features, rngs=rngs, **options, **decoder)
+        if check_choice("attention", attention, ATTENTIONS) == "monotonic":
+            self.decoder: Decoder = MonotonicDecoder(target_size, memory_features, rngs=rngs, **options, **decoder)
+        else:
+            self.decoder = Decoder(target_size, memory_features, attention=attention, rngs=rngs, **options, **decoder)
         self.bridge = Bridge(bridge, self.encoder.stack, self.decoder.stack, rngs=rngs)
 
     def encode(

@@ -31,9 +31,10 @@ def _brute_force(model, row):
     params = {name: np.asarray(value) for name, value in nnx.to_flat_state(nnx.state(model, nnx.Param))}
     kernel = {name[-2]: np.asarray(value, np.float64) for name, value in params.items() if name[-1] == "kernel"}
     bias = params["decoder", "output", "bias"].astype(np.float64)
-    states, memory = model.encode(SOURCE, jnp.array(LENGTHS))
+    states, _ = model.encode(SOURCE, jnp.array(LENGTHS))
+    outputs, _ = model.encoder(SOURCE, jnp.array(LENGTHS))
     hidden, _ = model.decoder.stack(model.decoder.embedding(TARGETS), states[:-1])
-    h, m = np.asarray(hidden, np.float64)[:, row], np.asarray(memory.outputs, np.float64)[: LENGTHS[row], row]
+    h, m = np.asarray(hidden, np.float64)[:, row], np.asarray(outputs, np.float64)[: LENGTHS[row], row]
     total = 0.0
     for places in itertools.combinations_with_replacement(range(LENGTHS[row]), len(LABELS)):
         probability, last = 1.0, 0

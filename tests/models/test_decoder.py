@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 from oracle import assert_close
 
+from rnnlab.models.alignment import MonotonicDecoder
 from rnnlab.models.attention import ATTENTIONS
 from rnnlab.models.decoder import CONTEXTS, Decoder
 
@@ -18,7 +19,11 @@ TARGETS = jax.random.randint(jax.random.key(0), (TARGET, BATCH), 4, VOCABULARY)
 
 def _decoder(**options):
     sizes = {"embedding": 5, "features": 6, "cell": "gru", "layers": 2}
-    return Decoder(VOCABULARY, MEMORY, rngs=nnx.Rngs(0), **(sizes | options))
+    kind, options = Decoder, sizes | options
+    if options.get("attention") == "monotonic":
+        kind = MonotonicDecoder
+        del options["attention"]
+    return kind(VOCABULARY, MEMORY, rngs=nnx.Rngs(0), **options)
 
 
 def _memory(decoder):
