@@ -3,7 +3,8 @@
     python launch.py --config=configs/multi30k_3.py --workdir=runs/multi30k_3 --config.data.directory=multi30k
 
 512 each way and in the decoder; 20,515,333 parameters, and 3,072 more (20,518,405) with the second biases that torch
-keeps. Data, training and figures as in `configs/multi30k_1.py`.
+keeps. Data and figures as in `configs/multi30k_1.py`; so is training, but for the share of the decoder's inputs that
+are the target's: it falls from 1 to 0.25 in the first three quarters (a mean of 0.53, where the tutorial has 0.5).
 """
 
 from ml_collections import ConfigDict
@@ -16,5 +17,6 @@ def get_config() -> ConfigDict:
     config = multi30k_1.get_config()
     config.model.encoder.update({"cell": "gru", "layers": 1, "bidirectional": True})
     config.model.decoder.update({"cell": "gru", "layers": 1})
-    config.model.update({"attention": "additive", "bridge": "dense"})
+    config.model.update({"attention": "additive", "bridge": "dense", "teacher_forcing": 0.25})
+    config.training.teacher_forcing_decay = "linear:4.4e-4"
     return config
