@@ -78,7 +78,8 @@ def _plot_attention(path: pathlib.Path, weights: np.ndarray, source: list[str], 
     source, target = ([_drawable(token) for token in tokens] for tokens in (source, target))
     figure, axis = plt.subplots(figsize=(1.5 + 0.35 * columns, 1.2 + 0.3 * rows), layout="tight")
     axis.imshow(weights, cmap="viridis", vmin=0, vmax=1, aspect="auto")
-    axis.set_xticks(range(columns), source)
+    upright = max(map(len, source)) > 1  # words side by side would run into each other
+    axis.set_xticks(range(columns), source, rotation=90 if upright else 0)
     axis.set_yticks(range(rows), target)
     axis.set(xlabel="source", ylabel="output")
     figure.savefig(path, dpi=100)
