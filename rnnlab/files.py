@@ -1,7 +1,12 @@
-"""Files that are whole or not there. Imports nothing from the rest of rnnlab."""
+"""Files that are whole or not there, folders that one process holds."""
 
+import contextlib
+import fcntl
 import os
 import pathlib
+from collections.abc import Iterator
+
+from rnnlab.errors import UserError
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -9,3 +14,21 @@ def write_text(path: pathlib.Path, text: str) -> None:
     part = path.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
+
+
+@contextlib.contextmanager
+def alone_in(folder: pathlib.Path) -> Iterator[None]:
+    """Holds a folder, which is made if it is not there, for this process alone; it is free again when the process ends.
+
+    Raises:
+      UserError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder}: another process is training in it; give another --workdir, or wait") from None
+        except OSError:  # a file system without locks
+            pass
+        yield

@@ -171,12 +171,14 @@ class _Bucketed(grain.IterDataset):
 
 
 class _BucketedIterator(grain.DatasetIterator):
-    """Fills one buffer of row numbers per bucket and emits the first that is full; the buffers are its state."""
+    """Fills one buffer of row numbers per bucket and emits the first that is full; the buffers are its state. `rows`
+    are those of the batch that came last."""
 
     def __init__(self, parent, dataset: _Bucketed):
         super().__init__(parent)
         self._dataset = dataset
         self._buffers: list[list[int]] = [[] for _ in dataset.sizes]
+        self.rows: list[int] = []
 
     def __next__(self) -> Batch:
         dataset = self._dataset
@@ -186,8 +188,9 @@ class _BucketedIterator(grain.DatasetIterator):
             buffer = self._buffers[bucket]
             buffer.append(row)
             if len(buffer) >= dataset.batch_size:  # above it only where the batch size has become smaller
-                mine = buffer[: dataset.batch_size][dataset.share]
+                self.rows = buffer[: dataset.batch_size]
                 del buffer[: dataset.batch_size]
+                mine = self.rows[dataset.share]
                 return assemble(dataset.pairs, mine, dataset.sizes[bucket], len(mine))
 
     def get_state(self) -> dict[str, Any]:

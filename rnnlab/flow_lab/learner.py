@@ -141,7 +141,7 @@ def _program(setting: Setting) -> Program:
             batch = task.draw(jax.random.key(seed), _PROBE, "train")
             layer = _floss(cell, layer, _as_numbers(batch.inputs, task.in_features), treatment.flossing_steps)
         params = _with_layer(params, layer)
-        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+        return TrainState.start(params, optimizer)
 
     def step(key: Array, state: TrainState, _) -> tuple[TrainState, dict[str, Array]]:
         batch = task.draw(jax.random.fold_in(key, state.step), setting.batch_size, "train")

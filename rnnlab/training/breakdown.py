@@ -80,7 +80,7 @@ def _parts(experiment: Experiment, batch: Batch) -> dict[str, Callable[[], objec
     def gradient(part: Callable[[Seq2Seq], Array]) -> Callable[[], object]:
         return functools.partial(jax.jit(jax.grad(lambda params: part(merge(params)))), params)
 
-    state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    state = TrainState.start(params, optimizer)
     constrain = Intervention(experiment.config).constrain
     step = make_train_step(merge, optimizer, config, experiment.config.seed, constrain=constrain)
     return {

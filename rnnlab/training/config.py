@@ -53,7 +53,8 @@ _MODEL: dict[str, Any] = {
 }
 _TRAINING: dict[str, Any] = {
     "steps": 5000,
-    "batch_size": 64,
+    "batch_size": 64,  # over all devices and processes together
+    "model_parallel": 1,  # devices that share each large parameter; all together share the batch in so many groups
     "optimizer": "adam",
     "learning_rate": 3e-3,  # the highest one of the schedule
     "schedule": "one_cycle",
@@ -62,6 +63,9 @@ _TRAINING: dict[str, Any] = {
     "clip_global_norm": 1.0,  # 0 is none
     "clip_value": 0.0,  # of each entry of the gradient, instead; 0 is none
     "intervention": "default",  # on every recurrence: those of rnnlab.gradient_flow.Treatment but flossing
+    "spike": 0.0,  # a step whose loss is above so many times the usual one is skipped, as one not finite is; 0 is none
+    "most_skipped": 10,  # in a row, before the run goes back to its last checkpoint, the data in another order
+    "most_returns": 3,  # times that it goes back before it gives up
     "label_smoothing": 0.0,
     "teacher_forcing_decay": "none",  # or linear:k, exponential:k, inverse_sigmoid:k, down to model.teacher_forcing
     "average_decay": 0.0,  # of the exponential moving average of the parameters that is evaluated; 0 is none
@@ -102,10 +106,12 @@ _POSITIVE = (
     "model.decoder.embedding",
     "training.steps",
     "training.batch_size",
+    "training.model_parallel",
     "training.learning_rate",
     "training.log_every",
     "training.evaluate_every",
     "training.checkpoint_every",
+    "training.most_skipped",
     "evaluation.batch_size",
     "evaluation.beam_size",
     "evaluation.average",
@@ -117,6 +123,8 @@ _NOT_NEGATIVE = (
     "training.clip_global_norm",
     "training.clip_value",
     "training.patience",
+    "training.spike",
+    "training.most_returns",
     "training.measure_every",
     "evaluation.samples",
     "evaluation.length_penalty",

@@ -84,7 +84,7 @@ class Experiment:
             return found[0][0], {f"models/{i}/{name}": v for i, params in each for name, v in params.items()}
         _, params = split_model(self.make_model())
         wanted = self.config.evaluation.average
-        store = Checkpoints(self.workdir / "best", keep=wanted)
+        store = Checkpoints(self.workdir / "best", keep=wanted, reading=True)
         try:
             newest = list(itertools.islice(store.newest(params), wanted))
         finally:
@@ -99,9 +99,9 @@ class Experiment:
                 wanted,
             )
         if len(newest) == 1:
-            return newest[0].step, newest[0].arrays
+            return newest[0].step, jax.device_put(newest[0].arrays)
         mean = jax.tree.map(lambda *values: sum(values) / len(values), *(restored.arrays for restored in newest))
-        return newest[0].step, mean
+        return newest[0].step, jax.device_put(mean)
 
 
 def open_corpus(config: ConfigDict) -> Corpus:
@@ -123,7 +123,8 @@ def create_experiment(config: ConfigDict, workdir: pathlib.Path) -> tuple[Experi
     if (workdir / "config.json").exists():
         saved = open_experiment(workdir)
         check_same_run(saved.config, config, workdir, fixed=_FIXED_IN_TRAINING)
-        write_text(workdir / "config.json", config.to_json_best_effort(indent=2))
+        if config.to_dict() != saved.config.to_dict():
+            write_text(workdir / "config.json", config.to_json_best_effort(indent=2))
         return dataclasses.replace(saved, config=config), open_corpus(config)
     corpus = open_corpus(config)
     examples = corpus.read("train")

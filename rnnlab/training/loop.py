@@ -1,6 +1,8 @@
 """The training loop: steps, log lines, evaluations, checkpoints; stops and goes on without a trace."""
 
+import contextlib
 import json
+import logging
 import pathlib
 import signal
 import sys
@@ -8,14 +10,17 @@ import time
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from rnnlab.data.corpus import Corpus, Example
-from rnnlab.data.pipeline import training_batches
+from rnnlab.data.pipeline import Batch, training_batches
+from rnnlab.errors import UserError
+from rnnlab.files import alone_in
 from rnnlab.metrics import LOWER_IS_BETTER
-from rnnlab.training.checkpoint import Checkpoints
+from rnnlab.training import distributed
+from rnnlab.training.checkpoint import Checkpoints, Restored
+from rnnlab.training.devices import Devices
 from rnnlab.training.evaluation import Evaluator, split_scores
 from rnnlab.training.experiment import Experiment, create_experiment
 from rnnlab.training.flow import FlowProbe
@@ -26,7 +31,10 @@ from rnnlab.training.reporting import Reporter
 from rnnlab.training.step import ModelParams, StepMetrics, TrainState, make_train_step, split_model
 from rnnlab.training.teacher_forcing import make_teacher_forcing
 
+_LOG = logging.getLogger("rnnlab")
 _PICTURES = 4
+_RETURN = 1_000_003  # from the seed of one order of the data to the next: no seed that a person would give
+_SHOWN = 8  # examples of a skipped batch that are named
 _UNDECIDED: dict[str, Any] = {"best": None, "misses": 0}
 
 
@@ -42,24 +50,33 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, or goes on from the last checkpoint; then scores the test split and prints samples.
 
     Raises:
-      UserError: what `create_experiment` refuses.
+      UserError: what `create_experiment` or `Devices` refuses, a work directory that another process trains in, or a
+        run that met too many steps that do not count.
       Interrupted: after SIGINT or SIGTERM, once the state is saved.
     """
-    experiment, corpus = create_experiment(config, workdir)
-    run = _Run(experiment, corpus)
-    try:
-        run.to_the_end()
-    finally:
-        run.close()
-    _report(experiment, corpus, run)
+    first = distributed.is_first()
+    if not first:
+        distributed.wait_for_all("made")
+    with alone_in(workdir) if first else contextlib.nullcontext():
+        experiment, corpus = create_experiment(config, workdir)
+        if first:
+            distributed.wait_for_all("made")
+        run = _Run(experiment, corpus)
+        try:
+            run.to_the_end()
+        finally:
+            run.close()
+        if first:
+            _report(experiment, corpus, run)
+    distributed.wait_for_all("reported")
 
 
-class _Window(NamedTuple):
-    """Steps since the last log line: their metrics, still on the device, and the padding of their batches."""
+class _Taken(NamedTuple):
+    """A step since the last log line: its metrics, still on the device, the padding of its batch and its examples."""
 
-    started: float
-    metrics: list[StepMetrics]
-    padding: list[tuple[int, int]]
+    metrics: StepMetrics
+    padding: tuple[int, int]
+    rows: list[int]
 
 
 class _Run:
@@ -68,10 +85,12 @@ class _Run:
     def __init__(self, experiment: Experiment, corpus: Corpus):
         config = experiment.config.training
         self.experiment, self.config = experiment, config
+        self._devices = Devices(config)
         merge, params = split_model(experiment.make_model())
         optimizer = make_optimizer(config)
         intervention = Intervention(experiment.config)
         params = intervention.start(params, longest=max(map(max, experiment.sizes)))
+        start = TrainState.start(params, optimizer)
         self._step = make_train_step(
             merge,
             optimizer,
@@ -79,6 +98,7 @@ class _Run:
             experiment.config.seed,
             teacher_forcing=make_teacher_forcing(experiment.config),
             constrain=intervention.constrain,
+            shardings=self._devices.shardings(start),
         )
         self._schedule = make_schedule(config)
         self._evaluator = Evaluator(experiment, beam_size=1)
@@ -86,67 +106,140 @@ class _Run:
         self._probe = FlowProbe(experiment, merge, self._validation) if config.measure_every else None
         self._checkpoints = Checkpoints(experiment.workdir / "checkpoints")
         self._best = Checkpoints(experiment.workdir / "best", keep=experiment.config.evaluation.average)
-        pairs = experiment.encode(corpus.read("train"))
-        batches = training_batches(pairs, experiment.sizes, config.batch_size, seed=experiment.config.seed)
-        self._batches = iter(batches)
-        self.state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
-        self.step, self.decision = 0, dict(_UNDECIDED)
+        self._pairs = experiment.encode(corpus.read("train"))
+        self._start = jax.tree.map(np.array, start)
         self.shapes: set[tuple[int, ...]] = set()  # of the batches: the training step is compiled once for each
-        self._resume()
-        self.reporter = Reporter(experiment.workdir, steps=config.steps, start=self.step)
+        self._go_on(self._last_checkpoint())
         size = sum(value.size for value in params.values())
-        start = f"from step {self.step}" if self.step else "from the start"
-        self.reporter.say(f"{len(pairs):,} pairs, {size:,} parameters, buckets {experiment.sizes}; {start}")
+        begun = f"from step {self.step}" if self.step else "from the start"
+        self.reporter.say(f"{len(self._pairs):,} pairs, {size:,} parameters, buckets {experiment.sizes}; {begun}")
 
-    def _resume(self) -> None:
-        restored = self._checkpoints.restore(self.state)
-        if restored is None:
-            return
-        self.step, self.state = restored.step, restored.arrays
-        self._batches.set_state(restored.record["batches"])
-        self.decision = restored.record["decision"]
+    def _last_checkpoint(self) -> Restored | None:
+        found = self._checkpoints.restore(self._start) if distributed.is_first() else None
+        told = distributed.agree(None if found is None else (found.step, found.record))
+        if told is None:
+            return None
+        return Restored(told[0], distributed.broadcast(self._start if found is None else found.arrays), told[1])
+
+    def _go_on(self, restored: Restored | None, *, returns: int | None = None) -> None:
+        """From a checkpoint, else from the start; with `returns`, the data in the order after so many returns."""
+        self.step, arrays, self.decision, self._returns = 0, self._start, dict(_UNDECIDED), 0
+        position = None
+        if restored is not None:
+            self.step, arrays = restored.step, restored.arrays
+            self.decision, self._returns = restored.record["decision"], restored.record["returns"]
+            position = restored.record["batches"]
+        self.state = self._devices.place(arrays)
+        if returns is not None:
+            self._returns, position = returns, None
+        seed = self.experiment.config.seed + _RETURN * self._returns
+        share = {"process": jax.process_index(), "processes": jax.process_count()}
+        self._batches = iter(
+            training_batches(self._pairs, self.experiment.sizes, self.config.batch_size, seed=seed, **share)
+        )
+        if position is not None:
+            self._batches.set_state(position)
+        folder, quiet = self.experiment.workdir, not distributed.is_first()
+        folder = folder / f"process_{jax.process_index()}" if quiet else folder
+        self.reporter = Reporter(folder, steps=self.config.steps, start=self.step, quiet=quiet)
 
     def to_the_end(self) -> None:
         """Steps until the number of steps is reached, patience is lost, or a signal asks to stop."""
-        config = self.config
-        window = _Window(time.monotonic(), [], [])
+        config, window = self.config, list[_Taken]()
+        self._logged = time.monotonic()
         with _Signals() as signals:
             while self.step < config.steps and not self.out_of_patience:
                 batch = next(self._batches)
-                with jax.transfer_guard("disallow"):
-                    self.state, metrics = self._step(self.state, jax.device_put(batch))
-                self.step += 1
-                self.shapes.add((*batch.source.shape, *batch.labels.shape))
-                window.metrics.append(metrics)
-                window.padding.append(batch.padding)
+                window.append(self._take(batch))
                 last = self.step == config.steps
-                if self.step % config.log_every == 0 or last:
+                logs = self.step % config.log_every == 0 or last
+                if logs and self._judge(window):
+                    self._go_back()
+                    window.clear()
+                    continue
+                if logs:
                     self._log(window)
-                    window = _Window(time.monotonic(), [], [])
+                    window.clear()
+                asked = self._asked(signals, logs)
                 if self._probe is not None and self.step % config.measure_every == 0:
                     self._measure(self._probe)
-                if evaluates := self.step % config.evaluate_every == 0 or last:
-                    self._evaluate()
-                if evaluates or self.step % config.checkpoint_every == 0 or signals.received:
-                    self._save()
-                    window = window._replace(started=time.monotonic()) if not window.metrics else window
-                if signals.received and not last:
-                    raise Interrupted(signals.received)
+                evaluates = self.step % config.evaluate_every == 0 or last
+                if evaluates or self.step % config.checkpoint_every == 0 or asked:
+                    self._evaluate_and_save(evaluates)
+                    self._logged = time.monotonic() if not window else self._logged
+                if asked and not last:
+                    raise Interrupted(asked)
+
+    def _take(self, batch: Batch) -> _Taken:
+        shared = self._devices.share(batch)
+        with jax.transfer_guard("disallow"):
+            self.state, metrics = self._step(self.state, shared)
+        self.step += 1
+        self.shapes.add((*shared.source.shape, *shared.labels.shape))
+        return _Taken(metrics, batch.padding, self._batches.rows)
+
+    def _asked(self, signals: "_Signals", logs: bool) -> int:
+        """The signal that asks to stop: processes tell each other when they log, so that they stop together."""
+        return distributed.largest(signals.received) if jax.process_count() == 1 or logs else 0
+
+    def _judge(self, window: list[_Taken]) -> bool:
+        """Tells of the steps that did not count, and whether too many of them came in a row."""
+        skipped = jax.device_get([taken.metrics for taken in window])
+        for number, (metrics, taken) in enumerate(zip(skipped, window, strict=True), self.step - len(window) + 1):
+            if metrics.skipped:
+                _LOG.warning(
+                    "step %d skipped (%d in a row): loss %.4g, gradient norm %.4g, training examples %s",
+                    number,
+                    metrics.skipped,
+                    metrics.loss,
+                    metrics.gradient_norm,
+                    _shortened(taken.rows),
+                )
+        return any(metrics.skipped >= self.config.most_skipped for metrics in skipped)
+
+    def _go_back(self) -> None:
+        """To the last checkpoint, with the data in another order.
+
+        Raises:
+          UserError: it has been done as often as the config allows.
+        """
+        returns = self._returns + 1
+        if returns > self.config.most_returns:
+            raise UserError(
+                f"step {self.step}: {self.config.most_skipped} steps in a row had a loss or gradient that is not finite"
+                f"{' or a spike' if self.config.spike else ''}, after going back {self._returns} times; try a lower "
+                "config.training.learning_rate or clip_global_norm, and look at the examples named above"
+            )
+        at = self.step
+        self.reporter.close()
+        self._go_on(self._last_checkpoint(), returns=returns)
+        _LOG.warning(
+            "step %d: %d steps in a row did not count; back to step %d, the data in another order (%d of %d times)",
+            at,
+            self.config.most_skipped,
+            self.step,
+            returns,
+            self.config.most_returns,
+        )
 
     @property
     def out_of_patience(self) -> bool:
         """Whether as many evaluations in a row as `patience` says brought no new best."""
         return bool(self.config.patience) and self.decision["misses"] >= self.config.patience
 
-    def _log(self, window: _Window) -> None:
-        metrics = jax.device_get(window.metrics)
-        seconds = time.monotonic() - window.started
+    def _log(self, window: list[_Taken]) -> None:
+        now, metrics = time.monotonic(), jax.device_get([taken.metrics for taken in window])
+        seconds, self._logged = now - self._logged, now
         tokens = sum(int(m.tokens) for m in metrics)
-        padded, cells = (sum(column) for column in zip(*window.padding, strict=True))
+        padded, cells = (sum(column) for column in zip(*(taken.padding for taken in window), strict=True))
+        counted = [m for m in metrics if not m.skipped]
+        if not counted:
+            return
         values = {
-            "loss": sum(float(m.loss) * int(m.tokens) for m in metrics) / tokens,
-            "gradient_norm": sum(float(m.gradient_norm) for m in metrics) / len(metrics),
-            "clipped": sum(bool(m.clipped) for m in metrics) / len(metrics),
+            "loss": sum(float(m.loss) * int(m.tokens) for m in counted) / sum(int(m.tokens) for m in counted),
+            "gradient_norm": sum(float(m.gradient_norm) for m in counted) / len(counted),
+            "clipped": sum(bool(m.clipped) for m in counted) / len(counted),
+            "skipped": len(metrics) - len(counted),
             "learning_rate": float(self._schedule(self.step - 1)),
             "tokens_per_second": tokens / seconds,
             "padding": padded / cells,
@@ -154,7 +247,7 @@ class _Run:
         self.reporter.write(self.step, "train", values)
 
     def _measure(self, probe: FlowProbe) -> None:
-        flows = probe.measure(self.state.params)
+        flows = probe.measure(jax.device_put(self._devices.gather(self.state.params)))
         values = {f"{name}/{what}": float(v) for name, flow in flows.items() for what, v in flow.values.items()}
         self.reporter.write(self.step, "flow", values)
         for name, flow in flows.items():
@@ -163,21 +256,25 @@ class _Run:
             for gate, counts in flow.gates.items():
                 self.reporter.write_histogram(self.step, "flow", f"{name}/gate_{gate}", np.asarray(counts), probe.edges)
 
-    def _evaluate(self) -> None:
-        params = self.state.evaluated
-        scores = self._evaluator.evaluate(params, self._validation)
+    def _evaluate_and_save(self, evaluates: bool) -> None:
+        state = self._devices.gather(self.state)
+        if evaluates:
+            self._evaluate(state.evaluated)
+        if distributed.is_first():
+            record = {"batches": self._batches.get_state(), "decision": self.decision, "returns": self._returns}
+            self._checkpoints.save(self.step, state, record)
+
+    def _evaluate(self, params: ModelParams) -> None:
+        scores = distributed.agree(self._evaluator.evaluate(jax.device_put(params), self._validation))
         self.reporter.write(self.step, "validation", scores)
         value, best = float(scores[self.config.best_metric]), self.decision["best"]
         lower = self.config.best_metric in LOWER_IS_BETTER
         if best is None or (value < best if lower else value > best):
             self.decision = {"best": value, "misses": 0}
-            self._best.save(self.step, params, {self.config.best_metric: value})
+            if distributed.is_first():
+                self._best.save(self.step, params, {self.config.best_metric: value})
         else:
             self.decision = self.decision | {"misses": self.decision["misses"] + 1}
-
-    def _save(self) -> None:
-        record = {"batches": self._batches.get_state(), "decision": self.decision}
-        self._checkpoints.save(self.step, self.state, record)
 
     def close(self) -> None:
         self.reporter.close()
@@ -200,6 +297,11 @@ def _report(experiment: Experiment, corpus: Corpus, run: _Run) -> None:
     _print_samples(evaluator, params, examples[: experiment.config.evaluation.samples])
     print(f"best step {step} of {run.step}; compiled train-step shapes: {len(run.shapes)}")
     print(json.dumps(split_scores(evaluator, params, split, examples)))
+
+
+def _shortened(rows: list[int]) -> str:
+    more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
+    return ", ".join(map(str, rows[:_SHOWN])) + more
 
 
 def _print_samples(evaluator: Evaluator, params: ModelParams, examples: list[Example]) -> None:

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from rnnlab.data.pipeline import Batch
 from rnnlab.metrics import cross_entropy
+from rnnlab.training.guard import Guard
 from rnnlab.training.optimizer import averaged
 
 ModelParams = dict[str, Array]
@@ -19,11 +20,17 @@ M = TypeVar("M", bound=nnx.Module)
 
 
 class TrainState(NamedTuple):
-    """What a step changes: its number, the parameters by name, and the optimizer's state."""
+    """What a step changes: its number, the parameters by name, the optimizer's state, and what the guard knows."""
 
     step: Array
     params: ModelParams
     optimizer: optax.OptState
+    guard: Guard
+
+    @classmethod
+    def start(cls, params: ModelParams, optimizer: optax.GradientTransformation) -> "TrainState":
+        """Before the first step."""
+        return cls(jnp.zeros((), jnp.int32), params, optimizer.init(params), Guard.start())
 
     @property
     def evaluated(self) -> ModelParams:
@@ -33,12 +40,13 @@ class TrainState(NamedTuple):
 
 class StepMetrics(NamedTuple):
     """Of one step: mean loss per label (smoothed), global norm of the gradient before clipping, whether it was clipped,
-    labels."""
+    labels, and how many steps in a row, this one included, did not count (0 where it counted)."""
 
     loss: Array
     gradient_norm: Array
     clipped: Array
     tokens: Array
+    skipped: Array
 
 
 def split_model(model: M) -> tuple[Callable[[ModelParams], M], ModelParams]:
@@ -57,7 +65,8 @@ def split_model(model: M) -> tuple[Callable[[ModelParams], M], ModelParams]:
 def apply_gradients(optimizer: optax.GradientTransformation, state: TrainState, gradients: ModelParams) -> TrainState:
     """The state after one update."""
     updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
-    return TrainState(state.step + 1, optax.apply_updates(state.params, updates), optimizer_state)
+    params = optax.apply_updates(state.params, updates)
+    return state._replace(step=state.step + 1, params=params, optimizer=optimizer_state)
 
 
 def make_train_step(
@@ -68,12 +77,15 @@ def make_train_step(
     *,
     teacher_forcing: Callable[[Array], Array] | None = None,
     constrain: Callable[[ModelParams], ModelParams] = lambda params: params,
+    shardings: TrainState | None = None,
 ) -> jax.stages.Wrapped:
     """The compiled step, `(TrainState, Batch) -> (TrainState, StepMetrics)`, whose parameters `constrain` has the last
     word on.
 
+    A step that `Guard.judge` does not let count changes nothing but its own number and what the guard knows.
     `teacher_forcing` gives the share of a step; None leaves it to the model. Its random numbers follow from `seed` and
-    the step's number alone; the state that it is given is donated.
+    the step's number alone; the state that it is given is donated. `shardings` says where the arrays of the state that
+    it returns lie; None leaves it to jax.
     """
 
     def loss_of(params: ModelParams, batch: Batch, step: Array):
@@ -90,8 +102,11 @@ def make_train_step(
         loss, gradients = jax.value_and_grad(loss_of)(state.params, batch, state.step)
         norm = optax.global_norm(gradients)
         limit = training.clip_global_norm or jnp.inf
-        metrics = StepMetrics(loss, norm, norm > limit, batch.target_lengths.sum())
-        state = apply_gradients(optimizer, state, gradients)
-        return state._replace(params=constrain(state.params)), metrics
+        counts, guard = state.guard.judge(loss, norm, spike=training.spike)
+        metrics = StepMetrics(loss, norm, norm > limit, batch.target_lengths.sum(), guard.skipped)
+        after = apply_gradients(optimizer, state, gradients)
+        after = after._replace(params=constrain(after.params))
+        kept = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, state)
+        return kept._replace(step=after.step, guard=guard), metrics
 
-    return jax.jit(train_step, donate_argnums=0)
+    return jax.jit(train_step, donate_argnums=0, out_shardings=None if shardings is None else (shardings, None))

@@ -2,18 +2,22 @@ import logging
 import pathlib
 import shutil
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rnnlab.training.checkpoint import Checkpoints
+from rnnlab.training.guard import Guard
 from rnnlab.training.step import TrainState
 
 RECORD = {"batches": {"buffers": [[1, 2], []]}, "decision": {"best": 1.5}}
 
 
 def _state(value: float) -> TrainState:
-    return TrainState(jnp.int32(value), {"W": jnp.full((64, 8), value)}, (jnp.arange(3.0) + value, ()))
+    params = {"W": jnp.full((64, 8), value)}
+    state = TrainState(jnp.int32(value), params, (jnp.arange(3.0) + value, ()), Guard.start())
+    return jax.tree.map(np.asarray, state)
 
 
 def _saved(folder: pathlib.Path, steps=(1, 2)) -> None:

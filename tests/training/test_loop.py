@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -49,7 +48,7 @@ def _stop_at(config, workdir, step: int, signum: int) -> int:
 def _final_state(workdir) -> tuple[TrainState, dict]:
     experiment = open_experiment(workdir)
     _, params = split_model(experiment.make_model())
-    like = TrainState(jnp.int32(0), params, make_optimizer(experiment.config.training).init(params))
+    like = TrainState.start(params, make_optimizer(experiment.config.training))
     checkpoints = Checkpoints(workdir / "checkpoints")
     restored = checkpoints.restore(like)
     checkpoints.close()
@@ -98,7 +97,7 @@ def test_another_pair_of_cells_needs_no_other_change(tiny_config, tmp_path, caps
 
 def test_every_log_line_has_what_a_curve_needs(trained):
     names = {row["name"] for row in read_metrics(trained) if row["split"] == "train"}
-    assert names == {"loss", "gradient_norm", "clipped", "learning_rate", "tokens_per_second", "padding"}
+    assert names == {"loss", "gradient_norm", "clipped", "skipped", "learning_rate", "tokens_per_second", "padding"}
     losses = [float(r["value"]) for r in read_metrics(trained) if r["split"] == "train" and r["name"] == "loss"]
     assert losses[-1] < 0.5 * losses[0]
     assert os.path.getsize(trained / "metrics.csv") > 0

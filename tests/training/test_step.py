@@ -24,7 +24,7 @@ def _setup(dropout=0.0, **fields):
 
     def run(at=0):
         copied = jax.tree.map(jnp.copy, params)  # the step is given its state for good
-        return step(TrainState(jnp.int32(at), copied, optimizer.init(copied)), BATCH)
+        return step(TrainState.start(copied, optimizer)._replace(step=jnp.int32(at)), BATCH)
 
     return merge, params, run
 
@@ -75,7 +75,7 @@ def test_the_share_of_forced_inputs_is_that_of_the_step():
             step = make_train_step(merge, optimizer, training, seed=0, teacher_forcing=schedule)
             for at in (0, 9):
                 copied = jax.tree.map(jnp.copy, params)
-                state = TrainState(jnp.int32(at), copied, optimizer.init(copied))
+                state = TrainState.start(copied, optimizer)._replace(step=jnp.int32(at))
                 losses[share, schedule is None, at] = float(step(state, BATCH)[1].loss)
     forced, free = losses[1.0, True, 0], losses[0.0, True, 0]
     assert forced != pytest.approx(free, rel=1e-4)

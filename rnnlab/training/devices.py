@@ -1,0 +1,75 @@
+"""Where a run's arrays lie: one mesh over all devices of all processes, batches split over its axis `data`, large
+parameters over its axis `model`."""
+
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from rnnlab.data.pipeline import Batch
+from rnnlab.errors import UserError
+
+T = TypeVar("T")
+
+
+class Devices:
+    """All devices that jax knows, as `training.model_parallel` says.
+
+    Of the parameters with two axes, those called `embedding` are split by rows (tokens) over `model`, all others by
+    columns: W and R by gates, the output layer by tokens; where the axis does not divide, an array stays whole. So are
+    the optimizer's copies of them.
+
+    Raises:
+      UserError: a number of devices that does not go into `model` groups, or a batch that does not go into the devices
+        and processes that share it.
+    """
+
+    def __init__(self, training: ConfigDict):
+        model, count = training.model_parallel, jax.device_count()
+        if count % model:
+            raise UserError(f"config.training.model_parallel: {model} does not divide the number of devices, {count}")
+        if training.batch_size % (count // model):
+            raise UserError(
+                f"config.training.batch_size: {training.batch_size} is not a multiple of {count // model}, the number "
+                "of devices that share a batch"
+            )
+        kinds = (AxisType.Auto, AxisType.Auto)
+        self.mesh = jax.make_mesh((count // model, model), ("data", "model"), axis_types=kinds)
+        self._replicate = jax.jit(lambda tree: tree, out_shardings=self._over())
+
+    def shardings(self, state: Any) -> Any:
+        """Of every array of a training state."""
+        return jax.tree_util.tree_map_with_path(self._sharding, state)
+
+    def _sharding(self, path: tuple, leaf: Any) -> NamedSharding:
+        shape, parts = np.shape(leaf), self.mesh.shape["model"]
+        rows = "embedding" in str(getattr(path[-1], "key", ""))
+        if parts == 1 or len(shape) != 2 or shape[0 if rows else 1] % parts:
+            return self._over()
+        return self._over("model", None) if rows else self._over(None, "model")
+
+    def _over(self, *axes: str | None) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec(*axes))
+
+    def place(self, state: T) -> T:
+        """Puts a state of this host, which is the same in every process, where it belongs."""
+
+        def put(leaf, sharding):
+            value = np.asarray(leaf)
+            return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+        return jax.tree.map(put, state, self.shardings(state))
+
+    def share(self, batch: Batch) -> Batch:
+        """A batch over all devices, from this process's part of it."""
+        parts = []
+        for part in batch:
+            sharding = self._over(*[None] * (part.ndim - 1), "data")
+            parts.append(jax.make_array_from_process_local_data(sharding, part))
+        return Batch(*parts)
+
+    def gather(self, tree: T) -> T:
+        """The whole arrays, in the memory of every process's host."""
+        return jax.tree.map(lambda leaf: np.array(leaf.addressable_data(0)), self._replicate(tree))
