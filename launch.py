@@ -6,6 +6,7 @@ python launch.py --workdir=runs/g2p --mode=predict < words.txt > phones.txt
 python launch.py --workdir=runs/g2p --ensemble=runs/b,runs/c --mode=predict < words.txt > phones.txt
 python launch.py --workdir=runs/g2p --mode=breakdown
 python launch.py --workdir=runs/g2p --mode=flow
+python launch.py --config=configs/cmudict.py --workdir=runs/grid --sweep="model.encoder.cell=lstm,gru,rnn;seed=0,1,2"
 python launch.py --config=configs/benchmark.py --workdir=runs/bench
 python launch.py --config=configs/gradient_flow.py --workdir=runs/flow
 """
@@ -44,6 +45,11 @@ _AVERAGE = flags.DEFINE_integer(
 )
 _TOKEN_SCORES = flags.DEFINE_bool("token_scores", False, "predict: the log-probabilities of each output's tokens, too.")
 _ATTENTION = flags.DEFINE_string("attention", None, "predict: folder for each line's attention, array and picture.")
+_SWEEP = flags.DEFINE_string("sweep", None, "train: a grid of runs, such as 'model.encoder.cell=lstm,gru;seed=0,1,2'.")
+_SWEEP_CELL = flags.DEFINE_integer("sweep_cell", None, "sweep: the number of the only run to do, from 0.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "train: address:port of process 0, where a run has several.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "train: how many processes a run has.")
+_PROCESS = flags.DEFINE_integer("process", None, "train: the number of this one, from 0.")
 _N_BEST = flags.DEFINE_integer(
     "n_best", 0, "predict: this many outputs for each line, each with its score, between TABs.", lower_bound=0
 )
@@ -64,6 +70,10 @@ def main(argv: list[str]) -> int:
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser()
     if config is not None and config.get("experiment") not in EXPERIMENTS:
         raise UserError(f"config.experiment: unknown {config.get('experiment')!r}; allowed: {', '.join(EXPERIMENTS)}")
+    if _SWEEP.value is None and _SWEEP_CELL.value is not None:
+        raise UserError("--sweep_cell: a run of what? give --sweep, too")
+    if _SWEEP.value is not None and (_MODE.value != "train" or config is None or config.experiment != "seq2seq"):
+        raise UserError("--sweep: is for training by a seq2seq config, which --config names")
     absl_logging.set_verbosity(absl_logging.ERROR)  # jax, orbax and tfds tell of every file that they open
     if config is not None and config.experiment != "seq2seq" and _MODE.value != "train":
         raise UserError(f"--mode={_MODE.value}: a {config.experiment} has nothing to {_MODE.value}; leave --mode out")
@@ -80,6 +90,9 @@ def main(argv: list[str]) -> int:
     if _MODE.value == "train":
         if config is None:
             raise UserError("--config: missing; training needs one, such as --config=configs/cmudict.py")
+        if _SWEEP.value is not None:
+            return _sweep(config, workdir)
+        training.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         return _train(training, config, workdir)
     others = (pathlib.Path(name).expanduser() for name in _ENSEMBLE.value)
     experiment = training.open_ensemble([workdir, *others], config)
@@ -111,12 +124,35 @@ def _benchmark(config, workdir: pathlib.Path) -> int:
     return 0
 
 
+def _sweep(config, workdir: pathlib.Path) -> int:
+    from rnnlab.sweep import read_sweep, run_sweep
+
+    own = ("--sweep", "--workdir", "--mode")
+    shared = [arg for arg in _joined(sys.argv[1:]) if not arg.lstrip("-").startswith(tuple(n[2:] for n in own))]
+    command = [sys.executable, str(pathlib.Path(__file__).resolve()), *shared]
+    return run_sweep(read_sweep(_SWEEP.value, config), config, workdir, command, _SWEEP_CELL.value)
+
+
+def _joined(arguments: list[str]) -> list[str]:
+    """Each flag with its value in one argument."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and not argument.startswith("-") and "=" not in joined[-1]:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def _train(training, config, workdir: pathlib.Path) -> int:
     try:
         training.train(config, workdir)
     except training.Interrupted as stop:
         print(stop, file=sys.stderr)
         return 128 + stop.signal
+    except training.LostPeer as lost:
+        print(f"error: {lost}", file=sys.stderr, flush=True)
+        os._exit(1)  # jax would wait for those that do not come any more
     return 0
 
 

@@ -18,17 +18,25 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 @contextlib.contextmanager
 def alone_in(folder: pathlib.Path) -> Iterator[None]:
-    """Holds a folder, which is made if it is not there, for this process alone; it is free again when the process ends.
+    """Holds a folder for this process alone; it is free again when the process ends.
+
+    The folder is made if it is not there, and taken away again if nothing came into it.
 
     Raises:
       UserError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as file:
+    lock = folder / "lock"
+    with lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"{folder}: another process is training in it; give another --workdir, or wait") from None
         except OSError:  # a file system without locks
             pass
-        yield
+        try:
+            yield
+        finally:
+            if [path.name for path in folder.iterdir()] == [lock.name]:
+                lock.unlink()
+                folder.rmdir()

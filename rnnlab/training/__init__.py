@@ -7,6 +7,7 @@ Imports everything below it; only `launch.py` and `configs/` import it.
 from rnnlab.training.breakdown import breakdown
 from rnnlab.training.compile_cache import use_compile_cache
 from rnnlab.training.config import check_ranges
+from rnnlab.training.distributed import LostPeer, join
 from rnnlab.training.evaluation import evaluate
 from rnnlab.training.experiment import open_ensemble
 from rnnlab.training.flow import measure_flow
@@ -15,9 +16,11 @@ from rnnlab.training.prediction import predict
 
 __all__ = [
     "Interrupted",
+    "LostPeer",
     "breakdown",
     "check_ranges",
     "evaluate",
+    "join",
     "measure_flow",
     "open_ensemble",
     "predict",

@@ -1,9 +1,10 @@
 """Several processes as one run: they find each other, agree, and notice when one is lost."""
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import jax
@@ -86,15 +87,26 @@ def largest(number: int) -> int:
     return int(np.max(multihost_utils.process_allgather(np.int32(number)))) if jax.process_count() > 1 else number
 
 
-def explain(error: Exception) -> str:
-    """One line on what ended a run of several processes: names those that are lost, if any."""
-    reason = str(error).strip().splitlines()[0][:200]
+class LostPeer(Exception):
+    """A process of the run is gone; names it."""
+
+
+@contextlib.contextmanager
+def naming_the_lost() -> Iterator[None]:
+    """Turns what a computation over several processes raises when one of them is gone into a `LostPeer`."""
     try:
-        multihost.sync_global_processes("who is there", timeout=_NAMING)
-    except Exception as missing:
-        lost = _named(str(missing))
-        return f"{lost} lost ({reason}); start all processes again to go on from the last checkpoint"
-    return reason
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        reason = str(error).strip().splitlines()[0][:200]
+        try:  # those that are left all come here; jax says who does not
+            multihost.sync_global_processes("who is there", timeout=_NAMING)
+        except Exception as missing:
+            who = _named(str(missing))
+            text = f"{who} lost ({reason}); start all processes again to go on from the last checkpoint"
+            raise LostPeer(text) from None
+        raise
 
 
 def _named(text: str) -> str:

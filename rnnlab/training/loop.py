@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from rnnlab.data.corpus import Corpus, Example
 from rnnlab.data.pipeline import Batch, training_batches
 from rnnlab.errors import UserError
-from rnnlab.files import alone_in
+from rnnlab.files import alone_in, write_text
 from rnnlab.metrics import LOWER_IS_BETTER
 from rnnlab.training import distributed
 from rnnlab.training.checkpoint import Checkpoints, Restored
@@ -53,6 +53,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
       UserError: what `create_experiment` or `Devices` refuses, a work directory that another process trains in, or a
         run that met too many steps that do not count.
       Interrupted: after SIGINT or SIGTERM, once the state is saved.
+      LostPeer: another process of the run is gone.
     """
     first = distributed.is_first()
     if not first:
@@ -60,10 +61,12 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     with alone_in(workdir) if first else contextlib.nullcontext():
         experiment, corpus = create_experiment(config, workdir)
         if first:
+            (workdir / "result.json").unlink(missing_ok=True)  # of a run that ended earlier, perhaps by another config
             distributed.wait_for_all("made")
         run = _Run(experiment, corpus)
         try:
-            run.to_the_end()
+            with distributed.naming_the_lost():
+                run.to_the_end()
         finally:
             run.close()
         if first:
@@ -129,9 +132,10 @@ class _Run:
             self.step, arrays = restored.step, restored.arrays
             self.decision, self._returns = restored.record["decision"], restored.record["returns"]
             position = restored.record["batches"]
-        self.state = self._devices.place(arrays)
         if returns is not None:
             self._returns, position = returns, None
+            arrays = arrays._replace(guard=arrays.guard._replace(skipped=np.zeros_like(arrays.guard.skipped)))
+        self.state = self._devices.place(arrays)
         seed = self.experiment.config.seed + _RETURN * self._returns
         share = {"process": jax.process_index(), "processes": jax.process_count()}
         self._batches = iter(
@@ -233,17 +237,16 @@ class _Run:
         tokens = sum(int(m.tokens) for m in metrics)
         padded, cells = (sum(column) for column in zip(*(taken.padding for taken in window), strict=True))
         counted = [m for m in metrics if not m.skipped]
-        if not counted:
-            return
-        values = {
-            "loss": sum(float(m.loss) * int(m.tokens) for m in counted) / sum(int(m.tokens) for m in counted),
-            "gradient_norm": sum(float(m.gradient_norm) for m in counted) / len(counted),
-            "clipped": sum(bool(m.clipped) for m in counted) / len(counted),
-            "skipped": len(metrics) - len(counted),
-            "learning_rate": float(self._schedule(self.step - 1)),
-            "tokens_per_second": tokens / seconds,
-            "padding": padded / cells,
-        }
+        values = {"skipped": float(len(metrics) - len(counted))}
+        if counted:
+            values |= {
+                "loss": sum(float(m.loss) * int(m.tokens) for m in counted) / sum(int(m.tokens) for m in counted),
+                "gradient_norm": sum(float(m.gradient_norm) for m in counted) / len(counted),
+                "clipped": sum(bool(m.clipped) for m in counted) / len(counted),
+                "learning_rate": float(self._schedule(self.step - 1)),
+                "tokens_per_second": tokens / seconds,
+                "padding": padded / cells,
+            }
         self.reporter.write(self.step, "train", values)
 
     def _measure(self, probe: FlowProbe) -> None:
@@ -283,7 +286,7 @@ class _Run:
 
 
 def _report(experiment: Experiment, corpus: Corpus, run: _Run) -> None:
-    """Scores the best parameters, draws the pictures, prints samples and, last, one JSON object."""
+    """Scores the best parameters, draws the pictures, prints samples and, last, one JSON object, also `result.json`."""
     step, params = experiment.best_params()
     evaluator = Evaluator(experiment, beam_size=experiment.config.evaluation.beam_size)
     plot_curves(experiment)
@@ -296,7 +299,9 @@ def _report(experiment: Experiment, corpus: Corpus, run: _Run) -> None:
     examples = corpus.read(split)
     _print_samples(evaluator, params, examples[: experiment.config.evaluation.samples])
     print(f"best step {step} of {run.step}; compiled train-step shapes: {len(run.shapes)}")
-    print(json.dumps(split_scores(evaluator, params, split, examples)))
+    scores = json.dumps(split_scores(evaluator, params, split, examples))
+    write_text(experiment.workdir / "result.json", scores)
+    print(scores)
 
 
 def _shortened(rows: list[int]) -> str:

@@ -1,9 +1,6 @@
 import json
 import os
-import pathlib
 import signal
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -15,28 +12,12 @@ from rnnlab.training.loop import train
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.reporting import read_metrics
 from rnnlab.training.step import TrainState, split_model
-
-_SCRIPT = """
-import json, pathlib, sys
-from rnnlab.training import Interrupted, train
-from rnnlab.training.config import default_config
-config = default_config()
-config.update(json.loads(sys.argv[1]))
-try:
-    train(config, pathlib.Path(sys.argv[2]))
-except Interrupted as stop:
-    sys.exit(128 + stop.signal)
-"""
+from tests import tiny
 
 
-def _start(config, workdir) -> subprocess.Popen:
-    command = [sys.executable, "-c", _SCRIPT, json.dumps(config.to_dict()), str(workdir)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=pathlib.Path.cwd())
-
-
-def _stop_at(config, workdir, step: int, signum: int) -> int:
+def _stop_at(data, workdir, step: int, signum: int) -> int:
     """Starts a run and sends it a signal when it has told of a step; returns its exit status."""
-    process = _start(config, workdir)
+    process = tiny.train(data, workdir)
     for line in process.stderr:
         if f"step {step:>6}  train" in line:
             process.send_signal(signum)
@@ -56,7 +37,7 @@ def _final_state(workdir) -> tuple[TrainState, dict]:
     return restored.arrays, restored.record
 
 
-def test_a_run_killed_and_stopped_ends_bit_identical_to_one_left_alone(tiny_config, tmp_path, capsys):
+def test_a_run_killed_and_stopped_ends_bit_identical_to_one_left_alone(tiny_config, tiny_data, tmp_path, capsys):
     config = tiny_config()
     train(config, tmp_path / "alone")
     out = capsys.readouterr().out.splitlines()
@@ -64,9 +45,9 @@ def test_a_run_killed_and_stopped_ends_bit_identical_to_one_left_alone(tiny_conf
     assert "compiled train-step shapes: 2" in out[-2]
     assert sum(" -> " in line for line in out) == config.evaluation.samples
 
-    assert _stop_at(config, tmp_path / "disturbed", 15, signal.SIGKILL) == -signal.SIGKILL
-    assert _stop_at(config, tmp_path / "disturbed", 30, signal.SIGTERM) == 128 + signal.SIGTERM
-    process = _start(config, tmp_path / "disturbed")
+    assert _stop_at(tiny_data, tmp_path / "disturbed", 15, signal.SIGKILL) == -signal.SIGKILL
+    assert _stop_at(tiny_data, tmp_path / "disturbed", 30, signal.SIGTERM) == 128 + signal.SIGTERM
+    process = tiny.train(tiny_data, tmp_path / "disturbed")
     printed, told = process.communicate()
     assert process.returncode == 0, told
     assert printed.splitlines()[-1] == out[-1]

@@ -1,0 +1,179 @@
+"""A grid of runs: each in a work directory and a process of its own, gone on with where it was stopped, one table last.
+
+Imports `rnnlab.training`; only `launch.py` imports it.
+"""
+
+import csv
+import difflib
+import io
+import itertools
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+from ml_collections import ConfigDict
+
+from rnnlab.errors import UserError
+from rnnlab.files import write_text
+from rnnlab.training.config import field_paths, get_field
+
+Values = dict[str, str]  # of the fields of one run
+
+
+class Done(NamedTuple):
+    """A run of the grid: its values and its scores on the test split, or, of one that failed, what it said last."""
+
+    values: Values
+    scores: dict[str, float]
+    failure: str
+
+
+def read_sweep(text: str, config: ConfigDict) -> list[Values]:
+    """The runs of a grid, the last field changing fastest.
+
+    Args:
+      text: such as "model.encoder.cell=lstm,gru;seed=0,1,2".
+      config: that of all runs, which has the fields.
+
+    Raises:
+      UserError: a field that the config lacks or that comes twice, or values that are not of its type or come twice.
+    """
+    fields: dict[str, list[str]] = {}
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        name, _, values = (piece.strip() for piece in part.partition("="))
+        known = [path for path in field_paths(config) if not isinstance(get_field(config, path), ConfigDict)]
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+            raise UserError(f"--sweep: {name!r} is no field of the config; nearest: {nearest}")
+        given = [value.strip() for value in values.split(",")]
+        if name in fields or len(set(given)) < len(given) or "" in given:
+            raise UserError(f"--sweep: {part!r}: each field once, and each of its values once, none of them empty")
+        for value in given:
+            _typed(name, value, config)
+        fields[name] = given
+    if not fields:
+        raise UserError(f"--sweep: {text!r} names no field; write it as field=value,value;field=value,value")
+    return [dict(zip(fields, values, strict=True)) for values in itertools.product(*fields.values())]
+
+
+def _typed(name: str, value: str, config: ConfigDict) -> object:
+    kind = type(get_field(config, name))
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[value.lower()]
+        return kind(value)
+    except (ValueError, KeyError):
+        raise UserError(f"--sweep: {name}={value!r} is not of type {kind.__name__}") from None
+
+
+def run_sweep(
+    grid: Sequence[Values], config: ConfigDict, workdir: pathlib.Path, command: Sequence[str], cell: int | None = None
+) -> int:
+    """Runs what of a grid is not done yet, one run after the other; then prints a table, and writes it as `sweep.csv`
+    and as a picture, `sweep.png`. A run that fails is told of, and the next one begins.
+
+    Args:
+      workdir: holds a work directory for each run, named by its values, with what it printed in `log.txt`.
+      command: trains one run; it gets further flags, `--workdir` and the values.
+      cell: the number, from 0, of the only run to do, without a table: for job arrays.
+
+    Returns:
+      the exit status: 0, 1 where a run failed, or 128 + signal where one asked to stop.
+
+    Raises:
+      UserError: no such cell.
+    """
+    if cell is not None and not 0 <= cell < len(grid):
+        raise UserError(f"--sweep_cell: {cell} is none of the {len(grid)} runs, which count from 0")
+    chosen = grid if cell is None else [grid[cell]]
+    found = []
+    for number, values in enumerate(chosen, 1):
+        name = ",".join(f"{field}={value}" for field, value in values.items())
+        folder = workdir / name.replace("/", "_")
+        status = 0
+        if _result(folder, values, config) is None:
+            print(f"run {number} of {len(chosen)}: {name}", file=sys.stderr, flush=True)
+            status = _run(values, folder, command)
+        if status > 128:
+            print(
+                f"stopped by {signal.Signals(status - 128).name}; the same command goes on from here", file=sys.stderr
+            )
+            return status
+        result = _result(folder, values, config)
+        found.append(Done(values, result or {}, "" if result else _last_line(folder / "log.txt")))
+        if not result:
+            print(f"failed: {name}: {found[-1].failure}", file=sys.stderr, flush=True)
+    if cell is None:
+        _tell(found, config.training.best_metric, workdir)
+    return int(any(done.failure for done in found))
+
+
+def _result(folder: pathlib.Path, values: Values, config: ConfigDict) -> dict[str, float] | None:
+    """The scores of a run that was trained to its end with these values and this config."""
+    wanted = config.copy_and_resolve_references()
+    with wanted.unlocked():
+        wanted.update_from_flattened_dict({name: _typed(name, value, config) for name, value in values.items()})
+    try:
+        saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return result if saved == json.loads(wanted.to_json_best_effort()) else None
+
+
+def _run(values: Values, folder: pathlib.Path, command: Sequence[str]) -> int:
+    """Trains one run; SIGINT and SIGTERM are passed on to it, and its status is then 128 + signal."""
+    folder.mkdir(parents=True, exist_ok=True)
+    flags = [f"--workdir={folder}", *(f"--config.{field}={value}" for field, value in values.items())]
+    with (folder / "log.txt").open("a", encoding="utf-8") as log:
+        process = subprocess.Popen([*command, *flags], stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        asked = (signal.SIGINT, signal.SIGTERM)
+        before = {s: signal.signal(s, lambda signum, _: process.send_signal(signum)) for s in asked}
+        try:
+            status = process.wait()
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+    return status if status in {128 + signum for signum in asked} else min(abs(status), 1)
+
+
+def _last_line(path: pathlib.Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines() if path.exists() else []
+    return lines[-1] if lines else "it said nothing"
+
+
+def _tell(found: Sequence[Done], metric: str, workdir: pathlib.Path) -> None:
+    names = list(dict.fromkeys(name for done in found for name in done.scores))
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow([*found[0].values, *names, "failure"])
+    for done in found:
+        table.writerow([*done.values.values(), *(done.scores.get(name, "") for name in names), done.failure])
+    write_text(workdir / "sweep.csv", text.getvalue())
+    print(text.getvalue(), end="")
+    _plot(found, metric, workdir / "sweep.png")
+
+
+def _plot(found: Sequence[Done], metric: str, path: pathlib.Path) -> None:
+    """A column of points for all runs that differ by their seed alone, and a line at their mean."""
+    groups: dict[str, list[float]] = {}
+    for done in found:
+        label = "\n".join(f"{k.rpartition('.')[2]}={v}" for k, v in done.values.items() if k != "seed") or "all seeds"
+        if metric in done.scores:
+            groups.setdefault(label, []).append(done.scores[metric])
+    figure, axis = plt.subplots(figsize=(2.5 + 1.1 * len(groups), 3.5), layout="tight")
+    for column, scores in enumerate(groups.values()):
+        axis.plot([column] * len(scores), scores, "o", color="tab:blue", alpha=0.6)
+        axis.plot([column - 0.25, column + 0.25], 2 * [sum(scores) / len(scores)], color="tab:orange")
+    axis.set_xticks(range(len(groups)), list(groups))
+    axis.set(ylabel=f"{metric}, test split", xlim=(-0.5, max(len(groups), 1) - 0.5))
+    figure.savefig(path, dpi=100)
+    plt.close(figure)

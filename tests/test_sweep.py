@@ -1,0 +1,106 @@
+import csv
+import json
+import signal
+import sys
+
+import pytest
+
+from rnnlab.errors import UserError
+from rnnlab.sweep import read_sweep, run_sweep
+from rnnlab.training.config import default_config
+from tests import tiny
+
+# Trains nothing: leaves the config and a result where a run would, fails for rnn, and waits where it is told to.
+_STUB = """
+import json, pathlib, sys, time
+sys.path.insert(0, {root!r})
+from rnnlab.training.config import default_config
+config = default_config()
+given = dict(arg.removeprefix("--config.").split("=", 1) for arg in sys.argv[1:] if arg.startswith("--config."))
+workdir = pathlib.Path(next(arg for arg in sys.argv if arg.startswith("--workdir=")).partition("=")[2])
+if given["model.encoder.cell"] == "rnn":
+    sys.exit("error: no such luck")
+config.update_from_flattened_dict({{"model.encoder.cell": given["model.encoder.cell"], "seed": int(given["seed"])}})
+(workdir / "config.json").write_text(config.to_json_best_effort(indent=2))
+with (workdir / "starts").open("a") as file:
+    file.write("x")
+(workdir / "result.json").write_text(json.dumps({{"split": "test", "wer": 10.0 + int(given["seed"])}}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model.encoder.sell=gru", "'model.encoder.sell' is no field of the config; nearest: model.encoder.cell"),
+        ("model=3", "'model' is no field"),
+        ("seed=0,x", "seed='x' is not of type int"),
+        ("model.tied_embeddings=maybe", "'maybe' is not of type bool"),
+        ("seed=0,1;seed=2", "each field once"),
+        ("seed=0,0", "each of its values once"),
+        ("seed=", "none of them empty"),
+        ("", "names no field"),
+    ],
+)
+def test_a_grid_that_cannot_be_run_is_told_of_before_the_first_run(text, message):
+    with pytest.raises(UserError, match=message):
+        read_sweep(text, default_config())
+
+
+def test_a_grid_is_the_product_of_its_fields_the_last_one_fastest():
+    grid = read_sweep("model.encoder.cell=lstm,gru; seed=0,1", default_config())
+    assert [tuple(values.values()) for values in grid] == [("lstm", "0"), ("lstm", "1"), ("gru", "0"), ("gru", "1")]
+
+
+@pytest.fixture
+def stub(tmp_path):
+    path = tmp_path / "stub.py"
+    path.write_text(_STUB.format(root=str(tiny.ROOT)))
+    return [sys.executable, str(path)]
+
+
+GRID = "model.encoder.cell=lstm,rnn,gru;seed=0,1"
+
+
+def test_a_failed_run_stops_no_other_and_what_is_done_is_not_done_again(stub, tmp_path, capsys):
+    config, grid = default_config(), read_sweep(GRID, default_config())
+    workdir = tmp_path / "grid"
+    assert run_sweep(grid, config, workdir, stub) == 1
+    rows = list(csv.DictReader((workdir / "sweep.csv").open()))
+    assert capsys.readouterr().out == (workdir / "sweep.csv").read_text()
+    assert [(r["model.encoder.cell"], r["seed"], r["wer"], r["failure"]) for r in rows] == [
+        ("lstm", "0", "10.0", ""),
+        ("lstm", "1", "11.0", ""),
+        ("rnn", "0", "", "error: no such luck"),
+        ("rnn", "1", "", "error: no such luck"),
+        ("gru", "0", "10.0", ""),
+        ("gru", "1", "11.0", ""),
+    ]
+    assert (workdir / "sweep.png").stat().st_size > 5000
+    run_sweep(grid, config, workdir, stub)
+    assert [path.read_text() for path in sorted(workdir.glob("*/starts"))] == ["x"] * 4
+    other = default_config()
+    other.training.steps += 1  # the results are of another config
+    run_sweep(grid[:1], other, workdir, stub)
+    assert [path.read_text() for path in sorted(workdir.glob("*lstm*/starts"))] == ["xx", "x"]
+
+
+def test_one_cell_of_a_grid_is_one_run_without_a_table(stub, tmp_path):
+    config, grid = default_config(), read_sweep(GRID, default_config())
+    assert run_sweep(grid, config, tmp_path / "grid", stub, cell=5) == 0
+    assert [path.name for path in (tmp_path / "grid").iterdir()] == ["model.encoder.cell=gru,seed=1"]
+    with pytest.raises(UserError, match="6 is none of the 6 runs"):
+        run_sweep(grid, config, tmp_path / "grid", stub, cell=6)
+
+
+def test_launch_runs_a_grid_stops_with_it_and_goes_on(tiny_data, tmp_path):
+    flags = (f"--config={tiny.__file__}:{tiny_data}", "--config.training.steps=20", "--workdir", tmp_path)
+    process = tiny.launch(*flags, "--sweep=seed=0,1")
+    next(line for line in process.stderr if "run 1 of 2" in line)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate()[1]
+    assert process.returncode in (128 + signal.SIGTERM, -signal.SIGTERM), said
+    process = tiny.launch(*flags, "--sweep=seed=0,1")
+    out, said = process.communicate()
+    assert process.returncode == 0, said
+    assert [row["seed"] for row in csv.DictReader(out.splitlines())] == ["0", "1"]
+    assert json.loads((tmp_path / "seed=1" / "config.json").read_text())["training"]["steps"] == 20

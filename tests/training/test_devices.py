@@ -1,0 +1,101 @@
+import csv
+import re
+import signal
+import socket
+
+import jax
+import numpy as np
+import pytest
+
+from rnnlab.errors import UserError
+from rnnlab.training.config import default_config
+from rnnlab.training.devices import Devices
+from rnnlab.training.distributed import join
+from tests import tiny
+
+STEADY = ("--config.training.schedule=constant", "--config.training.checkpoint_every=10", "--config.training.spike=9")
+
+
+def _finished(*processes) -> list[str]:
+    said = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(said)
+    return said
+
+
+def _pair(data, workdir, *flags, **options) -> list:
+    """Two processes that are one run."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{found.getsockname()[1]}"
+    own = [(f"--coordinator={address}", "--processes=2", f"--process={i}") for i in range(2)]
+    return [tiny.train(data, workdir, *flags, *which, **options) for which in own]
+
+
+def _losses(folder) -> dict[tuple[int, str], float]:
+    rows = csv.DictReader((folder / "metrics.csv").open())
+    return {(int(row["step"]), row["split"]): float(row["value"]) for row in rows if row["name"] == "loss"}
+
+
+def test_a_run_that_goes_on_over_other_devices_and_processes_has_the_losses_of_one_left_alone(tiny_data, tmp_path):
+    _finished(tiny.train(tiny_data, tmp_path / "alone", *STEADY))
+    steps = "--config.training.steps={}".format
+    moved = tmp_path / "moved"
+    _finished(tiny.train(tiny_data, moved, *STEADY, steps(10), devices=2))
+    _finished(tiny.train(tiny_data, moved, *STEADY, steps(20), "--config.training.model_parallel=2", devices=8))
+    _finished(*_pair(tiny_data, moved, *STEADY, steps(30)))
+    _finished(tiny.train(tiny_data, moved, *STEADY, steps(40), devices=4))
+    alone, losses = _losses(tmp_path / "alone"), _losses(moved)
+    assert len(alone) == 10
+    for at, loss in alone.items():
+        assert losses[at] == pytest.approx(loss, abs=1e-5), at
+    assert _losses(moved / "process_1")[30, "train"] == losses[30, "train"]
+
+
+def test_a_process_that_is_killed_is_named_and_the_rest_ends(tiny_data, tmp_path):
+    first, second = _pair(tiny_data, tmp_path, "--config.training.steps=100000")
+    next(line for line in first.stderr if re.search(r"step +20 ", line))
+    second.kill()
+    second.communicate()
+    said = first.communicate(timeout=60)[1]
+    assert first.returncode == 1
+    assert "error: process 1 of 2 is lost" in said.splitlines()[-1]
+
+
+def test_a_signal_to_one_process_stops_all_after_the_same_step(tiny_data, tmp_path):
+    first, second = _pair(tiny_data, tmp_path, "--config.training.steps=100000")
+    next(line for line in first.stderr if re.search(r"step +20 ", line))
+    second.send_signal(signal.SIGTERM)
+    said = [process.communicate(timeout=60)[1] for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [128 + signal.SIGTERM] * 2, "\n".join(said)
+
+
+def test_a_state_is_split_by_gates_and_by_tokens_and_comes_back_whole(monkeypatch):
+    if jax.device_count() > 1:
+        pytest.skip("written for one device")
+    devices = Devices(default_config().training)
+    state = {"embedding": np.arange(6.0).reshape(3, 2), "R": np.ones((2, 4))}
+    placed = devices.place(state)
+    jax.tree.map(np.testing.assert_array_equal, devices.gather(placed), state)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [({"model_parallel": 2}, "2 does not divide the number of devices, 1"), ({"model_parallel": 3}, "3 does not")],
+)
+def test_devices_that_cannot_share_are_refused(fields, message):
+    config = default_config()
+    config.training.update(fields)
+    with pytest.raises(UserError, match=message):
+        Devices(config.training)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((None, 2, 0), "--processes: several processes need all of --coordinator, --processes, --process"),
+        (("localhost:1", 2, 2), "--process: 2 is not one of --processes=2, which count from 0"),
+    ],
+)
+def test_flags_of_processes_that_do_not_fit_are_refused(arguments, message):
+    with pytest.raises(UserError, match=message):
+        join(*arguments)

@@ -1,0 +1,114 @@
+import json
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rnnlab.data.pipeline import Batch, training_batches
+from rnnlab.errors import UserError
+from rnnlab.training import loop
+from rnnlab.training.config import default_config
+from rnnlab.training.guard import Guard
+from rnnlab.training.reporting import read_metrics
+from rnnlab.training.step import TrainState, make_train_step
+
+BATCH = Batch(np.ones((1, 2), int), np.ones(2, int), np.zeros((1, 2), int), np.ones((1, 2), int), np.ones(2, int))
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_a_step_that_is_not_finite_changes_nothing_but_its_number(poison):
+    def merge(params):
+        return lambda source, *rest, **options: params["w"] * jnp.where(source[..., None] > 1, poison, 1.0)
+
+    optimizer = optax.adam(0.1)
+    step = make_train_step(merge, optimizer, default_config().training, seed=0)
+    state, metrics = step(TrainState.start({"w": jnp.arange(3.0)}, optimizer), BATCH)
+    before = jax.tree.map(np.array, state)
+    assert int(metrics.skipped) == 0
+    for number in (1, 2):
+        state, metrics = step(state, BATCH._replace(source=2 * BATCH.source))
+        assert int(metrics.skipped) == number
+        jax.tree.map(np.testing.assert_array_equal, (state.params, state.optimizer), before[1:3])
+        assert int(state.step) == 1 + number
+    state, metrics = step(state, BATCH)
+    assert int(metrics.skipped) == 0
+    assert np.all(state.params["w"] != before.params["w"])
+
+
+def test_a_loss_far_above_the_mean_of_those_before_is_a_spike_once_that_mean_is_known():
+    losses = np.random.default_rng(0).uniform(1, 2, 80)
+    losses[[10, 70]] = 9.0
+    guard, counted = Guard.start(), []
+    for loss in losses:
+        counts, guard = guard.judge(jnp.float32(loss), jnp.float32(1), spike=3.0)
+        counted.append(bool(counts))
+    assert [i for i, counts in enumerate(counted) if not counts] == [70]
+    kept = np.delete(losses, 70)
+    weights = 0.98 ** np.arange(len(kept))[::-1]
+    np.testing.assert_allclose(guard.summed / guard.weight, kept @ weights / weights.sum(), rtol=1e-5)
+
+
+@pytest.fixture
+def poison(monkeypatch):
+    """`poison(bad)`: batches of a run for which `bad(seed of their order, their number)` have a loss of 0 / 0."""
+
+    def put(bad):
+        class Poisoned:
+            def __init__(self, *args, seed, **options):
+                self.inner, self.seed, self.number = iter(training_batches(*args, seed=seed, **options)), seed, 0
+
+            def __iter__(self):
+                return self
+
+            def __next__(self):
+                batch, self.number = next(self.inner), self.number + 1
+                empty = np.zeros_like(batch.target_lengths)
+                return batch._replace(target_lengths=empty) if bad(self.seed, self.number) else batch
+
+            def get_state(self):
+                return {"inner": self.inner.get_state(), "number": self.number}
+
+            def set_state(self, state):
+                self.inner.set_state(state["inner"])
+                self.number = state["number"]
+
+            rows = property(lambda self: self.inner.rows)
+
+        monkeypatch.setattr(loop, "training_batches", Poisoned)
+        monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+
+    return put
+
+
+def _skipped(workdir) -> float:
+    return sum(float(row["value"]) for row in read_metrics(workdir) if row["name"] == "skipped")
+
+
+def test_poisoned_batches_are_skipped_counted_and_named_and_the_rest_is_finite(
+    poison, tiny_config, tmp_path, capsys, caplog
+):
+    poison(lambda seed, number: number in (7, 8, 31))
+    loop.train(tiny_config(), tmp_path)
+    assert np.isfinite(json.loads(capsys.readouterr().out.splitlines()[-1])["loss"])
+    assert _skipped(tmp_path) == 3
+    assert all(np.isfinite(float(row["value"])) for row in read_metrics(tmp_path))
+    assert "step 8 skipped (2 in a row): loss nan, gradient norm 0, training examples" in caplog.text
+
+
+def test_too_many_in_a_row_send_the_run_back_to_its_last_checkpoint_with_other_data(
+    poison, tiny_config, tmp_path, capsys, caplog
+):
+    poison(lambda seed, number: seed == 0 and number > 22)
+    loop.train(tiny_config(training__most_skipped=6), tmp_path)
+    assert "step 30: 6 steps in a row did not count; back to step 20, the data in another order (1 of 3" in caplog.text
+    assert _skipped(tmp_path) == 0  # the rows of the steps that were taken back are gone
+    assert json.loads((tmp_path / "result.json").read_text())["split"] == "test"
+
+
+def test_a_run_that_never_gets_past_them_gives_up_with_a_word(poison, tiny_config, tmp_path):
+    poison(lambda seed, number: number > 3)
+    with pytest.raises(UserError, match=r"step 35: 10 steps in a row had a loss .* after going back 2 times"):
+        loop.train(tiny_config(training__most_returns=2), tmp_path)
