@@ -151,8 +151,7 @@ def _train(training, config, workdir: pathlib.Path) -> int:
         print(stop, file=sys.stderr)
         return 128 + stop.signal
     except training.LostPeer as lost:
-        print(f"error: {lost}", file=sys.stderr, flush=True)
-        os._exit(1)  # jax would wait for those that do not come any more
+        training.end_without_the_lost(lost)
     return 0
 
 

@@ -4,6 +4,10 @@ import contextlib
 import json
 import os
 import re
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
@@ -15,7 +19,8 @@ from orbax.checkpoint import multihost
 from rnnlab.errors import UserError
 
 T = TypeVar("T")
-_HEARTBEAT, _NAMING, _REPORT = 10, 15, 24 * 3600  # seconds
+_HEARTBEAT, _ROLL_CALL, _REPORT, _FOREVER = 10, 4, 24 * 3600, 10**6  # seconds
+_FAILED = "a process failed"
 # What tells, in the environment, that a launcher started several processes, which jax then knows how to join.
 _LAUNCHERS: dict[str, Callable[[Mapping[str, str]], bool]] = {
     "slurm": lambda env: int(env.get("SLURM_STEP_NUM_TASKS", 1)) > 1,
@@ -91,25 +96,74 @@ class LostPeer(Exception):
     """A process of the run is gone; names it."""
 
 
+class _Watch:
+    """In every process a thread that learns when any of them has failed, and then answers the roll call.
+
+    Who does not answer is lost; a process that waits in a computation for the lost one still answers, by its thread.
+    """
+
+    def __init__(self):
+        self._client = multihost.get_jax_distributed_client()
+        self._called, self.lost = threading.Event(), ""
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        try:
+            self._client.blocking_key_value_get(_FAILED, 1000 * _FOREVER)
+        except Exception:  # process 0 is gone, or this one ends
+            return
+        try:
+            self._client.wait_at_barrier("roll call", 1000 * _ROLL_CALL)
+        except Exception as missing:  # the coordinator's own kind, whose text names them
+            names = re.findall(r"Task (\d+) heartbeat|^(\d+)$", str(missing), flags=re.MULTILINE)
+            others = sorted({int(a or b) for a, b in names} - {jax.process_index()})
+            self.lost = f"process {', '.join(map(str, others)) or '?'} of {jax.process_count()} is lost"
+        self._called.set()
+        if self.lost:
+            time.sleep(1)  # for the main thread to say it, if it can
+            end_without_the_lost(self.lost)
+
+    def call_the_roll(self) -> str:
+        """Says which processes are lost, or nothing if all answered."""
+        self._client.key_value_set(_FAILED, "", allow_overwrite=True)
+        self._called.wait(2 * _ROLL_CALL)
+        return self.lost
+
+
+def end_without_the_lost(lost: object) -> None:
+    """Ends this process at once with status 1: jax would wait for those that do not come any more."""
+    print(f"error: {lost}; start all again to go on from the last checkpoint", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
 @contextlib.contextmanager
 def naming_the_lost() -> Iterator[None]:
-    """Turns what a computation over several processes raises when one of them is gone into a `LostPeer`."""
+    """Turns what a computation over several processes raises when one of them is gone into a `LostPeer`.
+
+    Where process 0 is gone, jax ends this one on the spot; a small process that was started before then has the last
+    word.
+    """
+    if jax.process_count() == 1:
+        yield
+        return
+    watch, witness = _Watch(), None
+    if not is_first():
+        text = f"error: process 0 of {jax.process_count()} is lost; start all again to go on from the last checkpoint"
+        command = [sys.executable, "-c", _LAST_WORD, text]
+        witness = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
-            raise
-        reason = str(error).strip().splitlines()[0][:200]
-        try:  # those that are left all come here; jax says who does not
-            multihost.sync_global_processes("who is there", timeout=_NAMING)
-        except Exception as missing:
-            who = _named(str(missing))
-            text = f"{who} lost ({reason}); start all processes again to go on from the last checkpoint"
-            raise LostPeer(text) from None
+    except (jax.errors.JaxRuntimeError, ValueError):  # gloo's come as either
+        if lost := watch.call_the_roll():
+            raise LostPeer(lost) from None
         raise
+    finally:
+        if witness is not None:
+            witness.communicate(b"alive")
 
 
-def _named(text: str) -> str:
-    numbers = {int(number) for number in re.findall(r"/task:(\d+)", text)}
-    others = sorted(numbers - {jax.process_index()})
-    return f"process {', '.join(map(str, others))} of {jax.process_count()} is" if others else "process 0 is"
+_LAST_WORD = """
+import os, sys
+if not sys.stdin.read():
+    print(sys.argv[1], file=sys.stderr, flush=True)
+"""
