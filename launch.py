@@ -12,6 +12,7 @@ python launch.py --config=configs/gradient_flow.py --workdir=runs/flow
 """
 
 import difflib
+import errno
 import logging
 import os
 import pathlib
@@ -189,6 +190,17 @@ def _check_fields(argv: list[str]) -> None:
             here, known = here[name], f"{known}.{name}"
 
 
+def _in_one_line(error: Exception) -> str | None:
+    """What a full disk, a folder that may not be written, or too little memory say; None of a mistake of ours."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "no space left on the device"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return "not enough memory; make the model, training.batch_size or evaluation.batch_size smaller"
+    return None
+
+
 def _run() -> int:
     logger = logging.getLogger("rnnlab")
     logger.setLevel(logging.INFO)
@@ -199,11 +211,16 @@ def _run() -> int:
     except UserError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
     except BrokenPipeError:  # whoever reads the answers has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except (OSError, MemoryError, RuntimeError) as error:
+        if (line := _in_one_line(error)) is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     return 0
 
 

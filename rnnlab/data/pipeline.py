@@ -50,6 +50,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.sources)
 
+    def take(self, rows: np.ndarray) -> "Pairs":
+        """Those pairs alone, in this order."""
+        return Pairs(*([side.row(i) for i in rows] for side in (self.sources, self.targets)))
+
 
 class _Ragged:
     """Rows of unequal length in one array."""
@@ -62,6 +66,10 @@ class _Ragged:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def row(self, number: int) -> list[int]:
+        """One of them."""
+        return self._values[self._ends[number] - self.lengths[number] : self._ends[number]].tolist()
 
     def padded(self, rows: np.ndarray, time: int, columns: int) -> np.ndarray:
         """Ids `[time, columns]`: `rows`, cut off at `time`, then columns of padding."""

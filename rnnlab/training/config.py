@@ -1,6 +1,7 @@
 """Every field of a seq2seq experiment, with its default and its meaning; files in `configs/` change what they need."""
 
 import copy
+import math
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -39,6 +40,7 @@ _DATA: dict[str, Any] = {
     "files": {"train": "", "validation": "", "test": ""},  # parallel_text: "source,target" or "pairs.tsv"
     "source": _SIDE,
     "target": _SIDE | {"unit": "symbol"},
+    "longest": 1000,  # tokens of a side: longer training pairs are left out, longer validation and test texts refused
     "buckets": 8,  # most length buckets, and so compiled shapes
 }
 _MODEL: dict[str, Any] = {
@@ -96,8 +98,10 @@ def default_config() -> ConfigDict:
     return ConfigDict({"experiment": "seq2seq", "seed": 0, **copy.deepcopy(parts)}).lock()
 
 
+_MOST = 2**31 - 1
 _POSITIVE = (
     "data.buckets",
+    "data.longest",
     "model.encoder.features",
     "model.encoder.layers",
     "model.encoder.embedding",
@@ -146,6 +150,14 @@ def check_ranges(config: ConfigDict) -> None:
     Raises:
       UserError: names the field, its value and what is allowed.
     """
+    for field in field_paths(config):
+        value = get_field(config, field)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"config.{field}: {value} is not allowed; it must be finite")
+        if isinstance(value, int) and abs(value) > _MOST:
+            raise UserError(f"config.{field}: {value} is not allowed; it must be {_MOST:,} at most")
+        if isinstance(value, str) and not value.isprintable():
+            raise UserError(f"config.{field}: {value!r} is not allowed; it must be printable text on one line")
     for field in _POSITIVE:
         if not get_field(config, field) > 0:
             raise UserError(f"config.{field}: {get_field(config, field)} is not allowed; it must be above 0")

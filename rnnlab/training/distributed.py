@@ -19,7 +19,7 @@ from orbax.checkpoint import multihost
 from rnnlab.errors import UserError
 
 T = TypeVar("T")
-_HEARTBEAT, _ROLL_CALL, _REPORT, _FOREVER = 10, 4, 24 * 3600, 10**6  # seconds
+_HEARTBEAT, _ROLL_CALL, _REPORT, _PATIENCE = 10, 3, 24 * 3600, 1  # seconds
 _FAILED = "a process failed"
 # What tells, in the environment, that a launcher started several processes, which jax then knows how to join.
 _LAUNCHERS: dict[str, Callable[[Mapping[str, str]], bool]] = {
@@ -104,14 +104,14 @@ class _Watch:
 
     def __init__(self):
         self._client = multihost.get_jax_distributed_client()
-        self._called, self.lost = threading.Event(), ""
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._called, self._over, self.lost = threading.Event(), threading.Event(), ""
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
 
     def _listen(self) -> None:
-        try:
-            self._client.blocking_key_value_get(_FAILED, 1000 * _FOREVER)
-        except Exception:  # process 0 is gone, or this one ends
-            return
+        while not self._failed():
+            if self._over.is_set():
+                return
         try:
             self._client.wait_at_barrier("roll call", 1000 * _ROLL_CALL)
         except Exception as missing:  # the coordinator's own kind, whose text names them
@@ -122,6 +122,18 @@ class _Watch:
         if self.lost:
             time.sleep(1)  # for the main thread to say it, if it can
             end_without_the_lost(self.lost)
+
+    def _failed(self) -> bool:
+        try:
+            self._client.blocking_key_value_get(_FAILED, 1000 * _PATIENCE)
+        except jax.errors.JaxRuntimeError:  # nobody said so yet
+            return False
+        return True
+
+    def close(self) -> None:
+        """Ends the thread: Python cannot end while one waits outside of it."""
+        self._over.set()
+        self._thread.join()
 
     def call_the_roll(self) -> str:
         """Says which processes are lost, or nothing if all answered."""
@@ -158,6 +170,7 @@ def naming_the_lost() -> Iterator[None]:
             raise LostPeer(lost) from None
         raise
     finally:
+        watch.close()
         if witness is not None:
             witness.communicate(b"alive")
 

@@ -123,12 +123,15 @@ def evaluate(experiment: Experiment, split: str) -> None:
     """Prints the scores of the best parameters on a split as one JSON object, the last line on stdout.
 
     Raises:
-      UserError: a work directory without a whole checkpoint, a dataset without that split, or one out of reach.
+      UserError: a work directory without a whole checkpoint, a dataset without that split or
+        with longer texts in it than `data.longest`, or one out of reach.
     """
     step, params = experiment.best_params()
     evaluator = Evaluator(experiment, beam_size=experiment.config.evaluation.beam_size)
     print(f"{experiment.workdir}: best step {step}")
-    print(json.dumps(split_scores(evaluator, params, split, open_corpus(experiment.config).read(split))))
+    examples = open_corpus(experiment.config).read(split)
+    experiment.check_lengths(examples, split)
+    print(json.dumps(split_scores(evaluator, params, split, examples)))
 
 
 def split_scores(evaluator: Evaluator, params: ModelParams, split: str, examples: list[Example]) -> dict:

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
@@ -67,6 +68,32 @@ class Experiment:
             [self.source.encode(example.source) for example in examples for _ in example.targets],
             [self.target.encode(target) for example in examples for target in example.targets],
         )
+
+    def training_pairs(self, examples: list[Example]) -> Pairs:
+        """The encoded pairs that are trained on: those with at most `data.longest` tokens on each side.
+
+        Raises:
+          UserError: there are none.
+        """
+        pairs, longest = self.encode(examples), self.config.data.longest
+        kept = np.flatnonzero(np.maximum(pairs.sources.lengths, pairs.targets.lengths) <= longest)
+        if not len(kept):
+            raise UserError(f"config.data.longest: every training pair has more than {longest} tokens on a side")
+        return pairs if len(kept) == len(pairs) else pairs.take(kept)
+
+    def check_lengths(self, examples: list[Example], split: str) -> None:
+        """Refuses what can be neither left out, for the scores would not be those of the split, nor held in memory.
+
+        Raises:
+          UserError: names the first text with more than `data.longest` tokens.
+        """
+        pairs, longest = self.encode(examples), self.config.data.longest
+        for side, lengths in {"source": pairs.sources.lengths, "target": pairs.targets.lengths}.items():
+            if max(lengths, default=0) > longest:
+                raise UserError(
+                    f"config.data.longest: a {side} of the {split} split has {max(lengths):,} tokens, more than "
+                    f"{longest:,}; take it out of the data, or allow it"
+                )
 
     def best_params(self) -> tuple[int, ModelParams]:
         """The step and the parameters of the best evaluation so far (of an ensemble, the step of its first model).
@@ -136,7 +163,9 @@ def create_experiment(config: ConfigDict, workdir: pathlib.Path) -> tuple[Experi
         except UserError as error:
             raise UserError(f"config.data.{side}.{error}") from None
     experiment = Experiment(config, workdir, vocabularies["source"], vocabularies["target"], [])
-    experiment = dataclasses.replace(experiment, sizes=bucket_sizes(experiment.encode(examples), config.data.buckets))
+    experiment = dataclasses.replace(
+        experiment, sizes=bucket_sizes(experiment.training_pairs(examples), config.data.buckets)
+    )
     workdir.mkdir(parents=True, exist_ok=True)
     for side, vocabulary in vocabularies.items():
         vocabulary.save(workdir / f"{side}_vocabulary.json")
@@ -222,7 +251,7 @@ def _check_config(config: ConfigDict) -> None:
         raise UserError(
             f"config.training.best_metric: unknown {config.training.best_metric!r}{hint}; allowed: {', '.join(allowed)}"
         )
-    _make_model(config, EOS + 2, EOS + 2)
+    nnx.eval_shape(lambda: _make_model(config, EOS + 2, EOS + 2))  # however large it is, it costs no memory
     Intervention(config)
     make_teacher_forcing(config)
 

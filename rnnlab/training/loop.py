@@ -106,16 +106,21 @@ class _Run:
         self._schedule = make_schedule(config)
         self._evaluator = Evaluator(experiment, beam_size=1)
         self._validation = corpus.read("validation")
+        for split in corpus.splits[1:]:
+            experiment.check_lengths(corpus.read(split), split)
         self._probe = FlowProbe(experiment, merge, self._validation) if config.measure_every else None
         self._checkpoints = Checkpoints(experiment.workdir / "checkpoints")
         self._best = Checkpoints(experiment.workdir / "best", keep=experiment.config.evaluation.average)
-        self._pairs = experiment.encode(corpus.read("train"))
+        examples = corpus.read("train")
+        self._pairs = experiment.training_pairs(examples)
         self._start = jax.tree.map(np.array, start)
         self.shapes: set[tuple[int, ...]] = set()  # of the batches: the training step is compiled once for each
         self._go_on(self._last_checkpoint())
         size = sum(value.size for value in params.values())
         begun = f"from step {self.step}" if self.step else "from the start"
-        self.reporter.say(f"{len(self._pairs):,} pairs, {size:,} parameters, buckets {experiment.sizes}; {begun}")
+        left = sum(len(example.targets) for example in examples) - len(self._pairs)
+        out = f" ({left:,} longer than config.data.longest left out)" if left else ""
+        self.reporter.say(f"{len(self._pairs):,} pairs{out}, {size:,} parameters, buckets {experiment.sizes}; {begun}")
 
     def _last_checkpoint(self) -> Restored | None:
         found = self._checkpoints.restore(self._start) if distributed.is_first() else None
