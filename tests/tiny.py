@@ -3,6 +3,7 @@
 import os
 import pathlib
 import random
+import socket
 import subprocess
 import sys
 
@@ -49,3 +50,12 @@ def launch(*arguments: object, devices: int = 1, **options) -> subprocess.Popen:
 def train(data: pathlib.Path, workdir: pathlib.Path, *flags: object, **options) -> subprocess.Popen:
     """Starts such a run."""
     return launch(f"--config={__file__}:{data}", f"--workdir={workdir}", *flags, **options)
+
+
+def train_together(data: pathlib.Path, workdir: pathlib.Path, *flags: object, processes: int) -> list[subprocess.Popen]:
+    """Starts such a run of several processes on this machine."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{found.getsockname()[1]}"
+    own = [(f"--coordinator={address}", f"--processes={processes}", f"--process={i}") for i in range(processes)]
+    return [train(data, workdir, *flags, *which) for which in own]

@@ -1,7 +1,6 @@
 import csv
 import re
 import signal
-import socket
 
 import jax
 import numpy as np
@@ -22,15 +21,6 @@ def _finished(*processes) -> list[str]:
     return said
 
 
-def _pair(data, workdir, *flags, **options) -> list:
-    """Two processes that are one run."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{found.getsockname()[1]}"
-    own = [(f"--coordinator={address}", "--processes=2", f"--process={i}") for i in range(2)]
-    return [tiny.train(data, workdir, *flags, *which, **options) for which in own]
-
-
 def _losses(folder) -> dict[tuple[int, str], float]:
     rows = csv.DictReader((folder / "metrics.csv").open())
     return {(int(row["step"]), row["split"]): float(row["value"]) for row in rows if row["name"] == "loss"}
@@ -40,10 +30,9 @@ def test_a_run_that_goes_on_over_other_devices_and_processes_has_the_losses_of_o
     _finished(tiny.train(tiny_data, tmp_path / "alone", *STEADY))
     steps = "--config.training.steps={}".format
     moved = tmp_path / "moved"
-    _finished(tiny.train(tiny_data, moved, *STEADY, steps(10), devices=2))
     _finished(tiny.train(tiny_data, moved, *STEADY, steps(20), "--config.training.model_parallel=2", devices=8))
-    _finished(*_pair(tiny_data, moved, *STEADY, steps(30)))
-    _finished(tiny.train(tiny_data, moved, *STEADY, steps(40), devices=4))
+    _finished(*tiny.train_together(tiny_data, moved, *STEADY, steps(30), processes=2))
+    _finished(tiny.train(tiny_data, moved, *STEADY, steps(40)))
     alone, losses = _losses(tmp_path / "alone"), _losses(moved)
     assert len(alone) == 10
     for at, loss in alone.items():
@@ -52,7 +41,7 @@ def test_a_run_that_goes_on_over_other_devices_and_processes_has_the_losses_of_o
 
 
 def test_a_process_that_is_killed_is_named_and_the_rest_ends(tiny_data, tmp_path):
-    first, second = _pair(tiny_data, tmp_path, "--config.training.steps=100000")
+    first, second = tiny.train_together(tiny_data, tmp_path, "--config.training.steps=100000", processes=2)
     next(line for line in first.stderr if re.search(r"step +20 ", line))
     second.kill()
     second.communicate()
@@ -62,7 +51,7 @@ def test_a_process_that_is_killed_is_named_and_the_rest_ends(tiny_data, tmp_path
 
 
 def test_a_signal_to_one_process_stops_all_after_the_same_step(tiny_data, tmp_path):
-    first, second = _pair(tiny_data, tmp_path, "--config.training.steps=100000")
+    first, second = tiny.train_together(tiny_data, tmp_path, "--config.training.steps=100000", processes=2)
     next(line for line in first.stderr if re.search(r"step +20 ", line))
     second.send_signal(signal.SIGTERM)
     said = [process.communicate(timeout=60)[1] for process in (first, second)]
