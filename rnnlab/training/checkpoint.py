@@ -7,6 +7,7 @@ import json
 import logging
 import pathlib
 import shutil
+import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -105,6 +106,8 @@ class Checkpoints:
           like: arrays of the shapes and types to restore.
         """
         self._finish()
+        sys.unraisablehook = _hush_abandoned_reads
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # the same reads
         abstract = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
         items = ocp.args.Composite(arrays=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore())
         for step in sorted(self._manager.all_steps(), reverse=True):
@@ -141,6 +144,12 @@ class Checkpoints:
         """Waits for what is being written, and ends Orbax's threads."""
         self._finish()
         self._manager.close()
+
+
+def _hush_abandoned_reads(unraisable: Any) -> None:
+    """Of a damaged checkpoint orbax abandons the reads that are still under way, and each ends in a stack of Python."""
+    if "Event loop is closed" not in str(unraisable.exc_value):
+        sys.__unraisablehook__(unraisable)
 
 
 def _reason(error: Exception) -> str:
