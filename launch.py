@@ -62,22 +62,8 @@ def main(argv: list[str]) -> int:
     Raises:
       UserError: flags that do not fit each other, or what the experiment refuses.
     """
-    if argv[1:]:
-        raise UserError(f"{argv[1]!r}: not a flag; flags start with --")
-    if _WORKDIR.value is None:
-        raise UserError("--workdir: missing; give the folder of the run")
-    if _ENSEMBLE.value and _MODE.value not in ("evaluate", "predict"):
-        raise UserError(f"--ensemble: --mode={_MODE.value} takes one work directory; allowed: evaluate, predict")
-    config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser()
-    if config is not None and config.get("experiment") not in EXPERIMENTS:
-        raise UserError(f"config.experiment: unknown {config.get('experiment')!r}; allowed: {', '.join(EXPERIMENTS)}")
-    if _SWEEP.value is None and _SWEEP_CELL.value is not None:
-        raise UserError("--sweep_cell: a run of what? give --sweep, too")
-    if _SWEEP.value is not None and (_MODE.value != "train" or config is None or config.experiment != "seq2seq"):
-        raise UserError("--sweep: is for training by a seq2seq config, which --config names")
+    config, workdir = _check_flags(argv)
     absl_logging.set_verbosity(absl_logging.ERROR)  # jax, orbax and tfds tell of every file that they open
-    if config is not None and config.experiment != "seq2seq" and _MODE.value != "train":
-        raise UserError(f"--mode={_MODE.value}: a {config.experiment} has nothing to {_MODE.value}; leave --mode out")
     if config is not None and config.experiment == "benchmark":
         return _benchmark(config, workdir)
     from rnnlab import training  # jax starts here, after the flags were found good
@@ -88,13 +74,36 @@ def main(argv: list[str]) -> int:
 
         flow_lab.run(config, workdir)
         return 0
-    if _MODE.value == "train":
-        if config is None:
-            raise UserError("--config: missing; training needs one, such as --config=configs/cmudict.py")
-        if _SWEEP.value is not None:
-            return _sweep(config, workdir)
-        training.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-        return _train(training, config, workdir)
+    if _MODE.value != "train":
+        _use(training, config, workdir)
+        return 0
+    return _train(training, config, workdir) if _SWEEP.value is None else _sweep(config, workdir)
+
+
+def _check_flags(argv: list[str]):
+    """The config, if there is one, and the work directory, once the flags fit each other."""
+    if argv[1:]:
+        raise UserError(f"{argv[1]!r}: not a flag; flags start with --")
+    if _WORKDIR.value is None:
+        raise UserError("--workdir: missing; give the folder of the run")
+    if _ENSEMBLE.value and _MODE.value not in ("evaluate", "predict"):
+        raise UserError(f"--ensemble: --mode={_MODE.value} takes one work directory; allowed: evaluate, predict")
+    config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser()
+    if config is None and _MODE.value == "train":
+        raise UserError("--config: missing; training needs one, such as --config=configs/cmudict.py")
+    if config is not None and config.get("experiment") not in EXPERIMENTS:
+        raise UserError(f"config.experiment: unknown {config.get('experiment')!r}; allowed: {', '.join(EXPERIMENTS)}")
+    if config is not None and config.experiment != "seq2seq" and _MODE.value != "train":
+        raise UserError(f"--mode={_MODE.value}: a {config.experiment} has nothing to {_MODE.value}; leave --mode out")
+    if _SWEEP.value is None and _SWEEP_CELL.value is not None:
+        raise UserError("--sweep_cell: a run of what? give --sweep, too")
+    if _SWEEP.value is not None and (_MODE.value != "train" or config.experiment != "seq2seq"):
+        raise UserError("--sweep: is for training by the config of a seq2seq model")
+    return config, workdir
+
+
+def _use(training, config, workdir: pathlib.Path) -> None:
+    """Every mode but training, by what a work directory holds."""
     others = (pathlib.Path(name).expanduser() for name in _ENSEMBLE.value)
     experiment = training.open_ensemble([workdir, *others], config)
     flag_values = (_BEAM_SIZE, _LENGTH_PENALTY, _COVERAGE_PENALTY, _TEMPERATURE, _TOP_K, _TOP_P, _AVERAGE)
@@ -111,7 +120,6 @@ def main(argv: list[str]) -> int:
         attention = pathlib.Path(_ATTENTION.value).expanduser() if _ATTENTION.value else None
         shown = {"n_best": _N_BEST.value, "token_scores": _TOKEN_SCORES.value, "attention": attention}
         training.predict(experiment, sys.stdin.buffer, sys.stdout.buffer, **shown)
-    return 0
 
 
 def _benchmark(config, workdir: pathlib.Path) -> int:
@@ -146,6 +154,7 @@ def _joined(arguments: list[str]) -> list[str]:
 
 
 def _train(training, config, workdir: pathlib.Path) -> int:
+    training.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
         training.train(config, workdir)
     except training.Interrupted as stop:
