@@ -100,3 +100,29 @@ def test_as_many_are_kept_as_asked_for_and_come_newest_first(tmp_path):
         checkpoints.save(step, _state(step), RECORD)
     assert [found.step for found in checkpoints.newest(_state(0))] == [4, 3, 2]
     checkpoints.close()
+
+
+def test_what_cannot_be_saved_is_told_of_and_what_was_saved_before_stays(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(1, _state(1), RECORD)
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints._manager, "save", full)
+    checkpoints.save(2, _state(2), RECORD)
+    checkpoints.close()
+    text = "2 could not be saved (no space left on the device); the last one is that of step 1; training goes on"
+    assert text in caplog.text
+    assert _restored(tmp_path / "c").step == 1
+
+
+def test_who_only_reads_leaves_a_damaged_one_where_it_is(tmp_path):
+    _saved(tmp_path / "c")
+    _flip(max((tmp_path / "c" / "2" / "arrays").rglob("*"), key=lambda path: path.stat().st_size * path.is_file()))
+    before = sorted(tmp_path.rglob("*"))
+    checkpoints = Checkpoints(tmp_path / "c", reading=True)
+    assert checkpoints.restore(_state(0)).step == 1
+    checkpoints.close()
+    assert sorted(tmp_path.rglob("*")) == before

@@ -15,7 +15,10 @@ from rnnlab.training.config import check_ranges, default_config, field_paths, ge
         ("training.average_decay", 1.0, "from 0 to below 1"),
         ("evaluation.average", 0, "above 0"),
         ("training.clip_global_norm", -1.0, "0 or above"),
-        ("training.learning_rate", float("nan"), "above 0"),
+        ("training.learning_rate", float("nan"), "finite"),
+        ("evaluation.length_penalty", float("inf"), "finite"),
+        ("seed", 2**40, "2,147,483,647 at most"),
+        ("data.name", "a\0b", "printable"),
     ],
 )
 def test_a_number_that_no_run_can_use_is_refused_by_its_path(field, value, allowed):

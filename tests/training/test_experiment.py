@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from rnnlab.errors import UserError
@@ -67,3 +69,21 @@ def test_a_folder_that_is_no_work_directory_or_is_damaged_is_named(tiny_config, 
     (tmp_path / "w" / "config.json").write_text('{"seed": 0, "sead": 1}')
     with pytest.raises(UserError, match=r"config.json or buckets.json is damaged"):
         open_experiment(tmp_path / "w")
+
+
+def test_texts_that_are_too_long_are_left_out_of_training_and_refused_elsewhere(tiny_config, tmp_path):
+    config = tiny_config(data__longest=7)  # g is two phones, so some words are longer
+    experiment, corpus = create_experiment(config, tmp_path)
+    examples = corpus.read("train")
+    lengths = [max(len(e.source), len(e.targets[0].split(" "))) for e in examples]
+    pairs = experiment.training_pairs(examples)
+    assert len(pairs) == sum(length <= 7 for length in lengths) < len(examples)
+    assert max(pairs.targets.lengths) == 7
+    kept = [e for e, length in zip(examples, lengths, strict=True) if length <= 7]
+    assert [pairs.targets.row(i) for i in range(len(kept))] == [experiment.target.encode(e.targets[0]) for e in kept]
+    with pytest.raises(UserError, match=r"data\.longest: a target of the test split has .* more than 7"):
+        experiment.check_lengths(corpus.read("test"), "test")
+    config.data.longest = 1
+    long = [example for example in examples if len(example.source) > 1]
+    with pytest.raises(UserError, match="every training pair has more than 1 tokens"):
+        dataclasses.replace(experiment, config=config).training_pairs(long)

@@ -1,0 +1,77 @@
+import errno
+import logging
+import pathlib
+import struct
+
+import numpy as np
+from tensorboardX import summary
+from tensorboardX.proto.event_pb2 import Event
+
+from rnnlab.training.records import Events, GrowingFile, Rows, read_rows
+
+
+class _Full:
+    """A file on a disk with room for so many more bytes."""
+
+    def __init__(self, file, room: int):
+        self.file, self.room = file, room
+
+    def write(self, data: bytes) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.room -= (written := self.file.write(data[: self.room]))
+        return written
+
+    def close(self):
+        self.file.close()
+
+
+def test_what_a_full_disk_refuses_is_written_when_there_is_room_again(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    rows = Rows(tmp_path / "m.csv", ("step", "value"), start=0)
+    disk = rows._file._file = _Full(rows._file._file, room=6)
+    for step in range(1, 6):
+        rows.write([(step, step / 3)])
+    assert caplog.text.count("m.csv cannot be written (No space left on device)") == 1
+    disk.room = 10**6
+    rows.close()
+    found = read_rows(tmp_path / "m.csv", ("step", "value"))
+    assert [(int(row["step"]), float(row["value"])) for row in found] == [(step, step / 3) for step in range(1, 6)]
+
+
+def test_a_device_that_is_always_full_ends_nothing():
+    file = GrowingFile(pathlib.Path("/dev/full"))
+    file.append(b"x")
+    file.close()
+
+
+def test_events_are_records_of_tensorboard_with_the_checks_that_it_asks_for(tmp_path):
+    events = Events(tmp_path / "t", start=7)
+    events.add(summary.scalar("train/loss", 0.25), 8)
+    events.close()
+    (path,) = (tmp_path / "t").iterdir()
+    data, read = path.read_bytes(), []
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        assert struct.unpack("<I", data[8:12])[0] == _masked_crc(data[:8])
+        assert struct.unpack("<I", data[12 + length : 16 + length])[0] == _masked_crc(data[12 : 12 + length])
+        read.append(Event.FromString(data[12 : 12 + length]))
+        data = data[16 + length :]
+    assert read[0].file_version == "brain.Event:2"
+    assert (read[1].step, read[1].session_log.status) == (7, 1)
+    assert (read[2].step, read[2].summary.value[0].tag, read[2].summary.value[0].simple_value) == (
+        8,
+        "train/loss",
+        0.25,
+    )
+
+
+def _masked_crc(data: bytes) -> int:
+    """CRC-32C bit by bit, rotated and shifted as TFRecord asks."""
+    crc = np.uint32(0xFFFFFFFF)
+    for byte in data:
+        crc ^= np.uint32(byte)
+        for _ in range(8):
+            crc = (crc >> np.uint32(1)) ^ (np.uint32(0x82F63B78) if crc & np.uint32(1) else np.uint32(0))
+    value = int(crc) ^ 0xFFFFFFFF
+    return (((value >> 15) | (value << 17)) + 0xA282EAD8) & 0xFFFFFFFF
