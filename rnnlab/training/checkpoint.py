@@ -140,6 +140,12 @@ class Checkpoints:
         (self._folder / str(step)).rename(aside)
         self._manager.reload()
 
+    def forget_after(self, step: int) -> None:
+        """Takes away the checkpoints of later steps, which will be other ones when they come again."""
+        self._finish()
+        for later in [found for found in self._manager.all_steps() if found > step]:
+            self._manager.delete(later)
+
     def close(self) -> None:
         """Waits for what is being written, and ends Orbax's threads."""
         self._finish()

@@ -19,7 +19,7 @@ from orbax.checkpoint import multihost
 from rnnlab.errors import UserError
 
 T = TypeVar("T")
-_HEARTBEAT, _ROLL_CALL, _REPORT, _PATIENCE = 10, 3, 24 * 3600, 1  # seconds
+_HEARTBEAT, _ROLL_CALL, _SHUTDOWN, _REPORT, _PATIENCE = 10, 3, 30, 24 * 3600, 1  # seconds
 _FAILED = "a process failed"
 # What tells, in the environment, that a launcher started several processes, which jax then knows how to join.
 _LAUNCHERS: dict[str, Callable[[Mapping[str, str]], bool]] = {
@@ -55,7 +55,7 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
             processes,
             process,
             heartbeat_timeout_seconds=_HEARTBEAT,
-            shutdown_timeout_seconds=_REPORT,
+            shutdown_timeout_seconds=_SHUTDOWN,
         )
     except (RuntimeError, ValueError) as error:
         raise UserError(f"--coordinator: the processes did not find each other: {error}") from None
@@ -67,9 +67,9 @@ def is_first() -> bool:
 
 
 def wait_for_all(name: str) -> None:
-    """Returns once every process has come here."""
+    """Returns once every process has come here; `name` is used once in a run."""
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
+        multihost.get_barrier_sync_fn()(key=name, timeout_ms=1000 * _REPORT)
 
 
 def agree(value: T) -> T:

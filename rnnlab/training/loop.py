@@ -1,6 +1,5 @@
 """The training loop: steps, log lines, evaluations, checkpoints; stops and goes on without a trace."""
 
-import contextlib
 import json
 import logging
 import pathlib
@@ -32,6 +31,7 @@ from rnnlab.training.step import ModelParams, StepMetrics, TrainState, make_trai
 from rnnlab.training.teacher_forcing import make_teacher_forcing
 
 _LOG = logging.getLogger("rnnlab")
+_MADE = "the work directory is made"
 _PICTURES = 4
 _RETURN = 1_000_003  # from the seed of one order of the data to the next: no seed that a person would give
 _SHOWN = 8  # examples of a skipped batch that are named
@@ -55,23 +55,29 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
       Interrupted: after SIGINT or SIGTERM, once the state is saved.
       LostPeer: another process of the run is gone.
     """
+    with distributed.naming_the_lost():
+        if distributed.is_first():
+            with alone_in(workdir):
+                _train(config, workdir)
+        else:
+            distributed.wait_for_all(_MADE)
+            _train(config, workdir)
+        distributed.wait_for_all("reported")
+
+
+def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
     first = distributed.is_first()
-    if not first:
-        distributed.wait_for_all("made")
-    with alone_in(workdir) if first else contextlib.nullcontext():
-        experiment, corpus = create_experiment(config, workdir)
-        if first:
-            (workdir / "result.json").unlink(missing_ok=True)  # of a run that ended earlier, perhaps by another config
-            distributed.wait_for_all("made")
-        run = _Run(experiment, corpus)
-        try:
-            with distributed.naming_the_lost():
-                run.to_the_end()
-        finally:
-            run.close()
-        if first:
-            _report(experiment, corpus, run)
-    distributed.wait_for_all("reported")
+    experiment, corpus = create_experiment(config, workdir)
+    if first:
+        (workdir / "result.json").unlink(missing_ok=True)  # of a run that ended earlier, perhaps by another config
+        distributed.wait_for_all(_MADE)
+    run = _Run(experiment, corpus)
+    try:
+        run.to_the_end()
+    finally:
+        run.close()
+    if first:
+        _report(experiment, corpus, run)
 
 
 class _Taken(NamedTuple):
@@ -222,6 +228,8 @@ class _Run:
         at = self.step
         self.reporter.close()
         self._go_on(self._last_checkpoint(), returns=returns)
+        if distributed.is_first():
+            self._best.forget_after(self.step)
         _LOG.warning(
             "step %d: %d steps in a row did not count; back to step %d, the data in another order (%d of %d times)",
             at,

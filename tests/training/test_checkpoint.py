@@ -118,6 +118,15 @@ def test_what_cannot_be_saved_is_told_of_and_what_was_saved_before_stays(tmp_pat
     assert _restored(tmp_path / "c").step == 1
 
 
+def test_later_steps_are_forgotten_and_can_be_saved_anew(tmp_path):
+    _saved(tmp_path / "c", (1, 2))
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.forget_after(1)
+    checkpoints.save(2, _state(9), RECORD)
+    checkpoints.close()
+    assert _restored(tmp_path / "c").arrays.params["W"][0, 0] == 9
+
+
 def test_who_only_reads_leaves_a_damaged_one_where_it_is(tmp_path):
     _saved(tmp_path / "c")
     _flip(max((tmp_path / "c" / "2" / "arrays").rglob("*"), key=lambda path: path.stat().st_size * path.is_file()))
