@@ -160,8 +160,6 @@ def _train(training, config, workdir: pathlib.Path) -> int:
     except training.Interrupted as stop:
         print(stop, file=sys.stderr)
         return 128 + stop.signal
-    except training.LostPeer as lost:
-        training.end_without_the_lost(lost)
     return 0
 
 

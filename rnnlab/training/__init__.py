@@ -7,7 +7,7 @@ Imports everything below it; only `launch.py` and `configs/` import it.
 from rnnlab.training.breakdown import breakdown
 from rnnlab.training.compile_cache import use_compile_cache
 from rnnlab.training.config import check_ranges
-from rnnlab.training.distributed import LostPeer, end_without_the_lost, join
+from rnnlab.training.distributed import join
 from rnnlab.training.evaluation import evaluate
 from rnnlab.training.experiment import open_ensemble
 from rnnlab.training.flow import measure_flow
@@ -16,10 +16,8 @@ from rnnlab.training.prediction import predict
 
 __all__ = [
     "Interrupted",
-    "LostPeer",
     "breakdown",
     "check_ranges",
-    "end_without_the_lost",
     "evaluate",
     "join",
     "measure_flow",

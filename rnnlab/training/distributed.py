@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
@@ -21,6 +20,12 @@ from rnnlab.errors import UserError
 T = TypeVar("T")
 _HEARTBEAT, _ROLL_CALL, _SHUTDOWN, _REPORT, _PATIENCE = 10, 3, 30, 24 * 3600, 1  # seconds
 _FAILED = "a process failed"
+_LOST = "error: process {} of {} is lost; start all again to go on from the last checkpoint"
+_LAST_WORD = """
+import sys
+if not sys.stdin.read():
+    print(sys.argv[1] + " (unless it is this one that was killed)", file=sys.stderr, flush=True)
+"""
 # What tells, in the environment, that a launcher started several processes, which jax then knows how to join.
 _LAUNCHERS: dict[str, Callable[[Mapping[str, str]], bool]] = {
     "slurm": lambda env: int(env.get("SLURM_STEP_NUM_TASKS", 1)) > 1,
@@ -92,19 +97,16 @@ def largest(number: int) -> int:
     return int(np.max(multihost_utils.process_allgather(np.int32(number)))) if jax.process_count() > 1 else number
 
 
-class LostPeer(Exception):
-    """A process of the run is gone; names it."""
-
-
 class _Watch:
     """In every process a thread that learns when any of them has failed, and then answers the roll call.
 
-    Who does not answer is lost; a process that waits in a computation for the lost one still answers, by its thread.
+    Who does not answer is lost; a process that waits in a computation for the lost one still answers, by its thread. It
+    ends this process where one is lost.
     """
 
     def __init__(self):
         self._client = multihost.get_jax_distributed_client()
-        self._called, self._over, self.lost = threading.Event(), threading.Event(), ""
+        self._all_there, self._over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
@@ -117,11 +119,9 @@ class _Watch:
         except Exception as missing:  # the coordinator's own kind, whose text names them
             names = re.findall(r"Task (\d+) heartbeat|^(\d+)$", str(missing), flags=re.MULTILINE)
             others = sorted({int(a or b) for a, b in names} - {jax.process_index()})
-            self.lost = f"process {', '.join(map(str, others)) or '?'} of {jax.process_count()} is lost"
-        self._called.set()
-        if self.lost:
-            time.sleep(1)  # for the main thread to say it, if it can
-            end_without_the_lost(self.lost)
+            print(_LOST.format(", ".join(map(str, others)) or "?", jax.process_count()), file=sys.stderr, flush=True)
+            os._exit(1)  # jax would wait for those that do not come any more
+        self._all_there.set()
 
     def _failed(self) -> bool:
         try:
@@ -135,24 +135,18 @@ class _Watch:
         self._over.set()
         self._thread.join()
 
-    def call_the_roll(self) -> str:
-        """Says which processes are lost, or nothing if all answered."""
+    def call_the_roll(self) -> None:
+        """Returns if all answered."""
         self._client.key_value_set(_FAILED, "", allow_overwrite=True)
-        self._called.wait(2 * _ROLL_CALL)
-        return self.lost
-
-
-def end_without_the_lost(lost: object) -> None:
-    """Ends this process at once with status 1: jax would wait for those that do not come any more."""
-    print(f"error: {lost}; start all again to go on from the last checkpoint", file=sys.stderr, flush=True)
-    os._exit(1)
+        self._all_there.wait(2 * _ROLL_CALL)
 
 
 @contextlib.contextmanager
 def naming_the_lost() -> Iterator[None]:
-    """Turns what a computation over several processes raises when one of them is gone into a `LostPeer`.
+    """Within it, a computation over several processes that fails because one of them is gone ends this one with status 1
+    and a line that names the lost.
 
-    Where process 0 is gone, jax ends this one on the spot; a small process that was started before then has the last
+    Where process 0 is gone, jax aborts this one on the spot; a small process that was started before then has the last
     word.
     """
     if jax.process_count() == 1:
@@ -160,23 +154,14 @@ def naming_the_lost() -> Iterator[None]:
         return
     watch, witness = _Watch(), None
     if not is_first():
-        text = f"error: process 0 of {jax.process_count()} is lost; start all again to go on from the last checkpoint"
-        command = [sys.executable, "-c", _LAST_WORD, text]
+        command = [sys.executable, "-c", _LAST_WORD, _LOST.format(0, jax.process_count())]
         witness = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield
     except (jax.errors.JaxRuntimeError, ValueError):  # gloo's come as either
-        if lost := watch.call_the_roll():
-            raise LostPeer(lost) from None
+        watch.call_the_roll()
         raise
     finally:
         watch.close()
         if witness is not None:
             witness.communicate(b"alive")
-
-
-_LAST_WORD = """
-import os, sys
-if not sys.stdin.read():
-    print(sys.argv[1], file=sys.stderr, flush=True)
-"""

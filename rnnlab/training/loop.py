@@ -53,7 +53,6 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
       UserError: what `create_experiment` or `Devices` refuses, a work directory that another process trains in, or a
         run that met too many steps that do not count.
       Interrupted: after SIGINT or SIGTERM, once the state is saved.
-      LostPeer: another process of the run is gone.
     """
     with distributed.naming_the_lost():
         if distributed.is_first():

@@ -88,3 +88,25 @@ def test_devices_that_cannot_share_are_refused(fields, message):
 def test_flags_of_processes_that_do_not_fit_are_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         join(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("environment", "joins"),
+    [
+        ({}, False),
+        ({"SLURM_STEP_NUM_TASKS": "1"}, False),
+        ({"SLURM_STEP_NUM_TASKS": "4"}, True),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, True),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, False),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "0"}, True),
+        ({"TPU_WORKER_HOSTNAMES": "a"}, False),
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, True),
+    ],
+)
+def test_processes_that_a_launcher_started_join_by_its_environment(monkeypatch, environment, joins):
+    calls = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *given, **waits: calls.append(given))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    join(None, None, None)
+    assert calls == ([(None, None, None)] if joins else [])
