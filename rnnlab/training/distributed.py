@@ -143,8 +143,8 @@ class _Watch:
 
 @contextlib.contextmanager
 def naming_the_lost() -> Iterator[None]:
-    """Within it, a computation over several processes that fails because one of them is gone ends this one with status 1
-    and a line that names the lost.
+    """Within it, a computation over several processes that fails because one of them is gone ends this process with
+    status 1 and a line that names the lost.
 
     Where process 0 is gone, jax aborts this one on the spot; a small process that was started before then has the last
     word.
