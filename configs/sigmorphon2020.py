@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
     config.model.attention = "monotonic"
     config.training.update(
         {
-            "steps": 1250,
+            "steps": 2000,
             "label_smoothing": 0.1,
             "average_decay": 0.99,
             "log_every": 250,
