@@ -130,19 +130,29 @@ def _result(folder: pathlib.Path, values: Values, config: ConfigDict) -> dict[st
 
 
 def _run(values: Values, folder: pathlib.Path, command: Sequence[str]) -> int:
-    """Trains one run; SIGINT and SIGTERM are passed on to it, and its status is then 128 + signal."""
+    """Trains one run; SIGINT and SIGTERM are passed on to it, and the status is then 128 + signal."""
     folder.mkdir(parents=True, exist_ok=True)
     flags = [f"--workdir={folder}", *(f"--config.{field}={value}" for field, value in values.items())]
-    with (folder / "log.txt").open("a", encoding="utf-8") as log:
-        process = subprocess.Popen([*command, *flags], stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        asked = (signal.SIGINT, signal.SIGTERM)
-        before = {s: signal.signal(s, lambda signum, _: process.send_signal(signum)) for s in asked}
-        try:
-            status = process.wait()
-        finally:
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
-    return status if status in {128 + signum for signum in asked} else min(abs(status), 1)
+    asked: list[int] = []
+    started: list[subprocess.Popen] = []
+
+    def pass_on(signum, _frame):
+        asked.append(signum)
+        for process in started:
+            process.send_signal(signum)
+
+    before = {s: signal.signal(s, pass_on) for s in (signal.SIGINT, signal.SIGTERM)}  # first: no run is left behind
+    try:
+        with (folder / "log.txt").open("a", encoding="utf-8") as log:
+            process = subprocess.Popen([*command, *flags], stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        started.append(process)
+        if asked:
+            process.send_signal(asked[0])
+        status = process.wait()
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    return 128 + asked[0] if asked else min(abs(status), 1)
 
 
 def _last_line(path: pathlib.Path) -> str:
