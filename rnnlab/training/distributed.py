@@ -18,7 +18,7 @@ from orbax.checkpoint import multihost
 from rnnlab.errors import UserError
 
 T = TypeVar("T")
-_HEARTBEAT, _ROLL_CALL, _SHUTDOWN, _REPORT, _PATIENCE = 10, 3, 30, 24 * 3600, 1  # seconds
+_HEARTBEAT, _ROLL_CALL, _SHUTDOWN, _REPORT, _PATIENCE = 20, 3, 30, 24 * 3600, 1  # seconds
 _FAILED = "a process failed"
 _LOST = "error: process {} of {} is lost; start all again to go on from the last checkpoint"
 _LAST_WORD = """
