@@ -136,8 +136,8 @@ def _benchmark(config, workdir: pathlib.Path) -> int:
 def _sweep(config, workdir: pathlib.Path) -> int:
     from rnnlab.sweep import read_sweep, run_sweep
 
-    own = ("--sweep", "--workdir", "--mode")
-    shared = [arg for arg in _joined(sys.argv[1:]) if not arg.lstrip("-").startswith(tuple(n[2:] for n in own))]
+    own = ("sweep", "workdir", "mode")
+    shared = [arg for arg in _joined(sys.argv[1:]) if not arg.lstrip("-").startswith(own)]
     command = [sys.executable, str(pathlib.Path(__file__).resolve()), *shared]
     return run_sweep(read_sweep(_SWEEP.value, config), config, workdir, command, _SWEEP_CELL.value)
 

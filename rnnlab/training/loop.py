@@ -167,13 +167,12 @@ class _Run:
                 window.append(self._take(batch))
                 last = self.step == config.steps
                 logs = self.step % config.log_every == 0 or last
-                if logs and self._judge(window):
-                    self._go_back()
-                    window.clear()
-                    continue
                 if logs:
-                    self._log(window)
-                    window.clear()
+                    told, window = _fetched(window), []
+                    if self._judge(told):
+                        self._go_back()
+                        continue
+                    self._log(told)
                 asked = self._asked(signals, logs)
                 if self._probe is not None and self.step % config.measure_every == 0:
                     self._measure(self._probe)
@@ -198,9 +197,8 @@ class _Run:
 
     def _judge(self, window: list[_Taken]) -> bool:
         """Tells of the steps that did not count, and whether too many of them came in a row."""
-        skipped = jax.device_get([taken.metrics for taken in window])
-        for number, (metrics, taken) in enumerate(zip(skipped, window, strict=True), self.step - len(window) + 1):
-            if metrics.skipped:
+        for number, taken in enumerate(window, self.step - len(window) + 1):
+            if (metrics := taken.metrics).skipped:
                 _LOG.warning(
                     "step %d skipped (%d in a row): loss %.4g, gradient norm %.4g, training examples %s",
                     number,
@@ -209,7 +207,7 @@ class _Run:
                     metrics.gradient_norm,
                     _shortened(taken.rows),
                 )
-        return any(metrics.skipped >= self.config.most_skipped for metrics in skipped)
+        return any(taken.metrics.skipped >= self.config.most_skipped for taken in window)
 
     def _go_back(self) -> None:
         """To the last checkpoint, with the data in another order.
@@ -244,7 +242,7 @@ class _Run:
         return bool(self.config.patience) and self.decision["misses"] >= self.config.patience
 
     def _log(self, window: list[_Taken]) -> None:
-        now, metrics = time.monotonic(), jax.device_get([taken.metrics for taken in window])
+        now, metrics = time.monotonic(), [taken.metrics for taken in window]
         seconds, self._logged = now - self._logged, now
         tokens = sum(int(m.tokens) for m in metrics)
         padded, cells = (sum(column) for column in zip(*(taken.padding for taken in window), strict=True))
@@ -314,6 +312,12 @@ def _report(experiment: Experiment, corpus: Corpus, run: _Run) -> None:
     scores = json.dumps(split_scores(evaluator, params, split, examples))
     write_text(experiment.workdir / "result.json", scores)
     print(scores)
+
+
+def _fetched(window: list[_Taken]) -> list[_Taken]:
+    """The same with the metrics on the host."""
+    metrics = jax.device_get([taken.metrics for taken in window])
+    return [taken._replace(metrics=m) for taken, m in zip(window, metrics, strict=True)]
 
 
 def _shortened(rows: list[int]) -> str:
