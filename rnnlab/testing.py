@@ -16,8 +16,9 @@ from jax import Array
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scan import METHODS, scan, step_jacobian
+from rnnlab.scan.recurrence import recur
 
-_TIME, _BATCH, _IN, _HIDDEN = 7, 4, 3, 5
+_TIME, _BATCH, _IN, _HIDDEN = 7, 4, 3, 6
 _LENGTHS = (7, 3, 0, 1)
 _FLOAT32, _FLOAT64 = 1e-5, 1e-6
 _BFLOAT16_DRIFT = 0.05  # relative, about 6 times the unit round-off 2^-8 of one operation
@@ -80,10 +81,14 @@ _loss_and_gradients = jax.jit(jax.value_and_grad(_loss, argnums=(1, 2, 3)), stat
 
 def _description_fits_its_parameters(cell: Cell, params: Params, inputs: Array, state: State):
     width = len(cell.gates) * _HIDDEN
-    shapes = {"W": (_IN, width), "R": (_HIDDEN, width), "b": (width,)} | dict.fromkeys(cell.unit_params, (_HIDDEN,))
+    shapes = {"W": (_IN, width), "b": (width,)} | dict.fromkeys(cell.unit_params, (_HIDDEN,))
+    heads = cell.heads(_HIDDEN)
+    recurrent = {"dense": (_HIDDEN, width), "diagonal": (width,)}
+    if cell.recurrence != "none":
+        shapes["R"] = recurrent.get(cell.recurrence, (heads, _HIDDEN // heads, width // heads))
     found = {name: value.shape for name, value in params.items()}
     assert found == shapes, f"init gave {found}, should be {shapes}"
-    a, r = inputs[0] @ params["W"] + params["b"], state[0] @ params["R"]
+    a, r = inputs[0] @ params["W"] + params["b"], recur(cell, params, state[0])
     read = {name: params[name] for name in cell.combine_params}
     after = cell.combine(read, state, a, r)
     assert len(after) == len(cell.state_names), f"combine returned {len(after)} entries for {cell.state_names}"
@@ -142,7 +147,7 @@ def _any_length_works(cell: Cell, params: Params, inputs: Array, state: State):
     _near(final, state, 0.0)
     _, (gradient, *_) = _loss_and_gradients(cell, params, inputs[:0], state)
     _near(gradient, jax.tree.map(jnp.zeros_like, params), 0.0)
-    a, r = inputs[0] @ params["W"] + params["b"], state[0] @ params["R"]
+    a, r = inputs[0] @ params["W"] + params["b"], recur(cell, params, state[0])
     after = cell.combine(params, state, a, r)
     _near(_scan(cell, params, inputs[:1], state=state), (after[0][None], after))
 

@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnlab.cells import CELLS, Cell
+from rnnlab.cells import Cell, find_cell
 from rnnlab.scan import METHODS, scan
 
-TIME, BATCH, IN, HIDDEN = 6, 3, 4, 5
+TIME, BATCH, IN, HIDDEN = 6, 3, 4, 6
+# One cell of each kind and structure, for what is asked of all of them in `rnnlab.testing` already.
+SAMPLE = ("rnn", "gru", "gru_reset_before", "lstm_layer_norm", "slstm/heads3", "lru", "rnn/diagonal", "lstm/heads2")
 NumpyStep = Callable[[dict, tuple, np.ndarray], tuple]
 
 
@@ -29,15 +31,36 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 def example(name: str, seed: int = 0) -> tuple[dict, np.ndarray, tuple]:
     """Parameters, inputs and a first state in float64, none of them zero."""
     rng = np.random.default_rng(seed)
-    gates = len(CELLS[name].gates)
-    params = {
-        "W": 0.5 * rng.normal(size=(IN, gates * HIDDEN)),
-        "R": 0.5 * rng.normal(size=(HIDDEN, gates * HIDDEN)),
-        "b": 0.5 * rng.normal(size=gates * HIDDEN),
-    }
-    params |= {key: 0.5 * rng.normal(size=HIDDEN) for key in CELLS[name].unit_params}
-    state = tuple(rng.normal(size=(BATCH, HIDDEN)) for _ in CELLS[name].state_names)
+    cell = find_cell(name)
+    gates, structure = len(cell.gates), cell.recurrence
+    params = {"W": 0.5 * rng.normal(size=(IN, gates * HIDDEN)), "b": 0.5 * rng.normal(size=gates * HIDDEN)}
+    if structure == "dense":
+        params["R"] = 0.5 * rng.normal(size=(HIDDEN, gates * HIDDEN))
+    elif structure == "diagonal":
+        params["R"] = 0.5 * rng.normal(size=gates * HIDDEN)
+    elif structure != "none":
+        part = HIDDEN // int(structure[5:])
+        params["R"] = 0.5 * rng.normal(size=(int(structure[5:]), part, gates * part))
+    params |= {key: 0.5 * rng.normal(size=HIDDEN) for key in cell.unit_params}
+    state = tuple(rng.normal(size=(BATCH, HIDDEN)) for _ in cell.state_names)
     return params, rng.normal(size=(TIME, BATCH, IN)), state
+
+
+def recurrent(name: str, params: dict, h: np.ndarray) -> np.ndarray:
+    """h R, one unit after another."""
+    cell = find_cell(name)
+    found = np.zeros((len(h), len(cell.gates), h.shape[1]))
+    for gate in range(len(cell.gates)):
+        for unit in range(h.shape[1]):
+            if cell.recurrence == "dense":
+                found[:, gate, unit] = h @ np.asarray(params["R"])[:, gate * h.shape[1] + unit]
+            elif cell.recurrence == "diagonal":
+                found[:, gate, unit] = h[:, unit] * params["R"][gate * h.shape[1] + unit]
+            elif cell.recurrence != "none":
+                head, place = divmod(unit, params["R"].shape[1])
+                own = h[:, head * params["R"].shape[1] : (head + 1) * params["R"].shape[1]]
+                found[:, gate, unit] = own @ np.asarray(params["R"])[head, :, gate * params["R"].shape[1] + place]
+    return found.reshape(len(h), -1)
 
 
 def numpy_scan(step: NumpyStep, params: dict, inputs: np.ndarray, state: tuple) -> tuple[np.ndarray, tuple]:
@@ -84,9 +107,9 @@ def assert_follows_formula(name: str, step: NumpyStep) -> None:
         for method in METHODS:
 
             def loss(params, inputs, state, method=method):
-                return weighted(scan(CELLS[name], params, inputs, state=state, method=method))
+                return weighted(scan(find_cell(name), params, inputs, state=state, method=method))
 
             on_device = jax.tree.map(jnp.asarray, args)
-            values = scan(CELLS[name], on_device[0], on_device[1], state=on_device[2], method=method)
+            values = scan(find_cell(name), on_device[0], on_device[1], state=on_device[2], method=method)
             assert_close(values, wanted, 1e-10)
             assert_close(jax.grad(loss, argnums=(0, 1, 2))(*on_device), slopes, 1e-6)

@@ -5,7 +5,7 @@ import itertools
 
 from ml_collections import ConfigDict
 
-from rnnlab.cells import CELLS, Cell
+from rnnlab.cells import Cell, find_cell
 
 DTYPES = ("float32", "bfloat16")
 PASSES = ("forward", "training")
@@ -28,7 +28,7 @@ class Case:
     @property
     def description(self) -> Cell:
         """The cell's."""
-        return CELLS[self.cell]
+        return find_cell(self.cell)
 
     @property
     def flops(self) -> int:
@@ -69,7 +69,7 @@ def read_cases(config: ConfigDict) -> list[Case]:
       ValueError: a name, a shape or a number that means nothing; names the field and what is allowed.
     """
     _check_numbers(config)
-    cells = _names(config, "cells", tuple(CELLS))
+    cells = _cells(config)
     dtypes, passes = _names(config, "dtypes", DTYPES), _names(config, "passes", PASSES)
     shapes = [shape for word in config.shapes.split() for shape in _read_shape(word)]
     if not shapes:
@@ -83,13 +83,26 @@ def _check_numbers(config: ConfigDict) -> None:
             raise ValueError(f"config.{field}: must be at least {least}, not {config[field]}")
 
 
+def _cells(config: ConfigDict) -> list[str]:
+    names = _words(config, "cells")
+    try:
+        return [name for name in names if find_cell(name)]
+    except ValueError as error:
+        raise ValueError(f"config.cells: {error}") from None
+
+
 def _names(config: ConfigDict, field: str, allowed: tuple[str, ...]) -> list[str]:
-    names = config[field].replace(",", " ").split()
+    names = _words(config, field)
     for name in names:
         if name not in allowed:
             raise ValueError(f"config.{field}: unknown {name!r}; allowed: {', '.join(allowed)}")
+    return names
+
+
+def _words(config: ConfigDict, field: str) -> list[str]:
+    names = config[field].replace(",", " ").split()
     if not names:
-        raise ValueError(f"config.{field}: is empty; allowed: {', '.join(allowed)}")
+        raise ValueError(f"config.{field}: is empty; it must name at least one")
     return list(dict.fromkeys(names))
 
 

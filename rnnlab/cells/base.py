@@ -11,6 +11,8 @@ Imports jax only.
 """
 
 import dataclasses
+import functools
+import re
 from collections.abc import Callable, Mapping
 
 import jax
@@ -19,6 +21,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 Params = dict[str, Array]
 State = tuple[Array, ...]
+RECURRENCES = ("dense", "headsN", "diagonal", "none")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,11 +37,15 @@ class Cell:
       gate_bias: gates whose bias starts at another value than 0.
       memory_gates: gates whose bias says how long a memory lasts: 1 where it lasts longer the further the gate is open,
         -1 where the less.
-      unit_params: parameters `[hidden]` that `combine` reads by name, with their initial value.
+      unit_params: parameters `[hidden]` that `combine` reads by name, with their initial value, or what draws it:
+        `(key, [hidden]) -> values`.
       apart: gates, the last of `gates`, whose `a` and `r` `combine` reads apart. Of every other gate it reads `a + r`
         only, so that a scan need store but the sum.
       reads: which of `R` and `b` `combine` reads itself.
       mixes_units: a unit of the new state depends on others by more than `r`.
+      affine: `combine` is affine in the state as long as `r` is 0.
+      recurrence: the structure of `R`: "dense"; "headsN", N blocks on the diagonal, between which nothing passes;
+        "diagonal", a number for each unit and gate; or "none". `structured` makes a cell with another one.
     """
 
     name: str
@@ -47,12 +54,15 @@ class Cell:
     state_names: tuple[str, ...] = ("h",)
     gate_bias: Mapping[str, float] = dataclasses.field(default_factory=dict)
     memory_gates: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    unit_params: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    unit_params: Mapping[str, float | Callable[..., Array]] = dataclasses.field(default_factory=dict)
     apart: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     mixes_units: bool = False
+    affine: bool = False
+    recurrence: str = "dense"
 
     def __post_init__(self):
+        _check_recurrence(self)
         for field in ("gate_bias", "memory_gates"):
             if unknown := set(getattr(self, field)) - set(self.gates):
                 raise ValueError(f"cell {self.name!r}: {field} names {sorted(unknown)}, but its gates are {self.gates}")
@@ -60,6 +70,30 @@ class Cell:
             raise ValueError(
                 f"cell {self.name!r}: apart is {self.apart}, but must be the last of its gates {self.gates}"
             )
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether a step is affine in the state: nothing of the state is multiplied with `R`, nor bent by `combine`."""
+        return self.affine and self.recurrence == "none"
+
+    def features(self, params: Params) -> int:
+        """The number of units that parameters are for."""
+        return params["b"].shape[0] // len(self.gates)
+
+    def heads(self, hidden_features: int) -> int:
+        """Blocks on the diagonal of `R`: 1 of a dense one, as many as there are units of a diagonal one or of none.
+
+        Raises:
+          ValueError: the units are not a multiple of the heads.
+        """
+        if self.recurrence == "dense":
+            return 1
+        if self.recurrence in ("diagonal", "none"):
+            return hidden_features
+        heads = int(self.recurrence.removeprefix("heads"))
+        if hidden_features % heads:
+            raise ValueError(f"cell {self.name!r}: {hidden_features} units cannot be shared by {heads} heads evenly")
+        return heads
 
     @property
     def combine_params(self) -> tuple[str, ...]:
@@ -71,25 +105,68 @@ class Cell:
     ) -> Params:
         """Draws parameters `{"W": [in, G*H], "R": [H, G*H], "b": [G*H]}` and one `[H]` for each of `unit_params`.
 
-        Each gate's block of `W` is Glorot-uniform (Glorot and Bengio 2010), each block of `R` orthogonal
-        (Saxe et al. 2014, arXiv 1312.6120), biases are 0 or `gate_bias`.
+        With N heads `R` is `[N, H/N, G*H/N]`, of a diagonal recurrence `[G*H]`; with none there is no `R`. Each gate's
+        block of `W` is Glorot-uniform (Glorot and Bengio 2010), each block of `R` orthogonal (Saxe et al. 2014, arXiv
+        1312.6120), a diagonal uniform in 0 to 1 (Li et al. 2018, arXiv 1803.04831); biases are 0 or `gate_bias`.
+
+        Raises:
+          ValueError: `hidden_features` that are not a multiple of the heads.
         """
         input_key, recurrent_key = jax.random.split(key)
         blocks = len(self.gates)
-        glorot, orthogonal = jax.nn.initializers.glorot_uniform(), jax.nn.initializers.orthogonal()
-        square = (hidden_features, hidden_features)
+        glorot = jax.nn.initializers.glorot_uniform()
         params = {
             "W": jnp.concatenate(
                 [glorot(k, (in_features, hidden_features)) for k in jax.random.split(input_key, blocks)], axis=1
             ),
-            "R": jnp.concatenate([orthogonal(k, square) for k in jax.random.split(recurrent_key, blocks)], axis=1),
             "b": jnp.repeat(jnp.asarray([self.gate_bias.get(g, 0.0) for g in self.gates]), hidden_features),
         }
-        params |= {name: jnp.full((hidden_features,), value) for name, value in self.unit_params.items()}
+        if self.recurrence != "none":
+            params["R"] = self._draw_recurrent(recurrent_key, hidden_features)
+        for index, (name, value) in enumerate(self.unit_params.items()):
+            units, unit_key = (hidden_features,), jax.random.fold_in(key, index)
+            params[name] = value(unit_key, units) if callable(value) else jnp.full(units, value)
         return {name: value.astype(dtype) for name, value in params.items()}
+
+    def _draw_recurrent(self, key: PRNGKeyArray, hidden_features: int) -> Array:
+        blocks, heads = len(self.gates), self.heads(hidden_features)
+        if self.recurrence == "diagonal":
+            return jax.random.uniform(key, (blocks * hidden_features,))
+        square = (hidden_features // heads,) * 2
+        orthogonal = jax.nn.initializers.orthogonal()
+        drawn = [
+            jnp.concatenate([orthogonal(k, square) for k in jax.random.split(head_key, blocks)], axis=1)
+            for head_key in (jax.random.split(key, heads) if heads > 1 else [key])
+        ]
+        return drawn[0] if self.recurrence == "dense" else jnp.stack(drawn)
 
     def initial_state(
         self, batch: int, hidden_features: int, dtype: jax.typing.DTypeLike = jnp.float32
     ) -> tuple[Float[Array, "batch hidden"], ...]:
         """The state before the first step: zeros `[batch, hidden]`, one for each of `state_names`."""
         return tuple(jnp.zeros((batch, hidden_features), dtype) for _ in self.state_names)
+
+
+@functools.cache
+def structured(cell: Cell, recurrence: str) -> Cell:
+    """The cell with another structure of `R`: IndRNN is `rnn` with "diagonal" (Li et al. 2018, arXiv 1803.04831).
+
+    Its name becomes "rnn/diagonal", by which `find_cell` finds it.
+
+    Raises:
+      ValueError: a structure that there is not, or a cell that multiplies with a dense `R` itself.
+    """
+    if recurrence == cell.recurrence:
+        return cell
+    return dataclasses.replace(cell, name=f"{cell.name}/{recurrence}", recurrence=recurrence)
+
+
+def _check_recurrence(cell: Cell) -> None:
+    if not re.fullmatch("dense|heads[1-9][0-9]{0,5}|diagonal|none", cell.recurrence):
+        raise ValueError(
+            f"cell {cell.name!r}: unknown recurrence {cell.recurrence!r}; allowed: {', '.join(RECURRENCES)} (heads4)"
+        )
+    if cell.recurrence != "dense" and "R" in cell.reads:
+        raise ValueError(
+            f"cell {cell.name!r}: recurrence {cell.recurrence!r} is not allowed; its combine multiplies with a dense R"
+        )

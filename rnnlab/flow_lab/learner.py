@@ -15,7 +15,7 @@ from flax import nnx
 from jax import Array
 from ml_collections import ConfigDict
 
-from rnnlab.cells import CELLS, Params
+from rnnlab.cells import Params, find_cell
 from rnnlab.data.lag_tasks import LagBatch
 from rnnlab.flow_lab.config import read_task
 from rnnlab.gradient_flow import Treatment, lag_norms, step_gradients
@@ -117,7 +117,7 @@ def _warm_up(program: Program, state: TrainState, key: Array) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _program(setting: Setting) -> Program:
-    cell, task = CELLS[setting.cell], read_task(setting.task, where="task")(setting.lag)
+    cell, task = find_cell(setting.cell), read_task(setting.task, where="task")(setting.lag)
     treatment, optimizer = Treatment.read(setting.intervention), make_optimizer(_training_fields(setting))
 
     def model(seed: int) -> ManyToMany:
@@ -248,4 +248,4 @@ def _floss(cell, layer: Params, inputs: Array, steps: int) -> Params:
 
 
 def _penalty(cell, layer: Params, inputs: Array) -> Array:
-    return flossing_penalty(cell, layer, inputs, exponents=min(_FLOSSED, layer["R"].shape[0]))
+    return flossing_penalty(cell, layer, inputs, exponents=min(_FLOSSED, cell.features(layer)))

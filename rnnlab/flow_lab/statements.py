@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from rnnlab.cells import CELLS
+from rnnlab.cells import find_cell
 from rnnlab.flow_lab import intervals
 from rnnlab.flow_lab.results import Unit
 from rnnlab.flow_lab.table import Table, draw_curve, held
@@ -156,7 +156,7 @@ def _gates(table: Table) -> list[Check]:
     for cell in table.different("flow", "cell"):
         for name in table.different("flow", "intervention", cell=cell):
             norms = np.array(table.last("flow", "log_norm", cell=cell, intervention=name))
-            if CELLS[cell].memory_gates and len(plain) == len(norms):
+            if find_cell(cell).memory_gates and len(plain) == len(norms):
                 label = f"{cell} {name}: growth of dh_T / dh_0 ({norms.mean() / lag:+.4f} nats a step) less that of rnn"
                 found.append(above(label, intervals.mean((norms - plain) / lag), 0.0))
     return found
@@ -198,7 +198,7 @@ def _gated(table: Table) -> list[Check]:
         floor = table.floor("reach", lag)
         for cell in table.different("reach", "cell", lag=lag):
             loss = intervals.mean(table.values("reach", "final_loss", cell=cell, lag=lag))
-            if CELLS[cell].memory_gates:
+            if find_cell(cell).memory_gates:
                 found.append(below(f"{cell}, T = {lag}: test loss", loss, table.config.reach.solved))
             else:
                 label = f"{cell}, T = {lag}: test loss (near the floor, nothing is learnt)"

@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
 
-from rnnlab.cells import CELLS, Cell, Params
+from rnnlab.cells import CELLS, Cell, Params, find_cell
 from rnnlab.data.lag_tasks import LagTask
 from rnnlab.flow_lab.config import numbers, read_task, words
 from rnnlab.flow_lab.learner import Figures, Setting, learn
@@ -26,7 +26,7 @@ from rnnlab.training.optimizer import OPTIMIZERS
 
 GRIDS = ("reach", "explosion", "vanishing")
 LINEAR = Cell(name="linear", gates=("h",), combine=lambda params, state, a, r: (a + r,))
-_CELLS = CELLS | {"linear": LINEAR}
+_WITH_LINEAR = CELLS | {"linear": LINEAR}
 _SEQUENCES = 2  # that a Jacobian is measured on
 _CLIPPINGS = ("none", "norm", "value")
 _NO = "none"
@@ -45,20 +45,20 @@ def read_plan(config: ConfigDict) -> Plan:
         if get_field(config, field) < 1:
             raise ValueError(f"config.{field}: must be at least 1, not {get_field(config, field)}")
     plan: Plan = {}
-    for study, look, cells in (("criterion", _criterion, _CELLS), ("flow", _flow, CELLS)):
+    for study, look, cells in (("criterion", _criterion, _WITH_LINEAR), ("flow", _flow, CELLS)):
         plan |= _looks(config, study, look, cells)
     for grid in GRIDS:
         plan |= _trainings(config, grid)
     return plan | _costs(config)
 
 
-def _looks(config: ConfigDict, study: str, look: Callable[..., Figures], cells: dict[str, Cell]) -> Plan:
+def _looks(config: ConfigDict, study: str, look: Callable[..., Figures], known: Mapping[str, Cell]) -> Plan:
     part = config[study]
     plan: Plan = {}
-    names = words(part.cells, where=f"{study}.cells", allowed=cells)
+    cells = _cells(part.cells, f"{study}.cells", known)
     if part.lag < 2:
         raise ValueError(f"config.{study}.lag: must be at least 2, not {part.lag}")
-    for name, text in itertools.product(names, words(part.interventions, where=f"{study}.interventions")):
+    for name, text in itertools.product(cells, words(part.interventions, where=f"{study}.interventions")):
         treatment = _read_treatment(text, f"{study}.interventions")
         if treatment.fits(cells[name]):
             for seed in range(config.seeds):
@@ -72,15 +72,15 @@ def _trainings(config: ConfigDict, grid: str) -> Plan:
     where = f"config.{grid}"
     task = read_task(part.task, where=f"{grid}.task")
     check_choice(f"{where}.optimizer", part.optimizer, OPTIMIZERS)
-    cells = words(part.cells, where=f"{grid}.cells", allowed=CELLS)
+    cells = _cells(part.cells, f"{grid}.cells")
     clippings = [_check_clipping(w, where) for w in words(part.clippings, where=f"{grid}.clippings")]
     treatments = words(part.interventions, where=f"{grid}.interventions")
-    rates = _read_rates(part.learning_rates, cells, where)
+    rates = _read_rates(part.learning_rates, list(cells), where)
     plan: Plan = {}
     for cell, clipping, text, lag in itertools.product(
         cells, clippings, treatments, numbers(part.lags, where=f"{grid}.lags")
     ):
-        if not _read_treatment(text, f"{grid}.interventions").fits(CELLS[cell]):
+        if not _read_treatment(text, f"{grid}.interventions").fits(cells[cell]):
             continue
         _check_lag(task, lag, where)
         sizes = {field: config[field] for field in ("features", "batch_size", "measure_every")}
@@ -93,14 +93,22 @@ def _trainings(config: ConfigDict, grid: str) -> Plan:
 
 def _costs(config: ConfigDict) -> Plan:
     part = config.cost
-    cells = words(part.cells, where="cost.cells", allowed=CELLS)
+    cells = _cells(part.cells, "cost.cells")
     lengths = numbers(part.lengths, where="cost.lengths")
     return {
         Unit("cost", cell, "default", _NO, length, 0): functools.partial(
-            _cost, CELLS[cell], config.features, config.batch_size, length, part.repeats
+            _cost, cells[cell], config.features, config.batch_size, length, part.repeats
         )
         for cell, length in itertools.product(cells, lengths)
     }
+
+
+def _cells(text: str, where: str, known: Mapping[str, Cell] = CELLS) -> dict[str, Cell]:
+    names = words(text, where=where)
+    try:
+        return {name: find_cell(name, known) for name in names}
+    except ValueError as error:
+        raise ValueError(f"config.{where}: {error}") from None
 
 
 def _read_treatment(text: str, where: str) -> Treatment:
@@ -212,7 +220,7 @@ def _cost(cell: Cell, features: int, batch: int, length: int, repeats: int) -> F
         jax.block_until_ready(step(params, inputs))
         seconds.append(time.perf_counter() - started)
     size = sum(value.size for value in params.values())
-    products = 2 * (params["W"].size + params["R"].size)
+    products = 2 * sum(params[name].size for name in ("W", "R") if name in params)
     return [(repeat, "seconds", value) for repeat, value in enumerate(seconds)] + [
         (0, "parameters", size),
         (0, "flops_per_step", products),

@@ -41,7 +41,7 @@ def step_gradients(
       edges: of the bins of the gates' histogram, growing; None is -8, -7, ... 8.
     """
     time, batch, _ = inputs.shape
-    still = jnp.zeros((time, batch, params["R"].shape[1]), params["R"].dtype)
+    still = jnp.zeros((time, batch, params["b"].shape[0]), params["b"].dtype)
 
     def of_run(inputs: Array, nudges: Array):
         trajectory = run(cell, params, inputs, state, nudges)

@@ -18,9 +18,10 @@ def draw_recurrent(cell: Cell, params: Params, key: PRNGKeyArray, *, kind: str, 
         gaussian    independent N(0, gain^2 / hidden)       (Sompolinsky, Crisanti and Sommers 1988: chaos from gain 1)
 
     Raises:
-      ValueError: an unknown kind.
+      ValueError: an unknown kind, or a cell whose `R` is not dense.
     """
-    hidden = params["R"].shape[0]
+    _check_dense(cell)
+    hidden = cell.features(params)
     keys = jax.random.split(key, len(cell.gates))
     if kind == "orthogonal":
         blocks = [jax.nn.initializers.orthogonal(gain)(k, (hidden, hidden)) for k in keys]
@@ -33,6 +34,11 @@ def draw_recurrent(cell: Cell, params: Params, key: PRNGKeyArray, *, kind: str, 
     return params | {"R": jnp.concatenate(blocks, axis=1).astype(params["R"].dtype)}
 
 
+def _check_dense(cell: Cell) -> None:
+    if cell.recurrence != "dense":
+        raise ValueError(f"cell {cell.name!r}: this needs a dense R, but its recurrence is {cell.recurrence!r}")
+
+
 def set_gate_bias(cell: Cell, params: Params, gate: str, values: Float[Array, ""] | Float[Array, "hidden"]) -> Params:
     """`params` with another bias of one gate, as the forget gate's in Jozefowicz, Zaremba and Sutskever 2015.
 
@@ -41,7 +47,7 @@ def set_gate_bias(cell: Cell, params: Params, gate: str, values: Float[Array, ""
     """
     if gate not in cell.gates:
         raise ValueError(f"cell {cell.name!r} has no gate {gate!r}; it has {', '.join(cell.gates)}")
-    hidden, index = params["R"].shape[0], cell.gates.index(gate)
+    hidden, index = cell.features(params), cell.gates.index(gate)
     return params | {"b": params["b"].at[index * hidden : (index + 1) * hidden].set(values)}
 
 
@@ -56,7 +62,7 @@ def chrono_biases(cell: Cell, params: Params, key: PRNGKeyArray, *, longest: int
         raise ValueError(f"cell {cell.name!r} has no gate that keeps a memory, and so no chrono initialisation")
     if longest < 3:
         raise ValueError(f"chrono: the longest memory must be at least 3 steps, not {longest}")
-    bias = jnp.log(jax.random.uniform(key, (params["R"].shape[0],), minval=1.0, maxval=longest - 1.0))
+    bias = jnp.log(jax.random.uniform(key, (cell.features(params),), minval=1.0, maxval=longest - 1.0))
     for gate, sign in cell.memory_gates.items():
         params = set_gate_bias(cell, params, gate, sign * bias)
     return params
@@ -66,7 +72,11 @@ def limit_spectral_norm(cell: Cell, params: Params, limit: float) -> Params:
     """`params` with the largest singular value of each gate's block of `R` brought down to `limit`, where it is above.
 
     The nearest matrix within the limit, in the Frobenius norm: singular values above it become the limit.
+
+    Raises:
+      ValueError: a cell whose `R` is not dense.
     """
+    _check_dense(cell)
     blocks = jnp.stack(jnp.split(params["R"], len(cell.gates), axis=1))
     left, values, right = jnp.linalg.svd(blocks, full_matrices=False)
     limited = (left * jnp.minimum(values, limit)[..., None, :]) @ right

@@ -33,7 +33,7 @@ def lyapunov_exponents(
       ValueError: `burn_in` outside 0 to time - 1, or `exponents` outside 1 to the size of the state.
     """
     time = inputs.shape[0]
-    size = params["R"].shape[0] * len(cell.state_names)
+    size = cell.features(params) * len(cell.state_names)
     number = size if exponents is None else exponents
     if not 0 <= burn_in < time:
         raise ValueError(f"burn_in must lie in 0 to {time - 1} (below the time of inputs), not be {burn_in}")

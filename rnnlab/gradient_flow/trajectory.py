@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scan.product import product, project
+from rnnlab.scan.product import project
+from rnnlab.scan.recurrence import recur, weights_dtype
 
 
 class Trajectory(NamedTuple):
@@ -41,11 +42,11 @@ def run(
       nudges: added to `h R` of each step, `[time, batch, gates * hidden]`; to be differentiated by.
     """
     if state is None:
-        state = cell.initial_state(inputs.shape[1], params["R"].shape[0], params["R"].dtype)
+        state = cell.initial_state(inputs.shape[1], cell.features(params), weights_dtype(params))
 
     def step(state: State, at_step):
         x, nudge = at_step
-        a, r = project(params, x), product(state[0], params["R"])
+        a, r = project(params, x), recur(cell, params, state[0])
         r = r if nudge is None else r + nudge
         return cell.combine(params, state, a, r), (state, a, r)
 

@@ -48,7 +48,7 @@ class Treatment:
         """Initial parameters, made of those that `cell.init` drew; `longest` is the longest memory of the task.
 
         Raises:
-          ValueError: an intervention that the cell has no gate for.
+          ValueError: an intervention that the cell has no gate, or no dense `R`, for.
         """
         for (name, number), step_key in zip(self.steps, jax.random.split(key, max(1, len(self.steps))), strict=False):
             if name in RECURRENT_INITS:
@@ -67,8 +67,10 @@ class Treatment:
         return params
 
     def fits(self, cell: Cell) -> bool:
-        """Whether the cell has the gates that these interventions set."""
-        return bool(cell.memory_gates) or not {"chrono", "forget"} & {name for name, _ in self.steps}
+        """Whether the cell has the gates that these interventions set, and the dense `R` that they draw or limit."""
+        names = {name for name, _ in self.steps}
+        needs_gates, needs_dense = {"chrono", "forget"} & names, {*RECURRENT_INITS, "spectral"} & names
+        return (bool(cell.memory_gates) or not needs_gates) and (cell.recurrence == "dense" or not needs_dense)
 
     @property
     def flossing_steps(self) -> int:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from rnnlab.cells import CELLS, Cell, State, zoneout
+from rnnlab.cells import Cell, State, find_cell, zoneout
 from rnnlab.models.choice import check_choice
 from rnnlab.models.dropout import Noise, draw_mask
 from rnnlab.models.embedding import Lookup, rows
@@ -42,13 +42,14 @@ class Recurrent(nnx.Module):
     """One cell over time, in one direction.
 
     Args:
-      cell: a name out of `CELLS`, or a `Cell`.
+      cell: a name that `find_cell` knows ("lstm", "rnn/diagonal"), or a `Cell`.
       in_features, features: sizes of the input and of the state.
       initial_state: "zero", or "learnt": a parameter `[features]` for each entry of the state.
       rates: what training leaves out.
 
     Raises:
-      ValueError: an unknown cell or initial state, or recurrent dropout for a cell that multiplies with `R` itself.
+      ValueError: an unknown cell or initial state, features that its heads cannot share, or recurrent dropout or weight
+        drop where there is no `R` that it could be applied to.
     """
 
     def __init__(
@@ -62,11 +63,8 @@ class Recurrent(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_choice("initial_state", initial_state, INITIAL_STATES)
-        self.cell = CELLS[check_choice("cell", cell, CELLS)] if isinstance(cell, str) else cell
-        if rates.recurrent and "R" in self.cell.reads:
-            raise ValueError(
-                f"recurrent_dropout: cell {self.cell.name!r} multiplies with R inside itself; use weight_drop"
-            )
+        self.cell = _find(cell) if isinstance(cell, str) else cell
+        _check_rates(self.cell, rates)
         self.features, self.rates = features, rates
         self.zoneout = (rates.zoneout, *(rates.zoneout_cell for _ in self.cell.state_names[1:]))
         params = self.cell.init(rngs.params(), in_features, features)
@@ -91,7 +89,7 @@ class Recurrent(nnx.Module):
         kept = None
         if rngs is not None and any(self.zoneout):
             kept = tuple(jax.random.bernoulli(rngs.dropout(), rate, (time, *shape)) for rate in self.zoneout)
-        weights = draw_mask(rngs, self.rates.weights, self.params["R"].shape)
+        weights = draw_mask(rngs, self.rates.weights, self.params["R"].shape) if self.rates.weights else None
         return Noise(kept, (draw_mask(rngs, self.rates.recurrent, shape), weights))
 
     def __call__(
@@ -113,7 +111,8 @@ class Recurrent(nnx.Module):
         cell, kept, mask = self.evaluated_cell, None, None
         if noise is not None:
             kept, (mask, weights) = noise
-            cell, params["R"] = self.cell, apply_mask(params["R"], weights)
+            cell = self.cell
+            params |= {} if weights is None else {"R": params["R"] * weights}
         state = self.initial_state(inputs.shape[1]) if state is None else state
         if isinstance(inputs, Lookup):
             params["W"] = inputs.table @ params["W"]
@@ -222,6 +221,21 @@ class Stack(nnx.Module):
             inputs = outputs + rows(inputs) if self.residual and outputs.shape == inputs.shape else outputs
             finals.append(_join([final for _, final in runs]))
         return rows(inputs), tuple(finals)
+
+
+def _find(name: str) -> Cell:
+    try:
+        return find_cell(name)
+    except ValueError as error:
+        raise ValueError(f"cell: {error}") from None
+
+
+def _check_rates(cell: Cell, rates: Rates) -> None:
+    if rates.recurrent and "R" in cell.reads:
+        raise ValueError(f"recurrent_dropout: cell {cell.name!r} multiplies with R inside itself; use weight_drop")
+    for field, rate in (("recurrent_dropout", rates.recurrent), ("weight_drop", rates.weights)):
+        if rate and cell.recurrence == "none":
+            raise ValueError(f"{field}: cell {cell.name!r} has no R, so it must be 0, not {rate}")
 
 
 def _join(directions: list[State]) -> State:

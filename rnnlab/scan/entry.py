@@ -9,6 +9,7 @@ from rnnlab.cells import Cell, Params
 from rnnlab.scan import reference, sequential
 from rnnlab.scan.plan import Plan, checkpoint_plan, resolve_plan
 from rnnlab.scan.product import are_ids, at_least_float32, poison
+from rnnlab.scan.recurrence import weights_dtype
 from rnnlab.scan.select import Where
 
 METHODS = ("sequential", "reference")
@@ -67,9 +68,9 @@ def scan(
     _check_noise(cell, params, inputs, recurrent_mask, kept)
     time, batch = inputs.shape[:2]
     plan = _resolve(cell, method, checkpoint_every, time, batch)
-    wide = at_least_float32(jnp.result_type(inputs, params["R"], *(state or ())))
+    wide = at_least_float32(jnp.result_type(inputs, weights_dtype(params), *(state or ())))
     if state is None:
-        state = cell.initial_state(batch, params["R"].shape[0], wide)
+        state = cell.initial_state(batch, cell.features(params), wide)
     padding = -time % plan.block if plan else 0
     if padding and seq_lengths is None:
         seq_lengths = np.full(batch, time)
@@ -115,7 +116,7 @@ def _pad(steps: Array, padding: int) -> Array:
 
 
 def _check_noise(cell, params, inputs, recurrent_mask, kept):
-    units = (inputs.shape[1], params["R"].shape[0])
+    units = (inputs.shape[1], cell.features(params))
     if recurrent_mask is not None and "R" in cell.reads:
         raise ValueError(
             f"recurrent_mask: cell {cell.name!r} multiplies with R inside its combine, out of a mask's reach"
@@ -139,7 +140,7 @@ def _check(cell, params, inputs, state, seq_lengths, resets):
             f"inputs have {features[0]} features, but W of cell {cell.name!r} takes {params['W'].shape[0]}"
         )
     if state is not None:
-        wanted = (batch, params["R"].shape[0])
+        wanted = (batch, cell.features(params))
         if len(state) != len(cell.state_names) or any(entry.shape != wanted for entry in state):
             raise ValueError(
                 f"state of cell {cell.name!r} must be {len(cell.state_names)} arrays ({', '.join(cell.state_names)}) "

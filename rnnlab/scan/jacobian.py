@@ -1,11 +1,46 @@
 """The exact Jacobian of one step of any cell, from its description."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scan.product import project
+from rnnlab.scan.recurrence import dense, recur
+
+Pointwise = Callable[[State, Array], State]
+
+
+def local_derivatives(step: Pointwise, state: State, r: Array, gates: int) -> tuple[list[list[Array]], list[State]]:
+    """d step / d state and d step / d r of what is pointwise in the units.
+
+    All of these matrices are diagonal, so one forward derivative along a direction that is the same for every unit
+    gives one of them whole.
+
+    Args:
+      step: `(state, r) -> state`.
+      state: S entries `[..., hidden]`.
+      r: `[..., gates * hidden]`.
+
+    Returns:
+      `by_state[p][q]`, the derivative of entry p by entry q, and `by_gate[g][p]`, that of entry p by gate g, each
+      `[..., hidden]`.
+    """
+    none = tuple(jnp.zeros_like(entry) for entry in state)
+
+    def along(d_state: State, d_r: Array) -> State:
+        return jax.jvp(step, (state, r), (d_state, d_r))[1]
+
+    columns = []
+    for index, entry in enumerate(state):
+        direction = (*none[:index], jnp.ones_like(entry), *none[index + 1 :])
+        columns.append(along(direction, jnp.zeros_like(r)))
+    hidden = state[0].shape[-1]
+    units = [jnp.arange(gates * hidden) // hidden == gate for gate in range(gates)]
+    by_gate = [along(none, jnp.broadcast_to(unit, r.shape).astype(r.dtype)) for unit in units]
+    return [list(row) for row in zip(*columns, strict=True)], by_gate
 
 
 def step_jacobian(
@@ -13,9 +48,7 @@ def step_jacobian(
 ) -> Float[Array, "batch after before"]:
     """d s_t / d s_{t-1} for each sequence of the batch.
 
-    `combine` is pointwise in the units, so d combine / d s and d combine / d r are diagonal in each pair of entries and
-    gates, and one forward derivative per entry and per gate gives them whole:
-    d s_t / d s_{t-1} = d combine / d s + d combine / d r R^T (only through the entry h).
+    d combine / d s + d combine / d r R^T (only through the entry h), both as `local_derivatives` gives them.
 
     Args:
       cell, params: the cell; one that mixes units inside `combine` is differentiated as a whole instead.
@@ -29,27 +62,15 @@ def step_jacobian(
     a = project(params, inputs)
     if cell.mixes_units:
         return _by_autodiff(cell, params, state, a)
-    r = state[0] @ params["R"]
-    batch, hidden = state[0].shape
-    per_gate = jnp.split(params["R"], len(cell.gates), axis=1)
-
-    def derivatives(d_state: State, d_r: Array) -> Array:
-        """The diagonals `[S, batch, hidden]` of d s_t along one direction that is the same for every unit."""
-        return jnp.stack(jax.jvp(lambda s, q: cell.combine(params, s, a, q), (state, r), (d_state, d_r))[1])
-
-    none = tuple(jnp.zeros_like(entry) for entry in state)
-    columns = []
-    for index, entry in enumerate(state):
-        direction = tuple(jnp.ones_like(e) if i == index else jnp.zeros_like(e) for i, e in enumerate(state))
-        diagonals = derivatives(direction, jnp.zeros_like(r))
-        block = diagonals[..., None] * jnp.eye(hidden, dtype=entry.dtype)
-        if index == 0:
-            for gate, recurrent in enumerate(per_gate):
-                unit = jnp.zeros((len(per_gate), hidden), r.dtype).at[gate].set(1).reshape(-1)
-                block += derivatives(none, jnp.broadcast_to(unit, r.shape))[..., None] * recurrent.T
-        columns.append(block)  # [S, batch, hidden (of s_t), hidden (of s_{t-1})]
-    whole = jnp.stack(columns)  # [S before, S after, batch, hidden after, hidden before]
-    return whole.transpose(2, 1, 3, 0, 4).reshape(batch, len(state) * hidden, len(state) * hidden)
+    r = recur(cell, params, state[0])
+    by_state, by_gate = local_derivatives(lambda s, q: cell.combine(params, s, a, q), state, r, len(cell.gates))
+    per_gate = jnp.split(dense(cell, params), len(cell.gates), axis=1)
+    rows = []
+    for p, row in enumerate(by_state):
+        blocks = [diagonal[..., None] * jnp.eye(diagonal.shape[-1], dtype=diagonal.dtype) for diagonal in row]
+        blocks[0] += sum(of[p][..., None] * recurrent.T for of, recurrent in zip(by_gate, per_gate, strict=True))
+        rows.append(jnp.concatenate(blocks, axis=-1))
+    return jnp.concatenate(rows, axis=-2)
 
 
 def _by_autodiff(cell: Cell, params: Params, state: State, a: Array) -> Array:
@@ -57,6 +78,6 @@ def _by_autodiff(cell: Cell, params: Params, state: State, a: Array) -> Array:
 
     def step(flat: Array, a_row: Array) -> Array:
         before = tuple(entry[None] for entry in jnp.split(flat, flat.shape[0] // hidden))
-        return jnp.concatenate(cell.combine(params, before, a_row[None], before[0] @ params["R"]), axis=1)[0]
+        return jnp.concatenate(cell.combine(params, before, a_row[None], recur(cell, params, before[0])), axis=1)[0]
 
     return jax.vmap(jax.jacfwd(step))(jnp.concatenate(state, axis=1), a)

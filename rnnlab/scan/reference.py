@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scan.product import apply_mask, product, project
+from rnnlab.scan.product import apply_mask, project
+from rnnlab.scan.recurrence import recur, weights_dtype
 from rnnlab.scan.select import Where, enter_step, select_state
 
 
@@ -20,13 +21,13 @@ def run(
     reverse: bool,
 ) -> tuple[Array, State]:
     """Returns `h` of every step `[time, batch, hidden]` and the last state; arguments as in `sequential.run`."""
-    fresh = cell.initial_state(inputs.shape[1], params["R"].shape[0], state[0].dtype)
-    dtype = jnp.result_type(inputs, params["R"])
+    fresh = cell.initial_state(inputs.shape[1], cell.features(params), state[0].dtype)
+    dtype = jnp.result_type(inputs, weights_dtype(params))
 
     def step(before: State, at_step):
         x, updated, reset_rows = at_step
         entered = enter_step(reset_rows, before, fresh)
-        a, r = project(params, x), product(apply_mask(entered[0], mask), params["R"])
+        a, r = project(params, x), recur(cell, params, apply_mask(entered[0], mask))
         after = cell.combine(params, entered, a, r)
         after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
         after = select_state(updated, after, entered)

@@ -14,6 +14,7 @@ from jax import Array
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scan.plan import Plan
 from rnnlab.scan.product import apply_mask, are_ids, product, project
+from rnnlab.scan.recurrence import recur, recur_back, recurrence_gradient, transposed, weights_dtype
 from rnnlab.scan.select import Where, enter_step, select_state
 
 # Steps from which a transposed copy of R before the backward loop costs less than transposed products in it (measured).
@@ -69,13 +70,13 @@ def _run_block(cell, plan, params, xs, state, mask, reverse, *, keep):
     """Consecutive steps: the last state, `h` of each step and, to `keep`, (rest of the state before, projections)."""
     fresh = cell.initial_state(*state[0].shape, state[0].dtype)
     inputs, *masks = xs
-    dtype = jnp.result_type(inputs, params["R"])
+    dtype = jnp.result_type(inputs, weights_dtype(params))
 
     def step(before: State, at_step):
         x, updated, reset_rows = at_step
         entered = enter_step(reset_rows, before, fresh)
         a = project(params, x) if plan.project == "step" else x
-        r = product(apply_mask(entered[0], mask), params["R"])
+        r = recur(cell, params, apply_mask(entered[0], mask))
         after = cell.combine(params, entered, a, r)
         after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
         after = select_state(updated, after, entered)
@@ -92,7 +93,7 @@ def _run_block(cell, plan, params, xs, state, mask, reverse, *, keep):
 def _backward(cell, plan, reverse, residuals, cotangents):
     params, xs, mask, first, entered, kept = residuals
     d_outputs, d_state = cotangents
-    names = dict.fromkeys(("W", "R", "b", *cell.combine_params))
+    names = dict.fromkeys(("W", *(("R",) if "R" in params else ()), "b", *cell.combine_params))
     nothing = {name: jnp.zeros_like(params[name], d_state[0].dtype) for name in names}
 
     def block(carry, at_block):
@@ -138,7 +139,7 @@ def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
     *step_masks, mask = masks
     read = {name: params[name].astype(dtype) for name in cell.combine_params}
     fresh = cell.initial_state(*d_after[0].shape, dtype)
-    copied = params["R"].T if hidden.shape[0] >= _WORTH_A_COPY else None
+    copied = transposed(cell, params) if "R" in params and hidden.shape[0] >= _WORTH_A_COPY else None
 
     def combine(read: Params, entered: State, projections):
         a, r = _part(*projections)
@@ -157,8 +158,9 @@ def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
         _, pull = jax.vjp(combine, read, entered, projections)
         d_read_step, d_entered, d_projections = pull(select_state(updated, d_after, zeros))
         _, d_r = _d_part(*d_projections)
-        d_hidden = apply_mask(product(d_r, params["R"].T if copied is None else copied), mask)
-        d_entered = (d_entered[0] + d_hidden, *d_entered[1:])
+        if "R" in params:
+            d_hidden = recur_back(cell, transposed(cell, params) if copied is None else copied, d_r)
+            d_entered = (d_entered[0] + apply_mask(d_hidden, mask), *d_entered[1:])
         if updated is not None:
             d_entered = jax.tree.map(jnp.add, d_entered, select_state(updated, zeros, d_after))
         d_before = enter_step(reset_rows, d_entered, zeros)
@@ -176,14 +178,11 @@ def _pull_products(cell, params, xs, mask, hidden, d_a, d_r):
     if resets is not None:
         hidden = jnp.where(resets[..., None], cell.initial_state(*hidden.shape[1:], hidden.dtype)[0], hidden)
 
-    def over_rows(left: Array, right: Array) -> Array:
-        flat = (v.reshape(-1, v.shape[-1]) for v in (left, right.astype(params["R"].dtype)))
-        return product(next(flat).T, next(flat))
-
-    d_params = {"R": over_rows(apply_mask(hidden, mask), d_r), "b": d_a.sum((0, 1))}
+    d_params = recurrence_gradient(cell, params, apply_mask(hidden, mask), d_r) | {"b": d_a.sum((0, 1))}
     if are_ids(inputs):
         return d_params | {"W": jnp.zeros(params["W"].shape, d_a.dtype).at[inputs].add(d_a)}, None
-    return d_params | {"W": over_rows(inputs, d_a)}, product(d_a, params["W"].T).astype(inputs.dtype)
+    rows, d_rows = (v.reshape(-1, v.shape[-1]) for v in (inputs, d_a.astype(params["W"].dtype)))
+    return d_params | {"W": product(rows.T, d_rows)}, product(d_a, params["W"].T).astype(inputs.dtype)
 
 
 def _join(cell: Cell, a: Array, r: Array) -> tuple[Array, Array, Array]:

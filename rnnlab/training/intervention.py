@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 from ml_collections import ConfigDict
 
-from rnnlab.cells import CELLS, Cell, Params
+from rnnlab.cells import Cell, Params, find_cell
 from rnnlab.errors import UserError
 from rnnlab.gradient_flow import Treatment
 from rnnlab.training.step import ModelParams
@@ -22,7 +22,7 @@ class Intervention:
     """
 
     def __init__(self, config: ConfigDict):
-        self._cells = {side: CELLS[config.model[side].cell] for side in ("encoder", "decoder")}
+        self._cells = {side: find_cell(config.model[side].cell) for side in ("encoder", "decoder")}
         self._seed, text = config.seed, config.training.intervention
         try:
             self._treatment = Treatment.read(text)
@@ -33,7 +33,8 @@ class Intervention:
         for side, cell in self._cells.items():
             if not self._treatment.fits(cell):
                 raise UserError(
-                    f"config.training.intervention: {text!r} sets a gate that the {side}'s {cell.name} lacks"
+                    f"config.training.intervention: {text!r} needs a gate or a dense R, which the {side}'s "
+                    f"{cell.name} lacks"
                 )
 
     def start(self, params: ModelParams, *, longest: int) -> ModelParams:

@@ -44,7 +44,7 @@ def no_nudges(model: Seq2Seq, batch: Batch) -> dict[str, Nudges]:
     for name, layer, position in _places(model):
         params = layer[position].params
         shape = steps[name.split("/")[0]]
-        found[name] = Nudges(jnp.zeros((*shape, len(params["W"][...]))), jnp.zeros((*shape, params["R"].shape[1])))
+        found[name] = Nudges(jnp.zeros((*shape, len(params["W"][...]))), jnp.zeros((*shape, params["b"].shape[0])))
     return found
 
 

@@ -25,7 +25,7 @@ def test_the_grid_is_every_combination_of_its_fields():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"cells": "lstn"}, r"config.cells: unknown 'lstn'; allowed: .*lstm"),
+        ({"cells": "lstn"}, r"config.cells: unknown value 'lstn'; allowed: .*lstm"),
         ({"dtypes": "float16"}, "config.dtypes: unknown 'float16'; allowed: float32, bfloat16"),
         ({"passes": "backward"}, "config.passes: unknown 'backward'"),
         ({"passes": " "}, "config.passes: is empty"),

@@ -1,5 +1,3 @@
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +13,9 @@ LENGTHS = jnp.array([4, 2])
 TARGETS = jnp.array([[1, 1], [5, 6], [7, 4]])
 
 
+PAIRS = list(zip(CELLS, [*list(CELLS)[1:], *CELLS], strict=False))  # each cell once on either side
+
+
 def _model(cells=("lstm", "lstm"), **options):
     sides = {
         "encoder": {"embedding": 3, "cell": cells[0], "features": 4, "bidirectional": True},
@@ -25,8 +26,8 @@ def _model(cells=("lstm", "lstm"), **options):
     return Seq2Seq(12, 9, rngs=nnx.Rngs(0), **sides, **options)
 
 
-@pytest.mark.parametrize("cells", itertools.product(CELLS, CELLS), ids="-".join)
-def test_every_pair_of_cells_gives_every_parameter_a_gradient(cells):
+@pytest.mark.parametrize("cells", PAIRS, ids="-".join)
+def test_every_cell_on_either_side_gives_every_parameter_a_gradient(cells):
     graph, params = nnx.split(_model(cells, attention="general"))
 
     @jax.jit

@@ -4,7 +4,7 @@ import numpy as np
 import oracle
 import pytest
 
-from rnnlab.cells import CELLS
+from rnnlab.cells import CELLS, find_cell
 from rnnlab.scan import Plan, scan
 
 BFLOAT16_DRIFT = 0.05  # relative, of h at any step
@@ -20,13 +20,13 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", oracle.SAMPLE)
 def test_gradients_are_those_of_autodiff(name, options):
     with jax.enable_x64(True):
         args = jax.tree.map(jnp.asarray, oracle.example(name))
 
         def loss(params, inputs, state, method):
-            return oracle.weighted(scan(CELLS[name], params, inputs, state=state, method=method, **options))
+            return oracle.weighted(scan(find_cell(name), params, inputs, state=state, method=method, **options))
 
         gradients = [jax.grad(loss, argnums=(0, 1, 2))(*args, method) for method in ("sequential", "reference")]
     oracle.assert_close(*gradients, 1e-12)
@@ -43,10 +43,10 @@ def _scans(jaxpr):
 
 
 @pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", oracle.SAMPLE)
 def test_the_backward_loop_over_steps_carries_no_weight_gradient(name, recompute):
     """Only dh, ds (and the small unit parameters) may be carried by a step; dW and dR are products of blocks."""
-    cell, hidden = CELLS[name], 16
+    cell, hidden = find_cell(name), 12
     params = cell.init(jax.random.key(0), 3, hidden)
     inputs = jnp.zeros((9, 2, 3))
     plan = Plan(3, recompute=recompute)
@@ -56,7 +56,7 @@ def test_the_backward_loop_over_steps_carries_no_weight_gradient(name, recompute
     for body in over_steps:
         carried = [variable.aval.shape for variable in body.outvars]
         assert params["W"].shape not in carried
-        if "R" not in cell.reads:
+        if "R" not in cell.reads and cell.recurrence not in ("none", "diagonal"):  # a diagonal is no larger than b
             assert params["R"].shape not in carried
 
 
@@ -71,7 +71,7 @@ PLANS = {
 @pytest.mark.parametrize(
     ("name", "plan", "options"),
     [
-        *((name, plan, OPTIONS["everything"]) for name in CELLS for plan in PLANS.values()),
+        *((n, plan, OPTIONS["everything"]) for n in ("rnn/diagonal", "gru", "lstm/heads2") for plan in PLANS.values()),
         *(("lstm", plan, {}) for plan in PLANS.values()),
     ],
 )
@@ -80,7 +80,7 @@ def test_no_plan_changes_values_or_gradients(name, plan, options):
         args = jax.tree.map(jnp.asarray, oracle.example(name))
 
         def run(params, inputs, state, method):
-            results = scan(CELLS[name], params, inputs, state=state, method=method, **options)
+            results = scan(find_cell(name), params, inputs, state=state, method=method, **options)
             return oracle.weighted(results), results
 
         both = [jax.grad(run, argnums=(0, 1, 2), has_aux=True)(*args, method) for method in (plan, "reference")]
@@ -115,7 +115,7 @@ def test_checkpoints_hold_a_small_part_of_the_memory():
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
 def test_bfloat16_products_with_a_float32_state_stay_near_float32_over_4096_steps(name):
     """8 bits of mantissa in every operand, none lost in the state: an error that does not grow with time."""
-    cell = CELLS[name]
+    cell = find_cell(name)
     params = cell.init(jax.random.key(0), 24, 24)
     inputs = jax.random.normal(jax.random.key(1), (4096, 2, 24))
     exact, _ = scan(cell, params, inputs)
@@ -133,7 +133,7 @@ def test_each_gradient_has_the_dtype_of_what_it_belongs_to(name, dtypes):
     params = {key: jnp.asarray(value, dtypes[0]) for key, value in params.items()}
     inputs = jnp.asarray(inputs, dtypes[1])
     gradients = [
-        jax.grad(lambda p, x, m=m: scan(CELLS[name], p, x, method=m)[0].sum(), argnums=(0, 1))(params, inputs)
+        jax.grad(lambda p, x, m=m: scan(find_cell(name), p, x, method=m)[0].sum(), argnums=(0, 1))(params, inputs)
         for m in ("sequential", "reference")
     ]
     for ours, wanted in zip(*map(jax.tree.leaves, gradients), strict=True):

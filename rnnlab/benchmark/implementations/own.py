@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnlab.benchmark.cases import Case
+from rnnlab.benchmark.implementations import Unsupported
 from rnnlab.benchmark.implementations.jax_layer import JaxLayer, draw, layer_of
 from rnnlab.cells import Params
 from rnnlab.scan import Plan, resolve_plan, scan
@@ -30,7 +31,12 @@ def products(case: Case) -> JaxLayer:
 
     The recurrent ones one after another; the others over all steps at once, or step by step where `resolve_plan` says
     that this is the faster way. A sum of little weight ties each step to the one before.
+
+    Raises:
+      Unsupported: the cell's R is not dense.
     """
+    if case.description.recurrence != "dense":
+        raise Unsupported(f"counts a dense R only, not {case.description.recurrence!r}")
     per_step = resolve_plan(case.description, case.length, case.batch).project == "step"
     params = _params(case)
     weights = [params[name].astype(case.dtype) for name in ("W", "R")]

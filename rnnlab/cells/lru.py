@@ -1,0 +1,90 @@
+"""Linear recurrences with a fixed complex decay for each unit, written in real numbers: the LRU and the diagonal S5.
+
+The state is x = h + i c, and h, its real part, the output; gates re, im are the input B u:
+
+    x_t = lambda * x_{t-1} + gamma * (re + i im)
+
+LRU (Orvieto et al. 2023, arXiv 2303.06349): lambda = exp(-exp(nu) + i exp(theta)), gamma = gain sqrt(1 - |lambda|^2),
+started uniform in the ring between |lambda|^2 = 0.9 and 0.999 and with gain 1. (The paper's gamma is free from there
+on.)
+S5 (Smith, Warrington and Linderman 2023, arXiv 2208.04933), with the diagonal of S4D-Lin (Gu et al. 2022, arXiv
+2206.11893): lambda = exp(step * (-exp(decay) + i frequency)), gamma (lambda - 1) / (-exp(decay) + i frequency), a hold
+of the input over the step; started at -1/2 + i pi n, with steps from 0.001 to 0.1.
+
+The papers' read-out C x + D u is the next layer's matrix; it sees the real part only, so a read-out of both parts takes
+two units.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from rnnlab.cells.base import Cell, Params, State
+
+_INNER, _OUTER = 0.9, 0.999  # squares of the ring's radii
+_SHORTEST_STEP, _LONGEST_STEP = 0.001, 0.1
+
+
+def _turn(decay: tuple[Array, Array], drive: tuple[Array, Array], state: State) -> State:
+    """decay * state + drive, of complex numbers as pairs."""
+    (real, imaginary), (h, c) = decay, state
+    return real * h - imaginary * c + drive[0], real * c + imaginary * h + drive[1]
+
+
+def _times(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
+    return one[0] * other[0] - one[1] * other[1], one[0] * other[1] + one[1] * other[0]
+
+
+def _combine_lru(params: Params, state: State, a: Array, r: Array) -> State:
+    rate, phase = jnp.exp(params["nu"]), jnp.exp(params["theta"])
+    radius, gamma = jnp.exp(-rate), params["gain"] * jnp.sqrt(-jnp.expm1(-2 * rate))
+    re, im = jnp.split(a + r, 2, axis=-1)
+    return _turn((radius * jnp.cos(phase), radius * jnp.sin(phase)), (gamma * re, gamma * im), state)
+
+
+def _combine_s5(params: Params, state: State, a: Array, r: Array) -> State:
+    rate, frequency, step = -jnp.exp(params["decay"]), params["frequency"], jnp.exp(params["step"])
+    radius = jnp.exp(rate * step)
+    decay = radius * jnp.cos(frequency * step), radius * jnp.sin(frequency * step)
+    size = rate**2 + frequency**2
+    hold = _times((decay[0] - 1, decay[1]), (rate / size, -frequency / size))
+    re, im = jnp.split(a + r, 2, axis=-1)
+    return _turn(decay, _times(hold, (re, im)), state)
+
+
+def _draw_nu(key: Array, shape: tuple[int, ...]) -> Array:
+    squares = jax.random.uniform(key, shape, minval=_INNER, maxval=_OUTER)
+    return jnp.log(-0.5 * jnp.log(squares))
+
+
+def _draw_theta(key: Array, shape: tuple[int, ...]) -> Array:
+    return jnp.log(jax.random.uniform(key, shape, minval=1e-3, maxval=2 * np.pi))
+
+
+def _draw_step(key: Array, shape: tuple[int, ...]) -> Array:
+    return jax.random.uniform(key, shape, minval=np.log(_SHORTEST_STEP), maxval=np.log(_LONGEST_STEP))
+
+
+def _harmonics(_key: Array, shape: tuple[int, ...]) -> Array:
+    return np.pi * jnp.arange(shape[0], dtype=jnp.float32)
+
+
+_FACTS: dict = {
+    "gates": ("re", "im"),
+    "state_names": ("h", "c"),
+    "affine": True,
+    "recurrence": "none",
+}
+LRU = Cell(
+    name="lru",
+    combine=_combine_lru,
+    unit_params={"nu": _draw_nu, "theta": _draw_theta, "gain": 1.0},
+    **_FACTS,
+)
+S5 = Cell(
+    name="s5",
+    combine=_combine_s5,
+    unit_params={"decay": float(np.log(0.5)), "frequency": _harmonics, "step": _draw_step},
+    **_FACTS,
+)

@@ -1,0 +1,98 @@
+"""The product with R, of whatever structure: forwards, backwards, its gradient, and as a dense matrix.
+
+`h R` has the gates one after another, `[..., gates * hidden]`, whatever the structure. Of a cell without R it is 0.
+"""
+
+import jax.numpy as jnp
+import jax.scipy.linalg
+from jax import Array
+
+from rnnlab.cells import Cell, Params
+from rnnlab.scan.product import at_least_float32, product
+
+
+def weights_dtype(params: Params) -> jnp.dtype:
+    """The dtype of the weights: that of `W`, which every cell has."""
+    return params["W"].dtype
+
+
+def recur(cell: Cell, params: Params, hidden: Array) -> Array:
+    """`h R`, from `h` `[..., batch, hidden]`."""
+    wide = at_least_float32(weights_dtype(params))
+    if cell.recurrence == "none":
+        return jnp.zeros((*hidden.shape[:-1], params["b"].shape[0]), wide)
+    weights = params["R"]
+    if cell.recurrence == "dense":
+        return product(hidden, weights)
+    if cell.recurrence == "diagonal":
+        rounded = jnp.tile(hidden.astype(weights.dtype), len(cell.gates))
+        return rounded.astype(wide) * weights.astype(wide)
+    by_head = product(_by_head(hidden, len(weights)), weights)
+    return _join_gates(by_head, len(cell.gates))
+
+
+def transposed(cell: Cell, params: Params) -> Array:
+    """`R` as `recur_back` reads it: a copy that pays where it is read at many steps."""
+    return params["R"] if cell.recurrence == "diagonal" else jnp.swapaxes(params["R"], -1, -2)
+
+
+def recur_back(cell: Cell, weights: Array, d_recurrent: Array) -> Array:
+    """The gradient of `h` `[..., batch, hidden]` from that of `h R`; `weights` are `transposed`."""
+    if cell.recurrence == "dense":
+        return product(d_recurrent, weights)
+    gates = len(cell.gates)
+    if cell.recurrence == "diagonal":
+        wide = at_least_float32(weights.dtype)
+        terms = d_recurrent.astype(weights.dtype).astype(wide) * weights.astype(wide)
+        return terms.reshape(*terms.shape[:-1], gates, -1).sum(-2)
+    by_head = product(_part_gates(d_recurrent, len(weights), gates), weights)
+    return jnp.swapaxes(by_head, -2, -3).reshape(*d_recurrent.shape[:-1], -1)
+
+
+def recurrence_gradient(cell: Cell, params: Params, hidden: Array, d_recurrent: Array) -> Params:
+    """`{"R": gradient}` from all rows of `h` `[..., hidden]` and of the gradient of `h R`; `{}` of a cell without."""
+    if cell.recurrence == "none":
+        return {}
+    weights, gates = params["R"], len(cell.gates)
+    h, d = (v.astype(weights.dtype).reshape(-1, v.shape[-1]) for v in (hidden, d_recurrent))
+    wide = at_least_float32(weights.dtype)
+    if cell.recurrence == "dense":
+        return {"R": product(h.T, d)}
+    if cell.recurrence == "diagonal":
+        return {"R": jnp.einsum("nh,ngh->gh", h, d.reshape(len(d), gates, -1), preferred_element_type=wide).reshape(-1)}
+    by_head = _by_head(h, len(weights)), _part_gates(d, len(weights), gates)
+    return {"R": jnp.einsum("knh,kng->khg", *by_head, preferred_element_type=wide)}
+
+
+def dense(cell: Cell, params: Params) -> Array:
+    """`R` as a dense matrix `[hidden, gates * hidden]` of at least float32."""
+    hidden, gates = cell.features(params), len(cell.gates)
+    wide = at_least_float32(weights_dtype(params))
+    if cell.recurrence == "none":
+        return jnp.zeros((hidden, gates * hidden), wide)
+    weights = params["R"].astype(wide)
+    if cell.recurrence == "dense":
+        return weights
+    if cell.recurrence == "diagonal":
+        return jnp.concatenate([jnp.diag(own) for own in jnp.split(weights, gates)], axis=1)
+    per_gate = [jax.scipy.linalg.block_diag(*own) for own in jnp.split(weights, gates, axis=2)]
+    return jnp.concatenate(per_gate, axis=1)
+
+
+def _by_head(hidden: Array, heads: int) -> Array:
+    """`[..., batch, hidden]` as `[..., heads, batch, hidden / heads]`."""
+    return jnp.swapaxes(hidden.reshape(*hidden.shape[:-1], heads, -1), -2, -3)
+
+
+def _join_gates(by_head: Array, gates: int) -> Array:
+    """`[..., heads, batch, gates * part]` as `[..., batch, gates * hidden]`."""
+    *lead, heads, batch, _ = by_head.shape
+    parted = by_head.reshape(*lead, heads, batch, gates, -1)
+    return jnp.moveaxis(parted, -4, -2).reshape(*lead, batch, -1)
+
+
+def _part_gates(projections: Array, heads: int, gates: int) -> Array:
+    """The other way round."""
+    *lead, batch, _ = projections.shape
+    parted = projections.reshape(*lead, batch, gates, heads, -1)
+    return jnp.moveaxis(parted, -2, -4).reshape(*lead, heads, batch, -1)
