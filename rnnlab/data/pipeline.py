@@ -95,7 +95,7 @@ def bucket_sizes(pairs: Pairs, buckets: int) -> Sizes:
     np.maximum.at(target_bound, group, target_lengths)
     unreached: tuple[float, Sizes] = (np.inf, [])
     best: list[tuple[float, Sizes]] = [(0.0, []), *(unreached for _ in keys)]  # after the first n keys
-    for _ in range(buckets):
+    for _ in range(min(buckets, len(keys))):  # more than one for each length saves nothing
         longer = list(best)
         for end in range(1, len(keys) + 1):
             for start in range(end):

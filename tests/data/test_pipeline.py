@@ -64,6 +64,12 @@ def test_bucket_sizes_waste_least_of_all_cuts(buckets):
     assert sum(sum(fitting_size(sizes, s, t - 1)) for _, s, t in lengths) <= best + len(lengths)
 
 
+def test_no_more_buckets_than_lengths_are_looked_for():
+    pairs = _pairs(40, 7)
+    lengths = np.unique(np.maximum(pairs.sources.lengths, pairs.targets.lengths + 1))
+    assert bucket_sizes(pairs, 2**31) == bucket_sizes(pairs, len(lengths))
+
+
 def test_beyond_the_widest_bucket_sizes_double():
     assert fitting_size([(4, 5), (8, 9)], 4, 4) == (4, 5)
     assert fitting_size([(4, 5), (8, 9)], 4, 5) == (8, 9)
