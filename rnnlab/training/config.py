@@ -99,6 +99,7 @@ def default_config() -> ConfigDict:
 
 
 _MOST = 2**31 - 1
+_MOST_LAYERS = 100  # each is traced and compiled by itself
 _POSITIVE = (
     "data.buckets",
     "data.longest",
@@ -161,6 +162,11 @@ def check_ranges(config: ConfigDict) -> None:
     for field in _POSITIVE:
         if not get_field(config, field) > 0:
             raise UserError(f"config.{field}: {get_field(config, field)} is not allowed; it must be above 0")
+    for field in ("model.encoder.layers", "model.decoder.layers"):
+        if get_field(config, field) > _MOST_LAYERS:
+            raise UserError(
+                f"config.{field}: {get_field(config, field)} is not allowed; it must be {_MOST_LAYERS} at most"
+            )
     for field in _NOT_NEGATIVE:
         if not get_field(config, field) >= 0:
             raise UserError(f"config.{field}: {get_field(config, field)} is not allowed; it must be 0 or above")
