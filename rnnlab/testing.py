@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scan import METHODS, scan, step_jacobian
+from rnnlab.scan import methods_of, scan, step_jacobian
 from rnnlab.scan.recurrence import recur
 
 _TIME, _BATCH, _IN, _HIDDEN = 7, 4, 3, 6
@@ -111,7 +111,7 @@ def _padded_is_unpadded(cell: Cell, params: Params, inputs: Array, state: State)
 def _padding_is_never_read(cell: Cell, params: Params, inputs: Array, state: State):
     lengths = jnp.array(_LENGTHS)
     padding = (jnp.arange(_TIME)[:, None] >= lengths)[..., None]
-    for method in METHODS:
+    for method in methods_of(cell):
         loss = functools.partial(_loss_and_gradients, cell, seq_lengths=lengths, method=method)
         clean = loss(params, inputs, state)
         for poison in (jnp.nan, jnp.inf):
@@ -132,7 +132,7 @@ def _reversed_is_flipped(cell: Cell, params: Params, inputs: Array, state: State
 
 def _resets_are_separate_sequences(cell: Cell, params: Params, inputs: Array, state: State):
     resets = jnp.zeros((_TIME, _BATCH), bool).at[3].set(True)
-    for method in METHODS:
+    for method in methods_of(cell):
         run = functools.partial(_scan, cell, params, method=method)
         first, second = run(inputs[:3], state=state), run(inputs[3:])
         _near(run(inputs, state=state, resets=resets), (jnp.concatenate([first[0], second[0]]), second[1]))
@@ -167,7 +167,7 @@ def _methods_agree(cell: Cell, params: Params, inputs: Array, state: State):
     ]
     for options in situations:
         wanted = _loss_and_gradients(cell, params, inputs, state, method="reference", **options)
-        for method in METHODS:
+        for method in methods_of(cell):
             _near(_loss_and_gradients(cell, params, inputs, state, method=method, **options), wanted)
 
 

@@ -35,7 +35,6 @@ RG_LRU = Cell(
     name="rg_lru",
     gates=("r", "i", "x"),
     combine=_combine,
-    memory_gates={"r": -1},
     unit_params={"decay_logit": _draw_decay},
     affine=True,
     recurrence="none",

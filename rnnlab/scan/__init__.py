@@ -4,8 +4,23 @@
 Imports cells only.
 """
 
-from rnnlab.scan.entry import METHODS, scan
+from rnnlab.scan.associative import Associative
+from rnnlab.scan.entry import METHODS, methods_of, newton_scan, resolve_method, scan
 from rnnlab.scan.jacobian import step_jacobian
+from rnnlab.scan.newton import Newton, Report
 from rnnlab.scan.plan import Plan, checkpoint_plan, resolve_plan
 
-__all__ = ["METHODS", "Plan", "checkpoint_plan", "resolve_plan", "scan", "step_jacobian"]
+__all__ = [
+    "METHODS",
+    "Associative",
+    "Newton",
+    "Plan",
+    "Report",
+    "checkpoint_plan",
+    "methods_of",
+    "newton_scan",
+    "resolve_method",
+    "resolve_plan",
+    "scan",
+    "step_jacobian",
+]

@@ -5,14 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from rnnlab.cells import Cell, Params
-from rnnlab.scan import reference, sequential
+from rnnlab.cells import Cell, Params, State
+from rnnlab.scan import associative, newton, reference, sequential
+from rnnlab.scan.associative import Associative
+from rnnlab.scan.newton import Newton, Report
 from rnnlab.scan.plan import Plan, checkpoint_plan, resolve_plan
 from rnnlab.scan.product import are_ids, at_least_float32, poison
 from rnnlab.scan.recurrence import weights_dtype
 from rnnlab.scan.select import Where
 
-METHODS = ("sequential", "reference")
+Method = Plan | Associative | Newton
+_NEWTON = Newton()
+METHODS = ("sequential", "reference", "associative", "newton")
 
 
 def scan(
@@ -26,7 +30,7 @@ def scan(
     resets: Bool[Array | np.ndarray, "time batch"] | None = None,
     recurrent_mask: Float[Array, "batch hidden"] | None = None,
     kept: tuple[Bool[Array, "time batch hidden"], ...] | None = None,
-    method: str | Plan = "auto",
+    method: str | Method = "auto",
     checkpoint_every: int | str | None = None,
 ) -> tuple[Float[Array, "time batch hidden"], tuple[Float[Array, "batch hidden"], ...]]:
     """Runs a cell over time.
@@ -48,8 +52,10 @@ def scan(
         and Ghahramani 2016, arXiv 1512.05287).
       kept: `[time, batch, hidden]` for each entry of the state, True where a unit keeps its value at a step (zoneout:
         Krueger et al. 2017, arXiv 1606.01305).
-      method: "sequential" (one loop, weight gradients after it), "reference" (plain, differentiated by jax), "auto"
-        (the sequential one, as `resolve_plan` says), or a `Plan` of your own for it.
+      method: "sequential" (one loop, weight gradients after it), "reference" (plain, differentiated by jax),
+        "associative" (all steps at once: linear cells), "newton" (all steps at once, by iteration: every cell;
+        `newton_scan` also tells how that went), "auto" (as `resolve_method` says), or a `Plan`, `Associative` or
+        `Newton` of your own.
       checkpoint_every: keep the state of every so many steps only ("sqrt": the square root of time) and recompute the
         rest in the backward pass: memory for time, the gradients the same.
 
@@ -60,14 +66,79 @@ def scan(
       each sequence, in the dtype of `state` (None: float32 or better).
 
     Raises:
-      ValueError: shapes that do not fit each other, lengths outside 0 to time, an unknown method, a plan whose block
-        does not divide the time, a `checkpoint_every` that is none or goes with another method than "sequential", or a
-        `recurrent_mask` for a cell that multiplies with `R` itself.
+      ValueError: shapes that do not fit each other, lengths outside 0 to time, an unknown method, or one that is not
+        for this cell, a block or chunk that does not divide the time, a `checkpoint_every` that is none or goes with
+        another method than "sequential", or a `recurrent_mask` for a cell that multiplies with `R` itself.
     """
+    chosen = _resolve(cell, method, checkpoint_every, *inputs.shape[:2])
+    given = (state, seq_lengths, reverse, resets, recurrent_mask, kept)
+    return _scan(cell, params, inputs, given, chosen, None)[:2]
+
+
+def resolve_method(cell: Cell, time: int, batch: int, *, device: str | None = None) -> Method:
+    """The fastest method measured for a cell; `docs/parallel.md` has the table.
+
+    On a CPU a linear recurrence is fastest as a loop in which only the products with its decays are left, and all else
+    is done before it; a scan over blocks or all steps has nothing to win from two cores. Everything else is run
+    sequentially: Newton's method did not win on a CPU, and was not measured on an accelerator.
+    """
+    if cell.is_linear and not cell.mixes_units:
+        return Associative(1 if (device or jax.default_backend()) == "cpu" else None)
+    return resolve_plan(cell, time, batch, device=device)
+
+
+def newton_scan(
+    cell: Cell,
+    params: Params,
+    inputs: Float[Array, "time batch features"] | Int[Array, "time batch"],
+    *,
+    newton: Newton = _NEWTON,
+    guess: tuple[Float[Array, "time batch hidden"], ...] | None = None,
+    state: tuple[Float[Array, "batch hidden"], ...] | None = None,
+    seq_lengths: Int[Array | np.ndarray, "batch"] | None = None,
+    reverse: bool = False,
+    resets: Bool[Array | np.ndarray, "time batch"] | None = None,
+    recurrent_mask: Float[Array, "batch hidden"] | None = None,
+    kept: tuple[Bool[Array, "time batch hidden"], ...] | None = None,
+) -> tuple[Float[Array, "time batch hidden"], tuple[Float[Array, "batch hidden"], ...], Report]:
+    """`scan` by Newton's method, with a report of how the solution was found.
+
+    Where it did not converge, the outputs are those of a sequential scan, and the report says so. No gradient passes
+    through the report.
+
+    Args:
+      newton: how to solve.
+      guess: the states after each step to start from, entries `[time, batch, hidden]`, such as `report.states` of the
+        same sequences a training step ago; None: the first state everywhere.
+      cell, params, inputs, ...: as in `scan`.
+
+    Returns:
+      Outputs and last state, as `scan` does, and a `Report`.
+
+    Raises:
+      ValueError: as in `scan`, or a guess of other shapes.
+    """
+    time, batch = inputs.shape[:2]
+    wanted = [(time, batch, cell.features(params))] * len(cell.state_names)
+    if guess is not None and [entry.shape for entry in guess] != wanted:
+        raise ValueError(f"guess must be arrays of shapes {wanted}, not {[entry.shape for entry in guess]}")
+    chosen = _resolve(cell, newton, None, time, batch)
+    given = (state, seq_lengths, reverse, resets, recurrent_mask, kept)
+    if not time:
+        nothing = tuple(jnp.zeros(shape) for shape in wanted)
+        empty = Report(jnp.array(True), jnp.array(0), jnp.array(0.0), jnp.array(0.0), nothing)
+        return *_scan(cell, params, inputs, given, None, None)[:2], empty
+    outputs, final, report = _scan(cell, params, inputs, given, chosen, guess)
+    return outputs, final, jax.lax.stop_gradient(report)
+
+
+def _scan(cell: Cell, params: Params, inputs: Array, given: tuple, method: Method | None, guess: State | None):
+    """Outputs, last state, and the report of Newton's method (else None); `method` None is the reference."""
+    state, seq_lengths, reverse, resets, recurrent_mask, kept = given
     _check(cell, params, inputs, state, seq_lengths, resets)
     _check_noise(cell, params, inputs, recurrent_mask, kept)
     time, batch = inputs.shape[:2]
-    plan = _resolve(cell, method, checkpoint_every, time, batch)
+    plan = method if isinstance(method, Plan) else None
     wide = at_least_float32(jnp.result_type(inputs, weights_dtype(params), *(state or ())))
     if state is None:
         state = cell.initial_state(batch, cell.features(params), wide)
@@ -90,25 +161,60 @@ def scan(
     if are_ids(inputs):
         params = poison(params, inputs)
     arguments = (params, inputs, tuple(entry.astype(wide) for entry in state), updates, resets, recurrent_mask, reverse)
-    outputs, final = sequential.run(cell, plan, *arguments) if plan else reference.run(cell, *arguments)
+    outputs, final, *report = _run(cell, method, arguments, guess)
     outputs = outputs if valid is None else jnp.where(valid[..., None], outputs, 0)[:time]
-    return outputs, tuple(new.astype(old.dtype) for new, old in zip(final, state, strict=True))
+    final = tuple(new.astype(old.dtype) for new, old in zip(final, state, strict=True))
+    return outputs, final, report[0] if report else None
 
 
-def _resolve(cell: Cell, method: str | Plan, checkpoint_every: int | str | None, time: int, batch: int) -> Plan | None:
-    """The plan of the sequential scan; None is the reference, which is as good as any over no steps."""
-    if isinstance(method, Plan):
-        if time % method.block and not method.recompute:
-            raise ValueError(f"plan: block {method.block} does not divide the time {time}")
-    elif method not in ("auto", *METHODS):
-        raise ValueError(f"unknown method {method!r}; allowed: auto, {', '.join(METHODS)}, or a Plan")
+def _run(cell: Cell, method: Method | None, arguments: tuple, guess: State | None) -> tuple:
+    if isinstance(method, Newton):
+        wide = arguments[2][0].dtype
+        return newton.run(cell, method, *arguments, jax.tree.map(lambda v: v.astype(wide), guess))
+    if isinstance(method, Associative):
+        return associative.run(cell, method, *arguments)
+    return sequential.run(cell, method, *arguments) if method else reference.run(cell, *arguments)
+
+
+def _resolve(
+    cell: Cell, method: str | Method, checkpoint_every: int | str | None, time: int, batch: int
+) -> Method | None:
+    """What carries the scan out; None is the reference, which is as good as any over no steps."""
+    if isinstance(method, str) and method not in ("auto", *METHODS):
+        raise ValueError(
+            f"unknown method {method!r}; allowed: auto, {', '.join(METHODS)}, or a Plan, Associative or Newton"
+        )
     if checkpoint_every is not None:
         if method not in ("auto", "sequential"):
             raise ValueError(f"checkpoint_every goes with method 'auto' or 'sequential', not {method!r}")
-        plan = checkpoint_plan(cell, time, batch, checkpoint_every)
+        chosen: Method = checkpoint_plan(cell, time, batch, checkpoint_every)
+    elif isinstance(method, str):
+        named: dict[str, Method] = {
+            "associative": Associative(),
+            "newton": _NEWTON,
+            "sequential": resolve_plan(cell, time, batch),
+        }
+        chosen = named.get(method) or resolve_method(cell, time, batch)
     else:
-        plan = method if isinstance(method, Plan) else resolve_plan(cell, time, batch)
-    return None if method == "reference" or time == 0 else plan
+        chosen = method
+    _check_method(cell, chosen, time)
+    return None if method == "reference" or time == 0 else chosen
+
+
+def methods_of(cell: Cell) -> tuple[str, ...]:
+    """The methods that a cell can be run by: "associative" is for linear ones."""
+    return tuple(name for name in METHODS if name != "associative" or (cell.is_linear and not cell.mixes_units))
+
+
+def _check_method(cell: Cell, method: Method, time: int) -> None:
+    if isinstance(method, Associative) and "associative" not in methods_of(cell):
+        raise ValueError(
+            f"method 'associative' is for cells whose step is affine in the state, without R; {cell.name!r} is none"
+        )
+    field = "chunk" if isinstance(method, Newton) else "block"
+    size = getattr(method, field)
+    if size and time % size and not getattr(method, "recompute", False):
+        raise ValueError(f"method: {field} {size} does not divide the time {time}")
 
 
 def _pad(steps: Array, padding: int) -> Array:

@@ -66,6 +66,12 @@ def _run_blocks(cell, plan, params, xs, state, mask, reverse, *, keep):
     return final, (outputs, (), kept)
 
 
+def every_state(cell, plan, params, xs, state, mask, reverse):
+    """`h` after each step, the rest of the state before each, and the state after the last."""
+    final, (outputs, _, (rest, _)) = _run_blocks(cell, plan, params, xs, state, mask, reverse, keep=True)
+    return outputs, rest, final
+
+
 def _run_block(cell, plan, params, xs, state, mask, reverse, *, keep):
     """Consecutive steps: the last state, `h` of each step and, to `keep`, (rest of the state before, projections)."""
     fresh = cell.initial_state(*state[0].shape, state[0].dtype)
@@ -80,7 +86,7 @@ def _run_block(cell, plan, params, xs, state, mask, reverse, *, keep):
         after = cell.combine(params, entered, a, r)
         after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
         after = select_state(updated, after, entered)
-        projections = _join(cell, a, r)
+        projections = join(cell, a, r)
         return after, (
             after[0].astype(dtype),
             (before[1:], tuple(p.astype(dtype) for p in projections)) if keep else (),
@@ -90,7 +96,12 @@ def _run_block(cell, plan, params, xs, state, mask, reverse, *, keep):
     return jax.lax.scan(step, state, (inputs, *masks), reverse=reverse)
 
 
-def _backward(cell, plan, reverse, residuals, cotangents):
+def backward(cell, plan, reverse, residuals, cotangents, pull=None):
+    """Gradients of what `run` was given, however the states of `residuals` were found.
+
+    `pull` is what goes back over the steps of a block: `pull_steps`, or another of the same arguments and results.
+    """
+    pull = pull or pull_steps
     params, xs, mask, first, entered, kept = residuals
     d_outputs, d_state = cotangents
     names = dict.fromkeys(("W", *(("R",) if "R" in params else ()), "b", *cell.combine_params))
@@ -104,9 +115,9 @@ def _backward(cell, plan, reverse, residuals, cotangents):
             rows, offset = (block_d_outputs, *rest), 0
         else:
             rows, offset = (d_outputs, *kept[1:]), start
-        hidden = _before(block_entered[0], block_outputs, reverse)
+        hidden = before(block_entered[0], block_outputs, reverse)
         xs_masks = (*block_xs[1:], mask)
-        d_before, d_read, d_a, d_r = _pull_steps(cell, params, xs_masks, hidden, rows, offset, d_after, reverse)
+        d_before, d_read, d_a, d_r = pull(cell, params, xs_masks, hidden, rows, offset, d_after, reverse)
         d_params, d_inputs = _pull_products(cell, params, block_xs, mask, hidden, d_a, d_r)
         sums = {name: sums[name] + d_params.get(name, 0) + d_read.get(name, 0) for name in names}
         return (d_before, sums), d_inputs
@@ -116,7 +127,7 @@ def _backward(cell, plan, reverse, residuals, cotangents):
         outputs, d_blocks = None, _blocks(d_outputs, plan.block)
     else:  # kept and the gradients of the outputs are read in place, row by row
         outputs, d_blocks = _blocks(kept[0], plan.block), None
-        entered = (_before(first, outputs[:, 0 if reverse else -1], reverse),)
+        entered = (before(first, outputs[:, 0 if reverse else -1], reverse),)
     at_blocks = (starts, _blocks(xs, plan.block), entered, outputs, d_blocks)
     (d_state, sums), d_inputs = jax.lax.scan(block, (d_state, nothing), at_blocks, reverse=not reverse)
     d_params = {name: gradient.astype(params[name].dtype) for name, gradient in sums.items()}
@@ -124,7 +135,7 @@ def _backward(cell, plan, reverse, residuals, cotangents):
     return d_params, d_inputs, d_state, None, None, None
 
 
-def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
+def pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
     """The backward loop over the steps of a block.
 
     Args:
@@ -142,7 +153,7 @@ def _pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
     copied = transposed(cell, params) if "R" in params and hidden.shape[0] >= _WORTH_A_COPY else None
 
     def combine(read: Params, entered: State, projections):
-        a, r = _part(*projections)
+        a, r = part(*projections)
         after = cell.combine(read, entered, a, r)
         return tuple(new.astype(old.dtype) for new, old in zip(after, entered, strict=True))
 
@@ -185,13 +196,13 @@ def _pull_products(cell, params, xs, mask, hidden, d_a, d_r):
     return d_params | {"W": product(rows.T, d_rows)}, product(d_a, params["W"].T).astype(inputs.dtype)
 
 
-def _join(cell: Cell, a: Array, r: Array) -> tuple[Array, Array, Array]:
+def join(cell: Cell, a: Array, r: Array) -> tuple[Array, Array, Array]:
     """What `combine` reads of the projections: their sum, and `a` and `r` of the gates that it reads apart."""
     summed = a.shape[-1] - a.shape[-1] // len(cell.gates) * len(cell.apart)
     return a[..., :summed] + r[..., :summed], a[..., summed:], r[..., summed:]
 
 
-def _part(total: Array, a: Array, r: Array) -> tuple[Array, Array]:
+def part(total: Array, a: Array, r: Array) -> tuple[Array, Array]:
     """Two projections that `combine` cannot tell from those that were joined."""
     return jnp.concatenate([total, a], axis=-1), jnp.concatenate([jnp.zeros_like(total), r], axis=-1)
 
@@ -206,10 +217,15 @@ def _blocks(tree, block: int):
     return jax.tree.map(lambda v: v.reshape(v.shape[0] // block, block, *v.shape[1:]), tree)
 
 
-def _before(first: Array, after: Array, reverse: bool) -> Array:
+def after(entered: Array, last: Array, reverse: bool) -> Array:
+    """An entry of the state after each step `[n, batch, hidden]`, from the one before each and the last."""
+    return jnp.concatenate([last[None], entered[:-1]] if reverse else [entered[1:], last[None]])
+
+
+def before(first: Array, after: Array, reverse: bool) -> Array:
     """`h` before each step (or block) `[n, batch, hidden]`, from the first one and those after each."""
     parts = [after[1:], first[None]] if reverse else [first[None], after[:-1]]
     return jnp.concatenate([part.astype(after.dtype) for part in parts])[: after.shape[0]]
 
 
-run.defvjp(_forward, _backward)
+run.defvjp(_forward, backward)

@@ -16,6 +16,7 @@ from rnnlab.gradient_flow.interventions import (
 from rnnlab.scan import step_jacobian
 
 HIDDEN = 64
+_KEEPING = [n for n in CELLS if CELLS[n].memory_gates and n != "slstm"]  # whose stabiliser always passes on 1
 
 
 def _params(name, hidden=HIDDEN):
@@ -40,10 +41,11 @@ def test_each_block_is_drawn_as_its_name_says(name):
     assert len({block.tobytes() for block in gaussian}) == len(gaussian)
 
 
-@pytest.mark.parametrize("name", [name for name in CELLS if CELLS[name].memory_gates])
+@pytest.mark.parametrize("name", _KEEPING)
 def test_chrono_units_keep_from_half_to_all_but_one_part_in_the_longest(name):
     cell, params = CELLS[name], _params(name)
-    params = chrono_biases(cell, params, jax.random.key(2), longest=50) | {"R": jnp.zeros_like(params["R"])}
+    params = chrono_biases(cell, params, jax.random.key(2), longest=50)
+    params |= {"R": jnp.zeros_like(params["R"])} if "R" in params else {}
     state = cell.initial_state(1, HIDDEN)
     jacobian = np.asarray(step_jacobian(cell, params, state, jnp.zeros((1, 3))))[0]
     memory = jacobian[-HIDDEN:, -HIDDEN:].diagonal()  # of the entry that lasts: h of a GRU, c of an LSTM

@@ -1,0 +1,82 @@
+"""Cells whose step is affine in the state, over all steps at once by an associative scan (minGRU, LRU, RG-LRU ...)."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from rnnlab.cells import Cell, Params, State
+from rnnlab.scan import linear, parallel, sequential
+from rnnlab.scan.plan import Plan
+from rnnlab.scan.product import project
+from rnnlab.scan.recurrence import weights_dtype
+from rnnlab.scan.select import Where
+
+
+@dataclasses.dataclass(frozen=True)
+class Associative:
+    """How a linear recurrence is scanned.
+
+    Attributes:
+      block: steps of one associative scan; blocks follow one another. None: all steps; 1: a plain loop, in which
+        nothing is left but the products with the decays. It divides the number of steps.
+
+    Raises:
+      ValueError: a block below 1.
+    """
+
+    block: int | None = None
+
+    def __post_init__(self):
+        if self.block is not None and self.block < 1:
+            raise ValueError(f"associative: block must be at least 1, or None, not {self.block}")
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 8))
+def run(
+    cell: Cell,
+    method: Associative,
+    params: Params,
+    inputs: Array,
+    state: State,
+    updates: Where,
+    resets: Array | None,
+    mask: Array | None,
+    reverse: bool,
+) -> tuple[Array, State]:
+    """Returns `h` of every step `[time, batch, hidden]` and the last state; arguments as in `sequential.run`.
+
+    A linear cell's `combine` is its own linearisation, at any state: at 0 it gives what is added, and its derivatives
+    the matrices.
+    """
+    return _forward(cell, method, params, inputs, state, updates, resets, mask, reverse)[0]
+
+
+def _forward(cell, method, params, inputs, state, updates, resets, mask, reverse):
+    a = project(params, inputs)
+
+    def in_order(values):
+        return jax.tree.map(lambda v: v[::-1] if reverse else v, values)
+
+    steps = parallel.Steps.over(*in_order((a, updates, resets)), mask)
+    nothing = tuple(jnp.zeros((len(steps.a), entry.shape[1]), entry.dtype) for entry in state)
+    linearisation = parallel.Linearisation(cell, whole=False)
+    matrices = linearisation.matrices(params, steps, nothing, len(a))
+    drives = parallel.advance(cell, params, steps, nothing)
+    drives = tuple(entry.reshape(len(a), -1, entry.shape[-1]) for entry in drives)
+    states = in_order(linear.solve(matrices, drives, state, block=method.block))
+    found = parallel.Solution.of_states(state, states, reverse, jnp.result_type(inputs, weights_dtype(params)))
+    kept = parallel.residuals(cell, params, a, (updates, resets, mask), state, found, reverse)
+    return (found.hidden, found.final), (params, (inputs, updates, resets), mask, state[0], (), kept)
+
+
+def _backward(cell, method, reverse, residuals, cotangents):
+    linearisation = parallel.Linearisation(cell, whole=False)
+    pull = functools.partial(parallel.pull_steps, linearisation, method.block)
+    plan = Plan(cotangents[0].shape[0], project="block")
+    return sequential.backward(cell, plan, reverse, residuals, cotangents, pull)
+
+
+run.defvjp(_forward, _backward)
