@@ -60,7 +60,8 @@ def _forward(cell, method, params, inputs, state, updates, resets, mask, reverse
     def in_order(values):
         return jax.tree.map(lambda v: v[::-1] if reverse else v, values)
 
-    steps = parallel.Steps.over(*in_order((a, updates, resets)), mask)
+    a_own, updates_own, resets_own = in_order((a, updates, resets))
+    steps = parallel.Steps.over(a_own, updates_own, resets_own, mask)
     nothing = tuple(jnp.zeros((len(steps.a), entry.shape[1]), entry.dtype) for entry in state)
     linearisation = parallel.Linearisation(cell, whole=False)
     matrices = linearisation.matrices(params, steps, nothing, len(a))

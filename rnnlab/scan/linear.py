@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-Matrices = Array | list[list[Array]]
+Matrices = Any  # `[time, ..., n, n]`, or S lists of S arrays `[time, batch, hidden]`
 
 
 def solve(matrices: Matrices, drives: Any, first: Any, *, block: int | None = None) -> Any:

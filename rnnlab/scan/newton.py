@@ -115,8 +115,9 @@ def _forward(cell, method, params, inputs, state, updates, resets, mask, reverse
 
     def of_chunk(carry, given):
         first, doubt, trusted = carry
-        *own, start = given
-        states, doubts, found = _solve(cell, method, params, Steps.over(*own, mask), (first, doubt), start, trusted)
+        a_own, updates_own, resets_own, start = given
+        own = Steps.over(a_own, updates_own, resets_own, mask)
+        states, doubts, found = _solve(cell, method, params, own, (first, doubt), start, trusted)
         return (_last(states), _last(doubts), found.converged), (states, found)
 
     start = (state, jax.tree.map(jnp.zeros_like, state), jnp.array(True))
@@ -135,7 +136,8 @@ def _forward(cell, method, params, inputs, state, updates, resets, mask, reverse
     after = (
         sequential.after(before, last, reverse) for before, last in zip(found.rest_before, found.final[1:], strict=True)
     )
-    report = Report(converged, *(value.max() for value in reports[1:4]), (found.hidden, *after))
+    iterations, change, error = (value.max() for value in reports[1:4])
+    report = Report(converged, iterations, change, error, (found.hidden, *after))
     return (found.hidden, found.final, report), ((params, (inputs, updates, resets), mask, state[0], (), kept), guess)
 
 

@@ -196,7 +196,8 @@ def pull_steps(
     d_outputs, rest, projections = in_order(sliced)
     before = tuple(as_rows(entry) for entry in (in_order(hidden).astype(dtype), *rest))
     a, joined = sequential.part(*projections)
-    steps = Steps.over(a, *in_order((updates, resets)), mask)
+    updates, resets = in_order((updates, resets))
+    steps = Steps.over(a, updates, resets, mask)
     r = project_hidden(cell, params, steps, before)
     steps = steps._replace(a=steps.a + as_rows(joined) - r)
     d_states = (d_outputs, *(jnp.zeros_like(d_outputs) for _ in d_after[1:]))
@@ -211,8 +212,8 @@ def pull_steps(
 
     _, pull = jax.vjp(combine, read, before, steps.a, r)
     d_read, d_before, d_a, d_r = pull(adjoint)
-    d_first = jax.tree.map(lambda v: v[: hidden.shape[1]], (d_before, d_r, steps.resets))
-    d_before = _reach_before(cell, params, *d_first, mask)
+    d_entered, d_r_entered, entered_resets = jax.tree.map(lambda v: v[: hidden.shape[1]], (d_before, d_r, steps.resets))
+    d_before = _reach_before(cell, params, d_entered, d_r_entered, entered_resets, mask)
     return d_before, d_read, *in_order(tuple(v.reshape(time, -1, v.shape[-1]) for v in (d_a, d_r)))
 
 
