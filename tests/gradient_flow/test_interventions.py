@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from rnnlab.cells import CELLS
+from rnnlab.cells import CELLS, find_cell
 from rnnlab.gradient_flow import lyapunov_exponents
 from rnnlab.gradient_flow.interventions import (
     chrono_biases,
@@ -56,6 +56,19 @@ def test_chrono_units_keep_from_half_to_all_but_one_part_in_the_longest(name):
     if name == "lstm":
         first, second, *_ = np.split(np.asarray(params["b"]), 4)
         np.testing.assert_allclose(first, -second)
+
+
+def test_an_r_that_is_not_dense_is_neither_drawn_nor_limited():
+    cell = find_cell("lstm/heads2")
+    params = cell.init(jax.random.key(0), 3, HIDDEN)
+    for change in (
+        lambda: draw_recurrent(cell, params, jax.random.key(1), kind="identity"),
+        lambda: limit_spectral_norm(cell, params, 1.0),
+    ):
+        with pytest.raises(
+            ValueError, match="cell 'lstm/heads2': this needs a dense R, but its recurrence is 'heads2'"
+        ):
+            change()
 
 
 def test_a_gate_is_given_its_bias_and_no_other_changes():

@@ -72,6 +72,12 @@ def test_unknown_names_are_refused_with_the_list():
         Recurrent("lstm", 4, 5, initial_state="one", rngs=nnx.Rngs(0))
 
 
+def test_what_drops_r_needs_one():
+    for field in ("recurrent_dropout", "weight_drop"):
+        with pytest.raises(ValueError, match=rf"{field}: cell 'min_gru' has no R, so it must be 0, not 0\.1"):
+            Stack("min_gru", 4, 5, rngs=nnx.Rngs(0), **{field: 0.1})
+
+
 def test_a_cell_of_ones_own_needs_no_registry():
     mine = Recurrent(CELLS["gru"], 4, 5, rngs=nnx.Rngs(0))
     assert_close(mine(INPUTS), Recurrent("gru", 4, 5, rngs=nnx.Rngs(0))(INPUTS))

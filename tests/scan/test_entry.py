@@ -5,7 +5,7 @@ import pytest
 from oracle import assert_close
 
 from rnnlab.cells import CELLS
-from rnnlab.scan import Plan, scan
+from rnnlab.scan import Newton, Plan, scan
 
 LSTM = CELLS["lstm"]
 PARAMS = LSTM.init(jax.random.key(0), 3, 4)
@@ -25,7 +25,9 @@ ZEROS = jnp.zeros((2, 4))
         ({"seq_lengths": jnp.array([1, 6])}, "0 to 5.*but 6"),
         ({"seq_lengths": np.array([-1, 2])}, "0 to 5.*but -1"),
         ({"resets": jnp.zeros((5, 3), bool)}, r"\[time, batch\]"),
-        ({"method": "newtn"}, "'newtn'.*auto, sequential, reference"),
+        ({"method": "newtn"}, "'newtn'.*auto, sequential, reference, associative, newton"),
+        ({"method": "associative"}, "is for cells whose step is affine in the state, without R; 'lstm' is none"),
+        ({"method": Newton(chunk=2)}, "method: chunk 2 does not divide the time 5"),
         ({"method": Plan(2)}, "block 2 does not divide the time 5"),
         ({"method": "reference", "checkpoint_every": 2}, "goes with method 'auto' or 'sequential', not 'reference'"),
         ({"checkpoint_every": 0}, "checkpoint_every must be"),

@@ -19,6 +19,7 @@ from rnnlab.training.config import check_ranges, default_config, field_paths, ge
         ("evaluation.length_penalty", float("inf"), "finite"),
         ("seed", 2**40, "2,147,483,647 at most"),
         ("data.name", "a\0b", "printable"),
+        ("model.encoder.layers", 101, "100 at most"),
     ],
 )
 def test_a_number_that_no_run_can_use_is_refused_by_its_path(field, value, allowed):

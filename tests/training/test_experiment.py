@@ -18,6 +18,7 @@ def test_what_was_made_is_opened_alike(tiny_config, tmp_path):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
+        ("model__encoder__cell", "lstm/heads7", "cell 'lstm/heads7': .* units cannot be shared by 7 heads evenly"),
         ("model__encoder__cell", "lstmm", "cell: unknown value 'lstmm'; allowed: .*gru.*lstm"),
         ("model__attention", "luong", "attention: unknown value 'luong'; allowed: none, dot"),
         ("model__attention", "dot", "'dot' needs .* 24 and 32"),

@@ -49,6 +49,7 @@ def test_a_spectral_limit_holds_at_the_end_of_a_run(tiny_config, tmp_path):
     ("text", "cell", "message"),
     [
         ("chrno", "lstm", "unknown intervention 'chrno'"),
+        ("orthogonal", "lstm/diagonal", "needs a gate or a dense R, which the encoder's lstm/diagonal lacks"),
         ("chrono", "rnn", "needs a gate or a dense R, which the encoder's rnn lacks"),
         ("flossing:3", "lstm", "flossing is for configs/gradient_flow.py only"),
     ],
