@@ -2,6 +2,7 @@ import os
 import pathlib
 import tempfile
 
+import jax
 import pytest
 from ml_collections import ConfigDict
 
@@ -12,6 +13,13 @@ from tests import tiny
 _CACHE = pathlib.Path(tempfile.gettempdir()) / "rnnlab_tests"
 os.environ |= {"XDG_CACHE_HOME": str(_CACHE), "JAX_COMPILATION_CACHE_DIR": str(_CACHE / "xla")}
 use_compile_cache()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_programs():
+    """Forgets what a module compiled: each program is mapped into memory, and Linux allows a process 65,530 maps."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
