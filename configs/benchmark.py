@@ -3,9 +3,11 @@
     python launch.py --config=configs/benchmark.py --workdir=runs/bench
     python launch.py --config=configs/benchmark.py:lengths --workdir=runs/lengths
     python launch.py --config=configs/benchmark.py:plans --workdir=runs/plans
+    python launch.py --config=configs/benchmark.py:parallel --workdir=runs/parallel
 
 The first compares implementations over 15 cases; "lengths" draws time, compile time and memory against length; "plans"
-makes the table of `docs/scan.md`, after which `rnnlab.scan.resolve_plan` chooses.
+makes the table of `docs/scan.md`, after which `rnnlab.scan.resolve_plan` chooses; "parallel" makes that of
+`docs/parallel.md`: one step after the other against all at once, up to 131,072 steps.
 """
 
 from ml_collections import ConfigDict
@@ -25,13 +27,21 @@ _PRESETS = {
         "repeats": 8,
         "seconds": 10.0,
     },
+    "parallel": {
+        "implementations": "lax.scan,rnnlab,rnnlab/sequential,rnnlab/associative,rnnlab/associative/256,rnnlab/newton",
+        "cells": "min_gru,lru,gru/diagonal,lstm/diagonal,gru,lstm",
+        "shapes": "1x1024,16384,131072x64",
+        "passes": "forward,training",
+        "repeats": 5,
+        "seconds": 10.0,
+    },
 }
 
 
 def get_config(preset: str = "") -> ConfigDict:
     """The defaults of `rnnlab.benchmark`, changed by a preset."""
     if preset not in _PRESETS:
-        raise ValueError(f"configs/benchmark.py: unknown preset {preset!r}; allowed: lengths, plans, or none")
+        raise ValueError(f"configs/benchmark.py: unknown preset {preset!r}; allowed: lengths, plans, parallel, or none")
     config = default_config()
     config.update(_PRESETS[preset])
     return config

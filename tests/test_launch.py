@@ -57,7 +57,7 @@ def _launch(*arguments, stdin=b"", cache=None):
         ),
         ([FLOW, "--config.cost.lengths=8,x"], "config.cost.lengths: 'x' is not a whole number above 0"),
         ([FLOW, "--mode=evaluate"], "a gradient_flow has nothing to evaluate"),
-        (["--config=configs/benchmark.py:long"], "unknown preset 'long'; allowed: lengths, plans, or none"),
+        (["--config=configs/benchmark.py:long"], "unknown preset 'long'; allowed: lengths, plans, parallel, or none"),
         ([CONFIG, "--config.model.decoder.cell=elman"], "unknown value 'elman'; allowed: rnn"),
         ([CONFIG, "--config.training.teacher_forcing_decay=linear:0.1"], "which is 1; set that to the least share"),
         (

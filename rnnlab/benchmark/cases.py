@@ -2,7 +2,9 @@
 
 import dataclasses
 import itertools
+import math
 
+import jax
 from ml_collections import ConfigDict
 
 from rnnlab.cells import Cell, find_cell
@@ -32,17 +34,24 @@ class Case:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of the case's products: two for each weight, row and step, thrice for training."""
-        forward = 2 * self.batch * self.length * 2 * self.hidden * len(self.description.gates) * self.hidden
+        """Floating-point operations of the products with W and R, diagonal or by heads as they may be: two for each
+        weight, row and step, thrice for training."""
+        sizes = self._parameters
+        forward = 2 * self.batch * self.length * (sizes["W"] + sizes.get("R", 0))
         return forward * (3 if self.pass_ == "training" else 1)
 
     @property
     def bytes(self) -> int:
         """Bytes that must be moved at least: inputs and outputs, parameters, and for training the gradients of all."""
         rows = 2 * self.length * self.batch * self.hidden
-        weights = (2 * self.hidden + 1) * len(self.description.gates) * self.hidden
         width = 2 if self.dtype == "bfloat16" else 4
-        return (rows + weights) * width * (2 if self.pass_ == "training" else 1)
+        return (rows + sum(self._parameters.values())) * width * (2 if self.pass_ == "training" else 1)
+
+    @property
+    def _parameters(self) -> dict[str, int]:
+        """How many numbers each holds."""
+        made = jax.eval_shape(lambda: self.description.init(jax.random.key(0), self.hidden, self.hidden))
+        return {name: math.prod(value.shape) for name, value in made.items()}
 
 
 def default_config() -> ConfigDict:

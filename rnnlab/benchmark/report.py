@@ -90,7 +90,14 @@ def summary(rows: list[Row], limits: dict[str, Any]) -> str:
         slopes = ", ".join(f"{name} T^{exponent(found):.2f}" for name, found in named.items())
         lines.append(f"{title}: {slopes}")
         lines += [f"{title}: {winner} overtakes {loser} at T = {at:.0f}" for winner, loser, at in crossings(named)]
+        lines += [f"{title}: {name} took {_iterations(found)}" for name, found in named.items() if "newton" in name]
     return "\n".join(lines)
+
+
+def _iterations(rows: list[Row]) -> str:
+    fates = {True: "", False: " (then step by step)"}
+    counts = [f"{row['newton_iterations']}{fates[row['newton_converged']]} at T = {row['length']}" for row in rows]
+    return f"iterations: {', '.join(counts)}"
 
 
 def _cell(row: Row) -> str:

@@ -60,9 +60,10 @@ class _Layer:
         return {"seconds": time.perf_counter() - started}
 
     def end(self) -> dict:
-        """Peak memory: of the accelerator, or of the process beyond what it held before it was built."""
+        """Peak memory: of the accelerator, or of the process beyond what it held before it was built; further facts."""
         on_device = self._layer.device_peak_bytes()
-        return {"peak_bytes": _peak_bytes() - self._before if on_device is None else on_device}
+        peak = _peak_bytes() - self._before if on_device is None else on_device
+        return {"peak_bytes": peak} | self._layer.facts()
 
 
 class _Limits:

@@ -41,7 +41,9 @@ def test_a_grid_that_means_nothing_is_refused(fields, message):
         read_cases(_config(**fields))
 
 
-@pytest.mark.parametrize("name", ["rnnlab/fast", "rnnlab/step/0", "rnnlab/block", "torch/sqrt", "flax"])
+@pytest.mark.parametrize(
+    "name", ["rnnlab/fast", "rnnlab/step/0", "rnnlab/block", "rnnlab/newton/all", "rnnlab/", "torch/sqrt", "flax"]
+)
 def test_an_unknown_implementation_is_refused(name):
     with pytest.raises(ValueError, match=f"unknown '{name}'; allowed: products, rnnlab"):
         read_implementations(f"rnnlab {name}")
@@ -61,3 +63,17 @@ def test_operations_are_those_that_xla_counts_in_the_products_of_one_step(cell, 
 
     compiled = jax.jit(products).lower(weights, weights, rows, rows + 1, jnp.zeros((3, gates * 8))).compile()
     assert case.flops == pytest.approx(compiled.cost_analysis()["flops"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("cell", "products", "numbers"),
+    [
+        ("gru/diagonal", 3 * 8 * 8 + 3 * 8, 3 * 8 * 8 + 3 * 8 + 4 * 8),
+        ("gru/heads2", 3 * 8 * 8 + 3 * 8 * 4, 3 * 8 * 8 + 3 * 8 * 4 + 4 * 8),
+        ("min_gru", 2 * 8 * 8, 2 * 8 * 8 + 2 * 8),
+    ],
+)
+def test_a_structure_of_r_counts_with_the_numbers_it_has(cell, products, numbers):
+    case = Case(cell, 3, 5, 8, "float32", "forward")
+    assert case.flops == 2 * 3 * 5 * products
+    assert case.bytes == 4 * (2 * 3 * 5 * 8 + numbers)

@@ -11,7 +11,7 @@ from rnnlab.cells import CELLS
 from rnnlab.models.weights import from_linen
 
 CASE = Case("gru", 2, 6, 8, "float32", "training")
-OURS = ["rnnlab", "rnnlab/sqrt", "rnnlab/step/3", "rnnlab/block/all", "lax.scan"]
+OURS = ["rnnlab", "rnnlab/sqrt", "rnnlab/step/3", "rnnlab/block/all", "rnnlab/sequential", "rnnlab/newton/3"]
 
 
 def _results(name, case=CASE):
@@ -23,9 +23,26 @@ def _results(name, case=CASE):
 
 def test_every_way_of_ours_computes_the_same():
     """Values and gradients; the plain scan, differentiated by jax, is the one that is right."""
-    *ways, wanted = [_results(name) for name in OURS]
-    for found in ways:
-        assert_close(found, wanted, 1e-5)
+    wanted = _results("lax.scan")
+    for name in OURS:
+        assert_close(_results(name), wanted, 1e-5)
+
+
+def test_a_linear_cell_has_an_associative_scan_and_no_other_has():
+    case = Case("min_gru", 2, 6, 8, "float32", "training")
+    wanted = _results("lax.scan", case)
+    for name in ("rnnlab/associative", "rnnlab/associative/3"):
+        assert_close(_results(name, case), wanted, 1e-5)
+    with pytest.raises(Unsupported, match="cell 'gru' is not linear in its state"):
+        build("rnnlab/associative", CASE)
+
+
+@pytest.mark.parametrize(("cell", "most"), [("min_gru", 2), ("gru", 6)])
+def test_iterations_of_newton_are_told(cell, most):
+    """A linear recurrence is solved by the first iteration; the second sees that nothing is left."""
+    facts = build("rnnlab/newton/full", Case(cell, 2, 64, 8, "float32", "forward")).facts()
+    assert facts["newton_converged"]
+    assert 1 < facts["newton_iterations"] <= most
 
 
 @pytest.mark.parametrize("pass_", ["forward", "training"])

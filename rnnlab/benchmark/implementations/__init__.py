@@ -1,10 +1,11 @@
 """What the benchmark compares: a name, and how to build one case of it.
 
 A module for ours and what jax itself offers, one for peers in jax, one for torch; each is imported only by the process
-that measures it. "rnnlab" may be followed by how it runs: rnnlab/sqrt, rnnlab/step/64, rnnlab/block/all.
+that measures it. "rnnlab" may be followed by how it runs: rnnlab/sqrt, rnnlab/block/all, rnnlab/newton/diagonal.
 """
 
 import importlib
+import re
 
 # name: (module, function there that builds it, package that it needs)
 _KNOWN = {
@@ -17,6 +18,9 @@ _KNOWN = {
     "equinox": ("peers", "equinox", "equinox"),
     "torch": ("torch_peer", "torch_layer", "torch"),
 }
+_WAYS = re.compile(
+    r"sqrt|sequential|(step|block)/(all|[1-9]\d*)|associative(/[1-9]\d*)?|newton(/full|/diagonal)?(/[1-9]\d*)?"
+)
 OURS = "rnnlab"
 BOUND = "products"
 
@@ -33,27 +37,20 @@ def read_implementations(names: str) -> list[str]:
     """
     found = list(dict.fromkeys(names.replace(",", " ").split()))
     for name in found:
-        kind, *how = name.split("/")
-        if kind not in _KNOWN or (how and (kind != OURS or not _is_plan(how))):
+        kind, _, how = name.partition("/")
+        if name not in _KNOWN and (kind != OURS or not _WAYS.fullmatch(how)):
             raise ValueError(
-                f"config.implementations: unknown {name!r}; allowed: {', '.join(_KNOWN)}, rnnlab/sqrt, and "
-                "rnnlab/step/N, rnnlab/block/N with N steps a block or all"
+                f"config.implementations: unknown {name!r}; allowed: {', '.join(_KNOWN)}, rnnlab/sqrt, "
+                "rnnlab/sequential, rnnlab/step/N, rnnlab/block/N with N steps a block or all, rnnlab/associative, "
+                "rnnlab/associative/N, rnnlab/newton, rnnlab/newton/full, rnnlab/newton/diagonal, and these with /N"
             )
     if not found:
         raise ValueError(f"config.implementations: is empty; allowed: {', '.join(_KNOWN)}")
     return found
 
 
-def _is_plan(how: list[str]) -> bool:
-    if how == ["sqrt"]:
-        return True
-    if len(how) != 2 or how[0] not in ("step", "block"):
-        return False
-    return how[1] == "all" or (how[1].isdecimal() and int(how[1]) > 0)
-
-
 def build(name: str, case):
-    """Whatever builds `name` for a case: `JaxLayer`, or something with the same three methods.
+    """Whatever builds `name` for a case: `JaxLayer`, or something with the same methods.
 
     Raises:
       ImportError: the package is not installed.

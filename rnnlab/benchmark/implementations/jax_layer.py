@@ -13,7 +13,9 @@ Stages = dict[str, float | int | None]
 
 
 class JaxLayer:
-    """A jax function and its arguments."""
+    """A jax function and its arguments; `facts` may find out more about the case, after it was measured."""
+
+    facts: Callable[[], dict[str, Any]] = dict
 
     def __init__(self, function: Callable, *arguments: Any):
         self._function, self._arguments = function, arguments

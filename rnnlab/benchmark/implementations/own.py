@@ -7,18 +7,41 @@ from rnnlab.benchmark.cases import Case
 from rnnlab.benchmark.implementations import Unsupported
 from rnnlab.benchmark.implementations.jax_layer import JaxLayer, draw, layer_of
 from rnnlab.cells import Params
-from rnnlab.scan import Plan, resolve_plan, scan
+from rnnlab.scan import Associative, Newton, Plan, methods_of, newton_scan, resolve_plan, scan
 
 
 def rnnlab(case: Case, *how: str) -> JaxLayer:
-    """`scan` as it chooses itself, or as `how` says: ("sqrt",), ("step", "64"), ("block", "all")."""
-    options: dict = {}
-    if how == ("sqrt",):
-        options = {"checkpoint_every": "sqrt"}
-    elif how:
-        block = case.length if how[1] == "all" else int(how[1])
-        options = {"method": Plan(min(block, case.length), project=how[0])}
-    return layer_of(case, lambda p, x: scan(case.description, p, x, **options)[0], _params(case))
+    """`scan` as it chooses itself, or as `how` says: ("sqrt",), ("step", "64"), ("newton", "diagonal", "4096").
+
+    Raises:
+      Unsupported: an associative scan of a cell that is not linear in its state.
+    """
+    options = _options(case, *how)
+    layer = layer_of(case, lambda p, x: scan(case.description, p, x, **options)[0], _params(case))
+    if isinstance(method := options.get("method"), Newton):
+        layer.facts = lambda: _newton_facts(case, method)
+    return layer
+
+
+def _options(case: Case, *how: str) -> dict:
+    kind, last = (how[0], how[-1]) if how else ("", "")
+    size = min(int(last), case.length) if last.isdecimal() else None
+    if kind == "associative":
+        if kind not in methods_of(case.description):
+            raise Unsupported(f"cell {case.cell!r} is not linear in its state")
+        return {"method": Associative(size)}
+    if kind == "newton":
+        return {"method": Newton(next((w for w in how if w in ("full", "diagonal")), "auto"), chunk=size)}
+    if kind in ("step", "block"):
+        return {"method": Plan(size or case.length, project=kind)}
+    return {"sqrt": {"checkpoint_every": "sqrt"}, "sequential": {"method": "sequential"}, "": {}}[kind]
+
+
+def _newton_facts(case: Case, method: Newton) -> dict[str, bool | int]:
+    """How Newton's method got to its solution of the case."""
+    report = jax.jit(lambda p, x: newton_scan(case.description, p, x, newton=method)[2])
+    found = report(_params(case), draw(case, "inputs"))
+    return {"newton_iterations": int(found.iterations), "newton_converged": bool(found.converged)}
 
 
 def plain(case: Case) -> JaxLayer:

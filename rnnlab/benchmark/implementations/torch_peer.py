@@ -41,6 +41,10 @@ class TorchLayer:
         """The most memory in use on a GPU so far; None on a CPU."""
         return torch.cuda.max_memory_allocated() if self._device == "cuda" else None
 
+    def facts(self) -> dict:
+        """Nothing more to say."""
+        return {}
+
 
 def torch_layer(case: Case) -> TorchLayer:
     """`torch.nn.RNN`, `GRU` or `LSTM`."""
