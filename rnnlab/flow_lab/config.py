@@ -64,6 +64,18 @@ def default_config() -> ConfigDict:
                 "clippings": "none,norm:1,value:0.1",
                 "learning_rates": "0.001",
             },
+            "newton": {  # all steps at once, beside the largest Lyapunov exponent
+                "cells": "rnn,gru,lstm",
+                "interventions": "gaussian:0.5 gaussian:0.8 gaussian:1 gaussian:1.2 gaussian:1.5 gaussian:2",
+                "lag": 256,
+            },
+            "warm": _GRID  # the same on the way of a training; `solved` ends none
+            | {
+                "cells": "rnn,gru,lstm",
+                "lags": "100",
+                "learning_rates": "rnn:0.001,gru:0.003,lstm:0.01",
+                "steps": 1000,
+            },
             "cost": {"cells": "rnn,gru,lstm", "lengths": "128,256,512,1024,2048", "repeats": 5},
         }
     ).lock()

@@ -54,9 +54,10 @@ class Program(NamedTuple):
     """The compiled functions of a setting; those of all seeds."""
 
     start: Callable[[int], TrainState]
-    advance: Callable[[TrainState, Array], tuple[TrainState, dict[str, Array]]]
+    advance: Callable[[TrainState, Array, int], tuple[TrainState, dict[str, Array]]]  # so many steps
     test: Callable[[ModelParams], tuple[Array, Array]]
     measure: Callable[[ModelParams], dict[str, Any]]
+    probe: Array  # inputs of some sequences of the test split
     floor: float
 
 
@@ -70,7 +71,7 @@ def learn(setting: Setting, seed: int) -> Figures:
     `measuring_share`, the seconds of measuring over them.
     Seconds are without compilation.
     """
-    program = _program(setting)
+    program = program_of(setting)
     state, key = program.start(seed), jax.random.key(seed)
     figures, spent, measuring = [], 0.0, 0.0
     _warm_up(program, state, key)
@@ -80,7 +81,7 @@ def learn(setting: Setting, seed: int) -> Figures:
             seconds, found = _timed(program.measure, state.params)
             figures += [(step, name, float(value)) for name, value in found.items()]
             measuring += seconds
-        seconds, (state, chunk) = _timed(program.advance, state, key)
+        seconds, (state, chunk) = _timed(program.advance, state, key, CHUNK)
         spent, step = spent + seconds, step + CHUNK
         loss, accuracy = map(float, program.test(state.params))
         figures += [(step, "loss", float(chunk["loss"].mean())), (step, "test_loss", loss)]
@@ -112,11 +113,12 @@ def _timed(function: Callable, *arguments) -> tuple[float, Any]:
 
 
 def _warm_up(program: Program, state: TrainState, key: Array) -> None:
-    jax.block_until_ready((program.measure(state.params), program.advance(state, key)))
+    jax.block_until_ready((program.measure(state.params), program.advance(state, key, CHUNK)))
 
 
 @functools.lru_cache(maxsize=1)
-def _program(setting: Setting) -> Program:
+def program_of(setting: Setting) -> Program:
+    """What trains and measures it."""
     cell, task = find_cell(setting.cell), read_task(setting.task, where="task")(setting.lag)
     treatment, optimizer = Treatment.read(setting.intervention), make_optimizer(_training_fields(setting))
 
@@ -156,16 +158,17 @@ def _program(setting: Setting) -> Program:
             "gradient_norm": optax.global_norm(gradients),
         }
 
-    @jax.jit
-    def advance(state: TrainState, key: Array):
-        return jax.lax.scan(functools.partial(step, key), state, length=CHUNK)
+    @functools.partial(jax.jit, static_argnums=2)
+    def advance(state: TrainState, key: Array, steps: int):
+        return jax.lax.scan(functools.partial(step, key), state, length=steps)
 
     test = task.draw(jax.random.key(0), _TEST, "test")
 
     def measure(params: ModelParams) -> dict[str, Any]:
         return _measure(merge, params, cell, test, task.in_features)
 
-    return Program(start, advance, jax.jit(functools.partial(_score, merge, test)), measure, task.floor)
+    probe = _as_numbers(test.inputs, task.in_features)[:, :_TRACED]
+    return Program(start, advance, jax.jit(functools.partial(_score, merge, test)), measure, probe, task.floor)
 
 
 def _training_fields(setting: Setting) -> ConfigDict:

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from rnnlab.cells import find_cell
-from rnnlab.flow_lab import intervals
+from rnnlab.flow_lab import intervals, parallel
 from rnnlab.flow_lab.results import Unit
-from rnnlab.flow_lab.table import Table, draw_curve, held
+from rnnlab.flow_lab.table import Table, draw_curve, held, length_ticks
 from rnnlab.flow_lab.verdicts import Check, Finding, above, always, below
 
 _RATE = 0.03  # nats per step within which a growth is that of the eigenvalue
@@ -18,7 +18,6 @@ _HIGHWAY = -0.01  # nats per step: a gradient that keeps a third of itself over 
 _GAIN = 0.1  # of the floor, by which a loss must fall for an intervention to have helped
 _NEAR_FLOOR = 0.9  # of the floor: at or above it, nothing was learnt
 _MOST = 0.5  # the share of runs above which it is most of them
-_PROPORTIONAL = 0.8  # the least exponent of time over length that counts as proportional
 
 
 class _Statement(NamedTuple):
@@ -243,7 +242,7 @@ def _draw_as_well(table: Table, axes: Axes) -> None:
         if reached := [row for row, hit in zip(rows, table.values("reach", "solved", cell=cell), strict=True) if hit]:
             draw_curve(axes, reached, cell, marker="o")
     axes.set(xlabel="T, steps", ylabel="training steps until solved")
-    _lengths(table, axes, "reach")
+    length_ticks(table, axes, "reach")
 
 
 def _steps(table: Table, unit: Unit) -> float:
@@ -266,36 +265,7 @@ def _draw_same_weights(table: Table, axes: Axes) -> None:
         rows = [row._replace(step=row.unit.lag) for row in table.of("reach", "parameters", cell=cell)]
         draw_curve(axes, rows, cell, marker="o")
     axes.set(xlabel="T, steps", ylabel="parameters", ylim=(0, None))
-    _lengths(table, axes, "reach")
-
-
-def _sequential(table: Table) -> list[Check]:
-    found = []
-    for cell in table.different("cost", "cell"):
-        lengths = np.array(table.different("cost", "lag", cell=cell))
-        if len(lengths) > 1:
-            times = np.array([table.values("cost", "seconds", cell=cell, lag=int(length)) for length in lengths])
-            slopes = np.polyfit(np.log(lengths), np.log(times), 1)[0]
-            found.append(
-                above(f"{cell}: exponent of time over length, step by step", intervals.mean(slopes), _PROPORTIONAL)
-            )
-    return found
-
-
-def _draw_sequential(table: Table, axes: Axes) -> None:
-    for cell in table.different("cost", "cell"):
-        rows = [row._replace(step=row.unit.lag) for row in table.of("cost", "seconds", cell=cell)]
-        draw_curve(axes, rows, cell, marker="o")
-    axes.set(xlabel="T, steps", ylabel="seconds, forward and backward", yscale="log")
-    _lengths(table, axes, "cost")
-
-
-def _lengths(table: Table, axes: Axes, study: str) -> None:
-    """A logarithmic axis whose only ticks are the lengths of the study."""
-    lengths = sorted(table.different(study, "lag"))
-    axes.set_xscale("log")
-    axes.set_xticks(lengths, labels=[str(length) for length in lengths])
-    axes.set_xticks([], minor=True)
+    length_ticks(table, axes, "reach")
 
 
 STATEMENTS: dict[str, _Statement] = {
@@ -376,9 +346,24 @@ STATEMENTS: dict[str, _Statement] = {
     "sequential": _Statement(
         "cost",
         "An RNN cannot be parallelised: its time grows with T.",
-        "Forward and backward pass of a layer, step by step, over length. That holds of the step-by-step method; a "
-        "cell that is affine in its state has others.",
-        _sequential,
-        _draw_sequential,
+        "Forward and backward pass of a layer, step by step, over length.",
+        parallel.check_time,
+        parallel.draw_time,
+    ),
+    "one_by_one": _Statement(
+        "newton",
+        "An RNN cannot be parallelised: a step must wait for the one before.",
+        "Newton's method on all T steps at once, for cells with Gaussian R of several gains, beside the largest "
+        "Lyapunov exponent; what is called solved differs from the steps one by one by no more than rounding explains.",
+        parallel.check_newton,
+        parallel.draw_newton,
+    ),
+    "warm": _Statement(
+        "warm",
+        "Training by Newton's method: all steps at once throughout, sooner from the states of the last training step.",
+        "The adding task, learnt step by step; on the way Newton's method with the full Jacobian and with its "
+        "diagonal, from nothing, and one training step later from the states of the step before.",
+        parallel.check_warm,
+        parallel.draw_warm,
     ),
 }

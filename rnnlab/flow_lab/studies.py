@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from rnnlab.cells import CELLS, Cell, Params, find_cell
 from rnnlab.data.lag_tasks import LagTask
+from rnnlab.flow_lab import newton
 from rnnlab.flow_lab.config import numbers, read_task, words
 from rnnlab.flow_lab.learner import Figures, Setting, learn
 from rnnlab.flow_lab.results import Unit
@@ -24,7 +25,7 @@ from rnnlab.scan import scan, step_jacobian
 from rnnlab.training.config import get_field
 from rnnlab.training.optimizer import OPTIMIZERS
 
-GRIDS = ("reach", "explosion", "vanishing")
+GRIDS = {"reach": learn, "explosion": learn, "vanishing": learn, "warm": newton.in_training}
 LINEAR = Cell(name="linear", gates=("h",), combine=lambda params, state, a, r: (a + r,))
 _WITH_LINEAR = CELLS | {"linear": LINEAR}
 _SEQUENCES = 2  # that a Jacobian is measured on
@@ -45,7 +46,8 @@ def read_plan(config: ConfigDict) -> Plan:
         if get_field(config, field) < 1:
             raise ValueError(f"config.{field}: must be at least 1, not {get_field(config, field)}")
     plan: Plan = {}
-    for study, look, cells in (("criterion", _criterion, _WITH_LINEAR), ("flow", _flow, CELLS)):
+    looks = (("criterion", _criterion, _WITH_LINEAR), ("flow", _flow, CELLS), ("newton", _newton, CELLS))
+    for study, look, cells in looks:
         plan |= _looks(config, study, look, cells)
     for grid in GRIDS:
         plan |= _trainings(config, grid)
@@ -87,7 +89,7 @@ def _trainings(config: ConfigDict, grid: str) -> Plan:
         same = {field: part[field] for field in ("task", "optimizer", "steps", "solved")}
         setting = Setting(cell, text, clipping, lag=lag, learning_rate=rates[cell], **sizes, **same)
         for seed in range(config.seeds):
-            plan[Unit(grid, cell, text, clipping, lag, seed)] = functools.partial(learn, setting, seed)
+            plan[Unit(grid, cell, text, clipping, lag, seed)] = functools.partial(GRIDS[grid], setting, seed)
     return plan
 
 
@@ -194,6 +196,10 @@ def _flow(cell: Cell, treatment: Treatment, features: int, lag: int, seed: int) 
         for at, value in zip(lags, np.asarray(curve), strict=True)
     ]
     return [*figures, *((lag, name, float(value)) for name, value in ends.items())]
+
+
+def _newton(cell: Cell, treatment: Treatment, features: int, lag: int, seed: int) -> Figures:
+    return newton.at_start(cell, *_start(cell, treatment, features, lag, seed))
 
 
 def _log_forget(cell: Cell, params: Params, inputs: jax.Array, lags: list[int]) -> np.ndarray:

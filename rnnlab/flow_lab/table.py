@@ -72,3 +72,11 @@ def draw_curve(axes: Axes, rows: list[Row], label: str, **style) -> None:
     line = axes.plot(steps, [np.mean(by_step[s]) for s in steps], label=label, **style)[0]
     low, high = ([pick(by_step[s]) for s in steps] for pick in (min, max))
     axes.fill_between(steps, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
+
+
+def length_ticks(table: Table, axes: Axes, study: str) -> None:
+    """Makes the axis of T logarithmic, its only ticks the lengths of the study."""
+    lengths = sorted(table.different(study, "lag"))
+    axes.set_xscale("log")
+    axes.set_xticks(lengths, labels=[str(length) for length in lengths])
+    axes.set_xticks([], minor=True)

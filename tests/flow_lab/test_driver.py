@@ -77,7 +77,7 @@ def test_the_page_needs_nothing_but_itself(lab):
 def test_page_and_markdown_say_the_same(lab):
     page, markdown = ((lab / f"report.{kind}").read_text(encoding="utf-8") for kind in ("html", "md"))
     figures = re.findall(r"!\[.*\]\((.*)\)", markdown)
-    assert len(figures) == page.count("<img") == 11
+    assert len(figures) == page.count("<img") == 13
     assert all((lab / figure).exists() for figure in figures)
     assert re.findall(r"\*\*(.*)\*\*", markdown) == re.findall(r'<p class="verdict">(.*?)</p>', page)
 

@@ -71,6 +71,22 @@ def test_time_against_length_is_a_power(exponent, verdict):
     assert _verdicts(rows)["sequential"] == verdict
 
 
+@pytest.mark.parametrize(("solved", "verdict"), [([0] * 5, HOLDS), ([1, 1, 1, 0, 0], CONDITION), ([1] * 5, FAILS)])
+def test_steps_that_newton_solves_at_once_need_not_wait(solved, verdict):
+    rows = _rows("newton", "exponent", [-0.5, -0.2, -0.1, 0.1, 0.2]) + _rows("newton", "solved_full", solved)
+    assert _verdicts(rows)["one_by_one"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("solved", "warm", "verdict"), [(1, 3.0, HOLDS), (0, 3.0, CONDITION), (1, 9.0, CONDITION), (0, 9.0, FAILS)]
+)
+def test_a_start_from_a_step_ago_must_be_solved_and_sooner(solved, warm, verdict):
+    counts = (("solved", [solved] * 5), ("iterations", [6.0, 7.0, 7.0, 6.0, 7.0]), ("warm", [warm] * 5))
+    kinds = ("full", "diagonal")
+    rows = [row for quantity, values in counts for kind in kinds for row in _rows("warm", f"{quantity}_{kind}", values)]
+    assert _verdicts(rows)["warm"] == verdict
+
+
 def test_a_run_that_ended_keeps_its_last_value_beside_those_that_go_on():
     rows = [row for step in (0, 50) for row in _rows("reach", "test_loss", [0.1, 0.2], step=step)]
     rows += _rows("reach", "test_loss", [0.05], step=100)

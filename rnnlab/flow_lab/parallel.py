@@ -1,0 +1,86 @@
+"""What the rows say about steps one after the other, and all at once."""
+
+import itertools
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from rnnlab.flow_lab import intervals
+from rnnlab.flow_lab.newton import KINDS
+from rnnlab.flow_lab.table import Table, draw_curve, length_ticks
+from rnnlab.flow_lab.verdicts import Check, above, always, below
+
+_PROPORTIONAL = 0.8  # the least exponent of time over length that counts as proportional
+
+
+def check_time(table: Table) -> list[Check]:
+    """That the time of the step-by-step method is proportional to the length."""
+    found = []
+    for cell in table.different("cost", "cell"):
+        lengths = np.array(table.different("cost", "lag", cell=cell))
+        if len(lengths) > 1:
+            times = np.array([table.values("cost", "seconds", cell=cell, lag=int(length)) for length in lengths])
+            slopes = np.polyfit(np.log(lengths), np.log(times), 1)[0]
+            found.append(
+                above(f"{cell}: exponent of time over length, step by step", intervals.mean(slopes), _PROPORTIONAL)
+            )
+    return found
+
+
+def draw_time(table: Table, axes: Axes) -> None:
+    """Seconds against length."""
+    for cell in table.different("cost", "cell"):
+        rows = [row._replace(step=row.unit.lag) for row in table.of("cost", "seconds", cell=cell)]
+        draw_curve(axes, rows, cell, marker="o")
+    axes.set(xlabel="T, steps", ylabel="seconds, forward and backward", yscale="log")
+    length_ticks(table, axes, "cost")
+
+
+def check_newton(table: Table) -> list[Check]:
+    """That the steps cannot be solved all at once, where neighbouring states meet and where they part."""
+    found = []
+    for cell in table.different("newton", "cell"):
+        exponent = np.array(table.values("newton", "exponent", cell=cell))
+        unsolved = np.array(table.values("newton", "solved_full", cell=cell)) == 0
+        for side, chosen in (("below", exponent < 0), ("above", exponent > 0)):
+            if chosen.any():
+                found.append(always(f"{cell}, exponent {side} 0: not within T / 4 iterations", unsolved[chosen]))
+    return found
+
+
+def draw_newton(table: Table, axes: Axes) -> None:
+    """Iterations against the exponent; a cross is a case that was not solved."""
+    for cell in table.different("newton", "cell"):
+        for jacobian, marker in zip(KINDS, "o^", strict=True):
+            exponent, iterations, solved = (
+                np.array(table.values("newton", name, cell=cell))
+                for name in ("exponent", f"iterations_{jacobian}", f"solved_{jacobian}")
+            )
+            points = axes.scatter(
+                exponent[solved == 1], iterations[solved == 1], s=14, marker=marker, label=f"{cell}, {jacobian}"
+            )
+            color = points.get_facecolor()[:1]
+            axes.scatter(exponent[solved == 0], iterations[solved == 0], s=20, marker="x", color=color)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set(xlabel="largest Lyapunov exponent, nats a step (x: not solved)", ylabel="iterations", yscale="log")
+
+
+def check_warm(table: Table) -> list[Check]:
+    """That training keeps the steps solvable at once, and that the states of a step ago are a good place to start."""
+    found = []
+    for cell, kind in itertools.product(table.different("warm", "cell"), KINDS):
+        solved = np.array(table.values("warm", f"solved_{kind}", cell=cell))
+        found.append(always(f"{cell}, {kind}: within T / 4 iterations at every measurement", solved))
+        cold, warm = (np.array(table.values("warm", f"{name}_{kind}", cell=cell)) for name in ("iterations", "warm"))
+        label = f"{cell}, {kind}: iterations from the states of a step ago over those from nothing"
+        found.append(below(label, intervals.mean(warm / cold), 1))
+    return found
+
+
+def draw_warm(table: Table, axes: Axes) -> None:
+    """Iterations against training steps."""
+    for cell, kind in itertools.product(table.different("warm", "cell"), KINDS):
+        draw_curve(axes, table.of("warm", f"iterations_{kind}", cell=cell), f"{cell}, {kind}")
+        rows, color = table.of("warm", f"warm_{kind}", cell=cell), axes.lines[-1].get_color()
+        draw_curve(axes, rows, f"{cell}, {kind}, from a step ago", linestyle="--", color=color)
+    axes.set(xlabel="training step", ylabel="iterations", ylim=(0, None))
