@@ -203,12 +203,12 @@ def _bfloat16_stays_near_float32(cell: Cell, params: Params, inputs: Array, stat
 _PROMISES: tuple[Callable, ...] = (
     _description_fits_its_parameters,
     _padded_is_unpadded,
-    _padding_is_never_read,
     _chunked_is_whole,
     _reversed_is_flipped,
     _resets_are_separate_sequences,
     _any_length_works,
     _jacobian_is_that_of_autodiff,
+    _padding_is_never_read,
     _methods_agree,
     _gradients_are_finite_differences,
     _bfloat16_stays_near_float32,

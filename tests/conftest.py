@@ -9,9 +9,12 @@ from ml_collections import ConfigDict
 from rnnlab.training import use_compile_cache
 from tests import tiny
 
-# What tests compile is shared by their processes, and not left in the home of who runs them.
+# What tests compile is shared by their processes, and not left in the home of who runs them. Most of their time is
+# compiling, so that what XLA's optimisations save is less than what they take.
 _CACHE = pathlib.Path(tempfile.gettempdir()) / "rnnlab_tests"
 os.environ |= {"XDG_CACHE_HOME": str(_CACHE), "JAX_COMPILATION_CACHE_DIR": str(_CACHE / "xla")}
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # of the processes that tests start
+jax.config.update("jax_disable_most_optimizations", True)
 use_compile_cache()
 
 

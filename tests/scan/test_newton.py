@@ -9,7 +9,7 @@ import pytest
 from rnnlab.cells import CELLS, Cell, find_cell
 from rnnlab.scan import Newton, newton_scan, scan
 
-TIME, BATCH, HIDDEN = 96, 2, 6
+TIME, BATCH, HIDDEN = 64, 2, 6
 _scan = jax.jit(scan, static_argnames=("cell", "method", "reverse"))
 _newton = jax.jit(newton_scan, static_argnames=("cell", "newton", "reverse"))
 
@@ -25,9 +25,7 @@ def _case(name, gain=1.0, time=TIME, hidden=HIDDEN, seed=0):
 
 
 @pytest.mark.parametrize("jacobian", ["full", "diagonal"])
-@pytest.mark.parametrize(
-    "name", ["rnn", "gru", "lstm", "slstm/heads2", "lstm/diagonal", "gru_reset_before", "gru/none"]
-)
+@pytest.mark.parametrize("name", ["rnn", "gru", "lstm/heads2", "lstm/diagonal", "gru_reset_before"])
 def test_where_it_converges_values_and_gradients_are_those_of_the_sequential_scan(name, jacobian):
     cell, params, inputs = _case(name, 0.7)
     outputs, final, report = _newton(cell, params, inputs, newton=Newton(jacobian=jacobian))
@@ -200,5 +198,5 @@ def test_what_cannot_be_is_refused(options, message):
 
 def test_a_guess_of_another_shape_is_refused():
     cell, params, inputs = _case("gru")
-    with pytest.raises(ValueError, match=r"guess must be arrays of shapes \[\(96, 2, 6\)\], not"):
+    with pytest.raises(ValueError, match=r"guess must be arrays of shapes \[\(64, 2, 6\)\], not"):
         newton_scan(cell, params, inputs, guess=(inputs,))
