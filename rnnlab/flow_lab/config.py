@@ -27,6 +27,7 @@ def default_config() -> ConfigDict:
     return ConfigDict(
         {
             "experiment": "gradient_flow",
+            "studies": "criterion,flow,newton,reach,explosion,vanishing,warm,cost",  # what is done of the parts below
             "seeds": 5,
             "features": 64,  # of every state
             "batch_size": 64,

@@ -17,7 +17,7 @@ from rnnlab.training.config import field_paths, get_field
 from rnnlab.training.experiment import check_same_run
 
 # A run may be taken on with more of these; whatever else differs makes other figures.
-_MAY_GROW = ("seeds", "cells", "clippings", "interventions", "lags", "lengths")
+_MAY_GROW = ("studies", "seeds", "cells", "clippings", "interventions", "lags", "lengths")
 
 
 def run(config: ConfigDict, workdir: pathlib.Path) -> None:

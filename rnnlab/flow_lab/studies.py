@@ -26,6 +26,7 @@ from rnnlab.training.config import get_field
 from rnnlab.training.optimizer import OPTIMIZERS
 
 GRIDS = {"reach": learn, "explosion": learn, "vanishing": learn, "warm": newton.in_training}
+STUDIES = ("criterion", "flow", "newton", *GRIDS, "cost")
 LINEAR = Cell(name="linear", gates=("h",), combine=lambda params, state, a, r: (a + r,))
 _WITH_LINEAR = CELLS | {"linear": LINEAR}
 _SEQUENCES = 2  # that a Jacobian is measured on
@@ -45,13 +46,15 @@ def read_plan(config: ConfigDict) -> Plan:
     for field in positive:
         if get_field(config, field) < 1:
             raise ValueError(f"config.{field}: must be at least 1, not {get_field(config, field)}")
+    studies = [check_choice("config.studies", word, STUDIES) for word in words(config.studies, where="studies")]
     plan: Plan = {}
     looks = (("criterion", _criterion, _WITH_LINEAR), ("flow", _flow, CELLS), ("newton", _newton, CELLS))
     for study, look, cells in looks:
         plan |= _looks(config, study, look, cells)
     for grid in GRIDS:
         plan |= _trainings(config, grid)
-    return plan | _costs(config)
+    plan |= _costs(config)
+    return {unit: work for unit, work in plan.items() if unit.study in studies}
 
 
 def _looks(config: ConfigDict, study: str, look: Callable[..., Figures], known: Mapping[str, Cell]) -> Plan:

@@ -18,7 +18,7 @@ _SIDE: dict[str, Any] = {
     "reverse": False,  # read from the last token to the first (Sutskever et al. 2014)
 }
 _STACK: dict[str, Any] = {
-    "cell": "lstm",
+    "cell": "lstm",  # of rnnlab.cells.CELLS; "lstm/diagonal", "lstm/heads4" and "lstm/none" give R a structure
     "features": 128,  # of each direction
     "layers": 1,
     "embedding": 64,

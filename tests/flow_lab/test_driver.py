@@ -95,3 +95,12 @@ def test_a_report_is_made_of_whatever_was_asked_for(lab, tiny_lab, tmp_path, fie
 def test_a_cost_of_one_cell_alone_is_reported(lab, tiny_lab, tmp_path):
     write_report(tmp_path, tiny_lab, [row for row in Results(lab).rows if row.unit.cell == "gru"])
     assert "An RNN cannot be parallelised" in (tmp_path / "report.md").read_text()
+
+
+def test_only_the_studies_that_are_named_are_done(tiny_lab):
+    config = copy.deepcopy(tiny_lab)
+    config.studies = "newton, cost"
+    assert {unit.study for unit in read_plan(config)} == {"newton", "cost"}
+    config.studies = "newton,costs"
+    with pytest.raises(ValueError, match=r"config\.studies: unknown value 'costs'; allowed: criterion, flow, newton"):
+        read_plan(config)
