@@ -59,6 +59,7 @@ def _launch(*arguments, stdin=b"", cache=None):
         ([FLOW, "--mode=evaluate"], "a gradient_flow has nothing to evaluate"),
         (["--config=configs/benchmark.py:long"], "unknown preset 'long'; allowed: lengths, plans, parallel, or none"),
         ([CONFIG, "--config.model.decoder.cell=elman"], "unknown value 'elman'; allowed: rnn"),
+        ([CONFIG, "--config.model.encoder.method=associative"], "method of cell 'lstm': unknown value 'associative'"),
         ([CONFIG, "--config.training.teacher_forcing_decay=linear:0.1"], "which is 1; set that to the least share"),
         (
             [CONFIG, "--config.data.name=sigmorphon2020", "--config.data.language=eng"],

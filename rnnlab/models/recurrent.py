@@ -11,7 +11,7 @@ from rnnlab.cells import Cell, State, find_cell, zoneout
 from rnnlab.models.choice import check_choice
 from rnnlab.models.dropout import Noise, draw_mask
 from rnnlab.models.embedding import Lookup, rows
-from rnnlab.scan import scan
+from rnnlab.scan import methods_of, scan
 from rnnlab.scan.product import apply_mask
 
 INITIAL_STATES = ("zero", "learnt")
@@ -46,10 +46,11 @@ class Recurrent(nnx.Module):
       in_features, features: sizes of the input and of the state.
       initial_state: "zero", or "learnt": a parameter `[features]` for each entry of the state.
       rates: what training leaves out.
+      method: how it is scanned, "auto" or one of `rnnlab.scan.methods_of(cell)`.
 
     Raises:
-      ValueError: an unknown cell or initial state, features that its heads cannot share, or recurrent dropout or weight
-        drop where there is no `R` that it could be applied to.
+      ValueError: an unknown cell or initial state, a method that is not for the cell, features that its heads cannot
+        share, or recurrent dropout or weight drop where there is no `R` that it could be applied to.
     """
 
     def __init__(
@@ -60,11 +61,13 @@ class Recurrent(nnx.Module):
         *,
         initial_state: str = "zero",
         rates: Rates = _NOTHING,
+        method: str = "auto",
         rngs: nnx.Rngs,
     ):
         check_choice("initial_state", initial_state, INITIAL_STATES)
         self.cell = _find(cell) if isinstance(cell, str) else cell
         _check_rates(self.cell, rates)
+        self.method = check_choice(f"method of cell {self.cell.name!r}", method, ("auto", *methods_of(self.cell)))
         self.features, self.rates = features, rates
         self.zoneout = (rates.zoneout, *(rates.zoneout_cell for _ in self.cell.state_names[1:]))
         params = self.cell.init(rngs.params(), in_features, features)
@@ -117,6 +120,7 @@ class Recurrent(nnx.Module):
         if isinstance(inputs, Lookup):
             params["W"] = inputs.table @ params["W"]
             inputs = inputs.ids
+        options = {"method": self.method} | options
         return scan(cell, params, inputs, state=state, recurrent_mask=mask, kept=kept, **options)
 
 
@@ -124,7 +128,7 @@ class Stack(nnx.Module):
     """Layers of one cell, one upon the other.
 
     Args:
-      cell, features, initial_state: as in `Recurrent`; `features` is the size of each direction.
+      cell, features, initial_state, method: as in `Recurrent`; `features` is the size of each direction.
       layers: how many.
       bidirectional: each layer runs forwards and backwards; its output joins the two (Schuster and Paliwal 1997).
       dropout: rate on the outputs of every layer but the last.
@@ -149,6 +153,7 @@ class Stack(nnx.Module):
         zoneout_cell: float = 0.0,
         residual: bool = False,
         initial_state: str = "zero",
+        method: str = "auto",
         rngs: nnx.Rngs,
     ):
         self.dropout, self.variational, self.residual = dropout, variational, residual
@@ -158,7 +163,7 @@ class Stack(nnx.Module):
         for layer in range(layers):
             size = self.out_features if layer else in_features
             directions = [
-                Recurrent(cell, size, features, initial_state=initial_state, rates=rates, rngs=rngs)
+                Recurrent(cell, size, features, initial_state=initial_state, rates=rates, method=method, rngs=rngs)
                 for _ in range(2 if bidirectional else 1)
             ]
             self.layers.append(nnx.List(directions))

@@ -31,6 +31,7 @@ _STACK: dict[str, Any] = {
     "zoneout_cell": 0.0,  # the same of the other entries of the state
     "residual": False,
     "initial_state": "zero",  # or learnt
+    "method": "auto",  # how it is scanned: sequential, associative (linear cells), newton ...; same results to rounding
 }
 _DATA: dict[str, Any] = {
     "name": "cmudict",  # or multi30k, sigmorphon2020, parallel_text, or a TFDS translation set

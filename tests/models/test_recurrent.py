@@ -136,3 +136,19 @@ def test_variational_masks_between_the_layers_do_not_change_over_time():
 def test_recurrent_dropout_is_refused_where_the_cell_multiplies_itself():
     with pytest.raises(ValueError, match=r"recurrent_dropout: cell 'gru_reset_before'.*use weight_drop"):
         Stack("gru_reset_before", 4, 5, recurrent_dropout=0.1, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize(("cell", "method"), [("gru", "newton"), ("min_gru", "associative")])
+def test_another_method_changes_nothing_but_how_it_is_scanned(cell, method):
+    plain, other = (Stack(cell, 4, 5, layers=2, method=m, rngs=nnx.Rngs(0)) for m in ("sequential", method))
+    assert {direction.method for layer in other.layers for direction in layer} == {method}
+    programs = [str(jax.make_jaxpr(lambda x, s=s: s(x)[0])(INPUTS)) for s in (plain, other)]
+    assert programs[0] != programs[1]
+    assert_close(other(INPUTS, seq_lengths=LENGTHS), plain(INPUTS, seq_lengths=LENGTHS))
+
+
+def test_a_method_that_is_not_for_the_cell_is_refused():
+    with pytest.raises(
+        ValueError, match="method of cell 'gru': unknown value 'associative'; allowed: auto, sequential"
+    ):
+        Stack("gru", 4, 5, method="associative", rngs=nnx.Rngs(0))
