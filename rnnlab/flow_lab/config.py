@@ -20,6 +20,24 @@ _GRID: dict[str, Any] = {
     "steps": 600,
     "solved": 0.01,  # loss on the test split at which a run ends
 }
+_LOOKS: dict[str, Any] = {
+    "criterion": {  # growth of a gradient beside the singular values of R
+        "cells": "linear,rnn",
+        "interventions": "gaussian:0.4 gaussian:0.7 gaussian:0.9 gaussian:1.2 gaussian:2 orthogonal:0.9 "
+        "orthogonal:1.1 orthogonal:1.5",
+        "lag": 200,
+    },
+    "flow": {  # every cell's long-term Jacobians at its start
+        "cells": "rnn,rnn_relu,gru,gru_reset_before,lstm",
+        "interventions": "default chrono forget:5",
+        "lag": 400,
+    },
+    "newton": {  # all steps at once, beside the largest Lyapunov exponent
+        "cells": "rnn,gru,lstm",
+        "interventions": "gaussian:0.5 gaussian:0.8 gaussian:1 gaussian:1.2 gaussian:1.5 gaussian:2",
+        "lag": 256,
+    },
+}
 
 
 def default_config() -> ConfigDict:
@@ -32,17 +50,6 @@ def default_config() -> ConfigDict:
             "features": 64,  # of every state
             "batch_size": 64,
             "measure_every": 200,  # training steps between two measurements of the gradient's flow
-            "criterion": {  # growth of a gradient beside the singular values of R
-                "cells": "linear,rnn",
-                "interventions": "gaussian:0.4 gaussian:0.7 gaussian:0.9 gaussian:1.2 gaussian:2 orthogonal:0.9 "
-                "orthogonal:1.1 orthogonal:1.5",
-                "lag": 200,
-            },
-            "flow": {  # every cell's long-term Jacobians at its start
-                "cells": "rnn,rnn_relu,gru,gru_reset_before,lstm",
-                "interventions": "default chrono forget:5",
-                "lag": 400,
-            },
             "reach": _GRID
             | {
                 "cells": "rnn,gru,lstm",
@@ -65,11 +72,6 @@ def default_config() -> ConfigDict:
                 "clippings": "none,norm:1,value:0.1",
                 "learning_rates": "0.001",
             },
-            "newton": {  # all steps at once, beside the largest Lyapunov exponent
-                "cells": "rnn,gru,lstm",
-                "interventions": "gaussian:0.5 gaussian:0.8 gaussian:1 gaussian:1.2 gaussian:1.5 gaussian:2",
-                "lag": 256,
-            },
             "warm": _GRID  # the same on the way of a training; `solved` ends none
             | {
                 "cells": "rnn,gru,lstm",
@@ -79,6 +81,7 @@ def default_config() -> ConfigDict:
             },
             "cost": {"cells": "rnn,gru,lstm", "lengths": "128,256,512,1024,2048", "repeats": 5},
         }
+        | _LOOKS
     ).lock()
 
 

@@ -153,10 +153,8 @@ def program_of(setting: Setting) -> Program:
             gradients = jax.tree.map(jnp.add, gradients, flossing)
         state = apply_gradients(optimizer, state, gradients)
         limited = treatment.constrain(cell, layer_params(state.params))
-        return state._replace(params=_with_layer(state.params, limited)), {
-            "loss": loss,
-            "gradient_norm": optax.global_norm(gradients),
-        }
+        figures = {"loss": loss, "gradient_norm": optax.global_norm(gradients)}
+        return state._replace(params=_with_layer(state.params, limited)), figures
 
     @functools.partial(jax.jit, static_argnums=2)
     def advance(state: TrainState, key: Array, steps: int):
@@ -167,8 +165,8 @@ def program_of(setting: Setting) -> Program:
     def measure(params: ModelParams) -> dict[str, Any]:
         return _measure(merge, params, cell, test, task.in_features)
 
-    probe = _as_numbers(test.inputs, task.in_features)[:, :_TRACED]
-    return Program(start, advance, jax.jit(functools.partial(_score, merge, test)), measure, probe, task.floor)
+    score = jax.jit(functools.partial(_score, merge, test))
+    return Program(start, advance, score, measure, _as_numbers(test.inputs, task.in_features)[:, :_TRACED], task.floor)
 
 
 def _training_fields(setting: Setting) -> ConfigDict:

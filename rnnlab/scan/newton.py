@@ -145,6 +145,40 @@ def _last(states: State) -> State:
     return tuple(entry[-1] for entry in states)
 
 
+class _Chunk(NamedTuple):
+    """Steps that are solved together."""
+
+    cell: Cell
+    params: Params
+    steps: Steps
+    linearisation: Linearisation
+    shape: tuple[int, int]  # time, batch
+
+    def rows_before(self, start: State, states: State) -> State:
+        """The states before each step, `[time * batch, hidden]`, of those after it and the first."""
+        return tuple(
+            parallel.as_rows(jnp.concatenate([early[None], entry[:-1]]))
+            for early, entry in zip(start, states, strict=True)
+        )
+
+    def in_time(self, rows: State) -> State:
+        """The other way round: `[time, batch, hidden]`."""
+        return tuple(entry.reshape(*self.shape, -1) for entry in rows)
+
+    def step_from(self, rows: State) -> State:
+        """The states after each step."""
+        return parallel.advance(self.cell, self.params, self.steps, rows)
+
+    def correct(self, rows: State, missing: State, damping: float) -> State:
+        """What the recurrence, linearised at `rows`, makes of what is missing after each step."""
+        matrices = self.linearisation.matrices(self.params, self.steps, rows, self.shape[0])
+        drives = self.linearisation.to_vectors(self.params, missing)
+        nothing = jax.tree.map(lambda v: jnp.zeros_like(v[0]), drives)
+        solved = linear.solve(jax.tree.map(lambda m: (1 - damping) * m, matrices), drives, nothing)
+        found = self.linearisation.to_state(solved)
+        return jax.tree.map(lambda own, direct: jnp.where(jnp.isfinite(own), own, direct), found, missing)
+
+
 def _solve(cell, method, params, steps, before, guess, trusted):
     """A chunk: its states `[time, batch, hidden]`, how far they may be off, and a report without states.
 
@@ -152,36 +186,16 @@ def _solve(cell, method, params, steps, before, guess, trusted):
     done.
     """
     first, doubt = before
-    batch, time = first[0].shape[0], len(steps.a) // first[0].shape[0]
+    batch = first[0].shape[0]
+    chunk = _Chunk(cell, params, steps, _linearisation(cell, params, method), (len(steps.a) // batch, batch))
     if guess is None:
-        guess = tuple(jnp.broadcast_to(entry, (time, *entry.shape)) for entry in first)
-    linearisation = _linearisation(cell, params, method)
-
-    def rows_before(start: State, states: State) -> State:
-        return tuple(
-            jnp.concatenate([early[None], entry[:-1]]).reshape(time * batch, -1)
-            for early, entry in zip(start, states, strict=True)
-        )
-
-    def step_from(rows: State) -> State:
-        return parallel.advance(cell, params, steps, rows)
-
-    def correct(rows: State, missing: State, damping: float) -> State:
-        """What a linearised recurrence makes of what is missing at each step."""
-        matrices = jax.tree.map(lambda m: (1 - damping) * m, linearisation.matrices(params, steps, rows, time))
-        drives = linearisation.to_vectors(params, missing)
-        nothing = jax.tree.map(lambda v: jnp.zeros_like(v[0]), drives)
-        found = linearisation.to_state(linear.solve(matrices, drives, nothing))
-        return jax.tree.map(lambda own, direct: jnp.where(jnp.isfinite(own), own, direct), found, missing)
-
-    def in_time(rows: State) -> State:
-        return tuple(entry.reshape(time, batch, -1) for entry in rows)
+        guess = tuple(jnp.broadcast_to(entry, (chunk.shape[0], *entry.shape)) for entry in first)
 
     def iterate(carry):
         states, count, _ = carry
-        rows = rows_before(first, states)
-        missing = jax.tree.map(jnp.subtract, in_time(step_from(rows)), states)
-        change = correct(rows, missing, method.damping)
+        rows = chunk.rows_before(first, states)
+        missing = jax.tree.map(jnp.subtract, chunk.in_time(chunk.step_from(rows)), states)
+        change = chunk.correct(rows, missing, method.damping)
         return jax.tree.map(jnp.add, states, change), count + 1, _relative(change, states)
 
     def goes_on(carry):
@@ -190,29 +204,36 @@ def _solve(cell, method, params, steps, before, guess, trusted):
 
     start = (guess, jnp.array(0), jnp.array(jnp.inf, first[0].dtype))
     states, count, change = jax.lax.while_loop(goes_on, iterate, start)
-    rows = rows_before(first, states)
+    trusted &= change <= method.tolerance
+    doubts, error = _estimate_error(chunk, method, first, states, doubt, trusted)
+    converged = trusted & (error <= _TRUST * method.tolerance)
+    return states, doubts, Report(converged, count, change, error, ())
+
+
+def _estimate_error(chunk: _Chunk, method: Newton, first: State, states: State, doubt: State, trusted: Array):
+    """How far rounding puts the states off: a round-off of random sign in every step, carried on by the linearised
+    recurrence; and the largest of it, relative to the states, infinite where that is not found."""
+    rows = chunk.rows_before(first, states)
     noise = tuple(_signs(entry) * _round_off(entry) for entry in states)
 
     def doubts_after(doubts: State) -> State:
-        moved = jax.jvp(step_from, (rows,), (rows_before(doubt, doubts),))[1]
-        return jax.tree.map(jnp.add, in_time(moved), noise)
+        moved = jax.jvp(chunk.step_from, (rows,), (chunk.rows_before(doubt, doubts),))[1]
+        return jax.tree.map(jnp.add, chunk.in_time(moved), noise)
 
     def doubt_more(carry):
         doubts, tries, _ = carry
-        found = correct(rows, jax.tree.map(jnp.subtract, doubts_after(doubts), doubts), 0.0)
+        found = chunk.correct(rows, jax.tree.map(jnp.subtract, doubts_after(doubts), doubts), 0.0)
         size = jnp.maximum(_relative(doubts, states), jnp.finfo(first[0].dtype).eps)
         return jax.tree.map(jnp.add, doubts, found), tries + 1, _relative(found, states) / size
 
-    def doubt_goes_on(carry):
+    def goes_on(carry):
         doubts, tries, share = carry
         within = _relative(doubts, states) <= _TRUST * method.tolerance
-        return trusted & (change <= method.tolerance) & (tries < method.iterations) & ~(share <= 0.1) & within
+        return trusted & (tries < method.iterations) & ~(share <= 0.1) & within
 
     begin = (jax.tree.map(jnp.zeros_like, states), jnp.array(0), jnp.array(jnp.inf, first[0].dtype))
-    doubts, _, share = jax.lax.while_loop(doubt_goes_on, doubt_more, begin)
-    error = jnp.where(share <= 0.1, _relative(doubts, states), jnp.inf)
-    converged = trusted & (change <= method.tolerance) & (error <= _TRUST * method.tolerance)
-    return states, doubts, Report(converged, count, change, error, ())
+    doubts, _, share = jax.lax.while_loop(goes_on, doubt_more, begin)
+    return doubts, jnp.where(share <= 0.1, _relative(doubts, states), jnp.inf)
 
 
 def _linearisation(cell: Cell, params: Params, method: Newton) -> Linearisation:
