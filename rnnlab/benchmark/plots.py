@@ -21,7 +21,7 @@ def draw_pictures(workdir: pathlib.Path, rows: list[Row]) -> list[pathlib.Path]:
     }
     for rest, named in by_length(rows).items():
         for name, (label, value) in against_length.items():
-            path = workdir / f"{name}_{'_'.join(map(str, rest))}.png"
+            path = workdir / f"{name}_{'_'.join(map(str, rest)).replace('/', '-')}.png"  # lstm/diagonal
             if _draw_curves(path, "{}, batch {}, hidden {}, {}, {}".format(*rest), label, named, value):
                 paths.append(path)
     ours = [row for row in measured(rows) if row["implementation"] == OURS and row["best_peer_ratio"]]

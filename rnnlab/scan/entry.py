@@ -78,12 +78,16 @@ def scan(
 def resolve_method(cell: Cell, time: int, batch: int, *, device: str | None = None) -> Method:
     """The fastest method measured for a cell; `docs/parallel.md` has the table.
 
-    On a CPU a linear recurrence is fastest as a loop in which only the products with its decays are left, and all else
-    is done before it; a scan over blocks or all steps has nothing to win from two cores. Everything else is run
-    sequentially: Newton's method did not win on a CPU, and was not measured on an accelerator.
+    On a CPU a linear recurrence of one sequence and one entry of the state is fastest as a loop in which only the
+    products with its decays are left, and all else is done before it; a scan over blocks or all steps has nothing to
+    win from two cores. Everything else is run sequentially: Newton's method won nowhere on a CPU, and was not measured
+    on an accelerator.
     """
-    if cell.is_linear and not cell.mixes_units:
-        return Associative(1 if (device or jax.default_backend()) == "cpu" else None)
+    if "associative" in methods_of(cell):
+        if (device or jax.default_backend()) != "cpu":
+            return Associative()
+        if batch == 1 and len(cell.state_names) == 1:
+            return Associative(1)
     return resolve_plan(cell, time, batch, device=device)
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from rnnlab.benchmark.analysis import add_comparisons, by_length, crossings, exponent, ratios
+from rnnlab.benchmark.plots import draw_pictures
 from rnnlab.benchmark.report import summary
 
 
@@ -44,3 +45,10 @@ def test_the_geometric_mean_of_a_number_and_its_inverse_is_one():
     cases = [(8, 4.0), (16, 0.25)]
     rows = [row for n, time in cases for row in add_comparisons([_row("rnnlab", n, 1.0), _row("torch", n, time)])]
     assert "torch / rnnlab: geometric mean 1.00, 0.25 to 4.00, 2 cases" in summary(rows, {}).splitlines()
+
+
+def test_pictures_of_a_structured_cell_lie_in_the_folder_itself(tmp_path):
+    rows = add_comparisons([_row("rnnlab", n, 1.0 * n, cell="lstm/diagonal") for n in (8, 16)])
+    paths = draw_pictures(tmp_path, rows)
+    assert [path.name for path in paths] == ["time_lstm-diagonal_1_8_float32_training.png"]
+    assert sorted(tmp_path.iterdir()) == paths

@@ -13,7 +13,7 @@ def tiny_lab():
     config.reach.update({"cells": "rnn,gru", "lags": "6", "steps": 100, "learning_rates": "0.01"})
     config.explosion.update({"clippings": "none,norm:1", "interventions": "gaussian:3", "lags": "20", "steps": 50})
     config.vanishing.update({"clippings": "none,value:0.1", "lags": "6", "steps": 50})
-    config.newton.update({"cells": "rnn,lstm", "interventions": "gaussian:0.3 gaussian:3", "lag": 40})
+    config.newton.update({"cells": "rnn", "interventions": "gaussian:0.3 gaussian:3", "lag": 40})
     config.warm.update({"cells": "gru", "lags": "16", "steps": 50})
     config.cost.update({"cells": "gru,lstm", "lengths": "8,16", "repeats": 2})
     return config

@@ -5,7 +5,7 @@ import pytest
 from oracle import assert_close
 
 from rnnlab.cells import CELLS
-from rnnlab.scan import Newton, Plan, scan
+from rnnlab.scan import Associative, Newton, Plan, resolve_method, resolve_plan, scan
 
 LSTM = CELLS["lstm"]
 PARAMS = LSTM.init(jax.random.key(0), 3, 4)
@@ -84,3 +84,19 @@ def test_a_cell_that_multiplies_with_r_itself_takes_no_mask_of_it():
     cell = CELLS["gru_reset_before"]
     with pytest.raises(ValueError, match="recurrent_mask: cell 'gru_reset_before' multiplies with R inside"):
         scan(cell, cell.init(jax.random.key(0), 3, 4), INPUTS, recurrent_mask=ZEROS)
+
+
+@pytest.mark.parametrize(
+    ("cell", "batch", "device", "chosen"),
+    [
+        ("min_gru", 1, "cpu", Associative(1)),
+        ("min_gru", 1, "gpu", Associative()),
+        ("lru", 16, "gpu", Associative()),
+        ("min_gru", 16, "cpu", resolve_plan(CELLS["min_gru"], 64, 16, device="cpu")),
+        ("lru", 1, "cpu", resolve_plan(CELLS["lru"], 64, 1, device="cpu")),
+        ("gru", 1, "gpu", resolve_plan(CELLS["gru"], 64, 1, device="gpu")),
+    ],
+)
+def test_what_is_chosen_is_what_was_measured(cell, batch, device, chosen):
+    """The table of docs/parallel.md."""
+    assert resolve_method(CELLS[cell], 64, batch, device=device) == chosen
