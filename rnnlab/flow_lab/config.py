@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from rnnlab.data.lag_tasks import LAG_TASKS, LagTask
 from rnnlab.models.choice import check_choice
 
+STUDIES = ("criterion", "flow", "newton", "reach", "explosion", "vanishing", "warm", "cost")
 _GRID: dict[str, Any] = {
     "task": "adding",  # of rnnlab.data.lag_tasks.LAG_TASKS, with options: associative_recall:pairs=64,vocabulary=8192
     "cells": "rnn",
@@ -45,7 +46,7 @@ def default_config() -> ConfigDict:
     return ConfigDict(
         {
             "experiment": "gradient_flow",
-            "studies": "criterion,flow,newton,reach,explosion,vanishing,warm,cost",  # what is done of the parts below
+            "studies": ",".join(STUDIES),  # what is done of the parts below
             "seeds": 5,
             "features": 64,  # of every state
             "batch_size": 64,

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from rnnlab.cells import CELLS, Cell, Params, find_cell
 from rnnlab.data.lag_tasks import LagTask
 from rnnlab.flow_lab import newton
-from rnnlab.flow_lab.config import numbers, read_task, words
+from rnnlab.flow_lab.config import STUDIES, numbers, read_task, words
 from rnnlab.flow_lab.learner import Figures, Setting, learn
 from rnnlab.flow_lab.results import Unit
 from rnnlab.gradient_flow import Treatment, kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
@@ -26,7 +26,6 @@ from rnnlab.training.config import get_field
 from rnnlab.training.optimizer import OPTIMIZERS
 
 GRIDS = {"reach": learn, "explosion": learn, "vanishing": learn, "warm": newton.in_training}
-STUDIES = ("criterion", "flow", "newton", *GRIDS, "cost")
 LINEAR = Cell(name="linear", gates=("h",), combine=lambda params, state, a, r: (a + r,))
 _WITH_LINEAR = CELLS | {"linear": LINEAR}
 _SEQUENCES = 2  # that a Jacobian is measured on

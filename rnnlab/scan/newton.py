@@ -156,10 +156,8 @@ class _Chunk(NamedTuple):
 
     def rows_before(self, start: State, states: State) -> State:
         """The states before each step, `[time * batch, hidden]`, of those after it and the first."""
-        return tuple(
-            parallel.as_rows(jnp.concatenate([early[None], entry[:-1]]))
-            for early, entry in zip(start, states, strict=True)
-        )
+        pairs = zip(start, states, strict=True)
+        return tuple(parallel.as_rows(sequential.before(early, entry, False)) for early, entry in pairs)
 
     def in_time(self, rows: State) -> State:
         """The other way round: `[time, batch, hidden]`."""

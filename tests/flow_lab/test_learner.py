@@ -1,29 +1,16 @@
+import dataclasses
 import math
 
 import jax
 import pytest
 
 from rnnlab.flow_lab.config import read_task
-from rnnlab.flow_lab.learner import Setting, learn
-
-_SETTING = Setting(
-    cell="rnn",
-    intervention="default",
-    clipping="none",
-    task="adding",
-    lag=8,
-    features=8,
-    batch_size=8,
-    optimizer="adam",
-    learning_rate=0.001,
-    steps=50,
-    solved=0.0,
-    measure_every=50,
-)
+from rnnlab.flow_lab.learner import learn
+from tests.flow_lab.setting import SETTING
 
 
 def _learn(seed=0, **changes):
-    figures = learn(Setting(**(_SETTING.__dict__ | changes)), seed)
+    figures = learn(dataclasses.replace(SETTING, **changes), seed)
     by_name: dict[str, list[float]] = {}
     for _, name, value in figures:
         by_name.setdefault(name, []).append(value)

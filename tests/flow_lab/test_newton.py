@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import jax
@@ -5,7 +6,7 @@ import pytest
 
 from rnnlab.cells import CELLS
 from rnnlab.flow_lab import newton
-from rnnlab.flow_lab.learner import Setting
+from tests.flow_lab.setting import SETTING
 
 
 def _at_start(cell, gain, lag=80, hidden=32):
@@ -29,20 +30,7 @@ def test_a_contraction_is_solved_at_once_and_chaos_is_not():
 
 
 def test_a_training_is_followed_from_its_start_to_its_end():
-    setting = Setting(
-        cell="gru",
-        intervention="default",
-        clipping="norm:1",
-        task="adding",
-        lag=60,
-        features=8,
-        batch_size=8,
-        optimizer="adam",
-        learning_rate=1e-3,
-        steps=20,
-        solved=0.0,
-        measure_every=10,
-    )
+    setting = dataclasses.replace(SETTING, cell="gru", clipping="norm:1", lag=60, steps=20, measure_every=10)
     found = newton.in_training(setting, 0)
     assert [step for step, name, _ in found if name == "exponent"] == [0, 10, 20]
     value = {(step, name): number for step, name, number in found}
