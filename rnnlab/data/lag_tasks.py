@@ -176,6 +176,44 @@ def associative_recall(lag: int, *, pairs: int = 4, vocabulary: int = 64, power:
     return LagTask(lag, vocabulary, vocabulary, math.log(half), _generated(sample))
 
 
+def wave(lag: int, *, period: int = 20, decay: float = 0.99) -> LagTask:
+    """The next value of a noisy wave of variance 1, a pendulum that is pushed at random (Yule 1927), at every step:
+
+        y_t = 2 decay cos(2 pi / period) y_{t-1} - decay^2 y_{t-2} + noise.
+
+    The best answer takes the two values before; out of a single one the error is 1 less the square of the correlation
+    of neighbours.
+
+    Args:
+      lag: steps in all.
+      period: of the wave, in steps.
+      decay: of its amplitude in a step: how regular it is.
+
+    Raises:
+      ValueError: a period below 3, or a decay outside of 0 to 1.
+    """
+    _check_lag(lag, 1)
+    if period < 3 or not 0 < decay < 1:
+        raise ValueError(f"wave: the period must be at least 3 and the decay between 0 and 1, not {period} and {decay}")
+    first, second = 2 * decay * math.cos(2 * math.pi / period), -(decay**2)
+    neighbours = first / (1 - second)  # their correlation
+    noise = math.sqrt((1 + second) * ((1 - second) ** 2 - first**2) / (1 - second))
+
+    def sample(key: PRNGKeyArray, batch: int) -> LagBatch:
+        normal = jax.random.normal(key, (lag + 1, batch))
+        before = jax.random.normal(jax.random.fold_in(key, 0), (batch,))
+        start = before, neighbours * before + math.sqrt(1 - neighbours**2) * normal[0]
+
+        def step(last, pushed):
+            after = first * last[1] + second * last[0] + noise * pushed
+            return (last[1], after), after
+
+        values = jnp.concatenate([start[1][None], jax.lax.scan(step, start, normal[1:])[1]])
+        return LagBatch(values[:-1, :, None], values[1:], jnp.ones((lag, batch), bool))
+
+    return LagTask(lag, 1, 1, 1 - neighbours**2, _generated(sample))
+
+
 def digits(lag: int) -> LagTask:
     """The 1,797 handwritten digits of scikit-learn (UCI optdigits), 8 x 8 pixels from 0 to 1: row by row in 8 steps, or
     pixel by pixel in 64. Every sixth image is of the test split.
@@ -261,6 +299,7 @@ LAG_TASKS: dict[str, Callable[..., LagTask]] = {
     "temporal_order": temporal_order,
     "parity": parity,
     "associative_recall": associative_recall,
+    "wave": wave,
     "digits": digits,
     "mnist": mnist,
 }

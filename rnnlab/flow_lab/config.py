@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from rnnlab.data.lag_tasks import LAG_TASKS, LagTask
 from rnnlab.models.choice import check_choice
 
-STUDIES = ("criterion", "flow", "newton", "reach", "explosion", "vanishing", "warm", "cost")
+STUDIES = ("criterion", "flow", "newton", "reach", "explosion", "vanishing", "warm", "generation", "cost")
 _GRID: dict[str, Any] = {
     "task": "adding",  # of rnnlab.data.lag_tasks.LAG_TASKS, with options: associative_recall:pairs=64,vocabulary=8192
     "cells": "rnn",
@@ -79,6 +79,15 @@ def default_config() -> ConfigDict:
                 "lags": "100",
                 "learning_rates": "rnn:0.001,gru:0.003,lstm:0.01",
                 "steps": 1000,
+            },
+            "generation": _GRID  # a network that hears what it says, over 100 times the length that it learnt from
+            | {
+                "task": "wave",
+                "cells": "gru",
+                "lags": "100",
+                "features": 3,
+                "learning_rates": "0.01",
+                "steps": 2000,
             },
             "cost": {"cells": "rnn,gru,lstm", "lengths": "128,256,512,1024,2048", "repeats": 5},
         }

@@ -78,10 +78,10 @@ def learn(setting: Setting, seed: int) -> Figures:
     loss, accuracy, step, solved = math.nan, math.nan, 0, False
     while step < setting.steps and not solved:
         if step % setting.measure_every == 0:
-            seconds, found = _timed(program.measure, state.params)
+            seconds, found = timed(program.measure, state.params)
             figures += [(step, name, float(value)) for name, value in found.items()]
             measuring += seconds
-        seconds, (state, chunk) = _timed(program.advance, state, key, CHUNK)
+        seconds, (state, chunk) = timed(program.advance, state, key, CHUNK)
         spent, step = spent + seconds, step + CHUNK
         loss, accuracy = map(float, program.test(state.params))
         figures += [(step, "loss", float(chunk["loss"].mean())), (step, "test_loss", loss)]
@@ -106,7 +106,8 @@ def learn(setting: Setting, seed: int) -> Figures:
     ]
 
 
-def _timed(function: Callable, *arguments) -> tuple[float, Any]:
+def timed(function: Callable, *arguments) -> tuple[float, Any]:
+    """Seconds of a call until its result is there, and the result."""
     started = time.perf_counter()
     result = jax.block_until_ready(function(*arguments))
     return time.perf_counter() - started, result

@@ -21,7 +21,7 @@ def at_start(cell: Cell, params: Params, inputs: Array) -> Figures:
     Predictability decides how fast it converges: Gonzalez et al. 2025, arXiv 2508.16817.
     """
     lag = len(inputs)
-    figures = [(lag, "exponent", _exponent(cell, params, inputs))]
+    figures = [(lag, "exponent", exponent(cell, params, inputs))]
     for jacobian in KINDS:
         report = _solve(cell, params, inputs, None, jacobian)
         figures.append((lag, f"iterations_{jacobian}", float(report.iterations)))
@@ -42,7 +42,7 @@ def in_training(setting: Setting, seed: int) -> Figures:
         if step:
             state, _ = program.advance(state, key, setting.measure_every)
         now, after = (layer_params(of.params) for of in (state, program.advance(state, key, 1)[0]))
-        figures.append((step, "exponent", _exponent(cell, now, program.probe)))
+        figures.append((step, "exponent", exponent(cell, now, program.probe)))
         for jacobian in KINDS:
             cold = _solve(cell, now, program.probe, None, jacobian)
             warm = _solve(cell, after, program.probe, cold.states, jacobian)
@@ -54,11 +54,16 @@ def in_training(setting: Setting, seed: int) -> Figures:
     return figures
 
 
-def _exponent(cell: Cell, params: Params, inputs: Array) -> float:
+def exponent(cell: Cell, params: Params, inputs: Array) -> float:
+    """The largest Lyapunov exponent, nats a step, mean over sequences; a fourth of the steps to settle."""
     return float(lyapunov_exponents(cell, params, inputs, exponents=1, burn_in=len(inputs) // 4).mean())
+
+
+def patient(jacobian: str, time: int) -> Newton:
+    """Newton's method, given up after T / 4 iterations."""
+    return Newton(jacobian, iterations=max(1, time // _PATIENCE))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _solve(cell: Cell, params: Params, inputs: Array, guess: tuple[Array, ...] | None, jacobian: str) -> Report:
-    newton = Newton(jacobian, iterations=max(1, len(inputs) // _PATIENCE))
-    return newton_scan(cell, params, inputs, newton=newton, guess=guess)[2]
+    return newton_scan(cell, params, inputs, newton=patient(jacobian, len(inputs)), guess=guess)[2]

@@ -3,7 +3,6 @@
 import functools
 import itertools
 import math
-import time
 from collections.abc import Callable, Mapping
 
 import jax
@@ -14,9 +13,9 @@ from numpy.typing import ArrayLike
 
 from rnnlab.cells import CELLS, Cell, Params, find_cell
 from rnnlab.data.lag_tasks import LagTask
-from rnnlab.flow_lab import newton
+from rnnlab.flow_lab import generation, newton
 from rnnlab.flow_lab.config import STUDIES, numbers, read_task, words
-from rnnlab.flow_lab.learner import Figures, Setting, learn
+from rnnlab.flow_lab.learner import Figures, Setting, learn, timed
 from rnnlab.flow_lab.results import Unit
 from rnnlab.gradient_flow import Treatment, kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
 from rnnlab.gradient_flow.trajectory import run
@@ -25,7 +24,13 @@ from rnnlab.scan import scan, step_jacobian
 from rnnlab.training.config import get_field
 from rnnlab.training.optimizer import OPTIMIZERS
 
-GRIDS = {"reach": learn, "explosion": learn, "vanishing": learn, "warm": newton.in_training}
+GRIDS = {
+    "reach": learn,
+    "explosion": learn,
+    "vanishing": learn,
+    "warm": newton.in_training,
+    "generation": generation.generate,
+}
 LINEAR = Cell(name="linear", gates=("h",), combine=lambda params, state, a, r: (a + r,))
 _WITH_LINEAR = CELLS | {"linear": LINEAR}
 _SEQUENCES = 2  # that a Jacobian is measured on
@@ -87,7 +92,7 @@ def _trainings(config: ConfigDict, grid: str) -> Plan:
         if not _read_treatment(text, f"{grid}.interventions").fits(cells[cell]):
             continue
         _check_lag(task, lag, where)
-        sizes = {field: config[field] for field in ("features", "batch_size", "measure_every")}
+        sizes = {field: part.get(field, config[field]) for field in ("features", "batch_size", "measure_every")}
         same = {field: part[field] for field in ("task", "optimizer", "steps", "solved")}
         setting = Setting(cell, text, clipping, lag=lag, learning_rate=rates[cell], **sizes, **same)
         for seed in range(config.seeds):
@@ -222,11 +227,7 @@ def _cost(cell: Cell, features: int, batch: int, length: int, repeats: int) -> F
     inputs = jnp.ones((length, batch, features))
     step = jax.jit(jax.grad(lambda p, x: scan(cell, p, x)[0].mean(), argnums=(0, 1)))
     jax.block_until_ready(step(params, inputs))
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        jax.block_until_ready(step(params, inputs))
-        seconds.append(time.perf_counter() - started)
+    seconds = [timed(step, params, inputs)[0] for _ in range(repeats)]
     size = sum(value.size for value in params.values())
     products = 2 * sum(params[name].size for name in ("W", "R") if name in params)
     return [(repeat, "seconds", value) for repeat, value in enumerate(seconds)] + [
