@@ -80,7 +80,7 @@ def default_config() -> ConfigDict:
                 "learning_rates": "rnn:0.001,gru:0.003,lstm:0.01",
                 "steps": 1000,
             },
-            "generation": _GRID  # a network that hears what it says, over 100 times the length that it learnt from
+            "generation": _GRID  # a network that hears what it says, over 20 times the length that it learnt from
             | {
                 "task": "wave",
                 "cells": "gru",

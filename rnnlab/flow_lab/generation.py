@@ -6,6 +6,8 @@ a GRU of this kind on which Newton's method with the diagonal is slower than one
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +16,13 @@ from jax import Array
 from rnnlab.cells import Cell, Params, State, find_cell
 from rnnlab.flow_lab import newton
 from rnnlab.flow_lab.learner import Figures, Setting, layer_params, program_of, timed
-from rnnlab.scan import scan
-from rnnlab.scan.entry import Method
+from rnnlab.scan import Newton, newton_scan, scan
 
-SEQUENTIAL = "sequential"
-_LONGER = 100  # times what it learnt from, that it generates
-_REPEATS = 5
+TASKS = ("wave",)  # in which what is told is what is heard next
+WAYS = ("full", "diagonal", "chunks")  # full and diagonal Jacobian within T / 4 iterations; full, by the task's length
+_TOLERANCE = 1e-5  # with exponents near 0, rounding alone is found to move the states by up to that
+LONGER = 20  # times what it learnt from, that it generates
+_REPEATS = 3
 
 
 @functools.cache
@@ -32,7 +35,7 @@ def hearing_itself(cell: Cell) -> Cell:
       ValueError: a cell without a dense `R`, or whose `combine` reads it or the bias.
     """
     if cell.reads or cell.recurrence != "dense":
-        raise ValueError(f"cell {cell.name!r} cannot hear itself: it needs a dense R, of which combine sees h R alone")
+        raise ValueError(f"cell {cell.name!r} cannot hear itself; that takes a dense R and b, neither read by combine")
     heard = tuple(f"{gate} heard" for gate in cell.apart)
 
     def combine(params: Params, state: State, a: Array, r: Array) -> State:
@@ -63,26 +66,40 @@ def fold(cell: Cell, params: Params, kernel: Array, bias: Array) -> Params:
 
 
 def generate(setting: Setting, seed: int) -> Figures:
-    """Figures of a sequence of 100 times the length of the task, that a trained network generates from noise of the
-    size of its own error: `loss` of the network beside the `floor` without memory; `exponent`; `iterations_*` and
-    `solved_*` within T / 4 by the full Jacobian and its diagonal, and `seconds_*` of the three methods, the best of
-    five forward passes.
+    """Figures of a sequence of 20 times the length of the task, that a trained network generates from noise of the
+    size of its own error: `loss` of the network beside the `floor` without memory; `exponent`; `seconds_*` of the steps
+    one by one and of Newton's method in the three ways of `WAYS`, the best of three forward passes, `iterations_*` and
+    `solved_*` of those.
     """
     program, cell = program_of(setting), find_cell(setting.cell)
     state, _ = program.advance(program.start(seed), jax.random.key(seed), setting.steps)
     loss = program.test(state.params)[0]
     readout = (state.params[f"output/{name}"] for name in ("kernel", "bias"))
     cell, params = hearing_itself(cell), fold(cell, layer_params(state.params), *readout)
-    noise = jnp.sqrt(loss) * jax.random.normal(jax.random.key(seed), (_LONGER * setting.lag, 1, 1))
-    figures = [("loss", float(loss)), ("floor", program.floor)]
-    figures += [(name, value) for _, name, value in newton.at_start(cell, params, noise)]
-    for name in (SEQUENTIAL, *newton.KINDS):
-        method = SEQUENTIAL if name == SEQUENTIAL else newton.patient(name, len(noise))
-        figures.append((f"seconds_{name}", _best_time(cell, method, params, noise)))
+    noise = jnp.sqrt(loss) * jax.random.normal(jax.random.key(seed), (LONGER * setting.lag, 1, 1))
+    seconds, _ = _best_time(functools.partial(scan, cell, method="sequential"), params, noise)
+    figures = [
+        ("loss", float(loss)),
+        ("floor", program.floor),
+        ("exponent", newton.exponent(cell, params, noise)),
+        ("seconds_sequential", seconds),
+    ]
+    for name, method in _ways(setting.lag).items():
+        seconds, (_, _, report) = _best_time(functools.partial(newton_scan, cell, newton=method), params, noise)
+        figures.append((f"seconds_{name}", seconds))
+        figures.append((f"iterations_{name}", float(report.iterations)))
+        figures.append((f"solved_{name}", float(report.converged)))
     return [(setting.steps, name, value) for name, value in figures]
 
 
-def _best_time(cell: Cell, method: str | Method, params: Params, inputs: Array) -> float:
-    forward = jax.jit(lambda *arguments: scan(cell, *arguments, method=method)[0])
-    jax.block_until_ready(forward(params, inputs))
-    return min(timed(forward, params, inputs)[0] for _ in range(_REPEATS))
+def _ways(lag: int) -> dict[str, Newton]:
+    limit = LONGER * lag // newton.PATIENCE
+    full = Newton("full", iterations=limit, tolerance=_TOLERANCE)
+    chunks = dataclasses.replace(full, chunk=lag, iterations=lag)
+    return dict(zip(WAYS, (full, dataclasses.replace(full, jacobian="diagonal"), chunks), strict=True))
+
+
+def _best_time(function: Callable[[Params, Array], Any], params: Params, inputs: Array) -> tuple[float, Any]:
+    function = jax.jit(function)
+    jax.block_until_ready(function(params, inputs))
+    return min((timed(function, params, inputs) for _ in range(_REPEATS)), key=lambda run: run[0])

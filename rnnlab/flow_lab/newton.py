@@ -11,7 +11,7 @@ from rnnlab.gradient_flow import lyapunov_exponents
 from rnnlab.scan import Newton, Report, newton_scan
 from rnnlab.scan.newton import JACOBIANS
 
-_PATIENCE = 4  # iterations that are allowed: a fourth of the steps, beyond which nothing is gained
+PATIENCE = 4  # iterations that are allowed: a fourth of the steps, beyond which nothing is gained
 KINDS = JACOBIANS[1:]  # full, diagonal
 
 
@@ -59,11 +59,7 @@ def exponent(cell: Cell, params: Params, inputs: Array) -> float:
     return float(lyapunov_exponents(cell, params, inputs, exponents=1, burn_in=len(inputs) // 4).mean())
 
 
-def patient(jacobian: str, time: int) -> Newton:
-    """Newton's method, given up after T / 4 iterations."""
-    return Newton(jacobian, iterations=max(1, time // _PATIENCE))
-
-
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _solve(cell: Cell, params: Params, inputs: Array, guess: tuple[Array, ...] | None, jacobian: str) -> Report:
-    return newton_scan(cell, params, inputs, newton=patient(jacobian, len(inputs)), guess=guess)[2]
+    newton = Newton(jacobian, iterations=max(1, len(inputs) // PATIENCE))
+    return newton_scan(cell, params, inputs, newton=newton, guess=guess)[2]

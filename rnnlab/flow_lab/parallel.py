@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 from matplotlib.axes import Axes
 
-from rnnlab.flow_lab import intervals
+from rnnlab.flow_lab import generation, intervals
 from rnnlab.flow_lab.newton import KINDS
 from rnnlab.flow_lab.table import Table, draw_curve, length_ticks
 from rnnlab.flow_lab.verdicts import Check, above, always, below
@@ -86,3 +86,37 @@ def draw_warm(table: Table, axes: Axes) -> None:
         rows, color = table.of("warm", "warm_full", cell=cell), axes.lines[-1].get_color()
         draw_curve(axes, rows, f"{cell}, from a step ago", linestyle="--", color=color)
     axes.set(xlabel="training step", ylabel="iterations, full Jacobian", ylim=(0, None))
+
+
+def check_generation(table: Table) -> list[Check]:
+    """That no way of solving all steps at once is as fast as the steps one by one."""
+    found = []
+    for cell, lag, way in itertools.product(
+        table.different("generation", "cell"), table.different("generation", "lag"), generation.WAYS
+    ):
+        together, one_by_one, iterations, solved = (
+            np.array(table.values("generation", quantity, cell=cell, lag=lag))
+            for quantity in (f"seconds_{way}", "seconds_sequential", f"iterations_{way}", f"solved_{way}")
+        )
+        if len(together):
+            label = (
+                f"{cell}, learnt from T = {lag}, {way} ({solved.sum():.0f} of {len(solved)} solved, "
+                f"{iterations.min():.0f} to {iterations.max():.0f} iterations): time over that of the steps one by one"
+            )
+            found.append(above(label, intervals.mean(together / one_by_one), 1))
+    return found
+
+
+def draw_generation(table: Table, axes: Axes) -> None:
+    """Seconds against length; a cross is a case that was not solved."""
+    lengths = [generation.LONGER * lag for lag in table.different("generation", "lag")]
+    for cell, way in itertools.product(table.different("generation", "cell"), ("sequential", *generation.WAYS)):
+        rows = table.of("generation", f"seconds_{way}", cell=cell)
+        rows = [row._replace(step=generation.LONGER * row.unit.lag) for row in rows]
+        draw_curve(axes, rows, f"{cell}, {way}", marker="o")
+        failed = {row.unit for row in table.of("generation", f"solved_{way}", cell=cell) if not row.value}
+        unsolved = [row for row in rows if row.unit in failed]
+        axes.scatter([row.step for row in unsolved], [row.value for row in unsolved], marker="x", color="black")
+    axes.set(xlabel="T, steps (x: not solved)", ylabel="seconds, forward", xscale="log", yscale="log")
+    axes.set_xticks(lengths, labels=[str(length) for length in lengths])
+    axes.set_xticks([], minor=True)

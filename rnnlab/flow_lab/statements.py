@@ -366,4 +366,13 @@ STATEMENTS: dict[str, _Statement] = {
         parallel.check_warm,
         parallel.draw_warm,
     ),
+    "generation": _Statement(
+        "generation",
+        "A decoder that hears what it says must go one step after the other.",
+        "A small network that learnt a noisy wave continues it, its output and noise its next input, over 20 times the "
+        "length it learnt from; forward pass by Newton's method with the full Jacobian, its diagonal, and in chunks of "
+        "that length with the full one, tolerance 1e-5, given up after T / 4 iterations, beside the steps one by one.",
+        parallel.check_generation,
+        parallel.draw_generation,
+    ),
 }

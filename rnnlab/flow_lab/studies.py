@@ -85,6 +85,8 @@ def _trainings(config: ConfigDict, grid: str) -> Plan:
     clippings = [_check_clipping(w, where) for w in words(part.clippings, where=f"{grid}.clippings")]
     treatments = words(part.interventions, where=f"{grid}.interventions")
     rates = _read_rates(part.learning_rates, list(cells), where)
+    if grid == "generation":
+        _check_generation(cells, part.task, where)
     plan: Plan = {}
     for cell, clipping, text, lag in itertools.product(
         cells, clippings, treatments, numbers(part.lags, where=f"{grid}.lags")
@@ -132,6 +134,15 @@ def _check_lag(task: Callable[[int], LagTask], lag: int, where: str) -> None:
         task(lag)
     except ValueError as error:
         raise ValueError(f"{where}.lags: {error}") from None
+
+
+def _check_generation(cells: Mapping[str, Cell], task: str, where: str) -> None:
+    check_choice(f"{where}.task", task.partition(":")[0], generation.TASKS)
+    for name, cell in cells.items():
+        try:
+            generation.hearing_itself(cell)
+        except ValueError as error:
+            raise ValueError(f"{where}.cells: {name}: {error}") from None
 
 
 def _check_clipping(word: str, where: str) -> str:

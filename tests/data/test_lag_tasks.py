@@ -6,9 +6,17 @@ import pytest
 import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 
-from rnnlab.data.lag_tasks import LAG_TASKS, LagTask, associative_recall, encode_by_pillow, mnist
+from rnnlab.data.lag_tasks import LAG_TASKS, LagTask, associative_recall, encode_by_pillow, mnist, wave
 
-LAGS = {"adding": 30, "copy_memory": 15, "temporal_order": 40, "parity": 9, "associative_recall": 40, "digits": 64}
+LAGS = {
+    "adding": 30,
+    "copy_memory": 15,
+    "temporal_order": 40,
+    "parity": 9,
+    "associative_recall": 40,
+    "wave": 25,
+    "digits": 64,
+}
 
 
 def _draw(task: LagTask, batch=500, split="train", seed=0):
@@ -72,6 +80,28 @@ def test_parity_counts_every_bit():
     batch = _draw(LAG_TASKS["parity"](9))
     np.testing.assert_array_equal(batch.labels[-1], np.bitwise_xor.reduce(batch.inputs))
     assert batch.labels[-1].mean() == pytest.approx(0.5, abs=0.08)
+
+
+def test_a_wave_is_told_from_two_values_and_not_from_one():
+    """Least squares find the two coefficients; with one value alone they leave the floor."""
+    task = wave(200, period=10, decay=0.9)
+    batch = _draw(task, 500)
+    np.testing.assert_array_equal(batch.inputs[1:, :, 0], batch.labels[:-1])
+    assert batch.weights.all()
+    assert batch.inputs[0].std() == pytest.approx(1, abs=0.08)  # from the first step on
+    assert batch.inputs.std() == pytest.approx(1, abs=0.02)
+    both = np.stack([batch.inputs[1:, :, 0].ravel(), batch.inputs[:-1, :, 0].ravel()], axis=1)
+    found = np.linalg.lstsq(both, batch.labels[1:].ravel(), rcond=None)[0]
+    np.testing.assert_allclose(found, [1.8 * math.cos(0.2 * math.pi), -0.81], atol=0.01)
+    one = both[:, :1]
+    left = batch.labels[1:].ravel() - one @ np.linalg.lstsq(one, batch.labels[1:].ravel(), rcond=None)[0]
+    assert np.mean(left**2) == pytest.approx(task.floor, rel=0.02)
+
+
+@pytest.mark.parametrize("options", [{"period": 2}, {"decay": 1.0}, {"decay": 0.0}])
+def test_a_wave_that_is_none_is_refused(options):
+    with pytest.raises(ValueError, match="wave: the period must be at least 3 and the decay between 0 and 1"):
+        wave(10, **options)
 
 
 def test_associative_recall_asks_for_each_key_once():

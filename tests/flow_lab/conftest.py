@@ -15,6 +15,7 @@ def tiny_lab():
     config.vanishing.update({"clippings": "none,value:0.1", "lags": "6", "steps": 50})
     config.newton.update({"cells": "rnn", "interventions": "gaussian:0.3 gaussian:3", "lag": 40})
     config.warm.update({"cells": "gru", "lags": "16", "steps": 50})
+    config.generation.update({"lags": "12", "steps": 50})
     config.cost.update({"cells": "gru,lstm", "lengths": "8,16", "repeats": 2})
     return config
 

@@ -87,6 +87,18 @@ def test_a_start_from_a_step_ago_must_be_solved_and_sooner(solved, warm, verdict
     assert _verdicts(rows)["warm"] == verdict
 
 
+@pytest.mark.parametrize(("seconds", "verdict"), [((2.0, 3.0, 4.0), HOLDS), ((2.0, 0.3, 4.0), CONDITION)])
+def test_what_hears_itself_must_be_slower_all_at_once(seconds, verdict):
+    noise = (1.0, 1.01, 0.99)
+    rows = _rows("generation", "seconds_sequential", [1.0] * 3)
+    for way, time in zip(("full", "diagonal", "chunks"), seconds, strict=True):
+        rows += _rows("generation", f"seconds_{way}", [time * n for n in noise]) + _rows(
+            "generation", f"solved_{way}", [1, 1, 0]
+        )
+        rows += _rows("generation", f"iterations_{way}", [5, 6, 7])
+    assert _verdicts(rows)["generation"] == verdict
+
+
 def test_a_run_that_ended_keeps_its_last_value_beside_those_that_go_on():
     rows = [row for step in (0, 50) for row in _rows("reach", "test_loss", [0.1, 0.2], step=step)]
     rows += _rows("reach", "test_loss", [0.05], step=100)
