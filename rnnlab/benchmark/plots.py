@@ -53,6 +53,7 @@ def _draw_ratios(path: pathlib.Path, rows: list[Row]) -> pathlib.Path:
     labels = ["{} {}x{}x{} {} {}".format(*case_of(row)) for row in rows]
     bars = axes.barh(labels, [row["best_peer_ratio"] for row in rows])
     axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.margins(x=0.12)  # the label of the longest bar stays within
     axes.axvline(1.0, color="black", linewidth=0.8)
     axes.invert_yaxis()
     axes.set(xlabel=f"time of the best peer / {OURS}; right of 1, {OURS} is faster")
