@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scan import methods_of, scan, step_jacobian
+from rnnlab.scan import Associative, methods_of, scan, step_jacobian
 from rnnlab.scan.recurrence import recur
 
 _TIME, _BATCH, _IN, _HIDDEN = 7, 4, 3, 6
@@ -108,11 +108,17 @@ def _padded_is_unpadded(cell: Cell, params: Params, inputs: Array, state: State)
             assert not np.any(outputs[length:, row]), "an output in the padding is not zero"
 
 
+def _ways(cell: Cell) -> list:
+    """The methods of a cell, with an associative scan in blocks, too: short sequences are one block otherwise."""
+    methods = methods_of(cell)
+    return [*methods, *([Associative(3)] if "associative" in methods else [])]
+
+
 def _padding_is_never_read(cell: Cell, params: Params, inputs: Array, state: State):
     lengths = jnp.array(_LENGTHS)
     padding = (jnp.arange(_TIME)[:, None] >= lengths)[..., None]
     wanted = _loss_and_gradients(cell, params, inputs, state, seq_lengths=lengths, method="reference")
-    for method in methods_of(cell):
+    for method in _ways(cell):
         for poison in (jnp.nan, jnp.inf):
             poisoned = jnp.where(padding, poison, inputs)
             _near(_loss_and_gradients(cell, params, poisoned, state, seq_lengths=lengths, method=method), wanted)
@@ -163,7 +169,7 @@ def _methods_agree(cell: Cell, params: Params, inputs: Array, state: State):
     ]
     for options in situations:
         wanted = _loss_and_gradients(cell, params, inputs, state, method="reference", **options)
-        for method in methods_of(cell):
+        for method in _ways(cell):
             _near(_loss_and_gradients(cell, params, inputs, state, method=method, **options), wanted)
 
 

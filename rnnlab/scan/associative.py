@@ -20,8 +20,9 @@ class Associative:
     """How a linear recurrence is scanned.
 
     Attributes:
-      block: steps of one associative scan; blocks follow one another. None: all steps; 1: a plain loop, in which
-        nothing is left but the products with the decays. It divides the number of steps.
+      block: steps that follow one another; blocks are run at once, and an associative scan over them tells what each
+        begins with. 1: an associative scan of all steps; all steps or more: a loop, in which nothing is left but the
+        products with the decays. None: as measured for the device.
 
     Raises:
       ValueError: a block below 1.

@@ -67,8 +67,8 @@ def scan(
 
     Raises:
       ValueError: shapes that do not fit each other, lengths outside 0 to time, an unknown method, or one that is not
-        for this cell, a block or chunk that does not divide the time, a `checkpoint_every` that is none or goes with
-        another method than "sequential", or a `recurrent_mask` for a cell that multiplies with `R` itself.
+        for this cell, a plan's block or a chunk that does not divide the time, a `checkpoint_every` that is none or
+        goes with another method than "sequential", or a `recurrent_mask` for a cell that multiplies with `R` itself.
     """
     chosen = _resolve(cell, method, checkpoint_every, *inputs.shape[:2])
     given = (state, seq_lengths, reverse, resets, recurrent_mask, kept)
@@ -78,16 +78,15 @@ def scan(
 def resolve_method(cell: Cell, time: int, batch: int, *, device: str | None = None) -> Method:
     """The fastest method measured for a cell; `docs/parallel.md` has the table.
 
-    On a CPU a linear recurrence of one sequence and one entry of the state is fastest as a loop in which only the
-    products with its decays are left, and all else is done before it; a scan over blocks or all steps has nothing to
-    win from two cores. Everything else is run sequentially: Newton's method won nowhere on a CPU, and was not measured
-    on an accelerator.
+    On a CPU a linear recurrence of one sequence and one entry of the state is fastest where all but the products with
+    its decays is done before them, for all steps at once. Everything else is run sequentially: Newton's method won
+    nowhere on a CPU, and was not measured on an accelerator.
     """
     if "associative" in methods_of(cell):
         if (device or jax.default_backend()) != "cpu":
             return Associative()
         if batch == 1 and len(cell.state_names) == 1:
-            return Associative(1)
+            return Associative()
     return resolve_plan(cell, time, batch, device=device)
 
 
@@ -211,10 +210,12 @@ def methods_of(cell: Cell) -> tuple[str, ...]:
 
 
 def _check_method(cell: Cell, method: Method, time: int) -> None:
-    if isinstance(method, Associative) and "associative" not in methods_of(cell):
-        raise ValueError(
-            f"method 'associative' is for cells whose step is affine in the state, without R; {cell.name!r} is none"
-        )
+    if isinstance(method, Associative):
+        if "associative" not in methods_of(cell):
+            raise ValueError(
+                f"method 'associative' is for cells whose step is affine in the state, without R; {cell.name!r} is none"
+            )
+        return
     field = "chunk" if isinstance(method, Newton) else "block"
     size = getattr(method, field)
     if size and time % size and not getattr(method, "recompute", False):

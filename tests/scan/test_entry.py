@@ -89,7 +89,7 @@ def test_a_cell_that_multiplies_with_r_itself_takes_no_mask_of_it():
 @pytest.mark.parametrize(
     ("cell", "batch", "device", "chosen"),
     [
-        ("min_gru", 1, "cpu", Associative(1)),
+        ("min_gru", 1, "cpu", Associative()),
         ("min_gru", 1, "gpu", Associative()),
         ("lru", 16, "gpu", Associative()),
         ("min_gru", 16, "cpu", resolve_plan(CELLS["min_gru"], 64, 16, device="cpu")),

@@ -20,7 +20,7 @@ def _of_units(entries):
     return matrices, drives, first
 
 
-@pytest.mark.parametrize("block", [None, 1, 3, 12])
+@pytest.mark.parametrize("block", [1, 3, 5, 12])
 @pytest.mark.parametrize("entries", [1, 2, 3])
 def test_blocks_of_units_are_the_loop(entries, block):
     with jax.enable_x64(True):
@@ -33,7 +33,7 @@ def test_blocks_of_units_are_the_loop(entries, block):
             np.testing.assert_allclose(found[:, step], state, rtol=1e-10)
 
 
-@pytest.mark.parametrize("block", [None, 1, 4])
+@pytest.mark.parametrize("block", [1, 4, 12])
 def test_blocks_of_heads_are_the_loop(block):
     with jax.enable_x64(True):
         matrices, drives = _draw(TIME, BATCH, 2, 4, 4, seed=0), _draw(TIME, BATCH, 2, 4, seed=1)
@@ -44,7 +44,7 @@ def test_blocks_of_heads_are_the_loop(block):
             np.testing.assert_allclose(found[step], state, rtol=1e-9)
 
 
-@pytest.mark.parametrize("block", [None, 1, 4])
+@pytest.mark.parametrize("block", [1, 4, 12])
 def test_the_way_back_is_the_gradient_of_the_way_there(block):
     with jax.enable_x64(True):
         matrices, drives, first = _of_units(2)
