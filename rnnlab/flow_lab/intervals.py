@@ -32,6 +32,12 @@ def mean(values: ArrayLike) -> Interval:
     return Interval(middle, middle - half, middle + half, len(found))
 
 
+def geometric_mean(ratios: ArrayLike) -> Interval:
+    """The mean of ratios and its interval, both on the scale of their logarithms."""
+    found = mean(np.log(ratios))
+    return Interval(*(float(np.exp(value)) for value in found[:3]), found.number)
+
+
 def share(hits: ArrayLike) -> Interval:
     """The share of hits and its interval (Wilson 1927); of none, from 0 to 1."""
     found = np.asarray(hits, bool)

@@ -103,7 +103,7 @@ def check_generation(table: Table) -> list[Check]:
                 f"{cell}, learnt from T = {lag}, {way} ({solved.sum():.0f} of {len(solved)} solved, "
                 f"{iterations.min():.0f} to {iterations.max():.0f} iterations): time over that of the steps one by one"
             )
-            found.append(above(label, intervals.mean(together / one_by_one), 1))
+            found.append(above(label, intervals.geometric_mean(together / one_by_one), 1))
     return found
 
 

@@ -13,6 +13,11 @@ def test_a_mean_has_the_interval_of_students_t():
     assert found.value - found.low == pytest.approx(found.high - found.value)
 
 
+def test_ratios_have_the_interval_of_their_logarithms():
+    found = intervals.geometric_mean([1.0, 10.0, 100.0])  # t at 2 degrees of freedom is 4.303
+    np.testing.assert_allclose(found[:3], (10, 10 ** (1 - 4.303 / 3**0.5), 10 ** (1 + 4.303 / 3**0.5)), rtol=1e-3)
+
+
 def test_of_a_single_value_nothing_is_known():
     assert intervals.mean([3.0])[:3] == (3.0, -np.inf, np.inf)
 
