@@ -23,8 +23,8 @@ def solve(matrices: Matrices, drives: Any, first: Any, *, block: int | None = No
       matrices, drives: A_t and b_t, time first.
       first: the state before the first step, as `drives` without time.
       block: steps of a block. 1: an associative scan of all steps; all of them: a loop. Between, all blocks are run
-        at once, twice, each step by step: for what a block does as a whole, and, once an associative scan of those
-        tells what each begins with, for its states. None: 16 on a CPU, where 16 to 1024 were found to be about as fast;
+        at once, twice, each step by step: for what a block does as a whole, and, once the same was done with those to
+        tell what each begins with, for its states. None: 16 on a CPU, where 16 to 1024 were found to be about as fast;
         1 elsewhere, not measured.
     """
     time = jax.tree.leaves(drives)[0].shape[0]
@@ -35,7 +35,7 @@ def solve(matrices: Matrices, drives: Any, first: Any, *, block: int | None = No
     if block >= time:
         begin = jax.tree.map(lambda v: v[None], first)
     else:
-        left = _solve_together(*_whole(blocks), first)
+        left = solve(*_whole(blocks), first, block=block)
         begin = jax.tree.map(lambda v, after: jnp.concatenate([v[None], after[:-1]]), first, left)
     return jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:])[:time], _go_through(blocks, begin))
 
