@@ -10,7 +10,7 @@ from rnnlab.data.lag_tasks import LAG_TASKS, LagTask
 from rnnlab.models.choice import check_choice
 
 STUDIES = ("criterion", "flow", "newton", "reach", "explosion", "vanishing", "warm", "generation", "cost")
-_GRID: dict[str, Any] = {
+_DEFAULTS_OF_GRIDS: dict[str, Any] = {
     "task": "adding",  # of rnnlab.data.lag_tasks.LAG_TASKS, with options: associative_recall:pairs=64,vocabulary=8192
     "cells": "rnn",
     "clippings": "norm:1",  # of none, norm:limit, value:limit
@@ -21,7 +21,42 @@ _GRID: dict[str, Any] = {
     "steps": 600,
     "solved": 0.01,  # loss on the test split at which a run ends
 }
-_LOOKS: dict[str, Any] = {
+_GRIDS: dict[str, dict[str, Any]] = {  # trainings, and in what they differ from those defaults
+    "reach": {
+        "cells": "rnn,gru,lstm",
+        "lags": "50,100,200",
+        "learning_rates": "rnn:0.001,gru:0.003,lstm:0.01",
+        "steps": 1600,
+    },
+    "explosion": {
+        "interventions": "gaussian:2",
+        "clippings": "none,norm:1,value:0.1",
+        "optimizer": "sgd",
+        "learning_rates": "0.1",
+        "steps": 200,
+    },
+    "vanishing": {
+        "interventions": "orthogonal:0.8",
+        "lags": "25,50,100",
+        "clippings": "none,norm:1,value:0.1",
+        "learning_rates": "0.001",
+    },
+    "warm": {  # all steps at once on the way of a training; `solved` ends none
+        "cells": "rnn,gru,lstm",
+        "lags": "100",
+        "learning_rates": "rnn:0.001,gru:0.003,lstm:0.01",
+        "steps": 1000,
+    },
+    "generation": {  # a network that hears what it says, over 20 times the length that it learnt from
+        "task": "wave",
+        "cells": "gru",
+        "lags": "100",
+        "features": 3,
+        "learning_rates": "0.01",
+        "steps": 2000,
+    },
+}
+_LOOKS: dict[str, dict[str, Any]] = {
     "criterion": {  # growth of a gradient beside the singular values of R
         "cells": "linear,rnn",
         "interventions": "gaussian:0.4 gaussian:0.7 gaussian:0.9 gaussian:1.2 gaussian:2 orthogonal:0.9 "
@@ -51,46 +86,9 @@ def default_config() -> ConfigDict:
             "features": 64,  # of every state
             "batch_size": 64,
             "measure_every": 200,  # training steps between two measurements of the gradient's flow
-            "reach": _GRID
-            | {
-                "cells": "rnn,gru,lstm",
-                "lags": "50,100,200",
-                "learning_rates": "rnn:0.001,gru:0.003,lstm:0.01",
-                "steps": 1600,
-            },
-            "explosion": _GRID
-            | {
-                "interventions": "gaussian:2",
-                "clippings": "none,norm:1,value:0.1",
-                "optimizer": "sgd",
-                "learning_rates": "0.1",
-                "steps": 200,
-            },
-            "vanishing": _GRID
-            | {
-                "interventions": "orthogonal:0.8",
-                "lags": "25,50,100",
-                "clippings": "none,norm:1,value:0.1",
-                "learning_rates": "0.001",
-            },
-            "warm": _GRID  # the same on the way of a training; `solved` ends none
-            | {
-                "cells": "rnn,gru,lstm",
-                "lags": "100",
-                "learning_rates": "rnn:0.001,gru:0.003,lstm:0.01",
-                "steps": 1000,
-            },
-            "generation": _GRID  # a network that hears what it says, over 20 times the length that it learnt from
-            | {
-                "task": "wave",
-                "cells": "gru",
-                "lags": "100",
-                "features": 3,
-                "learning_rates": "0.01",
-                "steps": 2000,
-            },
             "cost": {"cells": "rnn,gru,lstm", "lengths": "128,256,512,1024,2048", "repeats": 5},
         }
+        | {name: _DEFAULTS_OF_GRIDS | own for name, own in _GRIDS.items()}
         | _LOOKS
     ).lock()
 

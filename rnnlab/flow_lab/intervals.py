@@ -35,7 +35,8 @@ def mean(values: ArrayLike) -> Interval:
 def geometric_mean(ratios: ArrayLike) -> Interval:
     """The mean of ratios and its interval, both on the scale of their logarithms."""
     found = mean(np.log(ratios))
-    return Interval(*(float(np.exp(value)) for value in found[:3]), found.number)
+    value, low, high = (float(np.exp(logarithm)) for logarithm in found[:3])
+    return Interval(value, low, high, found.number)
 
 
 def share(hits: ArrayLike) -> Interval:
