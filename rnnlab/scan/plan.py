@@ -7,11 +7,12 @@ import jax
 
 from rnnlab.cells import Cell
 
-PROJECTIONS = ("step", "block")
+EXTENTS = ("step", "block")
 # Rows (steps * batch) that one product of a block works on. Shorter blocks lose to the loop around them; longer ones to
 # memory: what a block stores falls out of the cache.
 _ROWS = 2048
 _SHORTEST_BLOCK = 64
+_FEW_ROWS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,21 +23,26 @@ class Plan:
       block: steps whose weight gradients, and input projection where `project` is "block", are one product each; it
         divides the number of steps.
       project: the input projection "step" by step inside the loop, or for a "block" of steps before them.
+      pull: the gradients of the projections and of what `combine` reads of the parameters, "step" by step inside the
+        backward loop, or for a "block" of steps after them: the loop then does the state's gradient only, and
+        `combine` is differentiated twice.
       recompute: store only the states between blocks, and run each block again in the backward pass.
 
     Raises:
-      ValueError: a block below 1, or an unknown `project`.
+      ValueError: a block below 1, or an unknown `project` or `pull`.
     """
 
     block: int
     project: str = "step"
+    pull: str = "step"
     recompute: bool = False
 
     def __post_init__(self):
         if self.block < 1:
             raise ValueError(f"plan: block must be at least 1, not {self.block}")
-        if self.project not in PROJECTIONS:
-            raise ValueError(f"plan: unknown project {self.project!r}; allowed: {', '.join(PROJECTIONS)}")
+        for field in ("project", "pull"):
+            if getattr(self, field) not in EXTENTS:
+                raise ValueError(f"plan: unknown {field} {getattr(self, field)!r}; allowed: {', '.join(EXTENTS)}")
 
 
 def resolve_plan(cell: Cell, time: int, batch: int, *, device: str | None = None) -> Plan:
@@ -44,12 +50,16 @@ def resolve_plan(cell: Cell, time: int, batch: int, *, device: str | None = None
 
     One product for all steps pays where its result is small (a single gate) or where the product of a step would read
     its weights for a single row. Else the projection stays inside the loop, which spares its result the way to memory
-    and back. Accelerators get one product before and after the loop, as cuDNN does it: not measured here.
+    and back. Over few rows a loop takes as long as the number of things that it does: without a product of its own (no
+    R) it then does what it alone can do, and the rest is left to the steps of a block together. Accelerators get one
+    product before and after the loop, as cuDNN does it: not measured here.
     """
     on_cpu = (device or jax.default_backend()) == "cpu"
+    apart = "block" if on_cpu and cell.recurrence == "none" and batch <= _FEW_ROWS else "step"
     if not on_cpu or len(cell.gates) == 1 or batch <= 1:
-        return Plan(max(time, 1), project="block")
-    return Plan(_divisor_near(time, max(_SHORTEST_BLOCK, _ROWS // batch), default=max(time, 1)))
+        return Plan(max(time, 1), project="block", pull=apart)
+    block = _divisor_near(time, max(_SHORTEST_BLOCK, _ROWS // batch), default=max(time, 1))
+    return Plan(block, project=apart, pull=apart)
 
 
 def checkpoint_plan(cell: Cell, time: int, batch: int, every: int | str, *, device: str | None = None) -> Plan:
@@ -66,7 +76,7 @@ def checkpoint_plan(cell: Cell, time: int, batch: int, every: int | str, *, devi
     if not isinstance(every, int) or every < 1:
         raise ValueError(f"checkpoint_every must be a number of steps from 1, or 'sqrt', not {every!r}")
     fastest = resolve_plan(cell, time, batch, device=device)
-    return Plan(max(1, min(every, time)), fastest.project, recompute=True)
+    return dataclasses.replace(fastest, block=max(1, min(every, time)), recompute=True)
 
 
 def _divisor_near(time: int, wanted: int, *, default: int) -> int:

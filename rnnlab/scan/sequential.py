@@ -77,23 +77,44 @@ def _run_block(cell, plan, params, xs, state, mask, reverse, *, keep):
     fresh = cell.initial_state(*state[0].shape, state[0].dtype)
     inputs, *masks = xs
     dtype = jnp.result_type(inputs, weights_dtype(params))
+    projected = project(params, inputs) if plan.project == "block" else None
+    known = None
+    if projected is not None and cell.recurrence == "none":
+        known = _narrow(join(cell, projected, jnp.zeros_like(projected)), dtype)
 
     def step(before: State, at_step):
-        x, updated, reset_rows = at_step
+        at, x, updated, reset_rows = at_step
         entered = enter_step(reset_rows, before, fresh)
-        a = project(params, x) if plan.project == "step" else x
+        a = project(params, x) if projected is None else _read(cell, projected, at, entered[0])
         r = recur(cell, params, apply_mask(entered[0], mask))
         after = cell.combine(params, entered, a, r)
         after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
         after = select_state(updated, after, entered)
-        projections = join(cell, a, r)
-        return after, (
-            after[0].astype(dtype),
-            (before[1:], tuple(p.astype(dtype) for p in projections)) if keep else (),
-        )
+        kept = (before[1:], _narrow(join(cell, a, r), dtype) if known is None else ()) if keep else ()
+        return after, (after[0].astype(dtype), kept)
 
-    inputs = inputs if plan.project == "step" else project(params, inputs)
-    return jax.lax.scan(step, state, (inputs, *masks), reverse=reverse)
+    at_steps = (jnp.arange(len(inputs)), inputs if projected is None else None, *masks)
+    final, (outputs, kept) = jax.lax.scan(step, state, at_steps, reverse=reverse)
+    if keep and known is not None:
+        kept = (kept[0], known)
+    return final, (outputs, kept)
+
+
+def _narrow(values: tuple[Array, ...], dtype) -> tuple[Array, ...]:
+    return tuple(value.astype(dtype) for value in values)
+
+
+def _read(cell: Cell, values: Array, step: Array, hidden: Array) -> Array:
+    """Row `step` of `values` `[time, batch, n * hidden]`, as wide as `hidden` at a time.
+
+    Where a kernel reads several places of a row that it has to find first, XLA's CPU backend finds it anew for each
+    number, and computes one number at a time instead of a vector of them. Cells that sum over units gain nothing.
+    """
+    width = values.shape[-1]
+    part = width if cell.mixes_units else min(width, hidden.shape[-1])
+    starts = range(0, max(width, 1), max(part, 1))
+    size = (1, values.shape[1], part)
+    return jnp.concatenate([jax.lax.dynamic_slice(values, (step, 0, start), size)[0] for start in starts], axis=-1)
 
 
 def backward(cell, plan, reverse, residuals, cotangents, pull=None):
@@ -101,7 +122,7 @@ def backward(cell, plan, reverse, residuals, cotangents, pull=None):
 
     `pull` is what goes back over the steps of a block: `pull_steps`, or another of the same arguments and results.
     """
-    pull = pull or pull_steps
+    pull = pull or functools.partial(pull_steps, plan)
     params, xs, mask, first, entered, kept = residuals
     d_outputs, d_state = cotangents
     names = dict.fromkeys(("W", *(("R",) if "R" in params else ()), "b", *cell.combine_params))
@@ -135,7 +156,7 @@ def backward(cell, plan, reverse, residuals, cotangents, pull=None):
     return d_params, d_inputs, d_state, None, None, None
 
 
-def pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
+def pull_steps(plan, cell, params, masks, hidden, rows, offset, d_after, reverse):
     """The backward loop over the steps of a block.
 
     Args:
@@ -157,30 +178,39 @@ def pull_steps(cell, params, masks, hidden, rows, offset, d_after, reverse):
         after = cell.combine(read, entered, a, r)
         return tuple(new.astype(old.dtype) for new, old in zip(after, entered, strict=True))
 
-    def step(carry, at_step):
-        d_after, d_read = carry
-        row, h, (updated, reset_rows) = at_step
-        d_output, rest, projections = jax.tree.map(
-            lambda v: jax.lax.dynamic_index_in_dim(v, row, keepdims=False).astype(dtype), rows
-        )
-        d_after = (d_after[0] + d_output, *d_after[1:])
+    def pull_step(d_after: State, before: State, projections, updated, reset_rows):
+        """The gradients of the state before, of the parameters, and of the projections."""
         zeros = jax.tree.map(jnp.zeros_like, d_after)
-        entered = enter_step(reset_rows, (h.astype(dtype), *rest), fresh)
+        entered = enter_step(reset_rows, before, fresh)
         _, pull = jax.vjp(combine, read, entered, projections)
-        d_read_step, d_entered, d_projections = pull(select_state(updated, d_after, zeros))
+        d_read, d_entered, d_projections = pull(select_state(updated, d_after, zeros))
         _, d_r = _d_part(*d_projections)
         if "R" in params:
             d_hidden = recur_back(cell, transposed(cell, params) if copied is None else copied, d_r)
             d_entered = (d_entered[0] + apply_mask(d_hidden, mask), *d_entered[1:])
         if updated is not None:
             d_entered = jax.tree.map(jnp.add, d_entered, select_state(updated, zeros, d_after))
-        d_before = enter_step(reset_rows, d_entered, zeros)
+        return enter_step(reset_rows, d_entered, zeros), d_read, d_projections
+
+    def step(carry, at_step):
+        d_after, d_read = carry
+        at, h, own_masks = at_step
+        d_output, rest, projections = jax.tree.map(lambda v: _read(cell, v, at, h).astype(dtype), rows)
+        d_after = (d_after[0] + d_output, *d_after[1:])
+        d_before, d_read_step, d_projections = pull_step(d_after, (h.astype(dtype), *rest), projections, *own_masks)
+        if plan.pull == "block":
+            return (d_before, d_read), d_after
         return (d_before, jax.tree.map(jnp.add, d_read, d_read_step)), d_projections
 
     start = (d_after, jax.tree.map(jnp.zeros_like, read))
     at_steps = (offset + jnp.arange(hidden.shape[0]), hidden, step_masks)
-    (d_before, d_read), d_projections = jax.lax.scan(step, start, at_steps, reverse=not reverse)
-    return d_before, d_read, *_d_part(*d_projections)
+    (d_before, d_read), found = jax.lax.scan(step, start, at_steps, reverse=not reverse)
+    if plan.pull == "block":
+        of_block = jax.tree.map(lambda v: jax.lax.dynamic_slice_in_dim(v, offset, len(hidden)).astype(dtype), rows)
+        _, rest, projections = of_block
+        _, d_read, found = jax.vmap(pull_step)(found, (hidden.astype(dtype), *rest), projections, *step_masks)
+        d_read = jax.tree.map(lambda v: v.sum(0), d_read)
+    return d_before, d_read, *_d_part(*found)
 
 
 def _pull_products(cell, params, xs, mask, hidden, d_a, d_r):

@@ -1,6 +1,6 @@
 import pytest
 
-from rnnlab.cells import CELLS
+from rnnlab.cells import CELLS, find_cell
 from rnnlab.scan import Plan, checkpoint_plan, resolve_plan
 
 
@@ -17,6 +17,19 @@ def test_the_projection_is_one_product_where_that_is_cheap():
     assert resolve_plan(CELLS["rnn"], 512, 64, device="cpu").project == "block"
     assert resolve_plan(CELLS["lstm"], 512, 1, device="cpu").project == "block"
     assert resolve_plan(CELLS["lstm"], 512, 64, device="cpu").project == "step"
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "plan"),
+    [
+        ("lru", 1, Plan(512, project="block", pull="block")),
+        ("lstm/none", 4, Plan(512, project="block", pull="block")),
+        ("lru", 16, Plan(128)),
+        ("gru/diagonal", 1, Plan(512, project="block")),
+    ],
+)
+def test_a_loop_without_products_over_few_rows_does_as_little_as_it_can(name, batch, plan):
+    assert resolve_plan(find_cell(name), 512, batch, device="cpu") == plan
 
 
 @pytest.mark.parametrize(
@@ -47,3 +60,5 @@ def test_a_plan_that_means_nothing_is_refused():
         Plan(0)
     with pytest.raises(ValueError, match="unknown project 'loop'; allowed: step, block"):
         Plan(1, project="loop")
+    with pytest.raises(ValueError, match="unknown pull 'all'; allowed: step, block"):
+        Plan(1, pull="all")
