@@ -11,7 +11,15 @@ from rnnlab.cells import CELLS
 from rnnlab.models.weights import from_linen
 
 CASE = Case("gru", 2, 6, 8, "float32", "training")
-OURS = ["rnnlab", "rnnlab/sqrt", "rnnlab/step/3", "rnnlab/block/all", "rnnlab/sequential", "rnnlab/newton/3"]
+OURS = [
+    "rnnlab",
+    "rnnlab/sqrt",
+    "rnnlab/step/3",
+    "rnnlab/block/all",
+    "rnnlab/apart/3",
+    "rnnlab/sequential",
+    "rnnlab/newton/3",
+]
 
 
 def _results(name, case=CASE):

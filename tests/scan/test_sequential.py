@@ -63,7 +63,7 @@ def test_the_backward_loop_over_steps_carries_no_weight_gradient(name, recompute
 @pytest.mark.parametrize("plan", [Plan(3), Plan(9, project="block", pull="block")])
 @pytest.mark.parametrize("name", ["gru", "lstm/none", "lru"])
 def test_a_step_reads_what_is_kept_a_gate_at_a_time(name, plan):
-    """A kernel that reads several places of a row that it has to find runs at a quarter of its speed on a CPU."""
+    """XLA vectorises no kernel that reads several places of a row which it has to find, on a CPU."""
     cell, hidden = find_cell(name), 12
     params = cell.init(jax.random.key(0), 3, hidden)
     inputs = jnp.zeros((9, 2, 3))

@@ -19,7 +19,7 @@ _KNOWN = {
     "torch": ("torch_peer", "torch_layer", "torch"),
 }
 _WAYS = re.compile(
-    r"sqrt|sequential|(step|block)/(all|[1-9]\d*)|associative(/[1-9]\d*)?|newton(/full|/diagonal)?(/[1-9]\d*)?"
+    r"sqrt|sequential|(step|block|apart)/(all|[1-9]\d*)|associative(/[1-9]\d*)?|newton(/full|/diagonal)?(/[1-9]\d*)?"
 )
 OURS = "rnnlab"
 BOUND = "products"
@@ -41,8 +41,9 @@ def read_implementations(names: str) -> list[str]:
         if name not in _KNOWN and (kind != OURS or not _WAYS.fullmatch(how)):
             raise ValueError(
                 f"config.implementations: unknown {name!r}; allowed: {', '.join(_KNOWN)}, rnnlab/sqrt, "
-                "rnnlab/sequential, rnnlab/step/N, rnnlab/block/N with N steps a block or all, rnnlab/associative, "
-                "rnnlab/associative/N, rnnlab/newton, rnnlab/newton/full, rnnlab/newton/diagonal, and these with /N"
+                "rnnlab/sequential, rnnlab/step/N, rnnlab/block/N, rnnlab/apart/N with N steps a block or all, "
+                "rnnlab/associative, rnnlab/associative/N, rnnlab/newton, rnnlab/newton/full, rnnlab/newton/diagonal, "
+                "and these with /N"
             )
     if not found:
         raise ValueError(f"config.implementations: is empty; allowed: {', '.join(_KNOWN)}")

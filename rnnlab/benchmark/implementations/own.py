@@ -32,8 +32,9 @@ def _options(case: Case, *how: str) -> dict:
         return {"method": Associative(size)}
     if kind == "newton":
         return {"method": Newton(next((w for w in how if w in ("full", "diagonal")), "auto"), chunk=size)}
-    if kind in ("step", "block"):
-        return {"method": Plan(size or case.length, project=kind)}
+    if kind in ("step", "block", "apart"):
+        project, pull = ("block", "block") if kind == "apart" else (kind, "step")
+        return {"method": Plan(size or case.length, project, pull)}
     return {"sqrt": {"checkpoint_every": "sqrt"}, "sequential": {"method": "sequential"}, "": {}}[kind]
 
 
