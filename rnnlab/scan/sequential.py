@@ -157,7 +157,7 @@ def backward(cell, plan, reverse, residuals, cotangents, pull=None):
 
 
 def pull_steps(plan, cell, params, masks, hidden, rows, offset, d_after, reverse):
-    """The backward loop over the steps of a block.
+    """The backward loop over the steps of a block and, where `plan.pull` is "block", what is done after it.
 
     Args:
       masks, hidden: of the block: updates, resets and the mask of `h R`, and `h` before each step.
