@@ -179,8 +179,8 @@ def residuals(cell: Cell, params: Params, a: Array, masks: tuple, first: State, 
     before = jax.tree.map(as_rows, (hidden.astype(first[0].dtype), *found.rest_before))
     r = project_hidden(cell, params, Steps.over(a, *masks), before).reshape(a.shape)
     dtype = found.hidden.dtype
-    kept = jax.tree.map(lambda v: v.astype(dtype), (found.rest_before, sequential.join(cell, a, r)))
-    return found.hidden, *kept
+    rest_before = tuple(entry.astype(dtype) for entry in found.rest_before)
+    return found.hidden, rest_before, sequential.join(cell, a, r, dtype)
 
 
 def pull_steps(

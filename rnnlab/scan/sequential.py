@@ -80,17 +80,17 @@ def _run_block(cell, plan, params, xs, state, mask, reverse, *, keep):
     projected = project(params, inputs) if plan.project == "block" else None
     known = None
     if projected is not None and cell.recurrence == "none":
-        known = _narrow(join(cell, projected, jnp.zeros_like(projected)), dtype)
+        known = join(cell, projected, jnp.zeros_like(projected), dtype)
 
     def step(before: State, at_step):
         at, x, updated, reset_rows = at_step
         entered = enter_step(reset_rows, before, fresh)
-        a = project(params, x) if projected is None else _read(cell, projected, at, entered[0])
+        a = project(params, x) if projected is None else _read(cell, projected, at, entered[0].shape[-1])
         r = recur(cell, params, apply_mask(entered[0], mask))
         after = cell.combine(params, entered, a, r)
         after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
         after = select_state(updated, after, entered)
-        kept = (before[1:], _narrow(join(cell, a, r), dtype) if known is None else ()) if keep else ()
+        kept = (before[1:], join(cell, a, r, dtype) if known is None else ()) if keep else ()
         return after, (after[0].astype(dtype), kept)
 
     at_steps = (jnp.arange(len(inputs)), inputs if projected is None else None, *masks)
@@ -100,21 +100,16 @@ def _run_block(cell, plan, params, xs, state, mask, reverse, *, keep):
     return final, (outputs, kept)
 
 
-def _narrow(values: tuple[Array, ...], dtype) -> tuple[Array, ...]:
-    return tuple(value.astype(dtype) for value in values)
-
-
-def _read(cell: Cell, values: Array, step: Array, hidden: Array) -> Array:
+def _read(cell: Cell, values: Array, step: Array, hidden: int) -> Array:
     """Row `step` of `values` `[time, batch, n * hidden]`, as wide as `hidden` at a time.
 
     Where a kernel reads several places of a row that it has to find first, XLA's CPU backend finds it anew for each
     number, and computes one number at a time instead of a vector of them. Cells that sum over units gain nothing.
     """
-    width = values.shape[-1]
-    part = width if cell.mixes_units else min(width, hidden.shape[-1])
-    starts = range(0, max(width, 1), max(part, 1))
-    size = (1, values.shape[1], part)
-    return jnp.concatenate([jax.lax.dynamic_slice(values, (step, 0, start), size)[0] for start in starts], axis=-1)
+    parts = 1 if cell.mixes_units else max(1, values.shape[-1] // hidden)
+    size = (1, values.shape[1], values.shape[-1] // parts)
+    read = [jax.lax.dynamic_slice(values, (step, 0, part * size[2]), size)[0] for part in range(parts)]
+    return jnp.concatenate(read, axis=-1)
 
 
 def backward(cell, plan, reverse, residuals, cotangents, pull=None):
@@ -195,7 +190,7 @@ def pull_steps(plan, cell, params, masks, hidden, rows, offset, d_after, reverse
     def step(carry, at_step):
         d_after, d_read = carry
         at, h, own_masks = at_step
-        d_output, rest, projections = jax.tree.map(lambda v: _read(cell, v, at, h).astype(dtype), rows)
+        d_output, rest, projections = jax.tree.map(lambda v: _read(cell, v, at, h.shape[-1]).astype(dtype), rows)
         d_after = (d_after[0] + d_output, *d_after[1:])
         d_before, d_read_step, d_projections = pull_step(d_after, (h.astype(dtype), *rest), projections, *own_masks)
         if plan.pull == "block":
@@ -206,8 +201,9 @@ def pull_steps(plan, cell, params, masks, hidden, rows, offset, d_after, reverse
     at_steps = (offset + jnp.arange(hidden.shape[0]), hidden, step_masks)
     (d_before, d_read), found = jax.lax.scan(step, start, at_steps, reverse=not reverse)
     if plan.pull == "block":
-        of_block = jax.tree.map(lambda v: jax.lax.dynamic_slice_in_dim(v, offset, len(hidden)).astype(dtype), rows)
-        _, rest, projections = of_block
+        rest, projections = jax.tree.map(
+            lambda v: jax.lax.dynamic_slice_in_dim(v, offset, len(hidden)).astype(dtype), rows[1:]
+        )
         _, d_read, found = jax.vmap(pull_step)(found, (hidden.astype(dtype), *rest), projections, *step_masks)
         d_read = jax.tree.map(lambda v: v.sum(0), d_read)
     return d_before, d_read, *_d_part(*found)
@@ -226,10 +222,11 @@ def _pull_products(cell, params, xs, mask, hidden, d_a, d_r):
     return d_params | {"W": product(rows.T, d_rows)}, product(d_a, params["W"].T).astype(inputs.dtype)
 
 
-def join(cell: Cell, a: Array, r: Array) -> tuple[Array, Array, Array]:
-    """What `combine` reads of the projections: their sum, and `a` and `r` of the gates that it reads apart."""
+def join(cell: Cell, a: Array, r: Array, dtype) -> tuple[Array, Array, Array]:
+    """What `combine` reads of the projections, in `dtype`: their sum, and `a` and `r` of the gates read apart."""
     summed = a.shape[-1] - a.shape[-1] // len(cell.gates) * len(cell.apart)
-    return a[..., :summed] + r[..., :summed], a[..., summed:], r[..., summed:]
+    joined = a[..., :summed] + r[..., :summed], a[..., summed:], r[..., summed:]
+    return jax.tree.map(lambda v: v.astype(dtype), joined)
 
 
 def part(total: Array, a: Array, r: Array) -> tuple[Array, Array]:

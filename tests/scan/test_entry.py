@@ -93,6 +93,7 @@ def test_a_cell_that_multiplies_with_r_itself_takes_no_mask_of_it():
         ("lru", 16, "gpu", Associative()),
         ("min_gru", 16, "cpu", resolve_plan(CELLS["min_gru"], 64, 16, device="cpu")),
         ("min_gru", 1, "cpu", resolve_plan(CELLS["min_gru"], 64, 1, device="cpu")),
+        ("lru", 1, "cpu", resolve_plan(CELLS["lru"], 64, 1, device="cpu")),
         ("gru", 1, "gpu", resolve_plan(CELLS["gru"], 64, 1, device="gpu")),
     ],
 )

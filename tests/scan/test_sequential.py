@@ -42,16 +42,19 @@ def _scans(jaxpr):
             yield from _scans(body)
 
 
+def _loops_over_steps(cell, plan):
+    """Parameters for 3 features and 12 units, and the bodies of the loops over steps of the gradients' program."""
+    params, inputs = cell.init(jax.random.key(0), 3, 12), jnp.zeros((9, 2, 3))
+    program = jax.make_jaxpr(jax.grad(lambda p: scan(cell, p, inputs, method=plan)[0].sum()))(params)
+    return params, [body for body in _scans(program.jaxpr) if not list(_scans(body))]
+
+
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("name", oracle.SAMPLE)
 def test_the_backward_loop_over_steps_carries_no_weight_gradient(name, recompute):
     """Only dh, ds (and the small unit parameters) may be carried by a step; dW and dR are products of blocks."""
-    cell, hidden = find_cell(name), 12
-    params = cell.init(jax.random.key(0), 3, hidden)
-    inputs = jnp.zeros((9, 2, 3))
-    plan = Plan(3, recompute=recompute)
-    program = jax.make_jaxpr(jax.grad(lambda p: scan(cell, p, inputs, method=plan)[0].sum()))(params)
-    over_steps = [body for body in _scans(program.jaxpr) if not list(_scans(body))]
+    cell = find_cell(name)
+    params, over_steps = _loops_over_steps(cell, Plan(3, recompute=recompute))
     assert len(over_steps) == (3 if recompute else 2)
     for body in over_steps:
         carried = [variable.aval.shape for variable in body.outvars]
@@ -64,16 +67,12 @@ def test_the_backward_loop_over_steps_carries_no_weight_gradient(name, recompute
 @pytest.mark.parametrize("name", ["gru", "lstm/none", "lru"])
 def test_a_step_reads_what_is_kept_a_gate_at_a_time(name, plan):
     """XLA vectorises no kernel that reads several places of a row which it has to find, on a CPU."""
-    cell, hidden = find_cell(name), 12
-    params = cell.init(jax.random.key(0), 3, hidden)
-    inputs = jnp.zeros((9, 2, 3))
-    program = jax.make_jaxpr(jax.grad(lambda p: scan(cell, p, inputs, method=plan)[0].sum()))(params)
-    over_steps = [body for body in _scans(program.jaxpr) if not list(_scans(body))]
+    _, over_steps = _loops_over_steps(find_cell(name), plan)
     read = [
         eq.outvars[0].aval.shape[-1] for body in over_steps for eq in body.eqns if "dynamic_slice" in str(eq.primitive)
     ]
-    assert hidden in read
-    assert max(read) == hidden
+    assert 12 in read
+    assert max(read) == 12
 
 
 PLANS = {
