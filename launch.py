@@ -33,6 +33,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: made, or gon
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _SPLIT = flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "evaluate, flow: the split to use.")
 _BEAM_SIZE = flags.DEFINE_integer("beam_size", None, "evaluate, predict: instead of the config's.", lower_bound=1)
+_MAX_TOKENS = flags.DEFINE_integer("max_tokens", None, "evaluate, predict: instead of the config's.", lower_bound=0)
 _LENGTH_PENALTY = flags.DEFINE_float("length_penalty", None, "evaluate, predict: instead of the config's.")
 _ENSEMBLE = flags.DEFINE_list("ensemble", [], "evaluate, predict: further work directories that answer together.")
 _TEMPERATURE = flags.DEFINE_float(
@@ -106,7 +107,8 @@ def _use(training, config, workdir: pathlib.Path) -> None:
     """Every mode but training, by what a work directory holds."""
     others = (pathlib.Path(name).expanduser() for name in _ENSEMBLE.value)
     experiment = training.open_ensemble([workdir, *others], config)
-    flag_values = (_BEAM_SIZE, _LENGTH_PENALTY, _COVERAGE_PENALTY, _TEMPERATURE, _TOP_K, _TOP_P, _AVERAGE)
+    penalties = (_LENGTH_PENALTY, _COVERAGE_PENALTY)
+    flag_values = (_BEAM_SIZE, _MAX_TOKENS, *penalties, _TEMPERATURE, _TOP_K, _TOP_P, _AVERAGE)
     search = {flag.name: flag.value for flag in flag_values}
     experiment.config.evaluation.update({name: value for name, value in search.items() if value is not None})
     training.check_ranges(experiment.config)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from rnnlab.models.decoder import Memory
+from rnnlab.models.decoder import Memory, without_tokens
 from rnnlab.models.ensemble import Ensemble
 from rnnlab.models.seq2seq import Seq2Seq
 
@@ -32,11 +32,16 @@ class Hypotheses(NamedTuple):
 
 
 class Signs(NamedTuple):
-    """Ids with a meaning of their own: `start`, `end`, `padding`. A search emits neither start nor padding."""
+    """Ids of the special tokens BOS (`start`), EOS (`end`) and PAD (`padding`)."""
 
     start: int
     end: int
     padding: int
+
+    @property
+    def never_predicted(self) -> tuple[int, int]:
+        """Those that no output holds: BOS and PAD."""
+        return self.start, self.padding
 
 
 def length_penalty(length: Array, alpha: float) -> Array:
@@ -56,8 +61,7 @@ def coverage_penalty(coverage: Float[Array, "... source"], valid: Array, beta: f
 
 
 def _log_probabilities(logits: Array, signs: Signs) -> Array:
-    logits = logits.at[..., jnp.array([signs.start, signs.padding])].set(-jnp.inf)
-    return jax.nn.log_softmax(logits, axis=-1)
+    return jax.nn.log_softmax(without_tokens(logits, signs.never_predicted), axis=-1)
 
 
 def greedy(step: Step, carry: Any, limits: Int[Array, "batch"], *, signs: Signs, max_length: int) -> Hypotheses:
@@ -260,16 +264,19 @@ def free_running(
     source: Int[Array, "source batch"],
     seq_lengths: Int[Array, "batch"],
     targets: Int[Array, "target batch"],
+    *,
+    signs: Signs,
 ) -> Float[Array, "target batch vocabulary"]:
-    """Logits of as many steps as `targets` has: the first reads `targets[0]`, each other one the likeliest token of the
-    step before it."""
+    """Computes logits of as many steps as `targets` has: the first reads `targets[0]`, each other one the token that
+    greedy search takes after the step before it."""
     memory: Any
     states, memory = model.encode(source, seq_lengths)
 
     def step(carry, _):
         states, tokens = carry
         states, (logits, _) = model.step(states, tokens, memory)
-        return (states, logits.argmax(-1).astype(targets.dtype)), logits
+        predicted = without_tokens(logits, signs.never_predicted).argmax(-1)
+        return (states, predicted.astype(targets.dtype)), logits
 
     _, logits = jax.lax.scan(step, (states, targets[0]), None, length=targets.shape[0])
     return logits
@@ -305,21 +312,21 @@ def decode(
     model: Seq2Seq | Ensemble,
     source: Int[Array, "source batch"],
     seq_lengths: Int[Array, "batch"],
+    limits: Int[Array, "batch"],
     *,
     signs: Signs,
+    max_length: int,
     beam_size: int = 1,
     alpha: float = 0.0,
     beta: float = 0.0,
     sampling: Sampling | None = None,
 ) -> Hypotheses:
-    """The best outputs of a model for `source` `[source, batch]`; a row of length 0 gets none.
+    """Searches the best outputs of a model for `source` `[source, batch]`; a row of length 0 gets none.
 
-    An output has at most 2 tokens for each of its source and 10 more. `beam_size` 1 is greedy search; with `sampling`
-    it is the number of outputs that are drawn, likeliest first. `alpha` and `beta` are those of `Penalties`, for a
-    beam.
+    `limits` and `max_length` are as in `greedy`. `beam_size` 1 is greedy search; with `sampling` it is the number of
+    outputs that are drawn, most likely first. `alpha` and `beta` are those of `Penalties`, for a beam.
     """
-    limits = jnp.where(seq_lengths > 0, 2 * seq_lengths + 10, 0)
-    max_length = 2 * source.shape[0] + 10
+    limits = jnp.where(seq_lengths > 0, limits, 0)
     states: Any
     memory: Any
     states, memory = model.encode(source, seq_lengths)

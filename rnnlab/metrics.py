@@ -1,19 +1,27 @@
-"""Cross-entropy and perplexity, word and phone error rates, BLEU and chrF.
+"""Cross-entropy and perplexity, error rates of words, phones and characters, BLEU and chrF.
 
 Imports nothing from the rest of rnnlab.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import regex
 import sacrebleu
 from jaxtyping import Array, Float, Int
 from rapidfuzz.distance import Levenshtein
 
-METRICS = ("wer", "per", "bleu", "chrf", "token_bleu")  # of what was said
-FREE_RUNNING = "free_running_loss"  # of the labels, where each step read what the one before it found likeliest
-LOWER_IS_BETTER = {"loss", "perplexity", FREE_RUNNING, "wer", "per"}
+METRICS = ("wer", "per", "cer", "bleu", "chrf", "token_bleu")  # of what was predicted
+FREE_RUNNING = "free_running_loss"  # of the labels, where each step reads the most likely token of the one before it
+LOWER_IS_BETTER = {"loss", "perplexity", FREE_RUNNING, "wer", "per", "cer"}
+BLEU_TOKENIZERS: tuple[str, ...] = tuple(sacrebleu.BLEU.TOKENIZERS)
+_UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]")
+_LETTER = regex.compile(r"\p{L}")
+
+Tokens = Sequence[str]  # a text is a sequence of its characters
+Reading = tuple[str, tuple[str, ...]]  # a text and its tokens
 
 
 def cross_entropy(
@@ -37,47 +45,98 @@ def cross_entropy(
     return jnp.sum(jnp.where(valid, loss, 0))
 
 
-def error_rates(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    """`wer`, % of hypotheses that are none of their references, and `per`, edits per 100 symbols of the reference.
+def error_rates(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> dict[str, float]:
+    """Computes `wer`, % of hypotheses that are none of their references, and `per`, edits per 100 reference tokens.
 
-    Symbols stand between single spaces. Where several references count as right, the edits are those to the nearest
-    one (the first of equals), as in SIGMORPHON 2020 (Gorman et al., 2020.sigmorphon-1.2), which has one.
+    Where several references count as right, the edits are those to the nearest one (the first of equals), as in
+    SIGMORPHON 2020 (Gorman et al., 2020.sigmorphon-1.2), which has one.
+
+    Args:
+      hypotheses: the tokens of each prediction; a string is a sequence of characters.
+      references: those of each right answer to it.
     """
-    wrong = edits = symbols = 0
+    wrong = edits = tokens = 0
     for hypothesis, answers in zip(hypotheses, references, strict=True):
-        said = hypothesis.split()
-        distances = [(Levenshtein.distance(said, answer.split()), len(answer.split())) for answer in answers]
+        distances = [(Levenshtein.distance(hypothesis, answer), len(answer)) for answer in answers]
         nearest, length = min(distances, key=lambda pair: pair[0])
-        wrong, edits, symbols = wrong + (nearest > 0), edits + nearest, symbols + length
-    return {"wer": 100 * wrong / max(1, len(hypotheses)), "per": 100 * edits / max(1, symbols)}
+        wrong, edits, tokens = wrong + (nearest > 0), edits + nearest, tokens + length
+    return {"wer": 100 * wrong / max(1, len(hypotheses)), "per": 100 * edits / max(1, tokens)}
 
 
-def translation_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float | str]:
-    """`bleu` (Papineni et al. 2002) and `chrf` (Popovic 2015) of the corpus, each with its sacrebleu signature."""
+def translation_scores(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], *, tokenizer: str = "13a"
+) -> dict[str, float | str]:
+    """Computes `bleu` (Papineni et al. 2002) and `chrf` (Popovic 2015) of a corpus, each with its sacrebleu signature.
+
+    Args:
+      hypotheses, references: a text for each source, and every right answer to it.
+      tokenizer: of BLEU, one of `BLEU_TOKENIZERS`.
+    """
+    bleu = _bleu("bleu", hypotheses, references, tokenize=tokenizer)
+    return bleu | _corpus_score("chrf", sacrebleu.CHRF(), hypotheses, _streams(references))
+
+
+def token_bleu(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> dict[str, float | str]:
+    """Computes `token_bleu`, the BLEU of a corpus over tokens as they are, with its sacrebleu signature."""
+    spaced = [[" ".join(answer) for answer in answers] for answers in references]
+    return _bleu("token_bleu", [" ".join(tokens) for tokens in hypotheses], spaced, tokenize="none", force=True)
+
+
+def _bleu(
+    name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]], **options: Any
+) -> dict[str, float | str]:
+    """BLEU; where no reference is long enough for a 4-gram, by the longest n-grams that there are (signature eff:yes),
+    for else even the references themselves would score 0."""
+    metric, streams = sacrebleu.BLEU(**options), _streams(references)
+    if hypotheses and not metric.corpus_score(streams[0], streams).counts[-1]:
+        metric = sacrebleu.BLEU(**options, effective_order=True)
+    return _corpus_score(name, metric, hypotheses, streams)
+
+
+def _streams(references: Sequence[Sequence[str]]) -> list[Any]:
+    """References as sacrebleu takes them: the first one of every source, then the second ones, ..."""
     most = max((len(answers) for answers in references), default=1)
-    streams: list = [[answers[i] if i < len(answers) else None for answers in references] for i in range(most)]
-    scores: dict[str, float | str] = {}
-    for name, metric in (("bleu", sacrebleu.BLEU()), ("chrf", sacrebleu.CHRF())):
-        scores[name] = metric.corpus_score(list(hypotheses), streams).score if hypotheses else 0.0
-        scores[f"{name}_signature"] = metric.get_signature().format() if hypotheses else ""
-    return scores
+    return [[answers[i] if i < len(answers) else None for answers in references] for i in range(most)]
 
 
-def token_bleu(hypotheses: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> dict[str, float | str]:
-    """`token_bleu` of the corpus over tokens as they are, one reference each, with its sacrebleu signature."""
-    metric = sacrebleu.BLEU(tokenize="none", force=True)
-    said, right = ([" ".join(tokens) for tokens in side] for side in (hypotheses, references))
-    scores: dict[str, float | str] = {"token_bleu": metric.corpus_score(said, [right]).score if said else 0.0}
-    return scores | {"token_bleu_signature": metric.get_signature().format() if said else ""}
+def _corpus_score(name: str, metric: Any, hypotheses: Sequence[str], streams: list[Any]) -> dict[str, float | str]:
+    if not hypotheses:
+        return {name: 0.0, f"{name}_signature": ""}
+    found = metric.corpus_score(list(hypotheses), streams).score
+    return {name: found, f"{name}_signature": metric.get_signature().format()}
+
+
+def needs_a_tokenizer(references: Sequence[Sequence[str]]) -> bool:
+    """Whether most letters are of scripts without blanks between words, of which BLEU's tokenizer 13a makes one token
+    a line."""
+    text = "".join(answer for answers in references for answer in answers)
+    return 2 * len(_UNSPACED.findall(text)) > len(_LETTER.findall(text))
 
 
 def score(
-    names: Sequence[str], hypotheses: Sequence[str], references: Sequence[Sequence[str]]
+    names: Sequence[str],
+    hypotheses: Sequence[Reading],
+    references: Sequence[Sequence[Reading]],
+    *,
+    tokenizer: str = "13a",
 ) -> dict[str, float | str]:
-    """The metrics `names` out of `METRICS`, those of tokens left out, with their signatures where they have one."""
+    """Scores predictions by the metrics `names` out of `METRICS`.
+
+    `wer` is the share of wrong texts, `per` counts edits over tokens and `cer` over characters; `bleu` (with
+    sacrebleu's `tokenizer`) and `chrf` compare texts, `token_bleu` tokens; these three come with their signatures.
+
+    Args:
+      hypotheses: a text and its tokens for each prediction; references: the same of each right answer to it.
+    """
+    texts, tokens = [text for text, _ in hypotheses], [tokens for _, tokens in hypotheses]
+    right_texts = [[text for text, _ in answers] for answers in references]
+    right_tokens = [[tokens for _, tokens in answers] for answers in references]
     scores: dict[str, float | str] = {}
-    if {"wer", "per"} & set(names):
-        scores |= error_rates(hypotheses, references)
+    if {"wer", "per", "cer"} & set(names):
+        of_texts, of_tokens = error_rates(texts, right_texts), error_rates(tokens, right_tokens)
+        scores |= {"wer": of_texts["wer"], "per": of_tokens["per"], "cer": of_texts["per"]}
     if {"bleu", "chrf"} & set(names):
-        scores |= translation_scores(hypotheses, references)
+        scores |= translation_scores(texts, right_texts, tokenizer=tokenizer)
+    if "token_bleu" in names:
+        scores |= token_bleu(tokens, right_tokens)
     return {key: value for key, value in scores.items() if key.removesuffix("_signature") in names}

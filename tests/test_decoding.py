@@ -113,15 +113,18 @@ def test_a_models_outputs_depend_on_neither_neighbours_nor_padding(beam_size):
     model = Seq2Seq(12, 9, encoder=stack, decoder=stack, attention="general", rngs=nnx.Rngs(3))
     source = jax.random.randint(jax.random.key(0), (5, 4), 4, 12)
     lengths = jnp.array([5, 2, 0, 4])
-    together = decode(model, source, lengths, signs=SIGNS, beam_size=beam_size)
+    limits = jnp.array([9, 3, 7, 1])
+    together = decode(model, source, lengths, limits, signs=SIGNS, max_length=9, beam_size=beam_size)
     for row, length in enumerate(lengths):
         if not length:
             assert not np.any(together.tokens[row])
             continue
-        alone = decode(model, source[:length, row : row + 1], lengths[row : row + 1], signs=SIGNS, beam_size=beam_size)
+        one = slice(row, row + 1)
+        own = {"signs": SIGNS, "max_length": int(limits[row]), "beam_size": beam_size}
+        alone = decode(model, source[:length, one], lengths[one], limits[one], **own)
         assert _trim(together.tokens[row, 0]) == _trim(alone.tokens[0, 0])
         np.testing.assert_allclose(together.scores[row], alone.scores[0], rtol=1e-4)
-        assert len(_trim(together.tokens[row, 0])) <= 2 * int(length) + 10
+        assert len(_trim(together.tokens[row, 0])) <= limits[row]
 
 
 LOGITS = np.array([0.0, 0.0, 0.5, 2.0, 1.0, 0.0])  # of a model that says the same at every step
@@ -180,14 +183,13 @@ def test_what_is_drawn_for_a_source_depends_on_its_key_alone_and_comes_likeliest
     model = Seq2Seq(12, 9, encoder=stack, decoder=stack, rngs=nnx.Rngs(3))
     source, lengths = jax.random.randint(jax.random.key(0), (5, 3), 4, 12), jnp.array([5, 2, 4])
     keys = jax.random.split(jax.random.key(2), 3)
-    together = decode(model, source, lengths, signs=SIGNS, beam_size=4, sampling=Sampling(keys))
+    limits, how = jnp.full(3, 12), {"signs": SIGNS, "max_length": 12, "beam_size": 4}
+    together = decode(model, source, lengths, limits, sampling=Sampling(keys), **how)
     assert (np.diff(together.scores, axis=1) <= 0).all()
     assert len({_trim(tokens) for tokens in together.tokens[0]}) > 1
     for row, length in enumerate(lengths):
         one = slice(row, row + 1)
-        alone = decode(
-            model, source[:length, one], lengths[one], signs=SIGNS, beam_size=4, sampling=Sampling(keys[one])
-        )
+        alone = decode(model, source[:length, one], lengths[one], limits[one], sampling=Sampling(keys[one]), **how)
         assert [_trim(t) for t in together.tokens[row]] == [_trim(t) for t in alone.tokens[0]]
 
 
@@ -258,7 +260,8 @@ def test_log_probabilities_of_tokens_are_the_models_own(beam_size):
     model = Seq2Seq(12, 9, encoder=stack, decoder=stack, attention="general", rngs=nnx.Rngs(3))
     source, lengths = jax.random.randint(jax.random.key(0), (5, 2), 4, 12), jnp.array([5, 3])
     alpha = 0.7 if beam_size > 1 else 0.0
-    found = decode(model, source, lengths, signs=SIGNS, beam_size=beam_size, alpha=alpha)
+    limits = jnp.array([20, 16])
+    found = decode(model, source, lengths, limits, signs=SIGNS, max_length=20, beam_size=beam_size, alpha=alpha)
     for row in range(2):
         for tokens, score, log_p in zip(found.tokens[row], found.scores[row], found.log_p[row], strict=True):
             said = np.array(_trim(tokens))

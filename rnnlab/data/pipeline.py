@@ -12,6 +12,7 @@ import numpy as np
 
 from rnnlab.data.vocabulary import BOS, EOS, PAD
 
+_SLACK, _MARGIN = 1.5, 10  # of an output over the targets of training: half as long again, and so many tokens more
 Sizes = list[tuple[int, int]]
 Ids = Any  # np.ndarray on the host, jax.Array on a device
 
@@ -78,6 +79,30 @@ class _Ragged:
         places = np.minimum(self._ends[rows] - lengths + step, len(self._values) - 1)
         ids[:, : len(rows)] = np.where(step < lengths, self._values[places], PAD)
         return ids
+
+
+class Lengths(NamedTuple):
+    """What training pairs tell of lengths, in tokens, BOS and EOS not counted: the longest `source`, the longest
+    `target`, and the largest `ratio` of a target to its source."""
+
+    source: int
+    target: int
+    ratio: float
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> "Lengths":
+        """Measures pairs, of which there is at least one."""
+        sources, targets = pairs.sources.lengths, pairs.targets.lengths
+        return cls(int(sources.max()), int(targets.max()), float((targets / np.maximum(sources, 1)).max()))
+
+    def output_limit(self, source_lengths: np.ndarray) -> np.ndarray:
+        """Bounds the tokens of an output, EOS counted, for sources of these lengths.
+
+        No pair of training comes near it: `ratio` for each token of the source, at most the longest target (and of a
+        longer source than any in training `ratio` more for each further token), half as much again, and 10 more.
+        """
+        longest = self.target + self.ratio * np.maximum(source_lengths - self.source, 0)
+        return np.ceil(_SLACK * np.minimum(self.ratio * source_lengths, longest)).astype(np.int32) + _MARGIN
 
 
 def bucket_sizes(pairs: Pairs, buckets: int) -> Sizes:

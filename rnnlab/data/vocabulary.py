@@ -2,27 +2,41 @@
 
 import collections
 import functools
+import itertools
 import json
 import pathlib
-import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
+import regex
 import tokenizers
 
+from rnnlab.data.spacing import Spacing
 from rnnlab.errors import UserError
 
+T = TypeVar("T")
 PAD, BOS, EOS, UNK = range(4)
 _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 NORMAL_FORMS = ("", "NFC", "NFD", "NFKC", "NFKD", "auto")
 _WORTH_PARTING = 0.01  # share of texts
-_WORD = re.compile(r"\w+|[^\w\s]")
+# Letters, digits and their marks, with the format characters that join letters; else one character as a reader sees it.
+_LETTER = r"[\p{L}\p{N}\p{M}_]"
+_WORD = regex.compile(rf"{_LETTER}(?:{_LETTER}|\p{{Join_Control}}|[\u00ad\u2060\ufeff](?={_LETTER}))*|(?!\s)\X")
 _SPLIT: dict[str, Callable[[str], list[str]]] = {
     "character": list,
     "word": _WORD.findall,
     "symbol": lambda text: text.split(" ") if text else [],
 }
 UNITS = (*_SPLIT, "spacy", "subword")
+_SPACED = ("word", "spacy")  # units whose tokens leave out where blanks stand
+
+
+class Reading(NamedTuple):
+    """What is scored: the text, and the tokens over which edits are counted."""
+
+    text: str
+    tokens: tuple[str, ...]
 
 
 class Vocabulary:
@@ -31,7 +45,7 @@ class Vocabulary:
     Built by `Vocabulary.build`, read back by `Vocabulary.load`. The units:
 
         character  code points
-        word       runs of letters and digits, and single other signs
+        word       runs of letters, digits and their marks, and single other characters
         symbol     whatever stands between single spaces
         spacy      words and signs as spaCy's rules for the language part them (needs the package spacy)
         subword    byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909) by Hugging Face `tokenizers`
@@ -42,6 +56,7 @@ class Vocabulary:
         self.unit: str = description["unit"]
         self._split = _splitter(self.unit, description.get("language", ""))
         self._subwords = tokenizers.Tokenizer.from_str(description["model"]) if self.unit == "subword" else None
+        self._spacing = Spacing(description["tight"]) if self.unit in _SPACED else None
         self._reverse: bool = description.get("reverse", False)
         self.tokens: list[str] = description.get("tokens", [])
         self._ids = {token: i for i, token in enumerate(self.tokens) if i >= len(_SPECIAL)}
@@ -94,8 +109,11 @@ class Vocabulary:
         if unit == "subword":
             return cls(description | {"model": _train_subwords(texts, size)})
         split = _splitter(unit, language)
-        counts = collections.Counter(token for text in texts for token in split(text))
+        cut = [split(text) for text in texts]
+        counts = collections.Counter(itertools.chain.from_iterable(cut))
         kept = sorted(token for token, count in counts.items() if count >= min_count)
+        if unit in _SPACED:
+            description["tight"] = Spacing.learn(zip(texts, cut, strict=True)).tight
         return cls(description | {"tokens": [*_SPECIAL, *kept]})
 
     def normalise(self, text: str) -> str:
@@ -105,23 +123,48 @@ class Vocabulary:
     def split(self, text: str) -> list[str]:
         """The tokens of `text` in their order, known or not."""
         text = self.normalise(text)
-        return self._split(text) if self._subwords is None else self._subwords.encode(text).tokens
+        if self._subwords is None:
+            return self._split(text)
+        found = self._subwords.encode(text)
+        pieces = zip(found.ids, found.tokens, found.offsets, strict=True)
+        return [text[slice(*span)] if token_id == UNK else token for token_id, token, span in pieces]
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the tokens of `text`, without start and end; `UNK` for what is not known."""
+        """Ids of the tokens of `text`, without BOS and EOS; `UNK` for what is not known."""
         if self._subwords is not None:
             ids = self._subwords.encode(self.normalise(text)).ids
         else:
             ids = [self._ids.get(token, UNK) for token in self.split(text)]
-        return ids[::-1] if self._reverse else ids
+        return list(self.in_text_order(ids))
+
+    def in_text_order(self, values: Sequence[T]) -> Sequence[T]:
+        """Turns what belongs to ids, one for each, into the order of the text, or back."""
+        return values[::-1] if self._reverse else values
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`; padding, start and end are left out."""
+        """The readable text of `ids`, PAD, BOS and EOS left out and `UNK` shown as `<unk>`."""
+        return self.read(ids).text
+
+    def read(self, ids: Iterable[int]) -> Reading:
+        """What is scored of a prediction, by its ids; PAD, BOS and EOS are left out."""
         ids = [int(i) for i in ids if i not in (PAD, BOS, EOS)]
-        ids = ids[::-1] if self._reverse else ids
+        tokens = self.pieces(self.in_text_order(ids))
+        text = self._join(tokens)
+        if self._subwords is not None:  # the same text has many segmentations, and the one that `split` finds counts
+            tokens = self.split(text)
+        return Reading(text, tuple(tokens))
+
+    def read_text(self, text: str) -> Reading:
+        """What is scored of a reference: that of a prediction of its own tokens, so that spacing costs nothing."""
+        tokens = self.split(text)
+        return Reading(self._join(tokens), tuple(tokens))
+
+    def _join(self, tokens: list[str]) -> str:
         if self._subwords is not None:
-            return self._subwords.decode(ids)
-        return ("" if self.unit == "character" else " ").join(self.tokens[i] for i in ids)
+            return self._subwords.decoder.decode(tokens)
+        if self._spacing is not None:
+            return self._spacing.join(tokens)
+        return ("" if self.unit == "character" else " ").join(tokens)
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The token of each id."""
@@ -150,8 +193,11 @@ class Vocabulary:
 
 
 def _normalised(text: str, description: dict) -> str:
-    text = unicodedata.normalize(description["normal_form"], text) if description["normal_form"] else text
-    return text.lower() if description["lowercase"] else text
+    form = description["normal_form"]
+    text = unicodedata.normalize(form, text) if form else text
+    if not description["lowercase"]:
+        return text
+    return unicodedata.normalize(form, text.lower()) if form else text.lower()
 
 
 def _splitter(unit: str, language: str) -> Callable[[str], list[str]]:

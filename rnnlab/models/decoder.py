@@ -1,5 +1,6 @@
 """The decoder: one-to-many, a step at a time or a whole target at once."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,11 @@ from rnnlab.models.recurrent import Stack
 from rnnlab.scan.product import apply_mask
 
 CONTEXTS = ("init", "every_step")
+
+
+def without_tokens(logits: Float[Array, "... vocabulary"], ids: Sequence[int]) -> Float[Array, "... vocabulary"]:
+    """Sets the logits of `ids` to -inf: tokens that an output never holds."""
+    return logits.at[..., jnp.array(ids, jnp.int32)].set(-jnp.inf)
 
 
 class Memory(NamedTuple):
@@ -45,6 +51,7 @@ class Decoder(nnx.Module):
         section 3.3), so that a known target is decoded step by step.
       tied_embeddings: the output layer's matrix is the embedding's (Press and Wolf 2017, arXiv 1608.05859).
       output_dropout: rate on what the stack and its attention made of a step.
+      never_predicted: ids that scheduled sampling never takes for a prediction, as no search does (BOS, PAD).
       embedding, dropout, variational, cell, features, layers, ...: as in `Encoder`.
 
     Raises:
@@ -66,9 +73,11 @@ class Decoder(nnx.Module):
         dropout: float = 0.0,
         output_dropout: float = 0.0,
         variational: bool = False,
+        never_predicted: tuple[int, ...] = (),
         rngs: nnx.Rngs,
         **stack,
     ):
+        self.never_predicted = never_predicted
         check_choice("attention", attention, ("none", *SOFT))
         check_choice("context", context, CONTEXTS)
         self.dropout, self.output_dropout, self.variational = dropout, output_dropout, variational
@@ -124,8 +133,9 @@ class Decoder(nnx.Module):
     ) -> tuple[Float[Array, "target batch vocabulary"], Array | None]:
         """Logits after each of `targets` is read, and the attention weights `[target, batch, source]` if any.
 
-        Where `forced` is given and False, a step reads the likeliest token of the step before instead (scheduled
-        sampling: Bengio et al. 2015, arXiv 1506.03099); the first step always reads its target.
+        Where `forced` is given and False, a step reads the most likely token of the step before instead (scheduled
+        sampling: Bengio et al. 2015, arXiv 1506.03099), `never_predicted` left out; the first step always reads its
+        target.
         """
         noise = self._draw(rngs, targets)
         if forced is not None:  # which tokens are read has no gradient, so that they can be found first
@@ -165,7 +175,7 @@ class Decoder(nnx.Module):
         embedding_mask: Array | None,
         noise: Noise | None,
     ) -> Array:
-        """What each step reads: its target, or the likeliest token of the step before."""
+        """What each step reads: its target, or what is predicted by the step before."""
 
         def step(carry, at_step):
             states, previous = carry
@@ -173,7 +183,8 @@ class Decoder(nnx.Module):
             token = jnp.where(force, target, previous)
             embedded = apply_mask(self.embedding(token), embedding_mask)
             states, (logits, _) = self._step(token, embedded, states, memory, noise and noise.at(steps))
-            return (states, logits.argmax(-1).astype(targets.dtype)), token
+            predicted = without_tokens(logits, self.never_predicted).argmax(-1)
+            return (states, predicted.astype(targets.dtype)), token
 
         xs = (targets, forced.at[:1].set(True), embedding_mask, noise and noise.steps)
         return jax.lax.scan(step, (states, jnp.zeros_like(targets[0])), xs)[1]

@@ -23,7 +23,7 @@ class Seq2Seq(nnx.Module):
       source_size, target_size: number of ids of the two vocabularies.
       encoder, decoder: arguments of `Encoder` and of `Decoder`, each with its own cell and sizes.
       attention: as in `Decoder`, or "monotonic", that of `MonotonicDecoder`, for small vocabularies.
-      bridge, context, input_feeding, tied_embeddings: as in `Bridge` and `Decoder`.
+      bridge, context, input_feeding, tied_embeddings, never_predicted: as in `Bridge` and `Decoder`.
       teacher_forcing: share of the decoder's inputs in training that are the target's; the rest are its own guesses
         (scheduled sampling: Bengio et al. 2015, arXiv 1506.03099).
 
@@ -44,6 +44,7 @@ class Seq2Seq(nnx.Module):
         input_feeding: bool = False,
         tied_embeddings: bool = False,
         teacher_forcing: float = 1.0,
+        never_predicted: tuple[int, ...] = (),
         rngs: nnx.Rngs,
     ):
         if not 0 <= teacher_forcing <= 1:
@@ -55,6 +56,7 @@ class Seq2Seq(nnx.Module):
             "context": context,
             "input_feeding": input_feeding,
             "tied_embeddings": tied_embeddings,
+            "never_predicted": never_predicted,
         }
         if check_choice("attention", attention, ATTENTIONS) == "monotonic":
             self.decoder: Decoder = MonotonicDecoder(target_size, memory_features, rngs=rngs, **options, **decoder)

@@ -80,9 +80,11 @@ _TRAINING: dict[str, Any] = {
     "patience": 0,  # evaluations without a new best before the run ends; 0 is never
 }
 _EVALUATION: dict[str, Any] = {
-    "metrics": "wer,per",  # of wer, per, bleu, chrf, token_bleu, free_running_loss
+    "metrics": "wer,per",  # of wer, per, cer, bleu, chrf, token_bleu, free_running_loss
+    "bleu_tokenizer": "13a",  # sacrebleu's: zh, ja-mecab, ko-mecab, char ... for scripts without blanks between words
     "batch_size": 256,
     "beam_size": 5,  # of the final test, of evaluate and of predict; validation is greedy
+    "max_tokens": 0,  # of an output; 0: more than any target of training had, by its source's length
     "length_penalty": 0.0,  # alpha of Wu et al. 2016
     "coverage_penalty": 0.0,  # beta of the same; of a model with attention
     "temperature": 0.0,  # above 0 predict draws beam_size outputs at random instead of searching; validation never does
@@ -133,6 +135,7 @@ _NOT_NEGATIVE = (
     "training.most_returns",
     "training.measure_every",
     "evaluation.samples",
+    "evaluation.max_tokens",
     "evaluation.length_penalty",
     "evaluation.coverage_penalty",
     "evaluation.temperature",

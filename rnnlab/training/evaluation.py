@@ -1,6 +1,7 @@
 """A model's scores on a split: loss by teacher forcing, and the metrics of the task on what it predicts."""
 
 import json
+import logging
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -11,12 +12,15 @@ import numpy as np
 
 from rnnlab.data.corpus import Example
 from rnnlab.data.pipeline import Batch, Ids, Pairs, evaluation_batches
-from rnnlab.data.vocabulary import EOS
+from rnnlab.data.vocabulary import EOS, PAD, Reading
 from rnnlab.decoding import Hypotheses, Sampling, attention, decode, free_running
-from rnnlab.metrics import FREE_RUNNING, cross_entropy, score, token_bleu
+from rnnlab.metrics import FREE_RUNNING, cross_entropy, needs_a_tokenizer, score
 from rnnlab.training.config import metric_names
-from rnnlab.training.experiment import SIGNS, Experiment, open_corpus
+from rnnlab.training.experiment import SIGNS, Experiment, check_metrics, open_corpus
 from rnnlab.training.step import ModelParams, split_model
+
+_LOG = logging.getLogger("rnnlab")
+CUT = "reached the longest output that is searched (config.evaluation.max_tokens) and were cut there"
 
 
 class Evaluator:
@@ -34,31 +38,40 @@ class Evaluator:
 
         def loss(params: ModelParams, batch: Batch, forced: bool):
             model, source = merge(params), (batch.source, batch.source_lengths)
-            logits = model(*source, batch.inputs) if forced else free_running(model, *source, batch.inputs)
+            logits = model(*source, batch.inputs) if forced else free_running(model, *source, batch.inputs, signs=SIGNS)
             return cross_entropy(logits, batch.labels, batch.target_lengths)
 
         options = experiment.config.evaluation
         key = jax.random.key(experiment.config.seed)
 
-        def search(params: ModelParams, source: jax.Array, seq_lengths: jax.Array, rows: jax.Array) -> Hypotheses:
+        def search(
+            params: ModelParams,
+            source: jax.Array,
+            seq_lengths: jax.Array,
+            limits: jax.Array,
+            rows: jax.Array,
+            max_length: int,
+        ) -> Hypotheses:
             sampling = None
             if draws and options.temperature:
                 keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
                 sampling = Sampling(keys, options.temperature, options.top_k, options.top_p)
             penalties = {"alpha": options.length_penalty, "beta": options.coverage_penalty}
-            how = {"beam_size": beam_size, "sampling": sampling, **penalties}
-            return decode(merge(params), source, seq_lengths, signs=SIGNS, **how)
+            how = {"max_length": max_length, "beam_size": beam_size, "sampling": sampling, **penalties}
+            return decode(merge(params), source, seq_lengths, limits, signs=SIGNS, **how)
 
         def look(params: ModelParams, batch: Batch):
             return attention(merge(params), batch.source, batch.source_lengths, batch.inputs)
 
-        self._loss, self._search = jax.jit(loss, static_argnames="forced"), jax.jit(search)
+        self._loss = jax.jit(loss, static_argnames="forced")
+        self._search = jax.jit(search, static_argnames="max_length")
         self._attention = jax.jit(look)
+        self._warned = False
 
     def loss(self, params: ModelParams, examples: list[Example], *, forced: bool = True) -> float:
-        """Mean cross-entropy per label in nats, the end sign counted, over every target of every example.
+        """Computes the mean cross-entropy per label in nats, EOS counted, over every target of every example.
 
-        Each step reads the label before it if `forced`, else what the model found likeliest there.
+        Each step reads the label before it if `forced`, else the model's own prediction of that.
         """
         pairs, total, tokens = self.experiment.encode(examples), jnp.zeros(()), 0
         for _, batch in self._batches(pairs):
@@ -68,9 +81,9 @@ class Evaluator:
 
     def predict(self, params: ModelParams, sources: list[str]) -> list[str]:
         """The best output for each source, in their order."""
-        return [self.experiment.target.decode(ids) for ids in self._likeliest(params, sources)]
+        return [self.experiment.target.decode(ids) for ids in self._best_outputs(params, sources)]
 
-    def _likeliest(self, params: ModelParams, sources: list[str]) -> list[Ids]:
+    def _best_outputs(self, params: ModelParams, sources: list[str]) -> list[Ids]:
         encoded = [self.experiment.source.encode(source) for source in sources]
         return [hypotheses.tokens[0] for hypotheses in self.search(params, encoded)]
 
@@ -84,8 +97,10 @@ class Evaluator:
         for rows, batch in self._batches(pairs):
             numbers = np.zeros(batch.source.shape[1], np.int32)
             numbers[: len(rows)] = start + np.array(rows)
-            inputs = jax.device_put((batch.source, batch.source_lengths, numbers))
-            result = jax.device_get(self._search(params, *inputs))
+            limits = self.experiment.output_limit(batch.source_lengths)
+            inputs = jax.device_put((batch.source, batch.source_lengths, limits, numbers))
+            longest = int(self.experiment.output_limit(np.array(batch.source.shape[0])))
+            result = jax.device_get(self._search(params, *inputs, max_length=longest))
             for column, row in enumerate(rows):
                 found[row] = jax.tree.map(lambda part, column=column: part[column], result)
         return found
@@ -107,25 +122,42 @@ class Evaluator:
         scores: dict[str, float | str] = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
         if FREE_RUNNING in names:
             scores[FREE_RUNNING] = self.loss(params, examples, forced=False)
-        said = self._likeliest(params, [example.source for example in examples])
-        right = [[target.normalise(t) for t in example.targets] for example in examples]
-        scores |= score(names, [target.decode(ids) for ids in said], right)
-        if "token_bleu" in names:
-            tokens = [target.pieces(ids[ids > EOS]) for ids in said]
-            scores |= token_bleu(tokens, [target.split(example.targets[0]) for example in examples])
-        return scores
+        outputs = self._best_outputs(params, [example.source for example in examples])
+        if cut := sum(map(was_cut, outputs)):
+            _LOG.warning("%d of %d outputs %s", cut, len(outputs), CUT)
+        references = [[target.read_text(text) for text in example.targets] for example in examples]
+        tokenizer = self._tokenizer(references)
+        return scores | score(names, [target.read(ids) for ids in outputs], references, tokenizer=tokenizer)
+
+    def _tokenizer(self, references: list[list[Reading]]) -> str:
+        """BLEU's, with a warning, once, where it will find no words."""
+        tokenizer, names = self.experiment.config.evaluation.bleu_tokenizer, metric_names(self.experiment.config)
+        if tokenizer == "13a" and "bleu" in names and not self._warned:
+            self._warned = needs_a_tokenizer([[text for text, _ in answers] for answers in references])
+            if self._warned:
+                _LOG.warning(
+                    "config.evaluation.bleu_tokenizer: '13a' splits at blanks, which the script of the targets does not"
+                    " put between words, so that BLEU means little; allowed, too: zh, ja-mecab, char"
+                )
+        return tokenizer
 
     def _batches(self, pairs: Pairs) -> Iterator[tuple[list[int], Batch]]:
         return evaluation_batches(pairs, self.experiment.sizes, self.experiment.config.evaluation.batch_size)
+
+
+def was_cut(tokens: Ids) -> bool:
+    """Whether an output `[time]` reached its longest length without EOS."""
+    return bool((tokens != PAD).any() and not (tokens == EOS).any())
 
 
 def evaluate(experiment: Experiment, split: str) -> None:
     """Prints the scores of the best parameters on a split as one JSON object, the last line on stdout.
 
     Raises:
-      UserError: a work directory without a whole checkpoint, a dataset without that split or
-        with longer texts in it than `data.longest`, or one out of reach.
+      UserError: unknown metrics, a work directory without a whole checkpoint, a dataset without that split or with
+        longer texts in it than `data.longest`, or one out of reach.
     """
+    check_metrics(experiment.config)
     step, params = experiment.best_params()
     evaluator = Evaluator(experiment, beam_size=experiment.config.evaluation.beam_size)
     print(f"{experiment.workdir}: best step {step}")

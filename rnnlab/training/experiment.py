@@ -14,12 +14,12 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from rnnlab.data.corpus import Corpus, Example
-from rnnlab.data.pipeline import Pairs, Sizes, bucket_sizes
+from rnnlab.data.pipeline import Lengths, Pairs, Sizes, bucket_sizes
 from rnnlab.data.vocabulary import BOS, EOS, PAD, Vocabulary
 from rnnlab.decoding import Signs
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
-from rnnlab.metrics import FREE_RUNNING, METRICS
+from rnnlab.metrics import BLEU_TOKENIZERS, FREE_RUNNING, METRICS, translation_scores
 from rnnlab.models import Ensemble, Seq2Seq
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.config import check_ranges, default_config, field_paths, get_field, metric_names
@@ -47,6 +47,7 @@ class Experiment:
     source: Vocabulary
     target: Vocabulary
     sizes: Sizes
+    lengths: Lengths
     members: tuple["Experiment", ...] = ()
 
     def make_model(self) -> Seq2Seq:
@@ -95,22 +96,32 @@ class Experiment:
                     f"{longest:,}; take it out of the data, or allow it"
                 )
 
-    def best_params(self) -> tuple[int, ModelParams]:
-        """The step and the parameters of the best evaluation so far (of an ensemble, the step of its first model).
+    def output_limit(self, source_lengths: np.ndarray) -> np.ndarray:
+        """Bounds the tokens of an output, EOS counted, for sources of these lengths: `evaluation.max_tokens` where it
+        is set, else by what training had."""
+        fixed = self.config.evaluation.max_tokens
+        return np.full_like(source_lengths, fixed + 1) if fixed else self.lengths.output_limit(source_lengths)
 
-        With `evaluation.average` above 1 they are the mean over the so many newest of those that were the best when
-        they were saved; where there are fewer, over those, with a word on stderr.
+    def best_params(self) -> tuple[int, ModelParams]:
+        """Reads the step and the parameters of the best evaluation so far; of an ensemble, the step of its first model.
+
+        With `evaluation.average` = n above 1 they are the mean over the n newest of those that were the best when they
+        were saved; where there are fewer, over those, with a word on stderr. The n of an ensemble's first model holds
+        for all of them.
 
         Raises:
           UserError: nothing has been saved yet.
         """
-        if self.members:
-            alone = dataclasses.replace(self, members=())
-            found = [experiment.best_params() for experiment in (alone, *self.members)]
-            each = enumerate(params for _, params in found)
-            return found[0][0], {f"models/{i}/{name}": v for i, params in each for name, v in params.items()}
-        _, params = split_model(self.make_model())
         wanted = self.config.evaluation.average
+        if not self.members:
+            return self._best_params(wanted)
+        found = [experiment._best_params(wanted) for experiment in (self, *self.members)]
+        each = enumerate(params for _, params in found)
+        return found[0][0], {f"models/{i}/{name}": v for i, params in each for name, v in params.items()}
+
+    def _best_params(self, wanted: int) -> tuple[int, ModelParams]:
+        """Of its own model alone."""
+        _, params = split_model(self.make_model())
         store = Checkpoints(self.workdir / "best", keep=wanted, reading=True)
         try:
             newest = list(itertools.islice(store.newest(params), wanted))
@@ -162,14 +173,16 @@ def create_experiment(config: ConfigDict, workdir: pathlib.Path) -> tuple[Experi
             vocabularies[side] = Vocabulary.build(texts, **config.data[side])
         except UserError as error:
             raise UserError(f"config.data.{side}.{error}") from None
-    experiment = Experiment(config, workdir, vocabularies["source"], vocabularies["target"], [])
+    experiment = Experiment(config, workdir, vocabularies["source"], vocabularies["target"], [], Lengths(0, 0, 0.0))
+    pairs = experiment.training_pairs(examples)
     experiment = dataclasses.replace(
-        experiment, sizes=bucket_sizes(experiment.training_pairs(examples), config.data.buckets)
+        experiment, sizes=bucket_sizes(pairs, config.data.buckets), lengths=Lengths.of(pairs)
     )
     workdir.mkdir(parents=True, exist_ok=True)
     for side, vocabulary in vocabularies.items():
         vocabulary.save(workdir / f"{side}_vocabulary.json")
     write_text(workdir / "buckets.json", json.dumps(experiment.sizes))
+    write_text(workdir / "lengths.json", json.dumps(experiment.lengths._asdict()))
     write_text(workdir / "config.json", config.to_json_best_effort(indent=2))
     return experiment, corpus
 
@@ -191,12 +204,13 @@ def open_experiment(workdir: pathlib.Path, config: ConfigDict | None = None) -> 
         saved = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
         saved_config.update(saved)
         sizes = [(int(s), int(t)) for s, t in json.loads((workdir / "buckets.json").read_text(encoding="utf-8"))]
+        lengths = Lengths(**json.loads((workdir / "lengths.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{workdir}: config.json or buckets.json is damaged: {error}") from None
+        raise UserError(f"{workdir}: config.json, buckets.json or lengths.json is damaged: {error}") from None
     source, target = (Vocabulary.load(workdir / f"{side}_vocabulary.json") for side in ("source", "target"))
     if config is not None:
         check_same_run(saved_config, config, workdir, fixed=_FIXED_IN_USE)
-    return Experiment(config or saved_config, workdir, source, target, sizes)
+    return Experiment(config or saved_config, workdir, source, target, sizes, lengths)
 
 
 def open_ensemble(workdirs: Sequence[pathlib.Path], config: ConfigDict | None = None) -> Experiment:
@@ -240,11 +254,7 @@ def _check_config(config: ConfigDict) -> None:
     check_ranges(config)
     make_optimizer(config.training)
     allowed = ("loss", "perplexity", *metric_names(config))
-    for name in metric_names(config):
-        if name not in (*METRICS, FREE_RUNNING):
-            raise UserError(
-                f"config.evaluation.metrics: unknown {name!r}; allowed: {', '.join((*METRICS, FREE_RUNNING))}"
-            )
+    check_metrics(config)
     if config.training.best_metric not in allowed:
         wanted = difflib.get_close_matches(config.training.best_metric, allowed, 1)
         hint = f" (did you mean {wanted[0]!r}?)" if wanted else ""
@@ -256,8 +266,30 @@ def _check_config(config: ConfigDict) -> None:
     make_teacher_forcing(config)
 
 
+def check_metrics(config: ConfigDict) -> None:
+    """Refuses metrics that there are not.
+
+    Raises:
+      UserError: an unknown metric or tokenizer of BLEU, or one that needs what is not installed.
+    """
+    for name in metric_names(config):
+        if name not in (*METRICS, FREE_RUNNING):
+            raise UserError(
+                f"config.evaluation.metrics: unknown {name!r}; allowed: {', '.join((*METRICS, FREE_RUNNING))}"
+            )
+    field, tokenizer = "config.evaluation.bleu_tokenizer", config.evaluation.bleu_tokenizer
+    if tokenizer not in BLEU_TOKENIZERS:
+        raise UserError(f"{field}: unknown {tokenizer!r}; allowed: {', '.join(BLEU_TOKENIZERS)}")
+    if "bleu" in metric_names(config):
+        try:
+            translation_scores(["a"], [["a"]], tokenizer=tokenizer)
+        except Exception as error:  # each tokenizer needs a package or a download of its own, and fails in its own way
+            raise UserError(f"{field}: {tokenizer!r} cannot be used here: {error}") from None
+
+
 def _make_model(config: ConfigDict, source_size: int, target_size: int) -> Seq2Seq:
+    options = config.model.to_dict() | {"never_predicted": SIGNS.never_predicted}
     try:
-        return Seq2Seq(source_size, target_size, rngs=nnx.Rngs(jax.random.key(config.seed)), **config.model.to_dict())
+        return Seq2Seq(source_size, target_size, rngs=nnx.Rngs(jax.random.key(config.seed)), **options)
     except ValueError as error:
         raise UserError(f"config.model: {error}") from None

@@ -327,8 +327,8 @@ def _shortened(rows: list[int]) -> str:
 
 def _print_samples(evaluator: Evaluator, params: ModelParams, examples: list[Example]) -> None:
     for example, said in zip(examples, evaluator.predict(params, [e.source for e in examples]), strict=True):
-        right = " | ".join(example.targets)
-        print(f"{example.source} -> {said}" + ("" if said in example.targets else f"   (reference: {right})"))
+        right = [evaluator.experiment.target.read_text(text).text for text in example.targets]
+        print(f"{example.source} -> {said}" + ("" if said in right else f"   (reference: {' | '.join(right)})"))
 
 
 class _Signals:

@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from rnnlab.data.vocabulary import PAD, UNK
+from rnnlab.data.vocabulary import EOS, UNK
 from rnnlab.decoding import Hypotheses
 from rnnlab.errors import UserError
-from rnnlab.training.evaluation import Evaluator
+from rnnlab.training.evaluation import CUT, Evaluator, was_cut
 from rnnlab.training.experiment import Experiment
 from rnnlab.training.plots import write_attention
 
@@ -39,7 +39,7 @@ def predict(
       lines, answers: UTF-8, a source or an output a line.
       n_best: 0 writes the best output; n writes the n best, each followed by its score (log-probability in nats over
         the length penalty, less the coverage penalty), all between TABs.
-      token_scores: follows each output, and its score, with the log-probabilities of its tokens, the end sign's last.
+      token_scores: follows each output, and its score, with the log-probabilities of its tokens, EOS's last.
       attention: folder for an array `line_<i>.npy` `[output, source]`, the end sign's row last, and a picture of it,
         `line_<i>.png`, for the best output of each line i, counted from 1, that is not empty.
 
@@ -57,7 +57,7 @@ def predict(
         attention.mkdir(parents=True, exist_ok=True)
     evaluator = Evaluator(experiment, beam_size=beam_size, draws=True)
     longest = experiment.sizes[-1][0]
-    total = unknown = long = cut = 0
+    total = unknown = long = cut = cut_outputs = 0
     for chunk in _chunks(lines):
         sources = [experiment.source.encode(line.decode("utf-8-sig", "replace").strip()) for line in chunk]
         total += len(sources)
@@ -68,6 +68,7 @@ def predict(
         kept = [ids[: _LONGEST * longest] for ids in sources]
         found = evaluator.search(params, kept, start=first)
         for hypotheses in found:
+            cut_outputs += any(map(was_cut, hypotheses.tokens[: n_best or 1]))
             answers.write(_answer(experiment, hypotheses, n_best, token_scores).encode() + b"\n")
         answers.flush()
         if attention is not None:
@@ -77,6 +78,7 @@ def predict(
         "held unknown symbols": unknown,
         f"were longer than the {longest} symbols of training": long,
         f"were cut at {_LONGEST * longest} symbols": cut,
+        f"have outputs that {CUT}": cut_outputs,
     }
     for what, number in counts.items():
         if number:
@@ -84,12 +86,16 @@ def predict(
 
 
 def _answer(experiment: Experiment, found: Hypotheses, n_best: int, token_scores: bool) -> str:
+    """The output, or columns of them; what would begin another line or column becomes a blank."""
+    breaking = str.maketrans(dict.fromkeys("\n\r\t" if n_best or token_scores else "\n\r", " "))
     columns = []
     for tokens, score, log_p in zip(*(part[: n_best or 1] for part in found), strict=True):
         if not n_best or np.isfinite(score):
-            columns.append(" ".join(experiment.target.decode(tokens).split("\n")))
+            columns.append(experiment.target.decode(tokens).translate(breaking))
             columns += [f"{score:.6f}"] if n_best else []
-            columns += [" ".join(f"{value:.6f}" for value in log_p[tokens != PAD])] if token_scores else []
+            if token_scores:
+                terms = [*experiment.target.in_text_order(log_p[tokens > EOS]), *log_p[tokens == EOS]]
+                columns.append(" ".join(f"{value:.6f}" for value in terms))
     return "\t".join(columns)
 
 

@@ -1,9 +1,11 @@
+import itertools
 import unicodedata
 
 import pytest
 
-from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from rnnlab.data.vocabulary import BOS, EOS, NORMAL_FORMS, PAD, UNITS, UNK, Vocabulary
 from rnnlab.errors import UserError
+from rnnlab.metrics import LOWER_IS_BETTER, METRICS, score
 
 
 @pytest.mark.parametrize(
@@ -12,14 +14,76 @@ from rnnlab.errors import UserError
         ("character", "ab a", ["a", "b", " ", "a"]),
         ("symbol", "SH IY T", ["SH", "IY", "T"]),
         ("word", "Ein Haus, groß.", ["Ein", "Haus", ",", "groß", "."]),
+        ("word", "हिन्दी भाषा में।", ["हिन्दी", "भाषा", "में", "।"]),
+        ("word", "cafe\u0301 naïve", ["cafe\u0301", "naïve"]),
+        ("word", "می\u200cخواهم ක්\u200dරම ന്\u200d co\u00adop", ["می\u200cخواهم", "ක්\u200dරම", "ന്\u200d", "co\u00adop"]),
+        ("word", "မြန်မာ தமிழ் ᬅᬓ᭄ᬱᬭ", ["မြန်မာ", "தமிழ்", "ᬅᬓ᭄ᬱᬭ"]),
+        ("word", "a\u200bb", ["a", "\u200b", "b"]),
+        ("word", "👩\u200d🔬 ❤\ufe0f! x²", ["👩\u200d🔬", "❤\ufe0f", "!", "x²"]),
     ],
 )
 def test_text_is_cut_into_the_unit_and_put_together_again(unit, text, pieces):
     vocabulary = Vocabulary.build([text], unit=unit)
     ids = vocabulary.encode(text)
     assert vocabulary.pieces(ids) == pieces
-    assert vocabulary.decode([BOS, *ids, EOS, PAD]) == ("" if unit == "character" else " ").join(pieces)
+    assert vocabulary.decode([BOS, *ids, EOS, PAD]) == text
     assert len(vocabulary) == 4 + len(set(pieces))
+
+
+@pytest.mark.parametrize("text", ["हिन्दी भाषा में", "décomposé", "İstanbul Iğdır", "한국어 문장", "ﬃ ǅ ΐ"])
+@pytest.mark.parametrize("form", NORMAL_FORMS)
+def test_marks_never_part_a_word_in_any_normal_form_or_case(text, form):
+    vocabulary = Vocabulary.build([text], unit="word", normal_form=form, lowercase=True)
+    assert vocabulary.split(text) == vocabulary.normalise(text).split()
+    assert vocabulary.normalise(vocabulary.normalise(text)) == vocabulary.normalise(text)
+
+
+_SENTENCES = [
+    "Hello, world.",
+    "It's a dog; isn't it?",
+    'A well-known man (of 3.14, or 1,000) said: "Yes!" and "No".',
+    "L'homme qu'il a vu \u2013 hier...",
+    "Was? „Doch“, sagte er … 5 % & 10€!",
+    "İstanbul'da décomposé, NAÏVE ﬁsh",
+    "你好，世界。 हिन्दी में लिखो।",
+    "x = a+b*c  (two  blanks)",
+    "<s> and <unk> mean </s>.",
+    "Hi",
+]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_who_repeats_a_reference_scores_perfectly_whatever_the_options(unit):
+    pytest.importorskip("spacy" if unit == "spacy" else "regex")
+    for reverse, lowercase, form in itertools.product((False, True), (False, True), ("", "NFD", "NFKC", "auto")):
+        options = {"reverse": reverse, "lowercase": lowercase, "normal_form": form, "language": "en", "size": 300}
+        vocabulary = Vocabulary.build(_SENTENCES, unit=unit, **options)
+        for texts in (_SENTENCES, _SENTENCES[-1:]):
+            right = [[vocabulary.read_text(answer) for answer in (text[::-1], text)] for text in texts]
+            predicted = [vocabulary.read(vocabulary.encode(text)) for text in texts]
+            scores = score(METRICS, predicted, right)
+            best = {name: 0.0 if name in LOWER_IS_BETTER else pytest.approx(100) for name in METRICS}
+            assert {name: scores[name] for name in METRICS} == best
+
+
+@pytest.mark.parametrize("unit", ["word", "spacy"])
+def test_words_become_readable_text_again(unit):
+    """The blanks are those of the text, also of other texts and where the same sign stands on either side of a word."""
+    pytest.importorskip("spacy" if unit == "spacy" else "regex")
+    vocabulary = Vocabulary.build(_SENTENCES[:5], unit=unit, language="en")
+    for text in _SENTENCES[:5]:
+        assert vocabulary.decode(vocabulary.encode(text)) == text
+    text = 'A dog (or "dog") said: No, 3.14 well-known; it isn\'t.'
+    assert vocabulary.read_text(text).text == text
+    assert vocabulary.decode([*vocabulary.encode("Yes"), UNK, *vocabulary.encode(",")]) == "Yes <unk>,"
+
+
+def test_an_unknown_subword_is_shown_and_never_equals_what_it_stands_for():
+    vocabulary = Vocabulary.build(["low lower"] * 9, unit="subword", size=30)
+    predicted, right = vocabulary.read(vocabulary.encode("low Xer")), vocabulary.read_text("low Xer")
+    assert predicted.text == "low <unk>er"
+    assert right.text == "low Xer"
+    assert score(["wer"], [predicted], [[right]]) == {"wer": 100.0}
 
 
 def test_rare_and_unseen_tokens_are_unknown():

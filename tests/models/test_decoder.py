@@ -61,7 +61,9 @@ def test_what_the_decoder_reads_of_the_source_is_what_its_options_say(attention,
 
 @pytest.mark.parametrize("attention", ["general", "monotonic"])
 def test_sampling_with_every_step_forced_is_teacher_forcing_and_with_none_is_greedy(attention):
-    decoder = _decoder(attention=attention)
+    """Greedy as a search is: what it never predicts, here the two most likely tokens of all, is never read."""
+    decoder = _decoder(attention=attention, never_predicted=(0, 1))
+    decoder.output.bias[...] = decoder.output.bias.at[:2].set(9.0)
     memory, states = _start(decoder)
     forced = decoder.teacher_forced(TARGETS, states, memory, forced=jnp.ones((TARGET, BATCH), bool))[0]
     assert_close(forced, decoder.teacher_forced(TARGETS, states, memory)[0])
@@ -70,7 +72,7 @@ def test_sampling_with_every_step_forced_is_teacher_forcing_and_with_none_is_gre
     for logits in free:
         states, (wanted, _) = decoder.step(states, tokens, memory)
         assert_close(logits, wanted)
-        tokens = wanted.argmax(-1)
+        tokens = 2 + wanted[:, 2:].argmax(-1)
 
 
 def test_tied_embeddings_are_the_output_matrix_also_when_the_sizes_differ():

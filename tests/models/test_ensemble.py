@@ -10,6 +10,7 @@ from rnnlab.models import Ensemble, Seq2Seq
 
 SIGNS = Signs(start=1, end=2, padding=0)
 SOURCE, LENGTHS = jnp.array([[4, 5], [6, 4], [5, 0]]), jnp.array([3, 2])
+LIMITS = jnp.array([16, 14])
 TARGETS = jnp.array([[1, 1], [4, 6], [5, 3]])
 
 
@@ -45,7 +46,7 @@ def test_step_by_step_it_says_what_it_says_of_a_whole_target(models):
 
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_a_search_scores_its_outputs_by_the_mean_probabilities(models, beam_size):
-    found = decode(Ensemble(models), SOURCE, LENGTHS, signs=SIGNS, beam_size=beam_size)
+    found = decode(Ensemble(models), SOURCE, LENGTHS, LIMITS, signs=SIGNS, max_length=20, beam_size=beam_size)
     for row in range(2):
         said = [int(t) for t in found.tokens[row, 0] if t != SIGNS.padding]
         inputs = jnp.array([SIGNS.start, *said[:-1]])[:, None]
@@ -58,7 +59,8 @@ def test_a_search_scores_its_outputs_by_the_mean_probabilities(models, beam_size
 
 def test_one_model_twice_is_that_model(models):
     alone, twice = (
-        decode(m, SOURCE, LENGTHS, signs=SIGNS, beam_size=2) for m in (models[0], Ensemble([models[0]] * 2))
+        decode(m, SOURCE, LENGTHS, LIMITS, signs=SIGNS, max_length=20, beam_size=2)
+        for m in (models[0], Ensemble([models[0]] * 2))
     )
     np.testing.assert_array_equal(alone.tokens, twice.tokens)
     assert_close(jax.tree.leaves(alone.scores), jax.tree.leaves(twice.scores), 1e-5)

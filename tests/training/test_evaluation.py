@@ -1,3 +1,5 @@
+import dataclasses
+import io
 import json
 import logging
 import shutil
@@ -8,12 +10,17 @@ import numpy as np
 import optax
 import pytest
 import sacrebleu
+from flax import nnx
 
+from rnnlab.data.corpus import Example
+from rnnlab.data.vocabulary import BOS, EOS, PAD, UNITS, Vocabulary
+from rnnlab.decoding import Hypotheses
 from rnnlab.errors import UserError
-from rnnlab.training import evaluate, open_ensemble
+from rnnlab.metrics import LOWER_IS_BETTER, METRICS
+from rnnlab.training import evaluate, open_ensemble, predict
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.evaluation import Evaluator
-from rnnlab.training.experiment import create_experiment, open_corpus, open_experiment
+from rnnlab.training.experiment import Experiment, check_metrics, create_experiment, open_corpus, open_experiment
 from rnnlab.training.step import split_model
 
 
@@ -93,6 +100,12 @@ def test_best_parameters_may_be_the_mean_of_several_checkpoints(tiny_config, tmp
     step, mean = experiment.best_params()
     assert step == 3
     jax.tree.map(lambda m, p: np.testing.assert_allclose(m, 2 * p, rtol=1e-6), mean, params)
+    member = open_experiment(tmp_path)  # whose own config asks for one
+    member.config.evaluation.average = 1
+    _, both = dataclasses.replace(experiment, members=(member,)).best_params()
+    for name, value in mean.items():
+        np.testing.assert_array_equal(both[f"models/0/{name}"], value)
+        np.testing.assert_array_equal(both[f"models/1/{name}"], value)
     config.evaluation.average = 3
     again = experiment.best_params()[1]
     jax.tree.map(np.testing.assert_array_equal, again, mean)
@@ -124,3 +137,113 @@ def test_free_running_loss_and_token_bleu_follow_their_definitions(trained):
     predicted = Evaluator(experiment, beam_size=1).predict(params, [example.source for example in examples])
     assert scores["token_bleu"] == pytest.approx(sacrebleu.corpus_bleu(predicted, [right], tokenize="none").score)
     assert "tok:none" in scores["token_bleu_signature"]
+
+
+def _repeating(monkeypatch, experiment, examples):
+    """An evaluator of a model that predicts the last answer of each example."""
+    evaluator = Evaluator(experiment, beam_size=1)
+    ids = [[*experiment.target.encode(example.targets[-1]), EOS, PAD] for example in examples]
+    outputs = [Hypotheses(np.array([row]), np.zeros(1), np.zeros((1, len(row)))) for row in ids]
+    monkeypatch.setattr(evaluator, "search", lambda *_: outputs)
+    monkeypatch.setattr(evaluator, "loss", lambda *_, **__: 0.0)
+    return evaluator
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_model_that_repeats_a_reference_gets_perfect_scores(trained, monkeypatch, unit, reverse):
+    pytest.importorskip("spacy" if unit == "spacy" else "regex")
+    texts = ["Hello, world.", "It's a dog.", "A well-known man!", "Café 3.14 - 1,000 (x)"]
+    target = Vocabulary.build(texts, unit=unit, reverse=reverse, lowercase=reverse, language="en", size=200)
+    experiment = dataclasses.replace(open_experiment(trained), target=target)
+    experiment.config.evaluation.metrics = ",".join(METRICS)
+    examples = [Example("a", (other, text)) for text, other in zip(texts, texts[1:] + texts[:1], strict=True)]
+    scores = _repeating(monkeypatch, experiment, examples).evaluate({}, examples)
+    best = {name: 0.0 if name in LOWER_IS_BETTER else pytest.approx(100) for name in METRICS}
+    assert {name: scores[name] for name in METRICS} == best
+
+
+def test_scripts_without_blanks_are_warned_of_until_bleu_has_a_tokenizer(trained, monkeypatch, caplog):
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    examples = [Example("a", ("今天天气非常好",)), Example("b", ("我们去公园",))]
+    target = Vocabulary.build([example.targets[0] for example in examples], unit="character")
+    experiment = dataclasses.replace(open_experiment(trained), target=target)
+    for tokenizer, warnings in (("zh", 0), ("13a", 1)):
+        experiment.config.evaluation.update({"metrics": "bleu", "bleu_tokenizer": tokenizer})
+        evaluator = _repeating(monkeypatch, experiment, examples)
+        for _ in range(2):
+            scores = evaluator.evaluate({}, examples)
+            assert scores["bleu"] == pytest.approx(100)
+            assert f"tok:{tokenizer}" in scores["bleu_signature"]
+        assert caplog.text.count("bleu_tokenizer: '13a' splits at blanks") == warnings
+
+
+def test_metrics_and_tokenizers_that_there_are_not_are_refused(tiny_config):
+    with pytest.raises(UserError, match=r"evaluation\.metrics: unknown 'bleux'; allowed: wer, per, cer"):
+        check_metrics(tiny_config(evaluation__metrics="bleux"))
+    with pytest.raises(UserError, match=r"evaluation\.bleu_tokenizer: unknown 'zhh'; allowed: .*zh"):
+        check_metrics(tiny_config(evaluation__bleu_tokenizer="zhh"))
+
+
+class _Endless:
+    """Runs whose models never end an output: whatever is searched, is searched as far as it may be."""
+
+    def __init__(self, workdirs, monkeypatch):
+        self.experiment = open_ensemble(workdirs)
+        found = self.experiment.best_params()
+        ended = {n: v.at[EOS].set(-1e9) if n.endswith("output/bias") else v for n, v in found[1].items()}
+        monkeypatch.setattr(Experiment, "best_params", lambda _: (found[0], ended))
+        monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+
+    def predict(self, words, **options):
+        answers = io.BytesIO()
+        predict(self.experiment, io.BytesIO("\n".join(words).encode()), answers, **options)
+        return answers.getvalue().decode().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("members", "options"),
+    [(1, {"beam_size": 1}), (2, {"beam_size": 2}), (1, {"beam_size": 2, "temperature": 1.0})],
+)
+def test_the_longest_output_follows_from_the_lengths_of_training_and_what_reaches_it_is_counted(
+    trained, monkeypatch, caplog, members, options
+):
+    """Targets of training have at most 2 tokens for one of the source, and 12 in all."""
+    endless = _Endless([trained] * members, monkeypatch)
+    experiment, words = endless.experiment, ["a", "abc", "gggggg", "gggggggg"]
+    experiment.config.evaluation.update(options)
+    lengths = experiment.lengths
+    assert (lengths.source, lengths.ratio) == (6, 2.0)
+    wanted = [round(1.5 * n + 0.49) + 10 for n in (2, 6, lengths.target, lengths.target + 4)]
+    assert [len(line.split(" ")) for line in endless.predict(words)] == wanted
+    assert "4 of 4 lines have outputs that reached the longest output" in caplog.text
+    experiment.config.evaluation.max_tokens = 2
+    assert [len(line.split(" ")) for line in endless.predict(words)] == [3] * 4
+    evaluate(experiment, "test")
+    assert "50 of 50 outputs reached the longest output" in caplog.text
+
+
+def test_neither_scheduled_sampling_nor_the_free_running_loss_reads_what_no_search_predicts(trained):
+    """A model that finds padding and BOS most likely everywhere reads what greedy search would predict."""
+    experiment = open_experiment(trained)
+    _, params = experiment.best_params()
+    params |= {"decoder/output/bias": params["decoder/output/bias"].at[jnp.array([PAD, BOS])].set(50.0)}
+    example = open_corpus(experiment.config).read("test")[0]
+    source, target = experiment.source.encode(example.source), experiment.target.encode(example.targets[0])
+    for side in ("encoder", "decoder"):
+        experiment.config.model[side].dropout = 0.0
+    model = split_model(experiment.make_model())[0](params)
+    column = jnp.array(source)[:, None], jnp.array([len(source)])
+    states, memory = model.encode(*column)
+    token, wanted = jnp.array([BOS]), []
+    for _ in [*target, EOS]:
+        states, (logits, _) = model.step(states, token, memory)
+        token = EOS + logits[:, EOS:].argmax(-1)
+        wanted.append(logits[0])
+    inputs = jnp.array([BOS, *target])[:, None]
+    rngs = nnx.Rngs(sampling=0)
+    sampled = model(*column, inputs, rngs=rngs, teacher_forcing=jnp.zeros(()))[:, 0]
+    np.testing.assert_allclose(sampled, jnp.stack(wanted), rtol=1e-3, atol=1e-3)
+    loss = optax.softmax_cross_entropy_with_integer_labels(jnp.stack(wanted), jnp.array([*target, EOS])).mean()
+    found = Evaluator(experiment, beam_size=1).loss(params, [example], forced=False)
+    assert found == pytest.approx(float(loss), rel=1e-3)

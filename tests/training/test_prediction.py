@@ -1,9 +1,12 @@
+import dataclasses
 import io
+import json
 import logging
 
 import numpy as np
 import pytest
 
+from rnnlab.data.vocabulary import Vocabulary
 from rnnlab.errors import UserError
 from rnnlab.training import predict
 from rnnlab.training.experiment import open_experiment
@@ -78,6 +81,39 @@ def test_token_scores_are_the_terms_of_an_outputs_log_probability(trained):
         terms = [float(term) for term in tokens.split(" ")]
         assert len(terms) == len(text.split(" ")) + 1  # the end sign's
         assert sum(terms) == pytest.approx(float(score), abs=1e-4)
+
+
+def _speaking(workdir, **changes):
+    """A run whose target vocabulary is another one of the same size."""
+    experiment = open_experiment(workdir)
+    experiment.target.save(workdir / "other.json")
+    description = json.loads((workdir / "other.json").read_text()) | changes
+    return dataclasses.replace(experiment, target=Vocabulary(description))
+
+
+def _answers(experiment, text: bytes, **options) -> list[str]:
+    answers = io.BytesIO()
+    predict(experiment, io.BytesIO(text), answers, **options)
+    return answers.getvalue().decode().removesuffix("\n").split("\n")
+
+
+def test_what_breaks_lines_and_columns_within_an_output_becomes_a_blank(trained):
+    tokens = [*open_experiment(trained).target.tokens[:4], "A\tA", "B\nB", "C\rC", "\t", "\n", "F", "G"]
+    experiment = _speaking(trained, tokens=tokens)
+    assert _answers(experiment, b"abc\n") == ["A\tA B B C C"]
+    for options, columns in (({"n_best": 2}, 4), ({"token_scores": True}, 2), ({"n_best": 2, "token_scores": True}, 6)):
+        (line,) = _answers(experiment, b"abcde\n", **options)
+        assert line.count("\t") == columns - 1
+        assert line.split("\t")[0] == "A A B B C C    "
+
+
+def test_token_scores_stand_in_the_order_of_the_text(trained):
+    (forwards,) = _predict(trained, b"feed\n", token_scores=True)
+    (backwards,) = _answers(_speaking(trained, reverse=True), b"feed\n", token_scores=True)
+    (text, scores), (reversed_text, reversed_scores) = forwards.split("\t"), backwards.split("\t")
+    assert reversed_text.split(" ") == text.split(" ")[::-1]
+    *tokens, end = scores.split(" ")
+    assert reversed_scores.split(" ") == [*tokens[::-1], end]
 
 
 def test_attention_is_written_for_each_line_by_its_number(trained, tmp_path):
