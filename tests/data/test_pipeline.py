@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rnnlab.data.pipeline import (
+    Lengths,
     Pairs,
     assemble,
     bucket_sizes,
@@ -33,6 +34,19 @@ def test_a_batch_holds_each_pair_shifted_between_start_and_end():
     assert batch.target_lengths.tolist() == [2, 3, 0]
     assert batch.tokens == 5
     assert batch.padding == (9 - 3 + 12 - 5, 21)
+
+
+def test_no_target_of_training_comes_near_the_longest_output_and_longer_sources_get_longer_ones():
+    sources, targets = _encoded(200, 30)
+    lengths = Lengths.of(Pairs(sources, targets))
+    assert lengths.ratio == max(len(t) / len(s) for s, t in zip(sources, targets, strict=True))
+    limits = lengths.output_limit(np.array([len(source) for source in sources]))
+    assert all(1.5 * len(target) + 10 <= limit for target, limit in zip(targets, limits, strict=True))
+    beyond = lengths.output_limit(np.arange(1, 100))
+    assert (np.diff(beyond) >= 0).all()
+    assert (np.diff(beyond[lengths.source :]) >= 1.5 * lengths.ratio - 1).all()
+    numbers = Lengths.of(Pairs([[7]], [[8] * 500]))  # a target many times as long as its source
+    assert numbers.output_limit(np.array([1, 2])).tolist() == [760, 1510]
 
 
 def test_sequences_may_be_empty():
