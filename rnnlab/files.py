@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import pathlib
 from collections.abc import Iterator
@@ -40,3 +41,21 @@ def alone_in(folder: pathlib.Path) -> Iterator[None]:
             if [path.name for path in folder.iterdir()] == [lock.name]:
                 lock.unlink()
                 folder.rmdir()
+
+
+@contextlib.contextmanager
+def one_at_a_time(lock: pathlib.Path) -> Iterator[None]:
+    """Lets one process in at a time; the others wait. A process that ends, however it ends, lets the next one in.
+
+    Where no lock can be had (a folder that may only be read, a file system without locks) nobody waits.
+    """
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(lock.open("a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logging.getLogger("rnnlab").info("%s: waiting for another process that prepares the data", lock)
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -3,6 +3,7 @@
 Imports `rnnlab.training`; only `launch.py` imports it.
 """
 
+import copy
 import csv
 import difflib
 import io
@@ -23,7 +24,7 @@ from ml_collections import ConfigDict
 
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
-from rnnlab.training.config import field_paths, get_field
+from rnnlab.training.config import field_paths, get_field, resolve_paths
 
 Values = dict[str, str]  # of the fields of one run
 
@@ -118,9 +119,10 @@ def run_sweep(
 
 def _result(folder: pathlib.Path, values: Values, config: ConfigDict) -> dict[str, float] | None:
     """The scores of a run that was trained to its end with these values and this config."""
-    wanted = config.copy_and_resolve_references()
+    wanted = copy.deepcopy(config)
     with wanted.unlocked():
         wanted.update_from_flattened_dict({name: _typed(name, value, config) for name, value in values.items()})
+    resolve_paths(wanted)
     try:
         saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))

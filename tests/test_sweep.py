@@ -84,6 +84,18 @@ def test_a_failed_run_stops_no_other_and_what_is_done_is_not_done_again(stub, tm
     assert [path.read_text() for path in sorted(workdir.glob("*lstm*/starts"))] == ["xx", "x"]
 
 
+def test_a_run_whose_config_names_its_files_from_another_folder_is_not_done_again(stub, tmp_path, monkeypatch):
+    """A run saves absolute paths."""
+    saved, given = tiny.get_config(str(tmp_path)), tiny.get_config(".")
+    folder = tmp_path / "grid" / "seed=0"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(saved.to_json_best_effort())
+    (folder / "result.json").write_text('{"wer": 1.0}')
+    monkeypatch.chdir(tmp_path)
+    assert run_sweep(read_sweep("seed=0", given), given, tmp_path / "grid", stub, cell=0) == 0
+    assert not (folder / "log.txt").exists()
+
+
 def test_one_cell_of_a_grid_is_one_run_without_a_table(stub, tmp_path):
     config, grid = default_config(), read_sweep(GRID, default_config())
     assert run_sweep(grid, config, tmp_path / "grid", stub, cell=5) == 0

@@ -1,16 +1,21 @@
 """A dataset by its name, as splits of text examples."""
 
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 
 from rnnlab.data.cmudict import Cmudict
-from rnnlab.data.parallel_text import ParallelText
+from rnnlab.data.parallel_text import Files, file_names, read_pairs
 from rnnlab.data.patience import short_patience
-from rnnlab.data.published import HOMES, open_published
+from rnnlab.data.prepared import open_prepared
+from rnnlab.data.published import HOMES, open_published, published_files
 from rnnlab.errors import UserError
 
 SPLITS = ("train", "validation", "test")
+_NAMED = 8  # most examples that `Corpus.describe` names
 
 
 class Example(NamedTuple):
@@ -21,14 +26,15 @@ class Example(NamedTuple):
 
 
 class Corpus:
-    """A prepared dataset; splits are read when asked for.
+    """A dataset; each split is read, once, when it is asked for.
 
     Args:
       name: "cmudict", "parallel_text", "multi30k", "sigmorphon2020", or any TFDS set with a pair of texts
         ("ted_hrlr_translate/pt_to_en").
       prepared: folder for TFDS's files; empty is TFDS's own choice, `TFDS_DATA_DIR` or ~/tensorflow_datasets.
-      files: for "parallel_text", `{split: "source,target" or "pairs.tsv"}`.
-      language, directory: for "multi30k" and "sigmorphon2020", as in `open_published`.
+      files: for "parallel_text", `{split: "source,target", "pairs.tsv" or a list of these names}`.
+      language, directory: for "multi30k" and "sigmorphon2020", as in `open_published` and `published_files`.
+      expected: the `digest` of each split whose contents are known; others are refused.
 
     Raises:
       UserError: an unknown name, files that cannot be used, or a set that cannot be reached.
@@ -39,46 +45,92 @@ class Corpus:
         name: str,
         *,
         prepared: str = "",
-        files: dict[str, str] | None = None,
+        files: Mapping[str, Files] | None = None,
         language: str = "",
         directory: str = "",
+        expected: Mapping[str, str] | None = None,
     ):
-        options = {"data_dir": prepared or None, "file_format": "array_record"}
-        if name == "cmudict":
-            self._builder = Cmudict(**options)
-        elif name == "parallel_text":
-            given = {split: names for split, names in (files or {}).items() if names}
-            if not {"train", "validation"} <= set(given):
+        self.name, self._expected = name, expected or {}
+        self._files: Mapping[str, Files] = {}
+        self._builder: tfds.core.DatasetBuilder | None = None
+        self._read: dict[str, list[Example]] = {}
+        self._digests: dict[str, str] = {}
+        if name == "parallel_text":
+            self._files = {split: names for split, names in (files or {}).items() if names}
+            if not {"train", "validation"} <= set(self._files):
                 raise UserError("data.files: 'parallel_text' needs files for train and validation (test is optional)")
-            self._builder = ParallelText.of_files(given, **options)
-        elif name in HOMES:
-            self._builder = open_published(name, language, directory, **options)
+        elif name in HOMES and directory:
+            self._files = published_files(name, language, directory)
         else:
-            self._builder = _tfds_builder(name, options)
-        self.name = name
-        tfds.disable_progress_bar()
-        with short_patience("data.name", name):
-            self._builder.download_and_prepare()
-        self._keys = self._builder.info.supervised_keys
+            tfds.disable_progress_bar()
+            self._builder = open_prepared("data.name", name, prepared, _maker(name, language))
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Which of train, validation and test there are."""
-        return tuple(split for split in SPLITS if split in self._builder.info.splits)
+        there = self._files if self._builder is None else self._builder.info.splits
+        return tuple(split for split in SPLITS if split in there)
 
     def read(self, split: str) -> list[Example]:
-        """The examples of a split, in the order of the prepared files.
+        """The examples of a split: those of files in their order, others in the order of the prepared files.
 
         Raises:
-          UserError: the dataset has no such split.
+          UserError: the dataset has no such split, or its contents are not those that are expected.
         """
         if split not in self.splits:
             raise UserError(f"split {split!r}: dataset {self.name!r} has {', '.join(self.splits)} only")
-        source = self._builder.as_data_source(split)
-        rows = source.__getitems__(list(range(len(source))))  # many times faster than one by one
-        if self._keys is None:
+        if split not in self._read:
+            examples = self._load(split)
+            found = hashlib.sha256(json.dumps(examples).encode()).hexdigest()
+            if self._expected.get(split, found) != found:
+                raise UserError(
+                    f"{self._place(split)}: its contents are not those of the {split} split that the run was made "
+                    "with; give them back, or use another --workdir"
+                )
+            self._read[split], self._digests[split] = examples, found
+        return self._read[split]
+
+    def digest(self, split: str) -> str:
+        """SHA-256 of the texts of a split and their order, whatever holds them.
+
+        Raises:
+          UserError: as `read`.
+        """
+        self.read(split)
+        return self._digests[split]
+
+    def _load(self, split: str) -> list[Example]:
+        if self._builder is None:
+            return [Example(source, (target,)) for source, target in read_pairs(self._files[split])]
+        keys, data = self._builder.info.supervised_keys, self._builder.as_data_source(split)
+        rows = data.__getitems__(list(range(len(data))))  # many times faster than one by one
+        if keys is None:
             return [Example(row["source"].decode(), tuple(t.decode() for t in row["targets"])) for row in rows]
-        return [Example(row[self._keys[0]].decode(), (row[self._keys[1]].decode(),)) for row in rows]
+        return [Example(row[keys[0]].decode(), (row[keys[1]].decode(),)) for row in rows]
+
+    def describe(self, split: str, numbers: Sequence[int]) -> str:
+        """Names some examples of a split, by their numbers from 0: by their lines, or where there are no files of the
+        user's by their sources."""
+        more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
+        if self._builder is None:
+            return f"{self._place(split)}, lines {', '.join(str(i + 1) for i in numbers[:_NAMED])}{more}"
+        examples = self.read(split)
+        return ", ".join(repr(examples[i].source) for i in numbers[:_NAMED]) + more
+
+    def _place(self, split: str) -> str:
+        return f"dataset {self.name!r}" if self._builder is not None else " / ".join(file_names(self._files[split]))
+
+
+def _maker(name: str, language: str) -> Callable[[str], tfds.core.DatasetBuilder]:
+    """What makes the builder of a set in a folder."""
+
+    def make(folder: str) -> tfds.core.DatasetBuilder:
+        options = {"data_dir": folder, "file_format": "array_record"}
+        if name == "cmudict":
+            return Cmudict(**options)
+        return open_published(name, language, **options) if name in HOMES else _tfds_builder(name, options)
+
+    return make
 
 
 def _tfds_builder(name: str, options: dict) -> tfds.core.DatasetBuilder:

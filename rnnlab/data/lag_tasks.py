@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 import jax
@@ -20,7 +20,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from tensorflow_datasets.core.features import image_feature
 
-from rnnlab.data.patience import short_patience
+from rnnlab.data.prepared import open_prepared
 
 SPLITS = ("train", "test")
 _Images = dict[str, tuple[np.ndarray, np.ndarray]]  # of each split: images `[number, side, side]`, classes `[number]`
@@ -44,14 +44,21 @@ class LagTask:
       in_features: of a step; of ids, how many there are.
       out_features: classes, or 1 in a regression.
       floor: the loss of the best model without memory, in nats per answer or as a mean squared error.
-      draw: `(key, batch, split) -> LagBatch`; a split never sees the other's draws or images.
+      sample: `(data, key, batch, split) -> LagBatch`; a split never sees the other's draws or images.
+      data: arrays that a sample is taken from, where it is not made up. A program that is compiled takes them as an
+        argument, for what it closes over becomes a part of it.
     """
 
     time: int
     in_features: int
     out_features: int
     floor: float
-    draw: Callable[[PRNGKeyArray, int, str], LagBatch]
+    sample: Callable[[Any, PRNGKeyArray, int, str], LagBatch]
+    data: Any = None
+
+    def draw(self, key: PRNGKeyArray, batch: int, split: str) -> LagBatch:
+        """A batch of `split`."""
+        return self.sample(self.data, key, batch, split)
 
     @property
     def regression(self) -> bool:
@@ -65,11 +72,11 @@ def _last(values: Array, time: int) -> tuple[Array, Array]:
     return labels, jnp.zeros(labels.shape, bool).at[-1].set(True)
 
 
-def _generated(sample: Callable[[PRNGKeyArray, int], LagBatch]) -> Callable[[PRNGKeyArray, int, str], LagBatch]:
-    def draw(key: PRNGKeyArray, batch: int, split: str) -> LagBatch:
-        return sample(jax.random.fold_in(key, SPLITS.index(split)), batch)
+def _generated(make: Callable[[PRNGKeyArray, int], LagBatch]) -> Callable[[Any, PRNGKeyArray, int, str], LagBatch]:
+    def sample(_: Any, key: PRNGKeyArray, batch: int, split: str) -> LagBatch:
+        return make(jax.random.fold_in(key, SPLITS.index(split)), batch)
 
-    return draw
+    return sample
 
 
 def adding(lag: int) -> LagTask:
@@ -241,17 +248,17 @@ def mnist(lag: int, *, prepared: str = "") -> LagTask:
 def _image_task(name: str, side: int, lag: int, load: Callable[[], _Images]) -> LagTask:
     if lag not in (side, side**2):
         raise ValueError(f"{name}: a lag of {lag} is not one of {side} (row by row) and {side**2} (pixel by pixel)")
-    splits = {
-        split: (images.reshape(len(images), lag, -1).transpose(1, 0, 2), classes)
+    data = {
+        split: (jnp.asarray(images.reshape(len(images), lag, -1)), jnp.asarray(classes))
         for split, (images, classes) in load().items()
     }
 
-    def draw(key: PRNGKeyArray, batch: int, split: str) -> LagBatch:
-        sequences, classes = splits[split]
+    def sample(data: Any, key: PRNGKeyArray, batch: int, split: str) -> LagBatch:
+        sequences, classes = data[split]
         chosen = jax.random.randint(key, (batch,), 0, len(classes))
-        return LagBatch(jnp.asarray(sequences)[:, chosen], *_last(jnp.asarray(classes)[chosen], lag))
+        return LagBatch(sequences[chosen].transpose(1, 0, 2), *_last(classes[chosen], lag))
 
-    return LagTask(lag, side**2 // lag, 10, math.log(10), draw)
+    return LagTask(lag, side**2 // lag, 10, math.log(10), sample, data)
 
 
 @functools.cache
@@ -264,10 +271,11 @@ def _load_digits() -> _Images:
 
 @functools.cache
 def _load_mnist(prepared: str) -> _Images:
-    with short_patience("task", "mnist"):
-        builder = tfds.builder("mnist", data_dir=prepared or None, file_format="array_record")
-        with encode_by_pillow():
-            builder.download_and_prepare()
+    def make(folder: str) -> tfds.core.DatasetBuilder:
+        return tfds.builder("mnist", data_dir=folder, file_format="array_record")
+
+    with encode_by_pillow():
+        builder = open_prepared("task", "mnist", prepared, make)
     found = {}
     for split in SPLITS:
         source = builder.as_data_source(split)

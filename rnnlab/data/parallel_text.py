@@ -1,77 +1,142 @@
-"""Line-aligned texts as a TFDS builder: two files, plain or .gz, or one TSV with two columns."""
+"""Line-aligned texts: two files, plain or compressed, or one TSV with two columns. They are read as they are at each
+start; no copy of them is prepared."""
 
-import dataclasses
+import bz2
+import codecs
 import gzip
-import hashlib
+import lzma
 import pathlib
+import re
 import zlib
-from collections.abc import Iterator, Mapping
-
-import tensorflow_datasets as tfds
+from collections.abc import Callable, Sequence
 
 from rnnlab.errors import UserError
 
 Pair = tuple[str, str]
-_GZIP = b"\x1f\x8b"  # how such a file starts, whatever its name
+Files = str | Sequence[str]  # "source,target", "pairs.tsv", or a list of these names
+
+
+def _unpack_zstd(raw: bytes) -> bytes:
+    try:
+        from compression import zstd  # of Python 3.14
+    except ImportError:
+        try:
+            from backports import zstd
+        except ImportError:
+            raise OSError("it is packed by zstd; pip install backports.zstd") from None
+    try:
+        return zstd.decompress(raw)
+    except zstd.ZstdError as error:
+        raise OSError(error) from None
+
+
+# By their endings: how such files start (RFC 1952 and 8878, the formats of bzip2, full and empty, and xz), and what
+# unpacks them.
+_PACKED: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
+    ".gz": (rb"\x1f\x8b", gzip.decompress),
+    ".bz2": (rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", bz2.decompress),
+    ".xz": (rb"\xfd7zXZ\0", lzma.decompress),
+    ".zst": (rb"\x28\xb5\x2f\xfd", _unpack_zstd),
+}
 
 
 def read_lines(path: str) -> list[str]:
-    """The lines of a UTF-8 file, plain or .gz, without the white space at their ends.
+    """The lines of a UTF-8 file, plain or packed by gzip, bzip2, xz or zstd, without the white space at their ends.
+
+    Lines end by LF or CR LF, or, in a file that has neither, by CR. Byte-order marks are dropped wherever they stand:
+    files that were put together have them in the middle, too.
 
     Raises:
-      UserError: no such file, not gzip, not UTF-8 (with the line), or empty.
+      UserError: no such file, not what its ending says, not UTF-8 (with the line), or empty.
     """
     try:
-        raw = pathlib.Path(path).expanduser().read_bytes()
-        raw = gzip.decompress(raw) if raw.startswith(_GZIP) or path.endswith(".gz") else raw
-    except (OSError, EOFError, zlib.error) as error:
+        raw = _unpacked(path, pathlib.Path(path).expanduser().read_bytes()).replace(codecs.BOM_UTF8, b"")
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
-    if not raw.strip():
+    if not (inner := raw.strip()):
         raise UserError(f"{path}: the file is empty; at least one line of text is needed")
-    lines = []
-    for number, line in enumerate(raw.removesuffix(b"\n").split(b"\n"), start=1):
-        try:
-            lines.append(line.decode("utf-8-sig" if number == 1 else "utf-8").strip())
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}, line {number}: not UTF-8 (byte {error.start}: {error.reason})") from None
-    return lines
+    end = b"\r" if b"\r" in inner and b"\n" not in inner else b"\n"
+    try:
+        text = raw.removesuffix(b"\n").removesuffix(b"\r").decode()
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].split(end)
+        raise UserError(f"{path}, line {len(before)}: not UTF-8 (byte {len(before[-1])}: {error.reason})") from None
+    return [line.strip() for line in text.split(end.decode())]
 
 
-def read_pairs(files: str) -> list[Pair]:
-    """Source and target of each line; `files` is "source,target" or one "pairs.tsv".
+def _unpacked(path: str, raw: bytes) -> bytes:
+    """By how the file starts, whatever its name, or else by its ending, so that a damaged start is told of."""
+    named = _PACKED.get(pathlib.PurePath(path).suffix, (b"", bytes))
+    _, unpack = next((kind for kind in _PACKED.values() if re.match(kind[0], raw)), named)
+    return unpack(raw)
+
+
+def file_names(files: Files) -> list[str]:
+    """The names in `files`: source and target, or one TSV.
+
+    A text may name files whose names hold commas or blanks: it is cut where it names files that are there.
 
     Raises:
-      UserError: as `read_lines`; unequal line counts; a TSV line without exactly two columns; an empty side.
+      UserError: no name, more than two, or more than one way to cut a text.
     """
-    paths = files.split(",")
-    if len(paths) == 2:
-        source, target = (read_lines(path) for path in paths)
+    if isinstance(files, str):
+        parts = files.split(",")
+        cuts = [(",".join(parts[:i]).strip(), ",".join(parts[i:]).strip()) for i in range(1, len(parts))]
+        there = [names for names in [(files.strip(),), *cuts] if all(map(_is_file, names))]
+        if len(there) > 1:
+            raise UserError(f"files {files!r}: may be cut in several ways; give a list of names")
+        names = list(there[0]) if there else [part.strip() for part in parts]
+    else:
+        names = list(map(str, files))
+    if len(names) not in (1, 2) or not all(names):
+        raise UserError(f"files {files!r}: give two files as 'source,target' or one TSV")
+    return names
+
+
+def absolute_names(files: Files) -> Files:
+    """`files` with absolute names, in the same form; where a name holds a comma, as a list.
+
+    Raises:
+      UserError: as `file_names`.
+    """
+    names = [str(absolute(name)) for name in file_names(files)]
+    return names if any("," in name for name in names) else ",".join(names)
+
+
+def absolute(path: str) -> pathlib.Path:
+    """`path` from the root on; links stay as they are."""
+    return pathlib.Path(path).expanduser().absolute()
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return bool(name) and pathlib.Path(name).expanduser().is_file()
+    except (OSError, ValueError):  # longer than a name may be, or with a NUL in it
+        return False
+
+
+def read_pairs(files: Files) -> list[Pair]:
+    """Source and target of each line; `files` is "source,target", one "pairs.tsv", or a list of these names.
+
+    Raises:
+      UserError: as `file_names` and `read_lines`; unequal line counts; a TSV line without exactly two columns; an empty
+        side.
+    """
+    names = file_names(files)
+    if len(names) == 2:
+        source, target = map(read_lines, names)
         if len(source) != len(target):
             raise UserError(
-                f"{paths[0]} has {len(source)} lines and {paths[1]} has {len(target)}; "
+                f"{names[0]} has {len(source)} lines and {names[1]} has {len(target)}; "
                 "line i of one must translate line i of the other"
             )
-        pairs, where = list(zip(source, target, strict=True)), " / ".join(paths)
-    elif len(paths) == 1 and paths[0]:
-        pairs, where = [_columns(paths[0], n, line) for n, line in enumerate(read_lines(paths[0]), 1)], paths[0]
+        pairs = list(zip(source, target, strict=True))
     else:
-        raise UserError(f"files {files!r}: give two files as 'source,target' or one TSV")
+        pairs = [_columns(names[0], number, line) for number, line in enumerate(read_lines(names[0]), start=1)]
     for number, pair in enumerate(pairs, start=1):
         if not all(pair):
-            raise UserError(f"{where}, line {number}: one side is empty; remove the line from both")
+            raise UserError(f"{' / '.join(names)}, line {number}: one side is empty; remove the line from both")
     return pairs
-
-
-def pair_features() -> tfds.features.FeaturesDict:
-    """Those of a pair: `{"source": text, "targets": [text]}`."""
-    text = tfds.features.Text()
-    return tfds.features.FeaturesDict({"source": text, "targets": tfds.features.Sequence(text)})
-
-
-def pair_examples(pairs: list[Pair]) -> Iterator[tuple[int, dict]]:
-    """Numbered examples with `pair_features`."""
-    for number, (source, target) in enumerate(pairs):
-        yield number, {"source": source, "targets": [target]}
 
 
 def _columns(path: str, number: int, line: str) -> Pair:
@@ -79,35 +144,3 @@ def _columns(path: str, number: int, line: str) -> Pair:
     if len(columns) != 2:
         raise UserError(f"{path}, line {number}: {len(columns)} columns; a source, one TAB and a target are needed")
     return columns[0].strip(), columns[1].strip()
-
-
-@dataclasses.dataclass(eq=False)
-class ParallelTextConfig(tfds.core.BuilderConfig):
-    """The pairs of each split, already read and checked."""
-
-    pairs: Mapping[str, list[Pair]] = dataclasses.field(default_factory=dict)
-
-
-class ParallelText(tfds.core.GeneratorBasedBuilder):
-    """Aligned lines: `{"source": line, "targets": [line]}`."""
-
-    VERSION = tfds.core.Version("1.0.0")
-
-    @classmethod
-    def of_files(cls, files: Mapping[str, str], **options) -> "ParallelText":
-        """The builder for `{split: files}`, named after a hash of the contents, so that a changed file is read anew."""
-        pairs = {split: read_pairs(names) for split, names in files.items()}
-        digest = hashlib.sha256(repr(sorted(pairs.items())).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        config = ParallelTextConfig(name=digest, description="line-aligned text", pairs=pairs)
-        return cls(config=config, **options)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            description="Line-aligned source and target text.", features=pair_features()
-        )
-
-    def _split_generators(self, dl_manager):
-        return {split: self._generate_examples(pairs) for split, pairs in self.builder_config.pairs.items()}
-
-    def _generate_examples(self, pairs: list[Pair]) -> Iterator[tuple[int, dict]]:
-        yield from pair_examples(pairs)

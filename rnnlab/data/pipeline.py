@@ -43,17 +43,27 @@ class Batch(NamedTuple):
 
 
 class Pairs:
-    """Encoded pairs: `sources[i]` belongs to `targets[i]`; lengths without start and end signs."""
+    """Encoded pairs: `sources[i]` belongs to `targets[i]`; lengths without start and end signs.
 
-    def __init__(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]):
+    `examples[i]` is the number of the example that a pair is of; by default its own.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Sequence[int]],
+        targets: Sequence[Sequence[int]],
+        examples: Sequence[int] | np.ndarray | None = None,
+    ):
         self.sources, self.targets = _Ragged(sources), _Ragged(targets)
+        self.examples = np.arange(len(sources)) if examples is None else np.asarray(examples, np.int64)
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def take(self, rows: np.ndarray) -> "Pairs":
         """Those pairs alone, in this order."""
-        return Pairs(*([side.row(i) for i in rows] for side in (self.sources, self.targets)))
+        sources, targets = ([side.row(i) for i in rows] for side in (self.sources, self.targets))
+        return Pairs(sources, targets, self.examples[rows])
 
 
 class _Ragged:
@@ -71,6 +81,10 @@ class _Ragged:
     def row(self, number: int) -> list[int]:
         """One of them."""
         return self._values[self._ends[number] - self.lengths[number] : self._ends[number]].tolist()
+
+    def share(self, token: int) -> float:
+        """How much of all the ids is `token`."""
+        return float((self._values[:-1] == token).mean()) if len(self._values) > 1 else 0.0
 
     def padded(self, rows: np.ndarray, time: int, columns: int) -> np.ndarray:
         """Ids `[time, columns]`: `rows`, cut off at `time`, then columns of padding."""
@@ -115,21 +129,26 @@ def bucket_sizes(pairs: Pairs, buckets: int) -> Sizes:
     keys, group, counts = np.unique(
         np.maximum(pairs.sources.lengths, target_lengths), return_inverse=True, return_counts=True
     )
-    source_bound, target_bound = (np.zeros(len(keys), np.int64) for _ in range(2))
-    np.maximum.at(source_bound, group, pairs.sources.lengths)
-    np.maximum.at(target_bound, group, target_lengths)
-    unreached: tuple[float, Sizes] = (np.inf, [])
-    best: list[tuple[float, Sizes]] = [(0.0, []), *(unreached for _ in keys)]  # after the first n keys
-    for _ in range(min(buckets, len(keys))):  # more than one for each length saves nothing
-        longer = list(best)
-        for end in range(1, len(keys) + 1):
-            for start in range(end):
-                size = int(source_bound[start:end].max(initial=1)), int(target_bound[start:end].max())
-                cells = best[start][0] + int(counts[start:end].sum()) * sum(size)
-                if cells < longer[end][0]:
-                    longer[end] = cells, [*best[start][1], size]
-        best = longer
-    return list(itertools.accumulate(best[-1][1], lambda below, size: (max(below[0], size[0]), max(below[1], size[1]))))
+    bounds = np.ones((2, len(keys)), np.int64)  # the longest source and target of each key
+    np.maximum.at(bounds[0], group, pairs.sources.lengths)
+    np.maximum.at(bounds[1], group, target_lengths)
+    most = min(buckets, len(keys))  # more than one for each length saves nothing
+    cells = np.full((most + 1, len(keys) + 1), np.iinfo(np.int64).max // 2)  # with so many buckets, of so many keys
+    cells[:, 0] = 0
+    starts = np.zeros(cells.shape, np.int64)  # of the last bucket
+    for end in range(1, len(keys) + 1):
+        sides = np.maximum.accumulate(bounds[:, :end][:, ::-1], axis=1)[:, ::-1].sum(0)  # of a bucket from each start
+        within = np.cumsum(counts[:end][::-1])[::-1] * sides
+        found = cells[:-1, :end] + within
+        starts[1:, end] = found.argmin(1)
+        cells[1:, end] = found.min(1)
+    sizes: Sizes = []
+    end, left = len(keys), int(cells[:, -1].argmin())  # the fewest buckets of those with the fewest cells
+    while end:
+        start = int(starts[left, end])
+        sizes.insert(0, (int(bounds[0, start:end].max()), int(bounds[1, start:end].max())))
+        end, left = start, left - 1
+    return list(itertools.accumulate(sizes, lambda below, size: (max(below[0], size[0]), max(below[1], size[1]))))
 
 
 def fitting_size(sizes: Sizes, source: int, target: int = 0) -> tuple[int, int]:
@@ -174,6 +193,10 @@ def training_batches(
 ) -> grain.IterDataset[Batch]:
     """Batches without end, reshuffled in every epoch; the iterator's state is a small JSON object.
 
+    No batch holds a pair twice, and every pair comes as often as every other. A bucket with fewer pairs than a batch
+    takes the longest of those below, which are padded more for it. Where all pairs together are fewer, they are one
+    batch in every epoch, which rows of length 0 fill up.
+
     Args:
       batch_size: rows over all processes together; each process gets its own share of every batch, all in the same
         order and of the same shape.
@@ -193,19 +216,42 @@ def training_batches(
 class _Bucketed(grain.IterDataset):
     def __init__(self, parent, pairs: Pairs, sizes: Sizes, batch_size: int, process: int, processes: int):
         super().__init__(parent)
-        self.pairs, self.sizes, self.batch_size = pairs, sizes, batch_size
-        lengths = zip(pairs.sources.lengths.tolist(), pairs.targets.lengths.tolist(), strict=True)
-        self.buckets = [sizes.index(fitting_size(sizes, source, target)) for source, target in lengths]
-        share = batch_size // processes
-        self.share = slice(process * share, (process + 1) * share)
+        self.pairs, self.batch_size = pairs, batch_size
+        lengths = pairs.sources.lengths, pairs.targets.lengths
+        widest = fitting_size(sizes, *(int(side.max()) for side in lengths))
+        self.sizes = sizes if widest in sizes else [*sizes, widest]
+        self.buckets = _full_buckets(*lengths, self.sizes, batch_size).tolist()
+        self.full = min(batch_size, len(pairs))  # rows of a batch
+        self.columns = batch_size // processes
+        self.share = slice(process * self.columns, (process + 1) * self.columns)
 
     def __iter__(self) -> "_BucketedIterator":
         return _BucketedIterator(self._parent.__iter__(), self)
 
 
+def _full_buckets(sources: np.ndarray, targets: np.ndarray, sizes: Sizes, batch_size: int) -> np.ndarray:
+    """The bucket of each pair: the first that it fits into, or one above it, so that each that is used has `batch_size`
+    pairs."""
+    bounds = np.array(sizes).T
+    fitting = np.maximum(np.searchsorted(bounds[0], sources), np.searchsorted(bounds[1], targets + 1))
+    order = np.lexsort((np.maximum(sources, targets + 1), fitting))  # the shortest first
+    begin = np.searchsorted(fitting[order], np.arange(len(sizes)))  # of each bucket, in that order
+    above = len(order)  # where the next bucket begins
+    for bucket in reversed(range(len(sizes))):
+        begin[bucket] = min(begin[bucket], above)
+        if begin[bucket] < above:
+            begin[bucket] = max(0, min(begin[bucket], above - batch_size))
+            if begin[bucket] < batch_size:  # what is left would not fill one
+                begin[bucket] = 0
+        above = begin[bucket]
+    buckets = np.empty(len(order), np.int64)
+    buckets[order] = np.searchsorted(begin, np.arange(len(order)), side="right") - 1
+    return buckets
+
+
 class _BucketedIterator(grain.DatasetIterator):
-    """Fills one buffer of row numbers per bucket and emits the first that is full; the buffers are its state. `rows`
-    are those of the batch that came last."""
+    """Fills one buffer of row numbers per bucket and emits the first that holds enough different ones; the buffers are
+    its state. `rows` are those of the batch that came last."""
 
     def __init__(self, parent, dataset: _Bucketed):
         super().__init__(parent)
@@ -220,15 +266,28 @@ class _BucketedIterator(grain.DatasetIterator):
             bucket = dataset.buckets[row]
             buffer = self._buffers[bucket]
             buffer.append(row)
-            if len(buffer) >= dataset.batch_size:  # above it only where the batch size has become smaller
-                self.rows = buffer[: dataset.batch_size]
-                del buffer[: dataset.batch_size]
+            if len(buffer) >= dataset.full and len(set(buffer)) >= dataset.full:
+                self.rows, self._buffers[bucket] = _first_different(buffer, dataset.full)
                 mine = self.rows[dataset.share]
-                return assemble(dataset.pairs, mine, dataset.sizes[bucket], len(mine))
+                return assemble(dataset.pairs, mine, dataset.sizes[bucket], dataset.columns)
 
     def get_state(self) -> dict[str, Any]:
         return {"parent": self._parent.get_state(), "buffers": [list(b) for b in self._buffers]}
 
     def set_state(self, state: dict[str, Any]) -> None:
         self._parent.set_state(state["parent"])
-        self._buffers = [list(b) for b in state["buffers"]]
+        self._buffers = [[] for _ in self._dataset.sizes]
+        for row in itertools.chain(*state["buffers"]):  # the batch size, and so the buckets, may have been others
+            self._buffers[self._dataset.buckets[row]].append(row)
+
+
+def _first_different(rows: list[int], number: int) -> tuple[list[int], list[int]]:
+    """The first `number` different rows, and the others: a row of the last epoch may stand before itself."""
+    taken: dict[int, None] = {}
+    left = []
+    for row in rows:
+        if row in taken or len(taken) == number:
+            left.append(row)
+        else:
+            taken[row] = None
+    return list(taken), left

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
 
-from rnnlab.data.parallel_text import ParallelText, pair_examples, pair_features, read_pairs
+from rnnlab.data.parallel_text import Files, read_pairs
 from rnnlab.errors import UserError
 
 _GITHUB = "https://raw.githubusercontent.com"
@@ -50,33 +50,44 @@ HOMES = {
 }
 
 
-def open_published(name: str, language: str, directory: str, **options: Any) -> tfds.core.DatasetBuilder:
-    """The builder of one of `HOMES`.
+def published_files(name: str, language: str, directory: str) -> dict[str, Files]:
+    """The files of each split of one of `HOMES` in a folder that holds them under their published names.
+
+    Raises:
+      UserError: a language of another form.
+    """
+    home, languages = _find(name, language)
+    folder = pathlib.Path(directory).expanduser()
+    return {
+        split: [str(folder / pathlib.PurePath(path).name) for path in home.paths(split, languages)]
+        for split in home.files
+    }
+
+
+def open_published(name: str, language: str, **options: Any) -> tfds.core.DatasetBuilder:
+    """The builder that downloads one of `HOMES`; its examples are in the order of the files.
 
     Args:
       name: of the set.
       language: "kor", or for a translation set the source's and the target's, "de-en".
-      directory: holds the files under their published names; empty downloads them.
       options: of a TFDS builder.
 
     Raises:
       UserError: a language of another form or without files, or what `read_pairs` refuses.
     """
-    home, languages = HOMES[name], language.split("-")
-    if len(languages) != len(home.languages.split("-")) or not all(languages):
-        raise UserError(f"data.language: {language!r} is none of {name!r}; give it like {home.languages!r}")
-    if directory:
-        folder = pathlib.Path(directory).expanduser()
-        files = {
-            split: ",".join(str(folder / pathlib.PurePath(path).name) for path in home.paths(split, languages))
-            for split in home.files
-        }
-        return ParallelText.of_files(files, **options)
+    home, languages = _find(name, language)
     known = _Published.url_infos or {}
     for split in home.files:
         if missing := [path for path in home.paths(split, languages) if f"{home.url}/{path}" not in known]:
             raise UserError(f"data.language: {name!r} has no file {missing[0]} for {language!r} at {home.url}")
     return _Published(config=_PublishedConfig(name=f"{name}_{language}", home=home, languages=languages), **options)
+
+
+def _find(name: str, language: str) -> tuple[_Home, list[str]]:
+    home, languages = HOMES[name], language.split("-")
+    if len(languages) != len(home.languages.split("-")) or not all(languages):
+        raise UserError(f"data.language: {language!r} is none of {name!r}; give it like {home.languages!r}")
+    return home, languages
 
 
 @dataclasses.dataclass(eq=False)
@@ -89,11 +100,14 @@ class _Published(tfds.core.GeneratorBasedBuilder):
     """Downloaded pairs: `{"source": text, "targets": [text]}`."""
 
     name = "rnnlab_published"
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")  # 1.0.0 was in another order
 
     def _info(self) -> tfds.core.DatasetInfo:
+        text = tfds.features.Text()
         return self.dataset_info_from_configs(
-            description=self.builder_config.home.description, features=pair_features()
+            description=self.builder_config.home.description,
+            features=tfds.features.FeaturesDict({"source": text, "targets": tfds.features.Sequence(text)}),
+            disable_shuffling=True,
         )
 
     def _split_generators(self, dl_manager):
@@ -102,4 +116,5 @@ class _Published(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(paths) for split, paths in dl_manager.download(urls).items()}
 
     def _generate_examples(self, paths: list) -> Iterator[tuple[int, dict]]:
-        yield from pair_examples(read_pairs(",".join(map(str, paths))))
+        for number, (source, target) in enumerate(read_pairs(paths)):
+            yield number, {"source": source, "targets": [target]}

@@ -212,11 +212,14 @@ def _splitter(unit: str, language: str) -> Callable[[str], list[str]]:
 def _spacy_tokenizer(language: str):
     try:
         import spacy  # here alone: it takes a second, and few need it
-    except ImportError:
-        raise UserError("unit: 'spacy' needs the package spacy; pip install spacy") from None
+    except ImportError as error:
+        raise UserError(f"unit: 'spacy' needs the package spacy; pip install spacy ({error})") from None
     try:
         return spacy.blank(language).tokenizer
-    except ImportError:
+    except Exception as error:  # what is no language ends in many ways
+        absent = getattr(error.__cause__ or error, "name", None) or ""
+        if isinstance(error, ImportError) and not absent.startswith("spacy.lang"):
+            raise UserError(f"language: spaCy's rules for {language!r} need another package: {error}") from None
         raise UserError(f"language: spaCy has no rules for {language!r}; give a code such as 'de' or 'en'") from None
 
 

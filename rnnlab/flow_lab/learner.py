@@ -146,8 +146,8 @@ def program_of(setting: Setting) -> Program:
         params = _with_layer(params, layer)
         return TrainState.start(params, optimizer)
 
-    def step(key: Array, state: TrainState, _) -> tuple[TrainState, dict[str, Array]]:
-        batch = task.draw(jax.random.fold_in(key, state.step), setting.batch_size, "train")
+    def step(data: Any, key: Array, state: TrainState, _) -> tuple[TrainState, dict[str, Array]]:
+        batch = task.sample(data, jax.random.fold_in(key, state.step), setting.batch_size, "train")
         loss, gradients = jax.value_and_grad(loss_of)(state.params, batch)
         if treatment.penalty:
             flossing = jax.grad(penalty_of)(state.params, batch)
@@ -157,17 +157,24 @@ def program_of(setting: Setting) -> Program:
         figures = {"loss": loss, "gradient_norm": optax.global_norm(gradients)}
         return state._replace(params=_with_layer(state.params, limited)), figures
 
-    @functools.partial(jax.jit, static_argnums=2)
-    def advance(state: TrainState, key: Array, steps: int):
-        return jax.lax.scan(functools.partial(step, key), state, length=steps)
+    @functools.partial(jax.jit, static_argnums=3)
+    def advance(data: Any, state: TrainState, key: Array, steps: int):
+        return jax.lax.scan(functools.partial(step, data, key), state, length=steps)
 
     test = task.draw(jax.random.key(0), _TEST, "test")
 
     def measure(params: ModelParams) -> dict[str, Any]:
         return _measure(merge, params, cell, test, task.in_features)
 
-    score = jax.jit(functools.partial(_score, merge, test))
-    return Program(start, advance, score, measure, _as_numbers(test.inputs, task.in_features)[:, :_TRACED], task.floor)
+    score = jax.jit(functools.partial(_score, merge))
+    return Program(
+        start,
+        functools.partial(advance, task.data),
+        functools.partial(score, test),
+        measure,
+        _as_numbers(test.inputs, task.in_features)[:, :_TRACED],
+        task.floor,
+    )
 
 
 def _training_fields(setting: Setting) -> ConfigDict:

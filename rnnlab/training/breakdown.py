@@ -36,7 +36,7 @@ def breakdown(experiment: Experiment) -> None:
       UserError: a dataset that is out of reach.
     """
     config = experiment.config.training
-    pairs = experiment.training_pairs(open_corpus(experiment.config).read("train"))
+    pairs = experiment.training_pairs(open_corpus(experiment.config, experiment.digests).read("train"))
     batches = iter(training_batches(pairs, experiment.sizes, config.batch_size, seed=experiment.config.seed))
     next(batches)
     started = time.perf_counter()

@@ -1,12 +1,38 @@
 """Every field of a seq2seq experiment, with its default and its meaning; files in `configs/` change what they need."""
 
+import ast
 import copy
 import math
 from typing import Any
 
-from ml_collections import ConfigDict
+from absl import flags
+from ml_collections import ConfigDict, FieldReference, config_flags
 
+from rnnlab.data.parallel_text import absolute, absolute_names
 from rnnlab.errors import UserError
+
+
+class _NamesParser(flags.ArgumentParser):
+    """A text as it is, or the list that it spells: ['a,b.de', 'c.en']."""
+
+    def parse(self, argument):
+        if isinstance(argument, str) and argument.startswith(("[", "(")):
+            try:
+                argument = ast.literal_eval(argument)
+            except (SyntaxError, ValueError):  # a name that starts so
+                return argument
+        return argument
+
+
+class _TextOrList(type):
+    def __instancecheck__(cls, value):
+        return isinstance(value, str | list | tuple)
+
+
+@config_flags.register_flag_parser(parser=_NamesParser())
+class _Names(metaclass=_TextOrList):
+    """The type of a field that holds names of files: one text, or a list of them."""
+
 
 _SIDE: dict[str, Any] = {
     "unit": "character",  # character, word, symbol, spacy or subword
@@ -38,7 +64,8 @@ _DATA: dict[str, Any] = {
     "language": "",  # of sigmorphon2020, such as kor; of multi30k both, such as de-en
     "directory": "",  # holds the files of these two; empty downloads them
     "prepared": "",  # folder of prepared sets; empty is TFDS_DATA_DIR or ~/tensorflow_datasets
-    "files": {"train": "", "validation": "", "test": ""},  # parallel_text: "source,target" or "pairs.tsv"
+    # of parallel_text: "source,target", "pairs.tsv", or a list of these names
+    "files": {split: FieldReference("", field_type=_Names) for split in ("train", "validation", "test")},
     "source": _SIDE,
     "target": _SIDE | {"unit": "symbol"},
     "longest": 1000,  # tokens of a side: longer training pairs are left out, longer validation and test texts refused
@@ -184,6 +211,19 @@ def check_ranges(config: ConfigDict) -> None:
         )
     if not 0 < config.evaluation.top_p <= 1:
         raise UserError(f"config.evaluation.top_p: {config.evaluation.top_p} is not allowed; it must be in (0, 1]")
+
+
+def resolve_paths(config: ConfigDict) -> None:
+    """Makes the paths of the data absolute, in place: they are then the same from any folder.
+
+    Raises:
+      UserError: files that are neither "source,target" nor one TSV.
+    """
+    data = config.data
+    for field in ("prepared", "directory"):
+        data[field] = str(absolute(data[field])) if data[field] else ""
+    for split, names in data.files.items():
+        data.files[split] = absolute_names(names) if names else ""
 
 
 def metric_names(config: ConfigDict) -> tuple[str, ...]:

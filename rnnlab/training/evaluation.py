@@ -161,7 +161,7 @@ def evaluate(experiment: Experiment, split: str) -> None:
     step, params = experiment.best_params()
     evaluator = Evaluator(experiment, beam_size=experiment.config.evaluation.beam_size)
     print(f"{experiment.workdir}: best step {step}")
-    examples = open_corpus(experiment.config).read(split)
+    examples = open_corpus(experiment.config, experiment.digests).read(split)
     experiment.check_lengths(examples, split)
     print(json.dumps(split_scores(evaluator, params, split, examples)))
 

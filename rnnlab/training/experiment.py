@@ -6,7 +6,8 @@ import itertools
 import json
 import logging
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,14 +16,14 @@ from ml_collections import ConfigDict
 
 from rnnlab.data.corpus import Corpus, Example
 from rnnlab.data.pipeline import Lengths, Pairs, Sizes, bucket_sizes
-from rnnlab.data.vocabulary import BOS, EOS, PAD, Vocabulary
+from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from rnnlab.decoding import Signs
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.metrics import BLEU_TOKENIZERS, FREE_RUNNING, METRICS, translation_scores
 from rnnlab.models import Ensemble, Seq2Seq
 from rnnlab.training.checkpoint import Checkpoints
-from rnnlab.training.config import check_ranges, default_config, field_paths, get_field, metric_names
+from rnnlab.training.config import check_ranges, default_config, field_paths, get_field, metric_names, resolve_paths
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.step import ModelParams, split_model
@@ -31,7 +32,8 @@ from rnnlab.training.teacher_forcing import make_teacher_forcing
 SIGNS = Signs(start=BOS, end=EOS, padding=PAD)
 # A run that changes one of these is another run; a model that is used needs only those that shape it.
 _FIXED_IN_TRAINING = ("seed", "data", "model", "training.optimizer", "training.intervention")
-_PLACES = ("data.prepared", "data.directory")  # the same data may lie elsewhere
+_PLACES = ("data.prepared", "data.directory", "data.files")  # the same data may lie elsewhere
+_MANY_UNKNOWN = 0.1  # share of a split's tokens
 _FIXED_IN_USE = ("model", "data.source", "data.target", "data.buckets")
 
 
@@ -48,6 +50,7 @@ class Experiment:
     target: Vocabulary
     sizes: Sizes
     lengths: Lengths
+    digests: dict[str, str]  # of the contents of each split
     members: tuple["Experiment", ...] = ()
 
     def make_model(self) -> Seq2Seq:
@@ -68,6 +71,7 @@ class Experiment:
         return Pairs(
             [self.source.encode(example.source) for example in examples for _ in example.targets],
             [self.target.encode(target) for example in examples for target in example.targets],
+            [number for number, example in enumerate(examples) for _ in example.targets],
         )
 
     def training_pairs(self, examples: list[Example]) -> Pairs:
@@ -142,38 +146,54 @@ class Experiment:
         return newest[0].step, jax.device_put(mean)
 
 
-def open_corpus(config: ConfigDict) -> Corpus:
-    """The dataset that the config names."""
+def tell_vocabularies(experiment: Experiment, splits: Mapping[str, Pairs]) -> None:
+    """Logs the size of each vocabulary and the share of unknown tokens in each of `splits`: a warning where it is
+    large, or where a vocabulary is empty."""
+    for side in ("source", "target"):
+        size = len(getattr(experiment, side)) - (UNK + 1)
+        shares = {split: getattr(pairs, f"{side}s").share(UNK) for split, pairs in splits.items()}
+        unknown = ", ".join(f"{share:.2%} of {split}" for split, share in shares.items())
+        few = not size or max(shares.values()) > _MANY_UNKNOWN
+        hint = f"; look at config.data.{side}.unit and min_count" if few else ""
+        level = logging.WARNING if few else logging.INFO
+        logging.getLogger("rnnlab").log(
+            level, "%s vocabulary: %s tokens; unknown: %s%s", side, f"{size:,}", unknown, hint
+        )
+
+
+def open_corpus(config: ConfigDict, digests: Mapping[str, str] | None = None) -> Corpus:
+    """The dataset that the config names; with `digests`, other contents are refused when they are read."""
     data = config.data
-    where = {"prepared": data.prepared, "files": data.files.to_dict()}
-    return Corpus(data.name, language=data.language, directory=data.directory, **where)
+    where = {"prepared": data.prepared, "files": data.files.to_dict(), "directory": data.directory}
+    return Corpus(data.name, language=data.language, expected=digests, **where)
 
 
 def create_experiment(config: ConfigDict, workdir: pathlib.Path) -> tuple[Experiment, Corpus]:
     """Makes the work directory, or goes on in one that was made by the same config.
 
-    Everything that can be wrong is checked before anything is written; the config is written last.
+    Everything that can be wrong is checked before anything is written; the config, in which paths become absolute, is
+    written last.
 
     Raises:
-      UserError: a config that no run can use, or one that differs from the saved one in seed, data or model.
+      UserError: a config that no run can use, one that differs from the saved one in seed, data or model, or data with
+        other contents than the run was made with.
     """
     _check_config(config)
+    resolve_paths(config)
     if (workdir / "config.json").exists():
-        saved = open_experiment(workdir)
-        check_same_run(saved.config, config, workdir, fixed=_FIXED_IN_TRAINING)
-        if config.to_dict() != saved.config.to_dict():
-            write_text(workdir / "config.json", config.to_json_best_effort(indent=2))
-        return dataclasses.replace(saved, config=config), open_corpus(config)
+        return _resume_experiment(config, workdir)
     corpus = open_corpus(config)
+    digests = {split: corpus.digest(split) for split in corpus.splits}
     examples = corpus.read("train")
-    sides = {"source": [e.source for e in examples], "target": [t for e in examples for t in e.targets]}
+    texts = {"source": [e.source for e in examples], "target": [t for e in examples for t in e.targets]}
     vocabularies = {}
-    for side, texts in sides.items():
+    for side in texts:
         try:
-            vocabularies[side] = Vocabulary.build(texts, **config.data[side])
+            vocabularies[side] = Vocabulary.build(texts[side], **config.data[side])
         except UserError as error:
             raise UserError(f"config.data.{side}.{error}") from None
-    experiment = Experiment(config, workdir, vocabularies["source"], vocabularies["target"], [], Lengths(0, 0, 0.0))
+    sides = vocabularies["source"], vocabularies["target"]
+    experiment = Experiment(config, workdir, *sides, [], Lengths(0, 0, 0.0), digests)
     pairs = experiment.training_pairs(examples)
     experiment = dataclasses.replace(
         experiment, sizes=bucket_sizes(pairs, config.data.buckets), lengths=Lengths.of(pairs)
@@ -183,8 +203,25 @@ def create_experiment(config: ConfigDict, workdir: pathlib.Path) -> tuple[Experi
         vocabulary.save(workdir / f"{side}_vocabulary.json")
     write_text(workdir / "buckets.json", json.dumps(experiment.sizes))
     write_text(workdir / "lengths.json", json.dumps(experiment.lengths._asdict()))
+    write_text(workdir / "data.json", json.dumps(digests))
     write_text(workdir / "config.json", config.to_json_best_effort(indent=2))
     return experiment, corpus
+
+
+def _resume_experiment(config: ConfigDict, workdir: pathlib.Path) -> tuple[Experiment, Corpus]:
+    saved = open_experiment(workdir)
+    check_same_run(saved.config, config, workdir, fixed=_FIXED_IN_TRAINING)
+    corpus = open_corpus(config, saved.digests)
+    if gone := [split for split in saved.digests if split not in corpus.splits]:
+        raise UserError(
+            f"config.data: {workdir} was made with a {gone[0]} split; give it back, or use another --workdir"
+        )
+    digests = {split: corpus.digest(split) for split in corpus.splits}
+    if digests != saved.digests:  # a split is new
+        write_text(workdir / "data.json", json.dumps(digests))
+    if config.to_dict() != saved.config.to_dict():
+        write_text(workdir / "config.json", config.to_json_best_effort(indent=2))
+    return dataclasses.replace(saved, config=config, digests=digests), corpus
 
 
 def open_experiment(workdir: pathlib.Path, config: ConfigDict | None = None) -> Experiment:
@@ -192,7 +229,8 @@ def open_experiment(workdir: pathlib.Path, config: ConfigDict | None = None) -> 
 
     Args:
       workdir: what `create_experiment` made.
-      config: holds instead of the saved one, if it describes the same model.
+      config: holds instead of the saved one, if it describes the same model; a split that it takes from elsewhere may
+        hold anything.
 
     Raises:
       UserError: it is not one, a file of it is damaged, or the config describes another model.
@@ -201,16 +239,28 @@ def open_experiment(workdir: pathlib.Path, config: ConfigDict | None = None) -> 
         raise UserError(f"{workdir}: not a work directory (it holds no config.json); train first, with --config")
     saved_config = default_config()
     try:
-        saved = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
-        saved_config.update(saved)
-        sizes = [(int(s), int(t)) for s, t in json.loads((workdir / "buckets.json").read_text(encoding="utf-8"))]
-        lengths = Lengths(**json.loads((workdir / "lengths.json").read_text(encoding="utf-8")))
+        saved_config.update(_read_json(workdir / "config.json"))
+        sizes = [(int(s), int(t)) for s, t in _read_json(workdir / "buckets.json")]
+        lengths = Lengths(**_read_json(workdir / "lengths.json"))
+        digests = {str(split): str(digest) for split, digest in _read_json(workdir / "data.json").items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{workdir}: config.json, buckets.json or lengths.json is damaged: {error}") from None
+        files = "config.json, buckets.json, lengths.json or data.json"
+        raise UserError(f"{workdir}: {files} is damaged: {error}") from None
     source, target = (Vocabulary.load(workdir / f"{side}_vocabulary.json") for side in ("source", "target"))
     if config is not None:
+        resolve_paths(config)
         check_same_run(saved_config, config, workdir, fixed=_FIXED_IN_USE)
-    return Experiment(config or saved_config, workdir, source, target, sizes, lengths)
+        digests = {split: value for split, value in digests.items() if _same_data(saved_config, config, split)}
+    return Experiment(config or saved_config, workdir, source, target, sizes, lengths, digests)
+
+
+def _read_json(path: pathlib.Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _same_data(saved: ConfigDict, config: ConfigDict, split: str) -> bool:
+    fields = ("data.name", "data.language", "data.directory", f"data.files.{split}")
+    return all(get_field(saved, field) == get_field(config, field) for field in fields)
 
 
 def open_ensemble(workdirs: Sequence[pathlib.Path], config: ConfigDict | None = None) -> Experiment:
@@ -242,12 +292,16 @@ def check_same_run(saved: ConfigDict, config: ConfigDict, workdir: pathlib.Path,
         old, new = get_field(saved, path), get_field(config, path)
         if isinstance(new, ConfigDict) or old == new:
             continue
-        if path not in _PLACES and any(f"{path}.".startswith(f"{field}.") for field in fixed):
+        if _is_in(path, fixed) and not _is_in(path, _PLACES):
             raise UserError(
                 f"config.{path}: {workdir} was made with {old!r}, not {new!r}; "
                 f"{', '.join(fixed)} cannot change within a run: use another --workdir"
             )
         logging.getLogger("rnnlab").info("config.%s: was %r, is %r from now on", path, old, new)
+
+
+def _is_in(path: str, fields: Sequence[str]) -> bool:
+    return any(f"{path}.".startswith(f"{field}.") for field in fields)
 
 
 def _check_config(config: ConfigDict) -> None:

@@ -21,7 +21,7 @@ from rnnlab.training import distributed
 from rnnlab.training.checkpoint import Checkpoints, Restored
 from rnnlab.training.devices import Devices
 from rnnlab.training.evaluation import Evaluator, split_scores
-from rnnlab.training.experiment import Experiment, create_experiment
+from rnnlab.training.experiment import Experiment, create_experiment, tell_vocabularies
 from rnnlab.training.flow import FlowProbe
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer, make_schedule
@@ -34,7 +34,6 @@ _LOG = logging.getLogger("rnnlab")
 _MADE = "the work directory is made"
 _PICTURES = 4
 _RETURN = 1_000_003  # from the seed of one order of the data to the next: no seed that a person would give
-_SHOWN = 8  # examples of a skipped batch that are named
 _UNDECIDED: dict[str, Any] = {"best": None, "misses": 0}
 
 
@@ -92,7 +91,7 @@ class _Run:
 
     def __init__(self, experiment: Experiment, corpus: Corpus):
         config = experiment.config.training
-        self.experiment, self.config = experiment, config
+        self.experiment, self.config, self._corpus = experiment, config, corpus
         self._devices = Devices(config)
         merge, params = split_model(experiment.make_model())
         optimizer = make_optimizer(config)
@@ -126,6 +125,8 @@ class _Run:
         left = sum(len(example.targets) for example in examples) - len(self._pairs)
         out = f" ({left:,} longer than config.data.longest left out)" if left else ""
         self.reporter.say(f"{len(self._pairs):,} pairs{out}, {size:,} parameters, buckets {experiment.sizes}; {begun}")
+        if distributed.is_first():
+            tell_vocabularies(experiment, {"train": self._pairs, "validation": experiment.encode(self._validation)})
 
     def _last_checkpoint(self) -> Restored | None:
         found = self._checkpoints.restore(self._start) if distributed.is_first() else None
@@ -205,7 +206,7 @@ class _Run:
                     metrics.skipped,
                     metrics.loss,
                     metrics.gradient_norm,
-                    _shortened(taken.rows),
+                    self._corpus.describe("train", self._pairs.examples[taken.rows].tolist()),
                 )
         return any(taken.metrics.skipped >= self.config.most_skipped for taken in window)
 
@@ -318,11 +319,6 @@ def _fetched(window: list[_Taken]) -> list[_Taken]:
     """The same with the metrics on the host."""
     metrics = jax.device_get([taken.metrics for taken in window])
     return [taken._replace(metrics=m) for taken, m in zip(window, metrics, strict=True)]
-
-
-def _shortened(rows: list[int]) -> str:
-    more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
-    return ", ".join(map(str, rows[:_SHOWN])) + more
 
 
 def _print_samples(evaluator: Evaluator, params: ModelParams, examples: list[Example]) -> None:

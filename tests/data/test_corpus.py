@@ -1,8 +1,11 @@
+import gzip
+import logging
+import lzma
 import socket
 
 import pytest
 
-from rnnlab.data.corpus import Corpus, Example
+from rnnlab.data.corpus import SPLITS, Corpus, Example
 from rnnlab.errors import UserError
 
 
@@ -15,14 +18,59 @@ def _files(folder, rows):
 def test_parallel_text_comes_back_in_order_and_a_changed_file_is_read_anew(tmp_path):
     rows = {"train": [(f"s{i}", f"t {i}") for i in range(50)], "validation": [("ä", "b")]}
     files = _files(tmp_path, rows)
-    corpus = Corpus("parallel_text", prepared=str(tmp_path / "tfds"), files=files)
-    assert sorted(corpus.read("train")) == sorted(Example(s, (t,)) for s, t in rows["train"])
+    corpus = Corpus("parallel_text", files=files)
+    assert corpus.read("train") == [Example(s, (t,)) for s, t in rows["train"]]
     assert corpus.read("validation") == [Example("ä", ("b",))]
     assert corpus.splits == ("train", "validation")
     with pytest.raises(UserError, match="split 'test': dataset 'parallel_text' has train, validation only"):
         corpus.read("test")
     files = _files(tmp_path, rows | {"validation": [("c", "d")]})
-    assert Corpus("parallel_text", prepared=str(tmp_path / "tfds"), files=files).read("validation")[0].source == "c"
+    assert Corpus("parallel_text", files=files).read("validation")[0].source == "c"
+
+
+def test_a_split_is_read_without_the_others_and_its_lines_are_named_from_one(tmp_path):
+    files = _files(tmp_path, {"validation": [(f"s{i}", "t") for i in range(12)]})
+    corpus = Corpus("parallel_text", files=files | {"train": str(tmp_path / "gone.tsv")})
+    assert len(corpus.read("validation")) == 12
+    assert corpus.describe("validation", [0, 11]) == f"{tmp_path}/validation.tsv, lines 1, 12"
+    assert corpus.describe("validation", range(12)).endswith("lines 1, 2, 3, 4, 5, 6, 7, 8 and 4 more")
+    with pytest.raises(UserError, match=r"gone.tsv: cannot be read"):
+        corpus.read("train")
+
+
+def test_contents_are_the_same_whatever_holds_them_and_others_are_refused_by_name(tmp_path):
+    rows = [(f"s{i}", f"t {i}") for i in range(50)]
+    tsv = _files(tmp_path, {"train": rows})["train"]
+    sides = []
+    for number, name in enumerate(("a.gz", "b.xz")):
+        pack = (gzip.compress, lzma.compress)[number]
+        (tmp_path / name).write_bytes(pack("".join(f"{row[number]} \r\n" for row in rows).encode("utf-8-sig")))
+        sides.append(str(tmp_path / name))
+    known = Corpus("parallel_text", files={"train": tsv, "validation": tsv}).digest("train")
+    assert Corpus("parallel_text", files={"train": sides, "validation": tsv}).digest("train") == known
+    others = {
+        "longer": [*rows[:-1], ("s49", "t 49 a b")],
+        "more": [*rows, ("s", "t")],
+        "fewer": rows[1:],
+        "another order": rows[::-1],
+        "another side": [(target, source) for source, target in rows],
+        "cut elsewhere": [*rows[:-1], ("s49 t", "49")],
+    }
+    for changed in others.values():
+        tsv = _files(tmp_path, {"train": changed})["train"]
+        corpus = Corpus("parallel_text", files={"train": tsv, "validation": tsv}, expected={"train": known})
+        with pytest.raises(UserError, match=r"train.tsv: its contents are not those of the train split"):
+            corpus.read("train")
+
+
+def test_no_text_of_a_corpus_is_logged_or_printed(tmp_path, caplog, capfd):
+    for logger in (logging.getLogger(), logging.getLogger("absl")):
+        caplog.set_level(logging.DEBUG, logger=logger.name)
+    rows = [("secret", "text")] * 100
+    corpus = Corpus("parallel_text", prepared=str(tmp_path / "p"), files=_files(tmp_path, dict.fromkeys(SPLITS, rows)))
+    for split in corpus.splits:
+        corpus.read(split)
+    assert "secret" not in caplog.text + "".join(capfd.readouterr())
 
 
 def test_train_and_validation_are_asked_for(tmp_path):

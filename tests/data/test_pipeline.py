@@ -1,4 +1,5 @@
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -84,6 +85,27 @@ def test_no_more_buckets_than_lengths_are_looked_for():
     assert bucket_sizes(pairs, 2**31) == bucket_sizes(pairs, len(lengths))
 
 
+def test_the_work_for_the_sizes_does_not_grow_with_all_ways_to_cut(monkeypatch):
+    """Calls of functions, instead of seconds: of a few for each length, not of one for each two of them."""
+    calls = 0
+
+    def count(_, event, __):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    number, buckets = 120, 8
+    rows = [[5] * length for length in range(1, number + 1)]
+    pairs = Pairs(rows, rows)
+    monkeypatch.setattr(sys, "setprofile", sys.setprofile)  # whatever happens, it is put back
+    sys.setprofile(count)
+    try:
+        sizes = bucket_sizes(pairs, buckets)
+    finally:
+        sys.setprofile(None)
+    assert len(sizes) == buckets
+    assert calls < 50 * number
+
+
 def test_beyond_the_widest_bucket_sizes_double():
     assert fitting_size([(4, 5), (8, 9)], 4, 4) == (4, 5)
     assert fitting_size([(4, 5), (8, 9)], 4, 5) == (8, 9)
@@ -115,6 +137,62 @@ def test_an_epoch_holds_every_pair_and_the_next_another_order():
     assert drawn[:24] != drawn[24:]
     other = training_batches(pairs, [(1, 2)], 8, seed=1)
     assert _rows(next(iter(other))) != drawn[:8]
+
+
+@pytest.mark.parametrize(("number", "batch_size"), [(150, 16), (65, 64), (40, 40), (41, 13), (5, 32), (1, 8)])
+@pytest.mark.parametrize("tail", ["even", "long"])
+def test_every_pair_comes_equally_often_and_no_batch_holds_one_twice(number, batch_size, tail):
+    """Also where a bucket, or all pairs together, are fewer than a batch."""
+    rng = np.random.default_rng(number)
+    lengths = rng.integers(0, 20, (2, number)) if tail == "even" else np.minimum(rng.geometric(0.15, (2, number)), 60)
+    rows = [[[4 + i] * length for i, length in enumerate(side)] for side in lengths]
+    pairs = Pairs(*rows)
+    batches = iter(training_batches(pairs, bucket_sizes(pairs, 6), batch_size, seed=1))
+    seen, epochs = np.zeros(number, int), 5
+    while seen.sum() < epochs * number:
+        batch = next(batches)
+        assert batch.source.shape[1] == batch_size
+        assert len(set(batches.rows)) == len(batches.rows) == min(batch_size, number)
+        for column, row in enumerate(batches.rows):
+            assert batch.source[: batch.source_lengths[column], column].tolist() == rows[0][row]
+            assert batch.labels[: batch.target_lengths[column], column].tolist() == [*rows[1][row], EOS]
+        assert batch.tokens == sum(lengths[1][row] + 1 for row in batches.rows)
+        seen[batches.rows] += 1
+    assert seen.min() >= epochs - 2
+    assert seen.max() <= epochs + 1
+
+
+def test_a_small_bucket_is_padded_more_and_costs_the_others_nothing():
+    """Three long pairs are joined by the longest of the others until they fill a batch; the rest stay as they were."""
+    lengths = [*range(1, 21), 100, 100, 100]
+    pairs = Pairs([[5] * length for length in lengths], [[5]] * len(lengths))
+    batches = iter(training_batches(pairs, [(20, 2), (100, 2)], 8, seed=0))
+    wide = set()
+    for _ in range(30):
+        if next(batches).source.shape[0] == 100:
+            wide |= set(batches.rows)
+    assert wide == set(range(15, 23))
+
+
+def test_pairs_longer_than_any_bucket_get_one_of_their_own():
+    pairs = Pairs([[5], [6] * 9], [[5], [6] * 9])
+    batches = iter(training_batches(pairs, [(2, 3)], 1, seed=0))
+    assert {next(batches).source.shape[0] for _ in range(4)} == {2, 16}
+
+
+@pytest.mark.parametrize(("before", "after"), [(4, 16), (16, 4), (4, 100)])
+def test_a_position_saved_with_another_batch_size_goes_on_with_whole_pairs(before, after):
+    pairs = _pairs()
+    sizes = bucket_sizes(pairs, 4)
+    first = iter(training_batches(pairs, sizes, before, seed=3))
+    for _ in range(9):
+        next(first)
+    second = iter(training_batches(pairs, sizes, after, seed=3))
+    second.set_state(first.get_state())
+    for _ in range(6):
+        batch = next(second)
+        assert batch.tokens == sum(pairs.targets.lengths[row] + 1 for row in second.rows)
+        assert all(size >= batch.source_lengths.max() for size in batch.source.shape[:1])
 
 
 def test_a_saved_position_goes_on_with_the_same_batches():

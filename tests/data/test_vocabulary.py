@@ -1,4 +1,6 @@
 import itertools
+import re
+import sys
 import unicodedata
 
 import pytest
@@ -147,8 +149,25 @@ def test_spacy_parts_words_by_the_rules_of_the_language():
     english = Vocabulary.build(["A man isn't here."], unit="spacy", language="en", lowercase=True)
     assert english.split("A man isn't here.") == ["a", "man", "is", "n't", "here", "."]
     assert english.encode("a man ran") == [*english.encode("a man"), UNK]
-    with pytest.raises(UserError, match="language: spaCy has no rules for 'xx-klingon'"):
-        Vocabulary.build(["a"], unit="spacy", language="xx-klingon")
+    for language in ("xx-klingon", "", "../de", "char_classes", "a\0b"):
+        with pytest.raises(UserError, match=f"language: spaCy has no rules for {re.escape(repr(language))}"):
+            Vocabulary.build(["a"], unit="spacy", language=language)
+
+
+@pytest.mark.parametrize(
+    ("language", "package"), [("ja", "sudachipy"), ("jpn", "sudachipy"), ("th", "pythainlp"), ("vi", "pyvi")]
+)
+def test_a_package_that_the_rules_of_a_language_need_is_named(monkeypatch, language, package):
+    pytest.importorskip("spacy")
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    with pytest.raises(UserError, match=rf"(?i)spaCy's rules for '{language}' need another package: .*{package}"):
+        Vocabulary.build(["a"], unit="spacy", language=language)
+
+
+def test_a_package_that_spacy_itself_needs_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    with pytest.raises(UserError, match=r"needs the package spacy; pip install spacy \(.*spacy"):
+        Vocabulary.build(["a"], unit="spacy", language="nl")
 
 
 def test_reversed_ids_run_from_the_last_token_to_the_first(tmp_path):

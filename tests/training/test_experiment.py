@@ -1,9 +1,13 @@
 import dataclasses
+import gzip
+import logging
+import shutil
 
 import pytest
 
 from rnnlab.errors import UserError
-from rnnlab.training.experiment import create_experiment, open_experiment
+from rnnlab.training.experiment import create_experiment, open_corpus, open_experiment, tell_vocabularies
+from tests import tiny
 
 
 def test_what_was_made_is_opened_alike(tiny_config, tmp_path):
@@ -24,7 +28,7 @@ def test_what_was_made_is_opened_alike(tiny_config, tmp_path):
         ("model__attention", "dot", "'dot' needs .* 24 and 32"),
         ("training__optimizer", "adm", "optimizer: unknown 'adm'; allowed: adam"),
         ("training__best_metric", "werr", r"unknown 'werr' \(did you mean 'wer'\?\); allowed: loss"),
-        ("evaluation__metrics", "per,blue", "unknown 'blue'; allowed: wer, per, bleu, chrf"),
+        ("evaluation__metrics", "per,blue", "unknown 'blue'; allowed: wer, per, cer, bleu, chrf"),
         ("data__source__unit", "char", "config.data.source.unit: unknown value 'char'"),
         ("data__files__test", "nowhere.tsv", "nowhere.tsv: cannot be read"),
         ("training__steps", 0, "training.steps: 0 is not allowed"),
@@ -53,6 +57,116 @@ def test_a_run_cannot_become_another_one(tiny_config, tmp_path):
     assert again.config.training.steps == open_experiment(tmp_path).config.training.steps == 99
 
 
+@pytest.fixture
+def own_data(tiny_data, tmp_path):
+    """A folder with a copy of the data of `tiny_config`."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for split in tiny.SPLITS:
+        shutil.copy(tiny_data / f"{split}.tsv", folder)
+    return folder
+
+
+def _longer(text):
+    return text.replace("\n", "\n" + "abcdefg" * 9 + "\t" + "A " * 60 + "\n", 1)
+
+
+CHANGES = {
+    "a longer line": _longer,
+    "unknown tokens": lambda text: "".join(f"xyz\tX Y Z{end}" for end in "\n" * text.count("\n")),
+    "one letter": lambda text: text.replace("A", "B", 1),
+    "a line less": lambda text: text.partition("\n")[2],
+    "another order": lambda text: "".join(sorted(text.splitlines(keepends=True))),
+}
+
+
+@pytest.mark.parametrize("split", tiny.SPLITS)
+def test_a_run_with_other_data_is_refused_in_a_line_and_nothing_is_written(own_data, tmp_path, split):
+    workdir = tmp_path / "w"
+    create_experiment(tiny.get_config(str(own_data)), workdir)
+    left = {path.name: path.read_bytes() for path in workdir.iterdir()}
+    path = own_data / f"{split}.tsv"
+    text = path.read_text()
+    for change in CHANGES.values():
+        path.write_text(change(text))
+        with pytest.raises(UserError, match=rf"{split}.tsv: .*not those of the {split} split .*another --workdir"):
+            create_experiment(tiny.get_config(str(own_data)), workdir)
+        with pytest.raises(UserError, match=rf"{split}.tsv: .*not those of the {split} split"):
+            open_corpus((opened := open_experiment(workdir)).config, opened.digests).read(split)
+    assert {path.name: path.read_bytes() for path in workdir.iterdir()} == left
+    path.write_text(text)
+    create_experiment(tiny.get_config(str(own_data)), workdir)
+
+
+def test_a_run_resumes_with_the_same_data_under_any_name_and_is_used_from_any_folder(own_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made, _ = create_experiment(tiny.get_config("own"), tmp_path / "w")
+    monkeypatch.chdir("/")
+    assert len(open_corpus(open_experiment(tmp_path / "w").config, made.digests).read("validation")) == 40
+    (tmp_path / "other").mkdir()
+    for split in tiny.SPLITS:
+        content = (own_data / f"{split}.tsv").read_text().replace("\n", "\r\n").encode("utf-8-sig")
+        (tmp_path / "other" / f"{split} , packed.tsv").write_bytes(gzip.compress(content))
+    shutil.rmtree(own_data)
+    monkeypatch.chdir(tmp_path / "other")
+    config = tiny.get_config("nowhere")
+    config.data.files.update({split: f"{split} , packed.tsv" for split in tiny.SPLITS})
+    again, corpus = create_experiment(config, tmp_path / "w")
+    assert again.digests == made.digests
+    monkeypatch.chdir("/")
+    assert open_corpus(open_experiment(tmp_path / "w").config).read("train") == corpus.read("train")
+
+
+def test_a_split_is_evaluated_without_the_files_of_the_others_and_one_may_come_later(own_data, tmp_path):
+    config = tiny.get_config(str(own_data))
+    config.data.files.test = ""
+    create_experiment(config, tmp_path / "w")
+    (own_data / "train.tsv").unlink()
+    opened = open_experiment(tmp_path / "w")
+    assert len(open_corpus(opened.config, opened.digests).read("validation")) == 40
+    opened = open_experiment(tmp_path / "w", tiny.get_config(str(own_data)))
+    assert len(open_corpus(opened.config, opened.digests).read("test")) == 50
+    tiny.write_data(own_data)
+    again, _ = create_experiment(tiny.get_config(str(own_data)), tmp_path / "w")
+    assert set(open_experiment(tmp_path / "w").digests) == set(again.digests) == set(tiny.SPLITS)
+    config.data.files.test = ""
+    with pytest.raises(UserError, match="was made with a test split"):
+        create_experiment(config, tmp_path / "w")
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_the_files_of_a_split_may_be_a_list_of_names(tiny_config, tmp_path, kind):
+    rows = [("ab", "A B"), ("ba", "B A")]
+    names = [tmp_path / "from, the left", tmp_path / "to, the right"]
+    for path, side in zip(names, zip(*rows, strict=True), strict=True):
+        path.write_text("\n".join(side))
+    files = kind(map(str, names))
+    config = tiny_config(data__files__train=files, data__files__validation=files, data__files__test="")
+    _, corpus = create_experiment(config, tmp_path / "w")
+    assert [(example.source, *example.targets) for example in corpus.read("train")] == rows
+    again = open_experiment(tmp_path / "w")
+    assert open_corpus(again.config, again.digests).read("validation") == corpus.read("train")
+
+
+@pytest.mark.parametrize(("field", "level"), [("min_count", "WARNING"), ("lowercase", "INFO")])
+def test_the_size_of_a_vocabulary_and_what_it_does_not_know_are_told(
+    tiny_config, tmp_path, caplog, monkeypatch, field, level
+):
+    """A warning where nothing but the unknown token is left."""
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    config = tiny_config(**{f"data__source__{field}": {"min_count": 1000, "lowercase": True}[field]})
+    experiment, corpus = create_experiment(config, tmp_path)
+    splits = {split: experiment.encode(corpus.read(split)) for split in ("train", "validation")}
+    with caplog.at_level(logging.INFO, logger="rnnlab"):
+        tell_vocabularies(experiment, splits)
+    source, target = caplog.records
+    told = "0 tokens; unknown: 100.00%" if level == "WARNING" else "7 tokens; unknown: 0.00%"
+    assert f"source vocabulary: {told} of train, {told.rpartition(' ')[2]} of validation" in source.getMessage()
+    assert source.levelname == level
+    assert "target vocabulary: 7 tokens; unknown: 0.00% of train, 0.00% of validation" in target.getMessage()
+    assert target.levelname == "INFO"
+
+
 def test_in_use_the_files_and_the_search_may_change_but_not_the_model(tiny_config, tmp_path):
     create_experiment(tiny_config(), tmp_path)
     other = open_experiment(tmp_path, tiny_config(data__files__test="other.tsv", evaluation__beam_size=7))
@@ -67,9 +181,15 @@ def test_a_folder_that_is_no_work_directory_or_is_damaged_is_named(tiny_config, 
     experiment, _ = create_experiment(tiny_config(), tmp_path / "w")
     with pytest.raises(UserError, match="no whole checkpoint in its folder best; train it first"):
         experiment.best_params()
-    (tmp_path / "w" / "config.json").write_text('{"seed": 0, "sead": 1}')
-    with pytest.raises(UserError, match=r"config.json or buckets.json is damaged"):
-        open_experiment(tmp_path / "w")
+    for name, text in {
+        "data.json": '{"train": ',
+        "lengths.json": '{"source": 3}',
+        "buckets.json": "[[1]]",
+        "config.json": '{"seed": 0, "sead": 1}',
+    }.items():
+        (tmp_path / "w" / name).write_text(text)
+        with pytest.raises(UserError, match=rf"w: .*{name}.* is damaged"):
+            open_experiment(tmp_path / "w")
 
 
 def test_texts_that_are_too_long_are_left_out_of_training_and_refused_elsewhere(tiny_config, tmp_path):
@@ -81,6 +201,7 @@ def test_texts_that_are_too_long_are_left_out_of_training_and_refused_elsewhere(
     assert len(pairs) == sum(length <= 7 for length in lengths) < len(examples)
     assert max(pairs.targets.lengths) == 7
     kept = [e for e, length in zip(examples, lengths, strict=True) if length <= 7]
+    assert [examples[number] for number in pairs.examples] == kept
     assert [pairs.targets.row(i) for i in range(len(kept))] == [experiment.target.encode(e.targets[0]) for e in kept]
     with pytest.raises(UserError, match=r"data\.longest: a target of the test split has .* more than 7"):
         experiment.check_lengths(corpus.read("test"), "test")

@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from rnnlab.data.pipeline import Batch, training_batches
 from rnnlab.errors import UserError
 from rnnlab.training import loop
 from rnnlab.training.config import default_config
+from rnnlab.training.experiment import open_experiment
 from rnnlab.training.guard import Guard
 from rnnlab.training.reporting import read_metrics
 from rnnlab.training.step import TrainState, make_train_step
@@ -53,7 +55,10 @@ def test_a_loss_far_above_the_mean_of_those_before_is_a_spike_once_that_mean_is_
 
 @pytest.fixture
 def poison(monkeypatch):
-    """`poison(bad)`: batches of a run for which `bad(seed of their order, their number)` have a loss of 0 / 0."""
+    """`poison(bad)`: batches of a run for which `bad(seed of their order, their number)` have a loss of 0 / 0; it
+    returns a list that gets them as they were."""
+
+    poisoned = []
 
     def put(bad):
         class Poisoned:
@@ -65,6 +70,8 @@ def poison(monkeypatch):
 
             def __next__(self):
                 batch, self.number = next(self.inner), self.number + 1
+                if bad(self.seed, self.number):
+                    poisoned.append(batch)
                 empty = np.zeros_like(batch.target_lengths)
                 return batch._replace(target_lengths=empty) if bad(self.seed, self.number) else batch
 
@@ -79,6 +86,7 @@ def poison(monkeypatch):
 
         monkeypatch.setattr(loop, "training_batches", Poisoned)
         monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+        return poisoned
 
     return put
 
@@ -88,14 +96,24 @@ def _skipped(workdir) -> float:
 
 
 def test_poisoned_batches_are_skipped_counted_and_named_and_the_rest_is_finite(
-    poison, tiny_config, tmp_path, capsys, caplog
+    poison, tiny_config, tiny_data, tmp_path, capsys, caplog
 ):
-    poison(lambda seed, number: number in (7, 8, 31))
-    loop.train(tiny_config(), tmp_path)
+    poisoned = poison(lambda seed, number: number in (7, 8, 31))
+    with caplog.at_level(logging.INFO, logger="rnnlab"):
+        loop.train(tiny_config(), tmp_path)
+    assert "source vocabulary: 7 tokens; unknown: 0.00% of train, 0.00% of validation" in caplog.text
     assert np.isfinite(json.loads(capsys.readouterr().out.splitlines()[-1])["loss"])
     assert _skipped(tmp_path) == 3
     assert all(np.isfinite(float(row["value"])) for row in read_metrics(tmp_path))
     assert "step 8 skipped (2 in a row): loss nan, gradient norm 0, training examples" in caplog.text
+    lines = (tiny_data / "train.tsv").read_text().splitlines()
+    named = re.findall(rf"training examples {tiny_data}/train.tsv, lines ([\d, ]+) and 24 more", caplog.text)
+    assert len(named) == 3
+    source = open_experiment(tmp_path).source
+    for numbers, batch in zip(named, poisoned, strict=True):
+        for column, number in enumerate(numbers.split(", ")):
+            word = source.decode(batch.source[: batch.source_lengths[column], column])
+            assert lines[int(number) - 1].partition("\t")[0] == word
 
 
 def test_too_many_in_a_row_send_the_run_back_to_its_last_checkpoint_with_other_data(

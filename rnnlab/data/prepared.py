@@ -1,0 +1,103 @@
+"""Sets that TFDS prepares: by one process at a time, and found whole at each start, or prepared anew."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable
+
+import tensorflow_datasets as tfds
+
+from rnnlab.data.patience import short_patience
+from rnnlab.errors import UserError
+from rnnlab.files import one_at_a_time, write_text
+
+_CHECKSUMS = "rnnlab_checksums.json"  # beside the prepared files: the SHA-256 of each
+
+
+def open_prepared(
+    field: str, name: str, prepared: str, make: Callable[[str], tfds.core.DatasetBuilder]
+) -> tfds.core.DatasetBuilder:
+    """The builder of a set whose files are there and whole.
+
+    Where they are not, they are prepared; damaged ones are named and prepared anew. Processes that start at once wait
+    for the one that prepares.
+
+    Args:
+      field: of the config, that names the set; name: the set.
+      prepared: folder for TFDS's files; empty is TFDS's own choice, `TFDS_DATA_DIR` or ~/tensorflow_datasets.
+      make: the builder of the set in a folder.
+
+    Raises:
+      UserError: the set cannot be reached or written, or is damaged and its code is not there; what `make` raises.
+    """
+    home = pathlib.Path(prepared or tfds.core.constants.DATA_DIR).expanduser()
+    with short_patience(field, name), tempfile.TemporaryDirectory() as empty:
+        try:
+            place = pathlib.Path(make(empty).data_dir).relative_to(empty)
+        except UserError:  # unknown, or a set of which there is what was prepared alone, without its code
+            return _only_read(make(str(home)))
+        folder = home / place
+        with one_at_a_time(home / f"{'.'.join(place.parts)}.lock"):
+            if folder.exists() and (fault := _fault(folder, lambda: make(str(home)))):
+                logging.getLogger("rnnlab").warning("%s: %s; it is prepared anew", folder, fault)
+                shutil.rmtree(folder)
+            builder = make(str(home))
+            try:
+                builder.download_and_prepare()
+            except OSError:
+                if not folder.exists():
+                    raise
+                builder = make(str(home))  # without locks another process may have been faster
+            _seal(pathlib.Path(builder.data_dir))
+    return builder
+
+
+def _only_read(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
+    folder = pathlib.Path(builder.data_dir)
+    if fault := _fault(folder, lambda: builder):
+        raise UserError(f"{folder}: {fault}; it must be prepared anew by its own code, which is not here")
+    _seal(folder)
+    return builder
+
+
+def _seal(folder: pathlib.Path) -> None:
+    """Leaves the checksums of a folder in it, unless they are there, or it may only be read."""
+    if not (folder / _CHECKSUMS).exists():
+        with contextlib.suppress(OSError):
+            write_text(folder / _CHECKSUMS, json.dumps(_checksums(folder), indent=1))
+
+
+def _checksums(folder: pathlib.Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.stem != pathlib.PurePath(_CHECKSUMS).stem:
+            with path.open("rb") as file:
+                found[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _fault(folder: pathlib.Path, make: Callable[[], tfds.core.DatasetBuilder]) -> str:
+    """What is wrong with a folder; nothing if it is as it was sealed, or, without a seal, if all of it can be read."""
+    if not (folder / _CHECKSUMS).exists():
+        return _unreadable(make)
+    try:
+        wanted, found = json.loads((folder / _CHECKSUMS).read_text(encoding="utf-8")), _checksums(folder)
+        faulty = [name for name, checksum in wanted.items() if found.get(name) != checksum]
+    except (OSError, ValueError, AttributeError):
+        return f"{_CHECKSUMS} is damaged"
+    return f"{faulty[0]} is {'damaged' if faulty[0] in found else 'missing'}" if faulty else ""
+
+
+def _unreadable(make: Callable[[], tfds.core.DatasetBuilder]) -> str:
+    try:
+        builder = make()
+        for split in builder.info.splits:
+            source = builder.as_data_source(split)
+            source.__getitems__(list(range(len(source))))
+        return "" if builder.info.splits else "it holds no split"
+    except Exception as error:  # tfds, array_record, protobuf and json each raise their own for a damaged file
+        return f"it cannot be read ({(str(error).strip() or type(error).__name__).splitlines()[0][:200]})"
