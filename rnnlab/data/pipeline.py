@@ -141,7 +141,7 @@ def bucket_sizes(pairs: Pairs, buckets: int) -> Sizes:
         within = np.cumsum(counts[:end][::-1])[::-1] * sides
         found = cells[:-1, :end] + within
         starts[1:, end] = found.argmin(1)
-        cells[1:, end] = found.min(1)
+        cells[1:, end] = found[np.arange(most), starts[1:, end]]
     sizes: Sizes = []
     end, left = len(keys), int(cells[:, -1].argmin())  # the fewest buckets of those with the fewest cells
     while end:

@@ -146,7 +146,7 @@ class Experiment:
         return newest[0].step, jax.device_put(mean)
 
 
-def tell_vocabularies(experiment: Experiment, splits: Mapping[str, Pairs]) -> None:
+def log_vocabularies(experiment: Experiment, splits: Mapping[str, Pairs]) -> None:
     """Logs the size of each vocabulary and the share of unknown tokens in each of `splits`: a warning where it is
     large, or where a vocabulary is empty."""
     for side in ("source", "target"):

@@ -91,9 +91,8 @@ def measure_flow(experiment: Experiment, split: str) -> None:
     """
     _, params = experiment.best_params()
     merge, _ = split_model(experiment.make_model())
-    found = FlowProbe(experiment, merge, open_corpus(experiment.config, experiment.digests).read(split)).measure_all(
-        params
-    )
+    examples = open_corpus(experiment.config, experiment.digests).read(split)
+    found = FlowProbe(experiment, merge, examples).measure_all(params)
     for name, flow in found.items():
         print(
             f"{name:20s} largest exponent {flow.values['exponent']:+.3f} nats a step, Kaplan-Yorke dimension "

@@ -21,7 +21,7 @@ from rnnlab.training import distributed
 from rnnlab.training.checkpoint import Checkpoints, Restored
 from rnnlab.training.devices import Devices
 from rnnlab.training.evaluation import Evaluator, split_scores
-from rnnlab.training.experiment import Experiment, create_experiment, tell_vocabularies
+from rnnlab.training.experiment import Experiment, create_experiment, log_vocabularies
 from rnnlab.training.flow import FlowProbe
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer, make_schedule
@@ -126,7 +126,7 @@ class _Run:
         out = f" ({left:,} longer than config.data.longest left out)" if left else ""
         self.reporter.say(f"{len(self._pairs):,} pairs{out}, {size:,} parameters, buckets {experiment.sizes}; {begun}")
         if distributed.is_first():
-            tell_vocabularies(experiment, {"train": self._pairs, "validation": experiment.encode(self._validation)})
+            log_vocabularies(experiment, {"train": self._pairs, "validation": experiment.encode(self._validation)})
 
     def _last_checkpoint(self) -> Restored | None:
         found = self._checkpoints.restore(self._start) if distributed.is_first() else None

@@ -219,8 +219,9 @@ def test_a_smaller_batch_size_after_a_restart_loses_no_row():
     assert [_rows(next(smaller)) for _ in range(2)] == [[(7,), (8,)], [(9,), (10,)]]
 
 
-def test_processes_share_every_batch_between_them():
-    pairs = _pairs()
+@pytest.mark.parametrize("number", [60, 3, 1])
+def test_processes_share_every_batch_between_them(number):
+    pairs = _pairs(number)
     sizes = bucket_sizes(pairs, 3)
     whole = iter(training_batches(pairs, sizes, 4, seed=0))
     parts = [iter(training_batches(pairs, sizes, 4, seed=0, process=i, processes=2)) for i in range(2)]

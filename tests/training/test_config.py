@@ -1,7 +1,12 @@
+import pathlib
+
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
 from rnnlab.errors import UserError
-from rnnlab.training.config import check_ranges, default_config, field_paths, get_field
+from rnnlab.training.config import check_ranges, default_config, field_paths, get_field, resolve_paths
+from tests import tiny
 
 
 @pytest.mark.parametrize(
@@ -36,6 +41,48 @@ def test_a_coverage_penalty_needs_attention():
     config.model.attention = "none"
     with pytest.raises(UserError, match=r"coverage_penalty: 0\.1 is not allowed with config\.model\.attention='none'"):
         check_ranges(config)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("a.de,b.en", "a.de,b.en"),
+        ("my file.tsv", "my file.tsv"),
+        ("['a,b.de', 'c.en']", ["a,b.de", "c.en"]),
+        ("('a,b.tsv',)", ("a,b.tsv",)),
+        ("[odd.tsv", "[odd.tsv"),
+    ],
+)
+def test_files_are_given_as_a_text_or_a_list_also_on_the_command_line(given, wanted):
+    for arguments in ([f"--config.data.files.train={given}"], ["--config.data.files.train", given]):
+        argv = ["launch.py", f"--config={tiny.__file__}:x", *arguments]
+        alone = flags.FlagValues()
+        holder = config_flags.DEFINE_config_file("config", None, "", flag_values=alone, sys_argv=argv)
+        assert alone(argv) == ["launch.py"]
+        assert holder.value.data.files.train == wanted
+    config = default_config()
+    config.data.files.train = wanted
+    with pytest.raises(TypeError):
+        config.data.files.train = 3
+
+
+def test_paths_become_absolute_in_every_form(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = default_config()
+    config.data.files.update({"train": "a.de, b.en", "validation": ["a,b.de", "~/c.en"], "test": ""})
+    config.data.directory = "d"
+    resolve_paths(config)
+    home = pathlib.Path.home()
+    assert config.data.files.to_dict() == {
+        "train": f"{tmp_path}/a.de,{tmp_path}/b.en",
+        "validation": [f"{tmp_path}/a,b.de", f"{home}/c.en"],
+        "test": "",
+    }
+    assert (config.data.directory, config.data.prepared) == (f"{tmp_path}/d", "")
+    before = config.to_dict()
+    monkeypatch.chdir("/")
+    resolve_paths(config)
+    assert config.to_dict() == before
 
 
 def test_the_defaults_are_in_range_and_no_field_can_be_added():

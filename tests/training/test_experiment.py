@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from rnnlab.errors import UserError
-from rnnlab.training.experiment import create_experiment, open_corpus, open_experiment, tell_vocabularies
+from rnnlab.training.experiment import create_experiment, log_vocabularies, open_corpus, open_experiment
 from tests import tiny
 
 
@@ -149,7 +149,7 @@ def test_the_files_of_a_split_may_be_a_list_of_names(tiny_config, tmp_path, kind
 
 
 @pytest.mark.parametrize(("field", "level"), [("min_count", "WARNING"), ("lowercase", "INFO")])
-def test_the_size_of_a_vocabulary_and_what_it_does_not_know_are_told(
+def test_the_size_of_a_vocabulary_and_the_share_of_unknown_tokens_are_logged(
     tiny_config, tmp_path, caplog, monkeypatch, field, level
 ):
     """A warning where nothing but the unknown token is left."""
@@ -158,7 +158,7 @@ def test_the_size_of_a_vocabulary_and_what_it_does_not_know_are_told(
     experiment, corpus = create_experiment(config, tmp_path)
     splits = {split: experiment.encode(corpus.read(split)) for split in ("train", "validation")}
     with caplog.at_level(logging.INFO, logger="rnnlab"):
-        tell_vocabularies(experiment, splits)
+        log_vocabularies(experiment, splits)
     source, target = caplog.records
     told = "0 tokens; unknown: 100.00%" if level == "WARNING" else "7 tokens; unknown: 0.00%"
     assert f"source vocabulary: {told} of train, {told.rpartition(' ')[2]} of validation" in source.getMessage()
