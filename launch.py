@@ -87,6 +87,8 @@ def _check_flags(argv: list[str]):
         raise UserError(f"{argv[1]!r}: not a flag; flags start with --")
     if _WORKDIR.value is None:
         raise UserError("--workdir: missing; give the folder of the run")
+    if _MODE.value == "predict" and (sys.stdin is None or sys.stdout is None):
+        raise UserError("--mode=predict: reads standard input and writes standard output, of which one is closed")
     if _ENSEMBLE.value and _MODE.value not in ("evaluate", "predict"):
         raise UserError(f"--ensemble: --mode={_MODE.value} takes one work directory; allowed: evaluate, predict")
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser()
@@ -205,6 +207,8 @@ def _in_one_line(error: Exception) -> str | None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "no space left on the device"
+    if isinstance(error, OSError) and error.strerror is not None:  # of a pipe or a terminal that is gone
+        return error.strerror
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return "not enough memory; make the model, training.batch_size or evaluation.batch_size smaller"
     return None

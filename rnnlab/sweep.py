@@ -16,14 +16,12 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import matplotlib
-
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
 from ml_collections import ConfigDict
 
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
+from rnnlab.pictures import drawable, picture, survived
+from rnnlab.printing import show
 from rnnlab.training.config import field_paths, get_field, resolve_paths
 
 Values = dict[str, str]  # of the fields of one run
@@ -101,17 +99,15 @@ def run_sweep(
         folder = workdir / name.replace("/", "_")
         status = 0
         if _result(folder, values, config) is None:
-            print(f"run {number} of {len(chosen)}: {name}", file=sys.stderr, flush=True)
+            show(f"run {number} of {len(chosen)}: {name}", file=sys.stderr)
             status = _run(values, folder, command)
         if status > 128:
-            print(
-                f"stopped by {signal.Signals(status - 128).name}; the same command goes on from here", file=sys.stderr
-            )
+            show(f"stopped by {signal.Signals(status - 128).name}; the same command goes on from here", file=sys.stderr)
             return status
         result = _result(folder, values, config)
         found.append(Done(values, result or {}, "" if result else _last_line(folder / "log.txt")))
         if not result:
-            print(f"failed: {name}: {found[-1].failure}", file=sys.stderr, flush=True)
+            show(f"failed: {name}: {found[-1].failure}", file=sys.stderr)
     if cell is None:
         _tell(found, config.training.best_metric, workdir)
     return int(any(done.failure for done in found))
@@ -170,22 +166,22 @@ def _tell(found: Sequence[Done], metric: str, workdir: pathlib.Path) -> None:
     for done in found:
         table.writerow([*done.values.values(), *(done.scores.get(name, "") for name in names), done.failure])
     write_text(workdir / "sweep.csv", text.getvalue())
-    print(text.getvalue(), end="")
-    _plot(found, metric, workdir / "sweep.png")
+    show(text.getvalue().removesuffix("\n"))
+    with survived(path := workdir / "sweep.png"):
+        _plot(found, metric, path)
 
 
 def _plot(found: Sequence[Done], metric: str, path: pathlib.Path) -> None:
     """A column of points for all runs that differ by their seed alone, and a line at their mean."""
     groups: dict[str, list[float]] = {}
     for done in found:
-        label = "\n".join(f"{k.rpartition('.')[2]}={v}" for k, v in done.values.items() if k != "seed") or "all seeds"
-        if metric in done.scores:
-            groups.setdefault(label, []).append(done.scores[metric])
-    figure, axis = plt.subplots(figsize=(2.5 + 1.1 * len(groups), 3.5), layout="tight")
-    for column, scores in enumerate(groups.values()):
-        axis.plot([column] * len(scores), scores, "o", color="tab:blue", alpha=0.6)
-        axis.plot([column - 0.25, column + 0.25], 2 * [sum(scores) / len(scores)], color="tab:orange")
-    axis.set_xticks(range(len(groups)), list(groups))
-    axis.set(ylabel=f"{metric}, test split", xlim=(-0.5, max(len(groups), 1) - 0.5))
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+        lines = [f"{k.rpartition('.')[2]}={v}" for k, v in done.values.items() if k != "seed"] or ["all seeds"]
+        if (score := done.scores.get(metric)) is not None:
+            groups.setdefault("\n".join(map(drawable, lines)), []).append(score)
+    with picture(path, 2.5 + 1.1 * len(groups), 3.5) as figure:
+        axis = figure.subplots()
+        for column, scores in enumerate(groups.values()):
+            axis.plot([column] * len(scores), scores, "o", color="tab:blue", alpha=0.6)
+            axis.plot([column - 0.25, column + 0.25], 2 * [sum(scores) / len(scores)], color="tab:orange")
+        axis.set_xticks(range(len(groups)), list(groups))
+        axis.set(ylabel=f"{metric}, test split", xlim=(-0.5, max(len(groups), 1) - 0.5))

@@ -80,6 +80,15 @@ def test_a_mistake_is_one_line_with_status_one_and_nothing_written(tmp_path, arg
     assert not workdir.exists()
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-"])
+def test_predicting_without_standard_input_or_output_is_one_line(trained, closed):
+    command = f'exec "{sys.executable}" launch.py --workdir="{trained}" --mode=predict {closed}'
+    result = subprocess.run(["sh", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, timeout=120, text=True)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: --mode=predict: reads standard input and writes standard output")
+    assert result.stderr.count("\n") == 1
+
+
 def test_a_missing_workdir_is_told():
     assert b"--workdir: missing" in _launch(CONFIG).stderr
 

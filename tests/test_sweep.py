@@ -1,12 +1,14 @@
 import csv
+import io
 import json
 import signal
 import sys
 
+import matplotlib.figure
 import pytest
 
 from rnnlab.errors import UserError
-from rnnlab.sweep import read_sweep, run_sweep
+from rnnlab.sweep import Done, _tell, read_sweep, run_sweep
 from rnnlab.training.config import default_config
 from tests import tiny
 
@@ -116,3 +118,23 @@ def test_launch_runs_a_grid_stops_with_it_and_goes_on(tiny_data, tmp_path):
     assert process.returncode == 0, said
     assert [row["seed"] for row in csv.DictReader(out.splitlines())] == ["0", "1"]
     assert json.loads((tmp_path / "seed=1" / "config.json").read_text())["training"]["steps"] == 20
+
+
+def test_a_table_of_any_values_and_scores_is_written_before_it_is_shown_and_drawn(tmp_path, monkeypatch):
+    """A score that is not finite is an empty cell; a value is drawn as it is; a terminal may lack its letters."""
+    values = ["$5^$", "a_b", "日本", "\t", "x" * 300]
+    found = [Done({"data.name": value}, {"wer": float(i)}, "") for i, value in enumerate(values)]
+    found += [Done({"data.name": "nan"}, {"wer": None}, ""), Done({"data.name": "é"}, {}, "error: é")]
+    out = io.TextIOWrapper(raw := io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", out)
+    _tell(found, "wer", tmp_path)
+    table = (tmp_path / "sweep.csv").read_text(encoding="utf-8")
+    assert [row["wer"] for row in csv.DictReader(table.splitlines())] == ["0.0", "1.0", "2.0", "3.0", "4.0", "", ""]
+    assert raw.getvalue().decode("ascii") == table.encode("ascii", "backslashreplace").decode()
+    assert (tmp_path / "sweep.png").stat().st_size > 5000
+
+    def fail(*_, **__):
+        raise ValueError("too large")
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", fail)
+    _tell(found, "wer", tmp_path)

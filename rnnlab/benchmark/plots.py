@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from rnnlab.benchmark.analysis import Row, by_length, case_of, exponent, measured
 from rnnlab.benchmark.implementations import OURS
+from rnnlab.pictures import survived
 
 _INCH = (7.0, 4.5)
 
@@ -22,11 +23,14 @@ def draw_pictures(workdir: pathlib.Path, rows: list[Row]) -> list[pathlib.Path]:
     for rest, named in by_length(rows).items():
         for name, (label, value) in against_length.items():
             path = workdir / f"{name}_{'_'.join(map(str, rest)).replace('/', '-')}.png"  # lstm/diagonal
-            if _draw_curves(path, "{}, batch {}, hidden {}, {}, {}".format(*rest), label, named, value):
-                paths.append(path)
+            title = "{}, batch {}, hidden {}, {}, {}".format(*rest)
+            with survived(path):
+                if _draw_curves(path, title, label, named, value):
+                    paths.append(path)
     ours = [row for row in measured(rows) if row["implementation"] == OURS and row["best_peer_ratio"]]
     if ours:
-        paths.append(_draw_ratios(workdir / "ratio_to_best_peer.png", ours))
+        with survived(path := workdir / "ratio_to_best_peer.png"):
+            paths.append(_draw_ratios(path, ours))
     return paths
 
 

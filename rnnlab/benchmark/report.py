@@ -4,7 +4,6 @@ import csv
 import datetime
 import importlib.metadata
 import io
-import json
 import os
 import pathlib
 import platform
@@ -26,6 +25,7 @@ from rnnlab.benchmark.analysis import (
 from rnnlab.benchmark.implementations import BOUND, OURS
 from rnnlab.benchmark.plots import draw_pictures
 from rnnlab.files import write_text
+from rnnlab.printing import show, to_json
 
 _PACKAGES = ("jax", "jaxlib", "flax", "torch", "dm-haiku", "equinox")
 
@@ -33,7 +33,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "torch", "dm-haiku", "equinox")
 def write_report(workdir: pathlib.Path, config: ConfigDict, limits: dict, rows: list[Row], *, last: bool) -> None:
     """Writes the files; after the last case the pictures, too, and the table to stdout."""
     record = {"machine": _machine(), "limits": limits, "config": config.to_dict(), "rows": rows}
-    write_text(workdir / "benchmark.json", json.dumps(record, indent=1))
+    write_text(workdir / "benchmark.json", to_json(record, indent=1))
     fields = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, fields, lineterminator="\n")
@@ -41,10 +41,10 @@ def write_report(workdir: pathlib.Path, config: ConfigDict, limits: dict, rows: 
     writer.writerows(rows)
     write_text(workdir / "benchmark.csv", text.getvalue())
     if last:
-        print(table(rows))
-        print(summary(rows, limits))
+        show(table(rows))
+        show(summary(rows, limits))
         for path in draw_pictures(workdir, rows):
-            print(path)
+            show(path)
 
 
 def table(rows: list[Row]) -> str:

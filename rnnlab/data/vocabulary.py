@@ -94,7 +94,8 @@ class Vocabulary:
           reverse: ids from the last token to the first (Sutskever et al. 2014, section 3.3).
 
         Raises:
-          UserError: an unknown unit, normal form or language, or no spaCy for the unit "spacy".
+          UserError: an unknown unit, normal form or language, no spaCy for the unit "spacy", or fewer subwords than
+            the texts have characters.
         """
         for what, value, allowed in (("unit", unit, UNITS), ("normal_form", normal_form, NORMAL_FORMS)):
             if value not in allowed:
@@ -236,6 +237,10 @@ def _train_subwords(texts: list[str], size: int) -> str:
     pieces = tokenizers.pre_tokenizers
     tokenizer.pre_tokenizer = pieces.Sequence([pieces.Metaspace(), pieces.Punctuation("isolated")])
     tokenizer.decoder = tokenizers.decoders.Metaspace()
-    trainer = tokenizers.trainers.BpeTrainer(vocab_size=size, special_tokens=list(_SPECIAL), show_progress=False)
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=max(size, 0), special_tokens=list(_SPECIAL), show_progress=False
+    )
     tokenizer.train_from_iterator(texts, trainer)
+    if (needed := tokenizer.get_vocab_size()) > size:
+        raise UserError(f"size: {size} is too small: the characters of the data and the special tokens are {needed}")
     return tokenizer.to_str()

@@ -13,6 +13,7 @@ from rnnlab.flow_lab.config import default_config
 from rnnlab.flow_lab.report import write_report
 from rnnlab.flow_lab.results import Results
 from rnnlab.flow_lab.studies import read_plan
+from rnnlab.printing import show
 from rnnlab.training.config import field_paths, get_field
 from rnnlab.training.experiment import check_same_run
 
@@ -45,7 +46,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         told = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
         logger.info("[%7.1f s] %d of %d: %s  %s", time.monotonic() - started, index, len(open_units), words, told)
     for path in write_report(workdir, config, [row for row in results.rows if row.unit in plan]):
-        print(path)
+        show(path)
 
 
 def _check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:

@@ -17,6 +17,7 @@ from rnnlab.flow_lab.scores import HEAD, score_rows
 from rnnlab.flow_lab.statements import judge
 from rnnlab.flow_lab.table import Table
 from rnnlab.flow_lab.verdicts import Check, Finding
+from rnnlab.pictures import survived
 
 _TITLE = "What the tutorial says of recurrence, measured"
 _SIGNS = {True: "yes", False: "no", None: "cannot tell"}
@@ -45,7 +46,10 @@ def write_report(workdir: pathlib.Path, config: ConfigDict, rows: Iterable[Row])
     folder = workdir / "figures"
     folder.mkdir(exist_ok=True)
     for finding in findings:
-        _draw(finding, folder / f"{finding.name}.svg")
+        path = folder / f"{finding.name}.svg"
+        path.unlink(missing_ok=True)
+        with survived(path):
+            _draw(finding, path)
     pages = {
         "report.html": _html(findings, scores, folder, config),
         "report.md": _markdown(findings, scores, config),
@@ -84,11 +88,12 @@ def _html(findings: list[Finding], scores: list[tuple[str, ...]], folder: pathli
     verdicts = [(f'<a href="#{f.name}">{say(f.statement)}</a>', f.summary) for f in findings]
     sections = []
     for f in findings:
-        picture = base64.b64encode((folder / f"{f.name}.svg").read_bytes()).decode()
+        picture = folder / f"{f.name}.svg"
+        drawn = base64.b64encode(picture.read_bytes()).decode() if picture.exists() else ""
         rows = "".join(_html_row("td", row) for row in _checks(f.checks))
         sections.append(
             f'<section id="{f.name}"><h2>{say(f.statement)}</h2><p class="verdict">{f.verdict}</p>'
-            f'<p>{say(f.experiment)}</p><img alt="{say(f.statement)}" src="data:image/svg+xml;base64,{picture}">'
+            f'<p>{say(f.experiment)}</p><img alt="{say(f.statement)}" src="data:image/svg+xml;base64,{drawn}">'
             f'<div class="wide"><table>{_html_row("th", _CHECK_HEAD)}{rows}</table></div></section>'
         )
     if scores:

@@ -3,7 +3,6 @@
 import collections
 import functools
 import itertools
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from rnnlab.data.pipeline import Batch, training_batches
 from rnnlab.metrics import cross_entropy
 from rnnlab.models import Seq2Seq
 from rnnlab.models.embedding import embed, rows
+from rnnlab.printing import show, to_json
 from rnnlab.training.experiment import Experiment, open_corpus
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
@@ -49,10 +49,10 @@ def breakdown(experiment: Experiment) -> None:
     whole = seconds.pop("step")
     found = seconds | {"the rest": whole - sum(seconds.values()), "step": whole, "input pipeline (host)": pipeline}
     steps = f"source {shape[0][0]}, target {shape[1][0]}, batch {config.batch_size}"
-    print(f"{steps}, on {jax.devices()[0].device_kind}; {batch.tokens / whole:,.0f} target tokens a second")
+    show(f"{steps}, on {jax.devices()[0].device_kind}; {batch.tokens / whole:,.0f} target tokens a second")
     for name, value in found.items():
-        print(f"{name:24s} {1e3 * value:8.2f} ms  {value / whole:6.1%}")
-    print(json.dumps({name: round(1e3 * value, 3) for name, value in found.items()}))
+        show(f"{name:24s} {1e3 * value:8.2f} ms  {value / whole:6.1%}")
+    show(to_json({name: round(1e3 * value, 3) for name, value in found.items()}))
 
 
 def _parts(experiment: Experiment, batch: Batch) -> dict[str, Callable[[], object]]:

@@ -1,5 +1,6 @@
-"""Checkpoints by Orbax, written while training goes on, each with a digest of its contents, so that a damaged one is
-noticed and passed over. They hold whole arrays, so any number of devices and processes restores them."""
+"""Checkpoints by Orbax, written while training goes on, each with the names and shapes of its arrays, so that one of
+another structure is known before it is restored, and a digest of its contents, so that a damaged one is noticed and
+passed over. They hold whole arrays, so any number of devices and processes restores them."""
 
 import hashlib
 import itertools
@@ -16,8 +17,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import LatestN
 
+from rnnlab.errors import UserError
+
 _UNFINISHED = "orbax-checkpoint-tmp"  # in the name of what orbax is still writing
 _KEEP = 2  # so that a damaged checkpoint has one before it
+_SHOWN = 5  # names of arrays in a message
 
 
 class Restored(NamedTuple):
@@ -64,8 +68,9 @@ class Checkpoints:
         self._finish()
         if step in self._manager.all_steps():
             return
-        sealed = {"record": record, "digest": _digest(arrays, record)}
-        items = ocp.args.Composite(arrays=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(sealed))
+        named = _named(arrays)
+        sealed = {"record": record, "shapes": _shapes(named), "digest": _digest(named, record)}
+        items = ocp.args.Composite(arrays=ocp.args.StandardSave(named), record=ocp.args.JsonSave(sealed))
         self._pending = step
         try:
             self._manager.save(step, args=items)
@@ -92,34 +97,75 @@ class Checkpoints:
             "none was saved before" if kept is None else f"the last one is that of step {kept}",
         )
 
-    def restore(self, like: Any) -> Restored | None:
-        """The newest whole checkpoint, as `newest` finds it; None if there is none."""
-        return next(self.newest(like), None)
+    def steps(self) -> list[int]:
+        """The steps of which there are checkpoints, damaged ones among them."""
+        self._finish()
+        return list(self._manager.all_steps())
 
-    def newest(self, like: Any) -> Iterator[Restored]:
+    def restore(self, like: Any, *, optional: str | None = None, before: int | None = None) -> Restored | None:
+        """The newest whole checkpoint, as `newest` finds it, of a step below `before` if that is given; None if there
+        is none."""
+        return next(self.newest(like, optional=optional, before=before), None)
+
+    def newest(self, like: Any, *, optional: str | None = None, before: int | None = None) -> Iterator[Restored]:
         """The whole checkpoints, newest first.
 
-        Damaged ones are told of on stderr, moved to the folder `damaged` beside this one (unless only `reading`), and
-        passed over.
+        Damaged ones are logged, moved to the folder `damaged` beside this one (unless only `reading`), and passed over.
 
         Args:
           like: arrays of the shapes and types to restore.
+          optional: field of `like` that may have other arrays than the checkpoint; those that the checkpoint lacks are
+            the ones of `like`, and a warning names them.
+          before: only those of steps below it.
+
+        Raises:
+          UserError: a whole checkpoint has other arrays than `like`.
         """
-        self._finish()
         sys.unraisablehook = _hush_abandoned_reads
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # the same reads
-        abstract = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
-        items = ocp.args.Composite(arrays=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore())
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        for step in sorted(self.steps(), reverse=True):
+            if before is not None and step >= before:
+                continue
             try:
-                found = self._manager.restore(step, args=items)
-                sealed = found.record
-                if sealed["digest"] != _digest(found.arrays, sealed["record"]):
-                    raise ValueError("its contents do not match their digest")
+                named, record = self._read(step)
+            except UserError:
+                raise
             except Exception as error:  # orbax, tensorstore and json each raise their own for a damaged file
                 self._set_aside(step, error)
                 continue
-            yield Restored(step, found.arrays, sealed["record"])
+            yield Restored(step, self._fitted(step, named, like, optional), record)
+
+    def _read(self, step: int) -> tuple[dict[str, np.ndarray], dict]:
+        """The arrays of a checkpoint by name, as many and of such shapes as it has, and its record."""
+        sealed = self._manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
+        if "shapes" not in sealed:
+            raise UserError(f"checkpoint {self._folder / str(step)} was saved by an older version of rnnlab")
+        abstract = {name: np.empty(shape, dtype) for name, (dtype, *shape) in sealed["shapes"].items()}
+        named = self._manager.restore(step, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(abstract))).arrays
+        if sealed["digest"] != _digest(named, sealed["record"]):
+            raise ValueError("its contents do not match their digest")
+        return named, sealed["record"]
+
+    def _fitted(self, step: int, named: dict[str, np.ndarray], like: Any, optional: str | None) -> Any:
+        """The arrays in the structure of `like`."""
+        wanted = _named(like)
+        found, needed = _shapes(named), _shapes(wanted)
+        other = sorted(name for name in found.keys() | needed.keys() if found.get(name) != needed.get(name))
+        folder, names = self._folder / str(step), ", ".join(other[:_SHOWN]) + (", ..." if len(other) > _SHOWN else "")
+        if any(optional is None or name.split("/")[0] != optional for name in other):
+            raise UserError(
+                f"checkpoint {folder} is whole but of another model or another version of rnnlab: {names} "
+                "differ; use another --workdir"
+            )
+        if other:
+            logging.getLogger("rnnlab").warning(
+                "checkpoint %s was saved with another %s: %s start anew or are dropped; all else is restored",
+                folder,
+                optional,
+                names,
+            )
+        kept = {name: wanted[name] if name in other else named[name] for name in wanted}
+        return jax.tree.unflatten(jax.tree.structure(like), kept.values())
 
     def _set_aside(self, step: int, error: Exception) -> None:
         if self._reading:
@@ -140,11 +186,18 @@ class Checkpoints:
         (self._folder / str(step)).rename(aside)
         self._manager.reload()
 
-    def forget_after(self, step: int) -> None:
-        """Takes away the checkpoints of later steps, which will be other ones when they come again."""
-        self._finish()
-        for later in [found for found in self._manager.all_steps() if found > step]:
-            self._manager.delete(later)
+    def forget_after(self, step: int) -> list[int]:
+        """Takes away the checkpoints of later steps, which will be other ones when they come again; returns those."""
+        later = [found for found in self.steps() if found > step]
+        for found in later:
+            self._manager.delete(found)
+        return later
+
+    def keep_only(self, step: int) -> None:
+        """Takes away all but the checkpoint of `step`, if that could be saved."""
+        steps = self.steps()
+        for other in [found for found in steps if found != step and step in steps]:
+            self._manager.delete(other)
 
     def close(self) -> None:
         """Waits for what is being written, and ends Orbax's threads."""
@@ -165,11 +218,21 @@ def _reason(error: Exception) -> str:
     return (text.strip() or type(error).__name__).splitlines()[0][:200]
 
 
-def _digest(arrays: Any, record: dict) -> str:
+def _named(arrays: Any) -> dict[str, Any]:
+    """The arrays by their path within a pytree, such as "optimizer/1/0/count"."""
+    flat = jax.tree_util.tree_flatten_with_path(arrays)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
+
+
+def _shapes(named: dict[str, Any]) -> dict[str, list]:
+    return {name: [str(leaf.dtype), *leaf.shape] for name, leaf in named.items()}
+
+
+def _digest(named: dict[str, Any], record: dict) -> str:
     """SHA-256 over every array's bytes and the record."""
     state = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
-    for path, leaf in jax.tree_util.tree_flatten_with_path(arrays)[0]:
+    for name, leaf in sorted(named.items()):
         value = np.ascontiguousarray(leaf)
-        state.update(f"{jax.tree_util.keystr(path)} {value.dtype} {value.shape}".encode())
+        state.update(f"{name} {value.dtype} {value.shape}".encode())
         state.update(value.tobytes())
     return state.hexdigest()

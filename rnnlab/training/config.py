@@ -40,7 +40,7 @@ _SIDE: dict[str, Any] = {
     "lowercase": False,
     "normal_form": "",  # NFC, NFD, NFKC, NFKD or none; auto: NFC or NFD, whichever leaves fewer symbols unseen
     "min_count": 1,
-    "size": 8000,  # of a subword vocabulary
+    "size": 8000,  # of a subword vocabulary, no smaller than its characters are many
     "reverse": False,  # read from the last token to the first (Sutskever et al. 2014)
 }
 _STACK: dict[str, Any] = {
@@ -88,8 +88,8 @@ _TRAINING: dict[str, Any] = {
     "optimizer": "adam",
     "learning_rate": 3e-3,  # the highest one of the schedule
     "schedule": "one_cycle",
-    "warmup_steps": 0,  # of warmup_cosine and inverse_sqrt; 0 is a tenth of the steps
-    "weight_decay": 0.0,  # adamw only
+    "warmup_steps": 0,  # of warmup_cosine (below steps) and inverse_sqrt only; 0 is a tenth of the steps
+    "weight_decay": 0.0,  # adamw and lion only
     "clip_global_norm": 1.0,  # 0 is none
     "clip_value": 0.0,  # of each entry of the gradient, instead; 0 is none
     "intervention": "default",  # on every recurrence: those of rnnlab.gradient_flow.Treatment but flossing
@@ -129,8 +129,18 @@ def default_config() -> ConfigDict:
 
 
 _MOST = 2**31 - 1
-_MOST_LAYERS = 100  # each is traced and compiled by itself
+_LARGEST, _SMALLEST = 1e30, 1e-30  # what float32 holds, with room for a product
+_AT_MOST = {
+    "model.encoder.layers": 100,  # each is traced and compiled by itself
+    "model.decoder.layers": 100,
+    "data.source.size": 1_000_000,  # for each of which the trainer takes memory at once
+    "data.target.size": 1_000_000,
+}
 _POSITIVE = (
+    "data.source.min_count",
+    "data.source.size",
+    "data.target.min_count",
+    "data.target.size",
     "data.buckets",
     "data.longest",
     "model.encoder.features",
@@ -186,6 +196,10 @@ def check_ranges(config: ConfigDict) -> None:
         value = get_field(config, field)
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"config.{field}: {value} is not allowed; it must be finite")
+        if isinstance(value, float) and value and not _SMALLEST <= abs(value) <= _LARGEST:
+            raise UserError(
+                f"config.{field}: {value} is not allowed; it must be 0 or from {_SMALLEST} to {_LARGEST} in size"
+            )
         if isinstance(value, int) and abs(value) > _MOST:
             raise UserError(f"config.{field}: {value} is not allowed; it must be {_MOST:,} at most")
         if isinstance(value, str) and not value.isprintable():
@@ -193,22 +207,25 @@ def check_ranges(config: ConfigDict) -> None:
     for field in _POSITIVE:
         if not get_field(config, field) > 0:
             raise UserError(f"config.{field}: {get_field(config, field)} is not allowed; it must be above 0")
-    for field in ("model.encoder.layers", "model.decoder.layers"):
-        if get_field(config, field) > _MOST_LAYERS:
-            raise UserError(
-                f"config.{field}: {get_field(config, field)} is not allowed; it must be {_MOST_LAYERS} at most"
-            )
+    for field, most in _AT_MOST.items():
+        if get_field(config, field) > most:
+            raise UserError(f"config.{field}: {get_field(config, field)} is not allowed; it must be {most:,} at most")
     for field in _NOT_NEGATIVE:
         if not get_field(config, field) >= 0:
             raise UserError(f"config.{field}: {get_field(config, field)} is not allowed; it must be 0 or above")
     for field in _RATES:
         if not 0 <= get_field(config, field) < 1:
             raise UserError(f"config.{field}: {get_field(config, field)} is not allowed; it must be from 0 to below 1")
+    if 0 < config.training.spike <= 1:  # which half of all steps would be
+        raise UserError(f"config.training.spike: {config.training.spike} is not allowed; it must be 0 or above 1")
     if config.evaluation.coverage_penalty and config.model.attention == "none":
         raise UserError(
             f"config.evaluation.coverage_penalty: {config.evaluation.coverage_penalty} is not allowed with "
             "config.model.attention='none'; it must be 0"
         )
+    if not 0 <= config.model.teacher_forcing <= 1:
+        share = config.model.teacher_forcing
+        raise UserError(f"config.model.teacher_forcing: {share} is not allowed; it must be from 0 to 1")
     if not 0 < config.evaluation.top_p <= 1:
         raise UserError(f"config.evaluation.top_p: {config.evaluation.top_p} is not allowed; it must be in (0, 1]")
 

@@ -1,6 +1,5 @@
 """A model's scores on a split: loss by teacher forcing, and the metrics of the task on what it predicts."""
 
-import json
 import logging
 import math
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from rnnlab.data.pipeline import Batch, Ids, Pairs, evaluation_batches
 from rnnlab.data.vocabulary import EOS, PAD, Reading
 from rnnlab.decoding import Hypotheses, Sampling, attention, decode, free_running
 from rnnlab.metrics import FREE_RUNNING, cross_entropy, needs_a_tokenizer, score
+from rnnlab.printing import show, to_json
 from rnnlab.training.config import metric_names
 from rnnlab.training.experiment import SIGNS, Experiment, check_metrics, open_corpus
 from rnnlab.training.step import ModelParams, split_model
@@ -160,10 +160,10 @@ def evaluate(experiment: Experiment, split: str) -> None:
     check_metrics(experiment.config)
     step, params = experiment.best_params()
     evaluator = Evaluator(experiment, beam_size=experiment.config.evaluation.beam_size)
-    print(f"{experiment.workdir}: best step {step}")
+    show(f"{experiment.workdir}: best step {step}")
     examples = open_corpus(experiment.config, experiment.digests).read(split)
     experiment.check_lengths(examples, split)
-    print(json.dumps(split_scores(evaluator, params, split, examples)))
+    show(to_json(split_scores(evaluator, params, split, examples)))
 
 
 def split_scores(evaluator: Evaluator, params: ModelParams, split: str, examples: list[Example]) -> dict:

@@ -1,7 +1,6 @@
 """How gradients flow through the recurrences of a seq2seq model: at an interval while it trains, and on demand."""
 
 import collections
-import json
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from rnnlab.data.pipeline import assemble
 from rnnlab.gradient_flow import LagJacobians, kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
 from rnnlab.gradient_flow.contributions import StepGradients, each_step
 from rnnlab.models import Seq2Seq
+from rnnlab.printing import show, to_json
 from rnnlab.training.experiment import Experiment, open_corpus
 from rnnlab.training.step import ModelParams, split_model
 from rnnlab.training.watch import Record, no_nudges, recurrent_cells, watched_loss
@@ -94,13 +94,13 @@ def measure_flow(experiment: Experiment, split: str) -> None:
     examples = open_corpus(experiment.config, experiment.digests).read(split)
     found = FlowProbe(experiment, merge, examples).measure_all(params)
     for name, flow in found.items():
-        print(
+        show(
             f"{name:20s} largest exponent {flow.values['exponent']:+.3f} nats a step, Kaplan-Yorke dimension "
             f"{flow.values['dimension']:.1f}, log norm of dh_T / dh_(T-{len(flow.vectors['log_norms'])}) "
             f"{flow.values['log_norm']:+.2f} nats"
         )
     plain = {name: flow.values | flow.vectors | {"gates": flow.gates} for name, flow in found.items()}
-    print(json.dumps(jax.tree.map(lambda value: value.tolist(), plain)))
+    show(to_json(jax.tree.map(lambda value: value.tolist(), plain)))
 
 
 def _on_the_way(cell, record: Record, steps: StepGradients) -> Flow:

@@ -1,7 +1,7 @@
 """The training loop: steps, log lines, evaluations, checkpoints; stops and goes on without a trace."""
 
-import json
 import logging
+import math
 import pathlib
 import signal
 import sys
@@ -17,6 +17,7 @@ from rnnlab.data.pipeline import Batch, training_batches
 from rnnlab.errors import UserError
 from rnnlab.files import alone_in, write_text
 from rnnlab.metrics import LOWER_IS_BETTER
+from rnnlab.printing import show, to_json
 from rnnlab.training import distributed
 from rnnlab.training.checkpoint import Checkpoints, Restored
 from rnnlab.training.devices import Devices
@@ -24,7 +25,7 @@ from rnnlab.training.evaluation import Evaluator, split_scores
 from rnnlab.training.experiment import Experiment, create_experiment, log_vocabularies
 from rnnlab.training.flow import FlowProbe
 from rnnlab.training.intervention import Intervention
-from rnnlab.training.optimizer import make_optimizer, make_schedule
+from rnnlab.training.optimizer import last_rate, make_optimizer, make_schedule
 from rnnlab.training.plots import plot_curves, write_attention
 from rnnlab.training.reporting import Reporter
 from rnnlab.training.step import ModelParams, StepMetrics, TrainState, make_train_step, split_model
@@ -34,14 +35,20 @@ _LOG = logging.getLogger("rnnlab")
 _MADE = "the work directory is made"
 _PICTURES = 4
 _RETURN = 1_000_003  # from the seed of one order of the data to the next: no seed that a person would give
-_UNDECIDED: dict[str, Any] = {"best": None, "misses": 0}
+# Which step is best so far: by what it was chosen, its value (None where none was finite), evaluations since.
+_UNDECIDED: dict[str, Any] = {"by": None, "best": None, "misses": 0}
+# The fields of config.evaluation that no score of a validation, which is greedy, depends on. Where another one has
+# changed, scores cannot be compared.
+_SEARCH = ("beam_size", "length_penalty", "coverage_penalty", "temperature", "top_k", "top_p")
+_NOT_SCORING = ("metrics", "batch_size", "samples", "average", *_SEARCH)
 
 
 class Interrupted(Exception):
-    """The run was asked to stop and has saved itself; `signal` is what asked."""
+    """The run was asked to stop and has saved itself, unless steps were being skipped; `signal` is what asked."""
 
-    def __init__(self, signum: int):
-        super().__init__(f"stopped by {signal.Signals(signum).name}; the same command goes on from here")
+    def __init__(self, signum: int, *, saved: bool = True):
+        where = "here" if saved else "the last checkpoint, for the last steps did not count and nothing was saved"
+        super().__init__(f"stopped by {signal.Signals(signum).name}; the same command goes on from {where}")
         self.signal = signum
 
 
@@ -115,6 +122,10 @@ class _Run:
         self._probe = FlowProbe(experiment, merge, self._validation) if config.measure_every else None
         self._checkpoints = Checkpoints(experiment.workdir / "checkpoints")
         self._best = Checkpoints(experiment.workdir / "best", keep=experiment.config.evaluation.average)
+        options = {
+            name: value for name, value in experiment.config.evaluation.to_dict().items() if name not in _NOT_SCORING
+        }
+        self._by = {"best_metric": config.best_metric} | options
         examples = corpus.read("train")
         self._pairs = experiment.training_pairs(examples)
         self._start = jax.tree.map(np.array, start)
@@ -128,8 +139,9 @@ class _Run:
         if distributed.is_first():
             log_vocabularies(experiment, {"train": self._pairs, "validation": experiment.encode(self._validation)})
 
-    def _last_checkpoint(self) -> Restored | None:
-        found = self._checkpoints.restore(self._start) if distributed.is_first() else None
+    def _last_checkpoint(self, *, before: int | None = None) -> Restored | None:
+        first = distributed.is_first()
+        found = self._checkpoints.restore(self._start, optional="optimizer", before=before) if first else None
         told = distributed.agree(None if found is None else (found.step, found.record))
         if told is None:
             return None
@@ -137,7 +149,7 @@ class _Run:
 
     def _go_on(self, restored: Restored | None, *, returns: int | None = None) -> None:
         """From a checkpoint, else from the start; with `returns`, the data in the order after so many returns."""
-        self.step, arrays, self.decision, self._returns = 0, self._start, dict(_UNDECIDED), 0
+        self.step, arrays, self.decision, self._returns = 0, self._start, _UNDECIDED, 0
         position = None
         if restored is not None:
             self.step, arrays = restored.step, restored.arrays
@@ -147,6 +159,8 @@ class _Run:
             self._returns, position = returns, None
             arrays = arrays._replace(guard=arrays.guard._replace(skipped=np.zeros_like(arrays.guard.skipped)))
         self.state = self._devices.place(arrays)
+        self._begun, self._saved = self.step, False
+        self.decision = self._still_valid(self.decision)
         seed = self.experiment.config.seed + _RETURN * self._returns
         share = {"process": jax.process_index(), "processes": jax.process_count()}
         self._batches = iter(
@@ -158,31 +172,54 @@ class _Run:
         folder = folder / f"process_{jax.process_index()}" if quiet else folder
         self.reporter = Reporter(folder, steps=self.config.steps, start=self.step, quiet=quiet)
 
+    def _still_valid(self, decision: dict[str, Any]) -> dict[str, Any]:
+        """The decision of a checkpoint; none if this config decides by something else, or if what it chose is lost.
+
+        Best parameters of later steps than this one are of another run, and taken away.
+        """
+        if distributed.is_first() and (later := self._best.forget_after(self.step)):
+            _LOG.warning("step %d: the best parameters of later steps (%s) are taken away", self.step, later)
+        if decision.get("by") == self._by and distributed.agree(bool(self._best.steps())):
+            return decision
+        if decision["best"] is not None:
+            _LOG.info("step %d: which step is best is decided anew, by %s", self.step, self.config.best_metric)
+        return _UNDECIDED
+
     def to_the_end(self) -> None:
-        """Steps until the number of steps is reached, patience is lost, or a signal asks to stop."""
+        """Steps until the number of steps is reached, patience is lost, or a signal asks to stop.
+
+        While steps are skipped nothing is evaluated or saved; what was due then is done after the first that counts.
+        """
         config, window = self.config, list[_Taken]()
+        evaluates = saves = False
         self._logged = time.monotonic()
         with _Signals() as signals:
             while self.step < config.steps and not self.out_of_patience:
                 batch = next(self._batches)
-                window.append(self._take(batch))
+                window.append(taken := self._take(batch))
                 last = self.step == config.steps
                 logs = self.step % config.log_every == 0 or last
                 if logs:
                     told, window = _fetched(window), []
                     if self._judge(told):
-                        self._go_back()
+                        self._go_back(told)
+                        evaluates = saves = False
                         continue
                     self._log(told)
                 asked = self._asked(signals, logs)
                 if self._probe is not None and self.step % config.measure_every == 0:
                     self._measure(self._probe)
-                evaluates = self.step % config.evaluate_every == 0 or last
-                if evaluates or self.step % config.checkpoint_every == 0 or asked:
+                evaluates |= self.step % config.evaluate_every == 0 or last
+                saves |= evaluates or self.step % config.checkpoint_every == 0 or bool(asked)
+                counts = not saves or not jax.device_get(taken.metrics.skipped)
+                if saves and counts:
                     self._evaluate_and_save(evaluates)
+                    evaluates = saves = False
                     self._logged = time.monotonic() if not window else self._logged
                 if asked and not last:
-                    raise Interrupted(asked)
+                    raise Interrupted(asked, saved=counts)
+            if self.decision["by"] is None:  # no step was left, and the best parameters are lost, or chosen otherwise
+                self._evaluate_and_save(True)
 
     def _take(self, batch: Batch) -> _Taken:
         shared = self._devices.share(batch)
@@ -197,7 +234,7 @@ class _Run:
         return distributed.largest(signals.received) if jax.process_count() == 1 or logs else 0
 
     def _judge(self, window: list[_Taken]) -> bool:
-        """Tells of the steps that did not count, and whether too many of them came in a row."""
+        """Tells of the steps that did not count, and whether too many of them came in a row, or ended the run."""
         for number, taken in enumerate(window, self.step - len(window) + 1):
             if (metrics := taken.metrics).skipped:
                 _LOG.warning(
@@ -208,30 +245,32 @@ class _Run:
                     metrics.gradient_norm,
                     self._corpus.describe("train", self._pairs.examples[taken.rows].tolist()),
                 )
-        return any(taken.metrics.skipped >= self.config.most_skipped for taken in window)
+        ends = self.step == self.config.steps and window[-1].metrics.skipped
+        return bool(ends) or any(taken.metrics.skipped >= self.config.most_skipped for taken in window)
 
-    def _go_back(self) -> None:
-        """To the last checkpoint, with the data in another order.
+    def _go_back(self, window: list[_Taken]) -> None:
+        """To the last checkpoint, with the data in another order; to the one before it where no step counted since.
 
         Raises:
           UserError: it has been done as often as the config allows.
         """
         returns = self._returns + 1
+        streak = min(self.config.most_skipped, max(taken.metrics.skipped for taken in window))
         if returns > self.config.most_returns:
             raise UserError(
-                f"step {self.step}: {self.config.most_skipped} steps in a row had a loss or gradient that is not finite"
+                f"step {self.step}: {streak} steps in a row had a loss or gradient that is not finite"
                 f"{' or a spike' if self.config.spike else ''}, after going back {self._returns} times; try a lower "
                 "config.training.learning_rate or clip_global_norm, and look at the examples named above"
             )
         at = self.step
         self.reporter.close()
-        self._go_on(self._last_checkpoint(), returns=returns)
-        if distributed.is_first():
-            self._best.forget_after(self.step)
+        at_once = window[-1].metrics.skipped >= self.step - self._begun  # the step before the checkpoint ruined it
+        earlier = self._last_checkpoint(before=self._begun) if at_once else None
+        self._go_on(earlier or self._last_checkpoint(), returns=returns)
         _LOG.warning(
             "step %d: %d steps in a row did not count; back to step %d, the data in another order (%d of %d times)",
             at,
-            self.config.most_skipped,
+            streak,
             self.step,
             returns,
             self.config.most_returns,
@@ -254,7 +293,7 @@ class _Run:
                 "loss": sum(float(m.loss) * int(m.tokens) for m in counted) / sum(int(m.tokens) for m in counted),
                 "gradient_norm": sum(float(m.gradient_norm) for m in counted) / len(counted),
                 "clipped": sum(bool(m.clipped) for m in counted) / len(counted),
-                "learning_rate": float(self._schedule(self.step - 1)),
+                "learning_rate": last_rate(self._schedule, self.state.optimizer),
                 "tokens_per_second": tokens / seconds,
                 "padding": padded / cells,
             }
@@ -275,6 +314,9 @@ class _Run:
         if evaluates:
             self._evaluate(state.evaluated)
         if distributed.is_first():
+            if not self._saved:  # this run went back past them
+                self._checkpoints.forget_after(self._begun)
+            self._saved = True
             record = {"batches": self._batches.get_state(), "decision": self.decision, "returns": self._returns}
             self._checkpoints.save(self.step, state, record)
 
@@ -282,13 +324,15 @@ class _Run:
         scores = distributed.agree(self._evaluator.evaluate(jax.device_put(params), self._validation))
         self.reporter.write(self.step, "validation", scores)
         value, best = float(scores[self.config.best_metric]), self.decision["best"]
+        sound = math.isfinite(value) and math.isfinite(float(scores["loss"]))  # of NaN a search finds something, too
         lower = self.config.best_metric in LOWER_IS_BETTER
-        if best is None or (value < best if lower else value > best):
-            self.decision = {"best": value, "misses": 0}
-            if distributed.is_first():
-                self._best.save(self.step, params, {self.config.best_metric: value})
-        else:
-            self.decision = self.decision | {"misses": self.decision["misses"] + 1}
+        better = sound and (best is None or (value < best if lower else value > best))
+        misses = 0 if better else self.decision["misses"] + 1
+        self.decision = {"by": self._by, "best": value if better else best, "misses": misses}
+        if distributed.is_first() and (better or not self._best.steps()):
+            self._best.save(self.step, params, {self.config.best_metric: value if sound else None})
+            if best is None:  # what is there was chosen by something else, or is not finite
+                self._best.keep_only(self.step)
 
     def close(self) -> None:
         self.reporter.close()
@@ -297,22 +341,22 @@ class _Run:
 
 
 def _report(experiment: Experiment, corpus: Corpus, run: _Run) -> None:
-    """Scores the best parameters, draws the pictures, prints samples and, last, one JSON object, also `result.json`."""
+    """Scores the best parameters into `result.json`; then draws the pictures, prints samples and, last, the scores."""
     step, params = experiment.best_params()
     evaluator = Evaluator(experiment, beam_size=experiment.config.evaluation.beam_size)
+    split = "test" if "test" in corpus.splits else "validation"
+    examples = corpus.read(split)
+    scores = to_json(split_scores(evaluator, params, split, examples))
+    write_text(experiment.workdir / "result.json", scores)
     plot_curves(experiment)
     if experiment.config.model.attention != "none":
         shown = [experiment.source.encode(example.source) for example in corpus.read("validation")[:_PICTURES]]
         said = [found.tokens[0] for found in evaluator.search(params, shown)]
         stems = [experiment.workdir / f"attention_{i}" for i in range(_PICTURES)]
         write_attention(evaluator, params, shown, said, stems)
-    split = "test" if "test" in corpus.splits else "validation"
-    examples = corpus.read(split)
     _print_samples(evaluator, params, examples[: experiment.config.evaluation.samples])
-    print(f"best step {step} of {run.step}; compiled train-step shapes: {len(run.shapes)}")
-    scores = json.dumps(split_scores(evaluator, params, split, examples))
-    write_text(experiment.workdir / "result.json", scores)
-    print(scores)
+    show(f"best step {step} of {run.step}; compiled train-step shapes: {len(run.shapes)}")
+    show(scores)
 
 
 def _fetched(window: list[_Taken]) -> list[_Taken]:
@@ -324,7 +368,7 @@ def _fetched(window: list[_Taken]) -> list[_Taken]:
 def _print_samples(evaluator: Evaluator, params: ModelParams, examples: list[Example]) -> None:
     for example, said in zip(examples, evaluator.predict(params, [e.source for e in examples]), strict=True):
         right = [evaluator.experiment.target.read_text(text).text for text in example.targets]
-        print(f"{example.source} -> {said}" + ("" if said in right else f"   (reference: {' | '.join(right)})"))
+        show(f"{example.source} -> {said}" + ("" if said in right else f"   (reference: {' | '.join(right)})"))
 
 
 class _Signals:

@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedules by name, behind clipping by the global norm."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 from rnnlab.errors import UserError
 
 _WARMUP_SHARE = 0.1
+_WARMED_UP = ("warmup_cosine", "inverse_sqrt")
 
 
 def _inverse_sqrt(peak: float, steps: int, warmup: int) -> optax.Schedule:
@@ -22,6 +24,7 @@ def _inverse_sqrt(peak: float, steps: int, warmup: int) -> optax.Schedule:
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
 
 
+Constraint = Callable[[optax.Params], optax.Params]
 SCHEDULES = {
     "constant": lambda peak, steps, warmup: optax.constant_schedule(peak),
     "linear": lambda peak, steps, warmup: optax.linear_schedule(peak, 0.0, steps),
@@ -45,12 +48,28 @@ def make_schedule(training: ConfigDict) -> optax.Schedule:
     """The learning rate of each step.
 
     Raises:
-      UserError: an unknown schedule.
+      UserError: an unknown schedule, or a warm-up that it does not have or that leaves no step after it.
     """
-    if training.schedule not in SCHEDULES:
-        raise UserError(f"config.training.schedule: unknown {training.schedule!r}; allowed: {', '.join(SCHEDULES)}")
-    warmup = training.warmup_steps or max(1, int(_WARMUP_SHARE * training.steps))
-    return SCHEDULES[training.schedule](training.learning_rate, training.steps, warmup)
+    name, steps, warmup = training.schedule, training.steps, training.warmup_steps
+    if name not in SCHEDULES:
+        raise UserError(f"config.training.schedule: unknown {name!r}; allowed: {', '.join(SCHEDULES)}")
+    if warmup and name not in _WARMED_UP:
+        raise UserError(
+            f"config.training.warmup_steps: the schedule {name!r} ignores it; allowed with: {', '.join(_WARMED_UP)}"
+        )
+    if name == "warmup_cosine" and warmup >= steps:
+        raise UserError(
+            f"config.training.warmup_steps: {warmup} is not below config.training.steps={steps}, as {name!r} needs it"
+        )
+    if steps == 1 and not warmup:  # whose only step would have a rate of 0
+        return optax.constant_schedule(training.learning_rate)
+    return SCHEDULES[name](training.learning_rate, steps, warmup or max(1, int(_WARMUP_SHARE * steps)))
+
+
+def last_rate(schedule: optax.Schedule, state: optax.OptState) -> float:
+    """The learning rate of the last update that led to an optimizer's state; steps that did not count have none."""
+    (count,) = (part.count for part in _parts(state, optax.ScaleByScheduleState))
+    return float(schedule(int(count) - 1))
 
 
 class Average(NamedTuple):
@@ -60,8 +79,9 @@ class Average(NamedTuple):
     weight: Array
 
 
-def average_parameters(decay: float) -> optax.GradientTransformation:
-    """Changes no update; its state is the exponential moving average of the parameters after each step.
+def average_parameters(decay: float) -> optax.GradientTransformationExtraArgs:
+    """Changes no update; its state is the exponential moving average of the parameters after each step, within what
+    the argument `constrain` of its update holds them to.
 
     The average after n steps weighs those of step i with decay^(n - i), its weights made to sum to 1 (Kingma and Ba
     2015, arXiv 1412.6980, section 7.2).
@@ -70,22 +90,25 @@ def average_parameters(decay: float) -> optax.GradientTransformation:
     def init(params: optax.Params) -> Average:
         return Average(jax.tree.map(jnp.zeros_like, params), jnp.zeros(()))
 
-    def update(updates, state: Average, params=None):
-        after = optax.apply_updates(params, updates)
+    def update(updates, state: Average, params=None, *, constrain: Constraint = lambda params: params, **_others):
+        after = constrain(optax.apply_updates(params, updates))
         summed = optax.incremental_update(after, state.summed, 1 - decay)
         return updates, Average(summed, decay * state.weight + (1 - decay))
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def averaged(state: optax.OptState) -> optax.Params | None:
-    """The average within an optimizer's state, None if it keeps none."""
-    found = [part for part in jax.tree.leaves(state, is_leaf=_is_average) if _is_average(part)]
+    """The average within an optimizer's state, None if it keeps none or no step has counted since it began to."""
+    found = [part for part in _parts(state, Average) if part.weight]
     return jax.tree.map(lambda summed: summed / found[0].weight, found[0].summed) if found else None
 
 
-def _is_average(part: object) -> bool:
-    return isinstance(part, Average)
+def _parts(state: optax.OptState, kind: type) -> list:
+    """The parts of an optimizer's state that are of a kind."""
+    return [
+        part for part in jax.tree.leaves(state, is_leaf=lambda part: isinstance(part, kind)) if isinstance(part, kind)
+    ]
 
 
 def make_optimizer(training: ConfigDict) -> optax.GradientTransformation:

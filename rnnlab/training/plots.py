@@ -2,21 +2,19 @@
 
 import pathlib
 
-import matplotlib
-
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib import font_manager
 
 from rnnlab.data.pipeline import Ids
 from rnnlab.data.vocabulary import EOS
+from rnnlab.pictures import drawable, picture, survived
 from rnnlab.training.config import metric_names
 from rnnlab.training.evaluation import Evaluator
 from rnnlab.training.experiment import Experiment
 from rnnlab.training.reporting import read_metrics
 from rnnlab.training.step import ModelParams
 
+_LETTER = 0.1  # inches of a letter of a label
+_LABELS = 70  # most labels of an axis
 _PANELS = {
     "loss": "cross-entropy (nats per label)",
     "gradient_norm": "gradient norm before clipping",
@@ -25,8 +23,14 @@ _PANELS = {
 }
 
 
-def plot_curves(experiment: Experiment) -> pathlib.Path:
+def plot_curves(experiment: Experiment) -> None:
     """Draws `curves.png` out of `metrics.csv`: loss, gradient norm, learning rate, speed, and the task's metrics."""
+    path = experiment.workdir / "curves.png"
+    with survived(path):
+        _plot_curves(path, experiment)
+
+
+def _plot_curves(path: pathlib.Path, experiment: Experiment) -> None:
     curves: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for row in read_metrics(experiment.workdir):
         by_split = curves.setdefault(row["name"], {})
@@ -35,23 +39,20 @@ def plot_curves(experiment: Experiment) -> pathlib.Path:
     panels = {name: label for name, label in panels.items() if name in curves}
     columns = 3
     rows = -(-len(panels) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(4.5 * columns, 3.2 * rows), squeeze=False, layout="tight")
-    for axis, (name, label) in zip(axes.flat, panels.items(), strict=False):
-        for split, points in curves[name].items():
-            lonely = len(points) == 1
-            axis.plot(*zip(*points, strict=True), marker="o" if lonely else None, label=split)
-        axis.set(xlabel="step", title=label)
-        axis.grid(alpha=0.3)
-        if len(curves[name]) > 1:
-            axis.legend()
-        if name == "gradient_norm" and experiment.config.training.clip_global_norm:
-            axis.axhline(experiment.config.training.clip_global_norm, color="gray", linestyle="--", linewidth=1)
-    for axis in axes.flat[len(panels) :]:
-        axis.set_axis_off()
-    path = experiment.workdir / "curves.png"
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
-    return path
+    with picture(path, 4.5 * columns, 3.2 * rows) as figure:
+        axes = figure.subplots(rows, columns, squeeze=False).flat
+        for axis, (name, label) in zip(axes, panels.items(), strict=False):
+            for split, points in curves[name].items():
+                lonely = len(points) == 1
+                axis.plot(*zip(*points, strict=True), marker="o" if lonely else None, label=split)
+            axis.set(xlabel="step", title=label)
+            axis.grid(alpha=0.3)
+            if len(curves[name]) > 1:
+                axis.legend()
+            if name == "gradient_norm" and experiment.config.training.clip_global_norm:
+                axis.axhline(experiment.config.training.clip_global_norm, color="gray", linestyle="--", linewidth=1)
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
 
 
 def write_attention(
@@ -70,24 +71,21 @@ def write_attention(
     for row, ids, weights in zip(rows, said, found, strict=True):
         np.save(stems[row].with_suffix(".npy"), weights)
         names = experiment.source.pieces(sources[row]), experiment.target.pieces([*ids, EOS])
-        _plot_attention(stems[row].with_suffix(".png"), weights, *names)
+        path = stems[row].with_suffix(".png")
+        with survived(path):
+            _plot_attention(path, weights, *names)
 
 
 def _plot_attention(path: pathlib.Path, weights: np.ndarray, source: list[str], target: list[str]) -> None:
     rows, columns = weights.shape
-    source, target = ([_drawable(token) for token in tokens] for tokens in (source, target))
-    figure, axis = plt.subplots(figsize=(1.5 + 0.35 * columns, 1.2 + 0.3 * rows), layout="tight")
-    axis.imshow(weights, cmap="viridis", vmin=0, vmax=1, aspect="auto")
-    upright = max(map(len, source)) > 1  # words side by side would run into each other
-    axis.set_xticks(range(columns), source, rotation=90 if upright else 0)
-    axis.set_yticks(range(rows), target)
-    axis.set(xlabel="source", ylabel="output")
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
-
-
-def _drawable(token: str) -> str:
-    """The token, or the numbers of its code points where the font lacks one of them."""
-    font = font_manager.get_font(font_manager.findfont("sans"))
-    known = all(font.get_char_index(ord(character)) for character in token)
-    return token if known else " ".join(f"U+{ord(character):04X}" for character in token)
+    source, target = ([drawable(token) for token in tokens] for tokens in (source, target))
+    below, beside = (max(map(len, names)) for names in (source, target))
+    upright = below > 1  # words side by side would run into each other
+    width, height = 1.5 + 0.35 * columns + _LETTER * beside, 1.2 + 0.3 * rows + _LETTER * below * upright
+    with picture(path, width, height) as figure:
+        axis = figure.subplots()
+        axis.imshow(weights, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+        every_column, every_row = (-(-number // _LABELS) for number in (columns, rows))
+        axis.set_xticks(range(0, columns, every_column), source[::every_column], rotation=90 if upright else 0)
+        axis.set_yticks(range(0, rows, every_row), target[::every_row])
+        axis.set(xlabel="source", ylabel="output")

@@ -5,7 +5,7 @@ import pathlib
 import queue
 import threading
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -44,8 +44,8 @@ def predict(
         `line_<i>.png`, for the best output of each line i, counted from 1, that is not empty.
 
     Raises:
-      UserError: more outputs wanted than the beam holds, attention of a model without, or a work directory without a
-        whole checkpoint.
+      UserError: more outputs wanted than the beam holds, attention of a model without, a work directory without a
+        whole checkpoint, or lines that cannot be read any further (those before are answered).
     """
     if attention is not None and experiment.config.model.attention == "none":
         raise UserError(f"--attention: the model of {experiment.workdir} has none")
@@ -99,20 +99,40 @@ def _answer(experiment: Experiment, found: Hypotheses, n_best: int, token_scores
     return "\t".join(columns)
 
 
+class _End(NamedTuple):
+    """The end of the lines, and what made it come too early."""
+
+    failure: Exception | None
+
+
 def _chunks(lines: BinaryIO) -> Iterator[list[bytes]]:
-    """The lines that are there, up to `_LINES_AT_ONCE`, without waiting for more than the first."""
-    waiting: queue.Queue[bytes | None] = queue.Queue(2 * _LINES_AT_ONCE)
+    """The lines that are there, up to `_LINES_AT_ONCE`, without waiting for more than the first.
+
+    Raises:
+      UserError: the lines cannot be read, after those that could be.
+    """
+    waiting: queue.Queue[bytes | _End] = queue.Queue(2 * _LINES_AT_ONCE)
 
     def read():
-        for line in lines:
-            waiting.put(line)
-        waiting.put(None)
+        failure = None
+        try:
+            for line in lines:
+                waiting.put(line)
+        except Exception as error:  # of whatever kind the lines come from
+            failure = error
+        waiting.put(_End(failure))
 
     threading.Thread(target=read, daemon=True).start()
-    more = True
-    while more:
-        chunk = [waiting.get()]
-        while chunk[-1] is not None and len(chunk) < _LINES_AT_ONCE and not waiting.empty():
-            chunk.append(waiting.get())
-        more = chunk[-1] is not None
-        yield [line for line in chunk if line is not None]
+    end = None
+    while end is None:
+        chunk: list[bytes] = []
+        while end is None and len(chunk) < _LINES_AT_ONCE and not (chunk and waiting.empty()):
+            got = waiting.get()
+            if isinstance(got, _End):
+                end = got
+            else:
+                chunk.append(got)
+        yield chunk
+    if (failure := end.failure) is not None:
+        reason = getattr(failure, "strerror", None) or str(failure) or type(failure).__name__
+        raise UserError(f"the lines to predict cannot be read any further: {reason}")

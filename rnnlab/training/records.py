@@ -7,27 +7,41 @@ import pathlib
 import struct
 import time
 from collections.abc import Iterable
+from typing import BinaryIO
 
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
+
+from rnnlab.files import write_bytes
 
 
 class GrowingFile:
     """Bytes appended one after the other. What cannot be written is kept, and written with what comes next.
 
     Args:
-      path: written anew.
+      path: what it holds already stays.
+      start: what it is to hold instead: it does as soon as all of this could be written, and until then what it held.
     """
 
-    def __init__(self, path: pathlib.Path):
-        self._path, self._held, self._warned = path, b"", False
-        self._file = path.open("wb", buffering=0)
+    def __init__(self, path: pathlib.Path, start: bytes | None = None):
+        self._path, self._held, self._warned = path, start or b"", False
+        self._replaces = start is not None
+        self._file: BinaryIO | None = None
+        self.append(b"")
+
+    def _open(self) -> BinaryIO:
+        if self._replaces:
+            write_bytes(self._path, self._held)
+            self._replaces, self._held = False, b""
+        return self._path.open("ab", buffering=0)
 
     def append(self, data: bytes) -> None:
         """Adds `data` to what is written, or, with a warning the first time, to what is kept until it can be."""
         self._held += data
         try:
+            if self._file is None:
+                self._file = self._open()
             while self._held:
                 self._held = self._held[self._file.write(self._held) :]
             self._warned = False
@@ -40,7 +54,8 @@ class GrowingFile:
     def close(self) -> None:
         """Tries once more to write what is kept."""
         self.append(b"")
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 class Rows:
@@ -48,26 +63,30 @@ class Rows:
 
     def __init__(self, path: pathlib.Path, fields: tuple[str, ...], start: int):
         kept = [row for row in read_rows(path, fields) if int(row["step"]) <= start]
-        self._file = GrowingFile(path)
-        self.write([fields, *(tuple(row[field] for field in fields) for row in kept)])
+        self._file = GrowingFile(path, _csv([fields, *(tuple(row[field] for field in fields) for row in kept)]))
 
     def write(self, rows: Iterable[tuple]) -> None:
         """Adds rows, each written whole before this returns, or kept."""
-        text = io.StringIO()
-        csv.writer(text).writerows(rows)
-        self._file.append(text.getvalue().encode())
+        self._file.append(_csv(rows))
 
     def close(self) -> None:
         """Writes what is kept."""
         self._file.close()
 
 
+def _csv(rows: Iterable[tuple]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
 def read_rows(path: pathlib.Path, fields: tuple[str, ...]) -> list[dict[str, str]]:
-    """The whole rows of a file that `Rows` wrote; none if there is no such file."""
+    """The whole rows of a file that `Rows` wrote, those of a number of steps; none if there is no such file."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if all(row.get(field) for field in fields)]
+    whole, ends, _ = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
+    rows = csv.DictReader(io.StringIO(whole + ends, newline=""))
+    return [row for row in rows if all(row.get(field) for field in fields) and row["step"].isdecimal()]
 
 
 class Events:

@@ -9,6 +9,7 @@ import numpy as np
 import tqdm
 from tensorboardX import summary
 
+from rnnlab.printing import show
 from rnnlab.training.records import Events, Rows, read_rows
 
 _FIELDS = ("step", "split", "name", "value")
@@ -81,7 +82,7 @@ class Reporter:
         if self._bar is not None:
             self._bar.write(line, file=sys.stderr)
         elif not self._quiet:
-            print(line, file=sys.stderr, flush=True)
+            show(line, file=sys.stderr)
 
     def close(self) -> None:
         """Writes out what is still in memory."""

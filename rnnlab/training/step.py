@@ -62,10 +62,17 @@ def split_model(model: M) -> tuple[Callable[[ModelParams], M], ModelParams]:
     return merge, dict(zip(names, (value for _, value in paths), strict=True))
 
 
-def apply_gradients(optimizer: optax.GradientTransformation, state: TrainState, gradients: ModelParams) -> TrainState:
-    """The state after one update."""
-    updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
+def apply_gradients(
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    gradients: ModelParams,
+    *,
+    constrain: Callable[[ModelParams], ModelParams] = lambda params: params,
+) -> TrainState:
+    """The state after one update, whose parameters `constrain` has the last word on, their average included."""
+    update = optax.with_extra_args_support(optimizer).update
+    updates, optimizer_state = update(gradients, state.optimizer, state.params, constrain=constrain)
+    params = constrain(optax.apply_updates(state.params, updates))
     return state._replace(step=state.step + 1, params=params, optimizer=optimizer_state)
 
 
@@ -104,8 +111,7 @@ def make_train_step(
         limit = training.clip_global_norm or jnp.inf
         counts, guard = state.guard.judge(loss, norm, spike=training.spike)
         metrics = StepMetrics(loss, norm, norm > limit, batch.target_lengths.sum(), guard.skipped)
-        after = apply_gradients(optimizer, state, gradients)
-        after = after._replace(params=constrain(after.params))
+        after = apply_gradients(optimizer, state, gradients, constrain=constrain)
         kept = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, state)
         return kept._replace(step=after.step, guard=guard), metrics
 

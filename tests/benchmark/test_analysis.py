@@ -1,3 +1,4 @@
+import matplotlib.figure
 import pytest
 
 from rnnlab.benchmark.analysis import add_comparisons, by_length, crossings, exponent, ratios
@@ -52,3 +53,12 @@ def test_pictures_of_a_structured_cell_lie_in_the_folder_itself(tmp_path):
     paths = draw_pictures(tmp_path, rows)
     assert [path.name for path in paths] == ["time_lstm-diagonal_1_8_float32_training.png"]
     assert sorted(tmp_path.iterdir()) == paths
+
+
+def test_a_picture_that_fails_is_left_out(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", fail)
+    rows = add_comparisons([_row("rnnlab", n, 1.0 * n, cell="lstm/diagonal") for n in (8, 16)])
+    assert draw_pictures(tmp_path, rows) == []

@@ -188,3 +188,10 @@ def test_the_normal_form_is_decided_by_what_would_be_unseen():
         forms[name] = vocabulary.normalise(words[0])
     assert forms["korean"] == unicodedata.normalize("NFD", korean[0])
     assert forms["french"] == unicodedata.normalize("NFC", french[0])
+
+
+@pytest.mark.parametrize("size", [-(2**31), -3, 0, 1, 4, 10])
+def test_a_subword_vocabulary_is_no_smaller_than_its_characters_and_special_tokens(size):
+    with pytest.raises(UserError, match=f"size: {size} is too small: .* are 11"):  # 4, a, b, c, d, e, the blank, "."
+        Vocabulary.build(["abc de", "e."], unit="subword", size=size)
+    assert len(Vocabulary.build(["abc de", "e."], unit="subword", size=11)) == 11

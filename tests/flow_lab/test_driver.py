@@ -4,6 +4,7 @@ import re
 import shutil
 import xml.etree.ElementTree
 
+import matplotlib.figure
 import pytest
 
 from rnnlab.errors import UserError
@@ -106,3 +107,13 @@ def test_only_the_studies_that_are_named_are_done(tiny_lab):
     config.studies = "newton,costs"
     with pytest.raises(ValueError, match=r"config\.studies: unknown value 'costs'; allowed: criterion, flow, newton"):
         read_plan(config)
+
+
+def test_a_report_is_written_without_the_figures_that_cannot_be_drawn(lab, tiny_lab, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("no such font")
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", fail)
+    pages = write_report(tmp_path, tiny_lab, Results(lab).rows)
+    assert [path.stat().st_size > 1000 for path in pages] == [True, True]
+    assert list((tmp_path / "figures").iterdir()) == []

@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rnnlab.errors import UserError
 from rnnlab.training.checkpoint import Checkpoints
+from rnnlab.training.config import default_config
 from rnnlab.training.guard import Guard
+from rnnlab.training.optimizer import OPTIMIZERS, make_optimizer
 from rnnlab.training.step import TrainState
 
 RECORD = {"batches": {"buffers": [[1, 2], []]}, "decision": {"best": 1.5}}
@@ -135,3 +138,97 @@ def test_who_only_reads_leaves_a_damaged_one_where_it_is(tmp_path):
     assert checkpoints.restore(_state(0)).step == 1
     checkpoints.close()
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_all_but_one_are_forgotten_only_if_that_one_is_there(tmp_path):
+    _saved(tmp_path / "c", (1, 2))
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.keep_only(3)
+    assert checkpoints.steps() == [1, 2]
+    checkpoints.keep_only(1)
+    assert checkpoints.steps() == [1]
+    checkpoints.close()
+
+
+PARAMS = {"W": np.full((2, 3), 4.0, np.float32), "b": np.full(3, 5.0, np.float32)}
+
+
+def _trained(value: float, **fields) -> TrainState:
+    """A state all of whose arrays hold `value`, as an optimizer makes it."""
+    training = default_config().training
+    training.update(fields)
+    state = TrainState.start(PARAMS, make_optimizer(training))
+    return jax.tree.map(lambda leaf: np.full(leaf.shape, value, leaf.dtype), state)
+
+
+# Each field of config.training with another value than its default, where need be beside what allows it.
+OTHERS: dict[str, dict] = {
+    name: {name: usual / 2 + 0.25 if isinstance(usual, float) else usual + 1}
+    for name, usual in default_config().training.items()
+    if not isinstance(usual, str)
+}
+OTHERS |= {f"optimizer {name}": {"optimizer": name} for name in OPTIMIZERS}
+OTHERS |= {
+    "schedule": {"schedule": "constant"},
+    "warmup_steps": {"schedule": "inverse_sqrt", "warmup_steps": 3},
+    "weight_decay": {"optimizer": "adamw", "weight_decay": 0.1},
+    "clip_value": {"clip_global_norm": 0.0, "clip_value": 0.5},
+    "both": {"optimizer": "sgd", "average_decay": 0.9},
+}
+
+
+def test_a_checkpoint_restores_into_any_other_optimizer_s_state_and_is_never_called_damaged(
+    tmp_path, caplog, monkeypatch
+):
+    """Whatever field of `training` changes: parameters, step and what both optimizers know come from the checkpoint;
+    what it lacks starts anew, with a warning."""
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    for fields in ({}, {"average_decay": 0.9}):
+        checkpoints = Checkpoints(tmp_path / str(fields))
+        checkpoints.save(1, saved := _trained(7, **fields), RECORD)
+        known = jax.tree_util.tree_flatten_with_path(saved)[0]
+        known = {(jax.tree_util.keystr(path), leaf.shape) for path, leaf in known}
+        differing = set()
+        for field, changed in OTHERS.items():
+            caplog.clear()
+            like = _trained(1, **fields | changed)
+            found = checkpoints.restore(like, optional="optimizer")
+            assert (found.step, found.record) == (1, RECORD)
+            leaves, structure = jax.tree_util.tree_flatten_with_path(found.arrays)
+            assert structure == jax.tree.structure(like)
+            lacks = 0
+            for path, leaf in leaves:
+                is_known = (jax.tree_util.keystr(path), leaf.shape) in known
+                lacks += not is_known
+                np.testing.assert_array_equal(leaf, 7 if is_known else 1)
+            assert all(leaf.min() == 7 for leaf in found.arrays.params.values())
+            if lacks or len(leaves) != len(known):
+                differing.add(field)
+            assert ("start anew or are dropped" in caplog.text) == (field in differing)
+            assert "damaged" not in caplog.text
+        assert {"both", "optimizer sgd"} <= differing
+        assert all({"optimizer", "average_decay"} & {*OTHERS[field]} for field in differing), "a new one to know of"
+        checkpoints.close()
+    assert not (tmp_path / "damaged").exists()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"W": PARAMS["W"]},
+        PARAMS | {"c": PARAMS["b"]},
+        PARAMS | {"W": PARAMS["W"].T},
+        PARAMS | {"b": PARAMS["b"].astype(np.float16)},
+    ],
+    ids=["fewer", "more", "shape", "type"],
+)
+@pytest.mark.parametrize("reading", [False, True])
+def test_a_checkpoint_of_another_model_is_refused_by_name_and_stays(tmp_path, other, reading):
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(1, PARAMS, RECORD)
+    checkpoints.close()
+    checkpoints = Checkpoints(tmp_path / "c", reading=reading)
+    with pytest.raises(UserError, match=r"checkpoint .*/c/1 is whole but of another model .*: [Wbc] differ"):
+        checkpoints.restore(other)
+    assert checkpoints.steps() == [1]
+    checkpoints.close()

@@ -25,6 +25,13 @@ from tests import tiny
         ("seed", 2**40, "2,147,483,647 at most"),
         ("data.name", "a\0b", "printable"),
         ("model.encoder.layers", 101, "100 at most"),
+        ("data.source.size", -3, "above 0"),
+        ("data.target.size", 0, "above 0"),
+        ("data.target.size", 2**31 - 1, "1,000,000 at most"),
+        ("data.source.min_count", 0, "above 0"),
+        ("training.spike", 1.0, "0 or above 1"),
+        ("training.learning_rate", 1e300, r"from 1e-30 to 1e\+30"),
+        ("evaluation.temperature", 1e-300, r"from 1e-30 to 1e\+30"),
     ],
 )
 def test_a_number_that_no_run_can_use_is_refused_by_its_path(field, value, allowed):
@@ -98,3 +105,15 @@ def test_the_field_names_that_others_rely_on_are_there():
     wanted |= {"training.steps", "training.batch_size", "data.name", "data.files.train"}
     assert wanted <= set(field_paths(default_config()))
     assert get_field(default_config(), "model.encoder.cell") == "lstm"
+
+
+def test_every_number_has_a_range_that_refuses_what_no_run_can_use():
+    """Without a range, a value that is negative or too large for float32 ends in an error of a library, or in none."""
+    config = default_config()
+    for field in field_paths(config):
+        usual = get_field(config, field)
+        for value in {int: (-1, -(2**31), 2**31), float: (-1.0, 1e39, 1e-46)}.get(type(usual), ()):
+            config.update_from_flattened_dict({field: value})
+            with pytest.raises(UserError, match=rf"config\.{field}: .* is not allowed; it must be"):
+                check_ranges(config)
+            config.update_from_flattened_dict({field: usual})

@@ -17,10 +17,11 @@ from rnnlab.data.vocabulary import BOS, EOS, PAD, UNITS, Vocabulary
 from rnnlab.decoding import Hypotheses
 from rnnlab.errors import UserError
 from rnnlab.metrics import LOWER_IS_BETTER, METRICS
-from rnnlab.training import evaluate, open_ensemble, predict
+from rnnlab.training import evaluate, measure_flow, open_ensemble, predict
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.evaluation import Evaluator
 from rnnlab.training.experiment import Experiment, check_metrics, create_experiment, open_corpus, open_experiment
+from rnnlab.training.flow import Flow, FlowProbe
 from rnnlab.training.step import split_model
 
 
@@ -249,3 +250,23 @@ def test_neither_scheduled_sampling_nor_the_free_running_loss_reads_what_no_sear
     loss = optax.softmax_cross_entropy_with_integer_labels(jnp.stack(wanted), jnp.array([*target, EOS])).mean()
     found = Evaluator(experiment, beam_size=1).loss(params, [example], forced=False)
     assert found == pytest.approx(float(loss), rel=1e-3)
+
+
+def test_scores_that_are_not_finite_are_null_in_json(trained, tmp_path, capsys, monkeypatch):
+    shutil.copytree(trained, tmp_path / "w")
+    experiment = open_experiment(tmp_path / "w")
+    step, params = experiment.best_params()
+    shutil.rmtree(tmp_path / "w" / "best")
+    store = Checkpoints(tmp_path / "w" / "best")
+    store.save(step, {name: np.full_like(value, np.nan) for name, value in params.items()}, {})
+    store.close()
+    evaluate(experiment, "test")
+    scores = json.loads(capsys.readouterr().out.splitlines()[-1], parse_constant=pytest.fail)
+    assert scores["loss"] is scores["perplexity"] is None
+    assert scores["examples"] == 50
+    flow = Flow({"exponent": np.float32(-np.inf), "dimension": np.float32(np.nan), "log_norm": np.float32(0)}, {}, {})
+    flow = flow._replace(vectors={"log_norms": np.array([np.nan, 1.0])})
+    monkeypatch.setattr(FlowProbe, "measure_all", lambda *_: {"decoder/0": flow})
+    measure_flow(experiment, "validation")
+    found = json.loads(capsys.readouterr().out.splitlines()[-1], parse_constant=pytest.fail)["decoder/0"]
+    assert found == {"exponent": None, "dimension": None, "log_norm": 0.0, "log_norms": [None, 1.0], "gates": {}}

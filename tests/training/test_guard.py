@@ -1,6 +1,9 @@
+import itertools
 import json
 import logging
+import os
 import re
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +19,8 @@ from rnnlab.training.experiment import open_experiment
 from rnnlab.training.guard import Guard
 from rnnlab.training.reporting import read_metrics
 from rnnlab.training.step import TrainState, make_train_step
+from tests import scripted
+from tests.scripted import steps
 
 BATCH = Batch(np.ones((1, 2), int), np.ones(2, int), np.zeros((1, 2), int), np.ones((1, 2), int), np.ones(2, int))
 
@@ -117,16 +122,91 @@ def test_poisoned_batches_are_skipped_counted_and_named_and_the_rest_is_finite(
 
 
 def test_too_many_in_a_row_send_the_run_back_to_its_last_checkpoint_with_other_data(
-    poison, tiny_config, tmp_path, capsys, caplog
+    poison, tiny_config, tmp_path, caplog
 ):
     poison(lambda seed, number: seed == 0 and number > 22)
-    loop.train(tiny_config(training__most_skipped=6), tmp_path)
+    scripted.train(tiny_config(training__most_skipped=6), tmp_path, lambda step: {"loss": 1.0, "wer": 9.0})
     assert "step 30: 6 steps in a row did not count; back to step 20, the data in another order (1 of 3" in caplog.text
     assert _skipped(tmp_path) == 0  # the rows of the steps that were taken back are gone
-    assert json.loads((tmp_path / "result.json").read_text())["split"] == "test"
+    assert steps(tmp_path / "checkpoints") == [30, 40]
 
 
 def test_a_run_that_never_gets_past_them_gives_up_with_a_word(poison, tiny_config, tmp_path):
     poison(lambda seed, number: number > 3)
-    with pytest.raises(UserError, match=r"step 35: 10 steps in a row had a loss .* after going back 2 times"):
-        loop.train(tiny_config(training__most_returns=2), tmp_path)
+    with pytest.raises(UserError, match=r"step 15: 10 steps in a row had a loss .* after going back 2 times"):
+        scripted.train(tiny_config(training__most_returns=2), tmp_path)
+
+
+OFTEN = {"training__log_every": 5, "training__checkpoint_every": 5, "training__evaluate_every": 5}
+
+
+@pytest.mark.parametrize("first", [11, 13, 15, 16])
+def test_nothing_is_saved_or_evaluated_while_steps_are_skipped(poison, tiny_config, tmp_path, first):
+    """Wherever the streak begins: those saved before it stay, and the run that ends in it has no success."""
+    poison(lambda seed, number: number >= first)
+    with pytest.raises(UserError, match=r"10 steps in a row had a loss or gradient that is not finite"):
+        scripted.train(
+            tiny_config(**OFTEN, training__most_returns=0), tmp_path, lambda step: {"loss": 1.0, "wer": 100.0 - step}
+        )
+    wanted = [5, 10] if first <= 15 else [10, 15]
+    assert steps(tmp_path / "checkpoints") == steps(tmp_path / "best") == wanted
+    assert {int(row["step"]) for row in read_metrics(tmp_path) if row["split"] == "validation"} == {5, *wanted}
+
+
+def test_what_was_due_while_steps_were_skipped_is_done_after_the_first_that_counts(poison, tiny_config, tmp_path):
+    poison(lambda seed, number: 18 <= number <= 22 or number in (30, 40))
+    config = tiny_config(training__log_every=1)
+    run = scripted.train(config, tmp_path, lambda step: {"loss": 1.0, "wer": 50.0})
+    rows = {(int(row["step"]), row["split"], row["name"]): float(row["value"]) for row in read_metrics(tmp_path)}
+    assert [step for step, split, name in rows if (split, name) == ("validation", "wer")] == [23, 40]
+    assert (run.step, run._returns) == (40, 1)  # step 40 was skipped at first, so that it went back to step 31
+    assert steps(tmp_path / "checkpoints") == [31, 40]
+    # the learning rate is that of the steps that counted: a skipped one uses none up
+    schedule = optax.cosine_onecycle_schedule(40, config.training.learning_rate)
+    used = itertools.count()
+    for step in range(1, 41):
+        if (step, "train", "loss") in rows:
+            assert rows[step, "train", "learning_rate"] == pytest.approx(float(schedule(next(used))), rel=1e-5)
+    assert next(used) == 34
+
+
+@pytest.mark.parametrize("at", [20, 23])
+def test_a_checkpoint_after_a_ruinous_step_is_passed_over_for_the_one_before(
+    tiny_config, tmp_path, at, caplog, monkeypatch
+):
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    run = scripted.train(
+        tiny_config(),
+        tmp_path,
+        lambda step: {"loss": 1.0, "wer": 100.0 - step},
+        ruins=lambda run: run.step == at - 1 and run._returns < 2,
+    )
+    assert run.step == 40
+    assert all(np.all(np.isfinite(value)) for value in jax.tree.leaves(run.state.params))
+    assert steps(tmp_path / "checkpoints") == [30, 40]
+    where = ["20", "10"] if at == 20 else ["20", "20"]
+    assert [
+        message.split("back to step ")[1].split(",")[0] for message in caplog.messages if "back to" in message
+    ] == where
+
+
+def test_a_run_that_ends_while_steps_are_skipped_gives_up_without_a_result(poison, tiny_config, tmp_path):
+    poison(lambda seed, number: number == 40)
+    with pytest.raises(UserError, match=r"step 40: 1 steps in a row .* after going back 0 times"):
+        loop.train(tiny_config(training__most_returns=0), tmp_path)
+    assert not (tmp_path / "result.json").exists()
+    assert steps(tmp_path / "checkpoints") == [20, 30]
+
+
+def test_a_signal_while_steps_are_skipped_saves_nothing_and_says_so(poison, tiny_config, tmp_path):
+    def asks(seed, number):
+        if number == 27:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return number > 24
+
+    poison(asks)
+    with pytest.raises(
+        loop.Interrupted, match=r"stopped by SIGTERM; .* from the last checkpoint, for the last steps did"
+    ):
+        scripted.train(tiny_config(training__log_every=50), tmp_path)
+    assert steps(tmp_path / "checkpoints") == [10, 20]

@@ -1,18 +1,27 @@
+import io
 import json
+import logging
+import math
 import os
+import shutil
 import signal
+import sys
 
 import jax
+import matplotlib.figure
 import numpy as np
 import pytest
 
 from rnnlab.training.checkpoint import Checkpoints
+from rnnlab.training.evaluation import evaluate
 from rnnlab.training.experiment import open_experiment
 from rnnlab.training.loop import train
 from rnnlab.training.optimizer import make_optimizer
+from rnnlab.training.prediction import predict
 from rnnlab.training.reporting import read_metrics
 from rnnlab.training.step import TrainState, split_model
-from tests import tiny
+from tests import scripted, tiny
+from tests.scripted import scored, steps
 
 
 def _stop_at(data, workdir, step: int, signum: int) -> int:
@@ -82,3 +91,135 @@ def test_every_log_line_has_what_a_curve_needs(trained):
     losses = [float(r["value"]) for r in read_metrics(trained) if r["split"] == "train" and r["name"] == "loss"]
     assert losses[-1] < 0.5 * losses[0]
     assert os.path.getsize(trained / "metrics.csv") > 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at"), [("wer", "per", 20), ("wer", "bleu", 20), ("bleu", "wer", 20), ("wer", "per", 40)]
+)
+def test_another_best_metric_decides_anew_at_the_first_evaluation(tiny_config, tmp_path, old, new, at):
+    """Whichever way it grows, and whether steps are left or not: no value of one is compared with one of the other."""
+
+    def config(metric):
+        fields = {"metrics": "wer,per,bleu", "average": 3}
+        made = tiny_config(training__best_metric=metric, training__evaluate_every=10, training__patience=4)
+        made.evaluation.update(fields)
+        return made
+
+    good = {"wer": [30.0, 20.0, 50.0, 60.0], "per": [80.0, 80.0, 90.0, 95.0], "bleu": [40.0, 50.0, 9.0, 8.0]}
+    for metric, number in ((old, at // 10), (new, 4)):
+        run = scripted.train(config(metric), tmp_path, scored(good[metric][:number], metric, every=10))
+    assert run.step == 40
+    assert steps(tmp_path / "best") == [min(at + 10, 40)]
+    assert run.decision["best"] == good[new][min(at // 10, 3)]
+    assert run.decision["misses"] == (1 if at == 20 else 0)
+    assert open_experiment(tmp_path).best_params()[0] == min(at + 10, 40)
+
+
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "best", "value", "misses"),
+    [
+        ("wer", [NAN, 50.0, NAN, 40.0], [4, 8], 40.0, 0),
+        ("wer", [50.0, NAN, -INF, 60.0], [2], 50.0, 3),
+        ("bleu", [INF, 5.0, INF, 7.0], [4, 8], 7.0, 0),
+        ("perplexity", [INF, NAN, 9.0, 8.0], [6, 8], 8.0, 0),
+        ("loss", [NAN, NAN, NAN, NAN], [2], None, 4),
+    ],
+)
+def test_a_score_that_is_not_finite_is_never_best_for_longer_than_there_is_no_other(
+    tiny_config, tmp_path, metric, values, best, value, misses
+):
+    config = tiny_config(training__best_metric=metric, training__evaluate_every=2, evaluation__average=3)
+    config.evaluation.metrics = "wer,per,bleu"
+    run = scripted.train(config, tmp_path, scored(values, metric, every=2))
+    assert run.decision == run.decision | {"best": value, "misses": misses}
+    assert steps(tmp_path / "best") == best  # of which `evaluation.average` takes the mean
+
+
+def test_what_a_model_that_is_not_finite_happens_to_predict_is_never_best(tiny_config, tmp_path):
+    def scores(step):
+        if step > 4:
+            raise scripted.Stopped
+        return {"loss": NAN if step == 2 else 3.0, "wer": 10.0 if step == 2 else 90.0}
+
+    run = scripted.train(tiny_config(training__evaluate_every=2), tmp_path, scores)
+    assert (run.decision["best"], steps(tmp_path / "best")) == (90.0, [4])
+
+
+@pytest.mark.parametrize("lost", ["checkpoints", "checkpoints/40", "best"])
+def test_best_parameters_are_of_this_run_and_are_there(tiny_config, tmp_path, lost):
+    """Those newer than the checkpoint that a run resumes from are of a run that is gone; where they are lost they are
+    decided anew, at the latest when it ends."""
+    config = tiny_config(training__evaluate_every=10)
+    scripted.train(config, tmp_path, scored([40.0, 30.0, 20.0, 10.0], "wer", every=10))
+    shutil.rmtree(tmp_path / lost)
+    run = scripted.start(config, tmp_path, scored([90.0, 91.0, 92.0, 93.0], "wer", every=10))
+    begun, kept = {"checkpoints": (0, []), "checkpoints/40": (30, [30]), "best": (40, [])}[lost]
+    assert (run.step, run._best.steps()) == (begun, kept)
+    run.to_the_end()
+    run.close()
+    assert steps(tmp_path / "best") == {"checkpoints": [10], "checkpoints/40": [30], "best": [40]}[lost]
+    assert run.decision["best"] == {"checkpoints": 90.0, "checkpoints/40": 20.0, "best": 93.0}[lost]
+
+
+def test_a_run_whose_average_is_switched_on_and_off_resumes_from_what_was_saved(tiny_config, tmp_path):
+    scripted.train(tiny_config(), tmp_path, scored([50.0], "wer", every=20))  # ends after step 40, which it cannot save
+    before = None
+    for decay, step in ((0.0, 30), (0.9, 30), (0.0, 31), (0.5, 32)):
+        run = scripted.start(tiny_config(training__average_decay=decay), tmp_path)
+        assert run.step == step
+        kept = run.state.params, run.state.optimizer[1], run.state.guard
+        jax.tree.map(np.testing.assert_array_equal, kept, kept if before is None else before)
+        jax.tree.map(np.testing.assert_array_equal, run.state.evaluated, run.state.params)  # nothing to average yet
+        before = kept
+        if decay or step > 30:
+            run.step += 1
+            run._evaluate_and_save(False)
+        run.close()
+    assert not (tmp_path / "damaged").exists()
+    assert steps(tmp_path / "checkpoints") == [32, 33]
+    assert {int(row["step"]) for row in read_metrics(tmp_path) if row["split"] == "train"} == {*range(5, 31, 5)}
+
+
+ODD = dict(zip("abcdefg", "$^_%é日\\", strict=True)) | dict(
+    zip("ABCDEFG", ["$5^$", "x_{1", "\\frac", "100%", "é", "日本", "a" * 200], strict=True)
+)
+
+
+def test_tokens_that_no_terminal_and_no_formula_can_show_cost_no_result(tiny_data, tiny_config, tmp_path, monkeypatch):
+    """With a stdout that encodes ASCII alone, and a picture that cannot be saved: results come first, texts escaped."""
+    config, names, seen = tiny_config(), {}, []
+    for split in tiny.SPLITS:
+        text = (tiny_data / f"{split}.tsv").read_text()
+        names[split] = str(tmp_path / f"{split}.tsv")
+        (tmp_path / f"{split}.tsv").write_text("".join(ODD.get(c, c) for c in text), encoding="utf-8")
+    config.data.update({"files": names, "prepared": str(tmp_path / "tfds")})
+    draw = matplotlib.figure.Figure.savefig
+
+    def save(figure, path, **options):
+        assert (tmp_path / "w" / "result.json").exists() or "line" in path.name
+        seen.append(path.name)
+        if path.name == "attention_1.png":
+            raise OSError(28, "No space left on device")
+        draw(figure, path, **options)
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", save)
+    warnings = []
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "warning", lambda text, *values: warnings.append(text % values))
+    out = io.TextIOWrapper(raw := io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", out)
+    train(config, tmp_path / "w")
+    lines = raw.getvalue().decode("ascii").splitlines()
+    assert json.loads(lines[-1]) == json.loads((tmp_path / "w" / "result.json").read_text())
+    assert sum(" -> " in line for line in lines) == config.evaluation.samples
+    assert any("\\u65e5" in line for line in lines)
+    assert warnings == [f"{tmp_path / 'w' / 'attention_1.png'} could not be drawn ([Errno 28] No space left on device)"]
+    experiment = open_experiment(tmp_path / "w")
+    evaluate(experiment, "validation")
+    assert json.loads(raw.getvalue().decode("ascii").splitlines()[-1])["split"] == "validation"
+    predict(experiment, io.BytesIO("é日\n$$$\n".encode()), answers := io.BytesIO(), attention=tmp_path / "seen")
+    assert len(answers.getvalue().decode("utf-8").splitlines()) == 2
+    assert seen == ["curves.png", *(f"attention_{i}.png" for i in range(4)), "line_1.png", "line_2.png"]
+    assert all(path.stat().st_size > 1000 for path in (tmp_path / "seen").glob("*.png"))

@@ -5,7 +5,7 @@ import pytest
 
 from rnnlab.errors import UserError
 from rnnlab.training.config import default_config
-from rnnlab.training.optimizer import OPTIMIZERS, SCHEDULES, averaged, make_optimizer, make_schedule
+from rnnlab.training.optimizer import OPTIMIZERS, SCHEDULES, averaged, last_rate, make_optimizer, make_schedule
 
 GRADIENT = {"W": np.array([3.0, 0.0], np.float32), "b": np.array([4.0], np.float32)}  # global norm 5
 
@@ -83,3 +83,38 @@ def test_the_average_weighs_each_steps_parameters_by_the_decay_and_changes_no_up
         wanted = sum(w * own[name] for w, own in zip(weights, seen, strict=True)) / weights.sum()
         np.testing.assert_allclose(averaged(states[1])[name], wanted, rtol=1e-5)
     assert averaged(states[0]) is None
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_takes_the_rates_of_every_schedule_and_tells_the_last_one(optimizer, schedule):
+    """A run of one step uses the learning rate; skipped steps, which leave the state as it is, use no rate up."""
+    for steps in (1, 2, 3, 20):
+        training = _training(optimizer=optimizer, schedule=schedule, steps=steps, learning_rate=0.25)
+        made, rates = make_optimizer(training), make_schedule(training)
+        assert np.all(np.isfinite([float(rates(step)) for step in range(steps)]))
+        assert max(float(rates(step)) for step in range(steps)) > 0
+        if steps == 1:
+            assert float(rates(0)) == 0.25
+    state = made.init(GRADIENT)
+    for count in range(3):
+        updates, state = made.update(GRADIENT, state, GRADIENT)
+        assert last_rate(rates, state) == pytest.approx(float(rates(count)))
+        if optimizer == "sgd":  # moves by the rate times the gradient, here clipped from a norm of 5 to 1
+            np.testing.assert_allclose(updates["b"], -last_rate(rates, state) * 4.0 / 5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("warmup", [20, 21, 2**31 - 1])
+def test_a_warm_up_that_leaves_no_step_to_the_cosine_is_refused(warmup):
+    with pytest.raises(UserError, match=rf"warmup_steps: {warmup} is not below config\.training\.steps=20"):
+        make_optimizer(_training(schedule="warmup_cosine", steps=20, warmup_steps=warmup))
+    make_optimizer(_training(schedule="warmup_cosine", steps=20, warmup_steps=19))
+    make_optimizer(_training(schedule="inverse_sqrt", steps=20, warmup_steps=warmup))
+
+
+@pytest.mark.parametrize("schedule", sorted({*SCHEDULES} - {"warmup_cosine", "inverse_sqrt"}))
+def test_a_warm_up_that_the_schedule_does_not_have_is_refused(schedule):
+    with pytest.raises(
+        UserError, match=rf"warmup_steps: the schedule '{schedule}' ignores it; allowed with: warmup_cos"
+    ):
+        make_schedule(_training(schedule=schedule, warmup_steps=1))

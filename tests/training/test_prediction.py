@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import io
 import json
 import logging
@@ -129,3 +130,32 @@ def test_attention_of_a_model_without_is_refused(trained, tmp_path):
     experiment.config.model.attention = "none"
     with pytest.raises(UserError, match=r"--attention: the model of .* has none"):
         predict(experiment, io.BytesIO(b"a"), io.BytesIO(), attention=tmp_path / "seen")
+
+
+class _Breaking(io.RawIOBase):
+    """Lines that end in an error."""
+
+    def __init__(self, text: bytes, error: Exception):
+        self.lines, self.error = text.splitlines(keepends=True), error
+
+    def __iter__(self):
+        yield from self.lines
+        raise self.error
+
+
+@pytest.mark.parametrize("text", [b"", b"abc\nfeed\n", b"abc\n" * 5000], ids=["none", "two", "chunks"])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (MemoryError(), "MemoryError"),
+        (ValueError("I/O operation on closed file."), "I/O operation on closed file"),
+    ],
+    ids=["device", "memory", "closed"],
+)
+def test_lines_that_cannot_be_read_end_with_a_word_after_the_answers_to_those_before(trained, text, error, message):
+    answers = io.BytesIO()
+    with pytest.raises(UserError, match=f"the lines to predict cannot be read any further: {message}"):
+        predict(open_experiment(trained), _Breaking(text, error), answers)
+    spelt = {b"abc": b"A B C", b"feed": b"F E E D"}
+    assert answers.getvalue().splitlines() == [spelt[line] for line in text.splitlines()]

@@ -1,9 +1,11 @@
 import errno
 import logging
+import os
 import pathlib
 import struct
 
 import numpy as np
+import pytest
 from tensorboardX import summary
 from tensorboardX.proto.event_pb2 import Event
 
@@ -37,6 +39,50 @@ def test_what_a_full_disk_refuses_is_written_when_there_is_room_again(tmp_path, 
     rows.close()
     found = read_rows(tmp_path / "m.csv", ("step", "value"))
     assert [(int(row["step"]), float(row["value"])) for row in found] == [(step, step / 3) for step in range(1, 6)]
+
+
+@pytest.mark.parametrize("stage", ["open", "write", "replace"])
+def test_a_file_is_written_anew_whole_or_not_at_all_and_then_takes_what_came_meanwhile(
+    tmp_path, monkeypatch, caplog, stage
+):
+    """Killed at any moment of a restart with a full disk, it would hold every row of before."""
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    path, fields = tmp_path / "v.csv", ("step", "value")
+    rows = Rows(path, fields, start=0)
+    rows.write((step, step / 3) for step in range(1, 1001))
+    rows.close()
+    before, full = path.read_bytes(), OSError(errno.ENOSPC, "No space left on device")
+
+    def refuse(*arguments, **options):
+        if stage == "write":
+            with open(arguments[0], "wb") as file:  # half of it could be written
+                file.write(arguments[1][:5000])
+        raise full
+
+    with monkeypatch.context() as disk:
+        if stage == "replace":
+            disk.setattr(os, "replace", refuse)
+        else:
+            disk.setattr(pathlib.Path, {"open": "open", "write": "write_bytes"}[stage], refuse)
+            disk.setattr(pathlib.Path, "read_text", lambda *_, **options: before.decode())
+        rows = Rows(path, fields, start=990)
+        rows.write([(991, 0.5)])
+        assert path.stat().st_size == len(before)
+    assert path.read_bytes() == before
+    assert caplog.text.count("v.csv cannot be written (No space left on device)") == 1
+    rows.write([(992, 0.25)])
+    found = [(int(row["step"]), float(row["value"])) for row in read_rows(path, fields)]
+    assert found == [*((step, step / 3) for step in range(1, 991)), (991, 0.5), (992, 0.25)]
+    rows.close()
+    assert [left.name for left in tmp_path.iterdir()] == ["v.csv"]
+
+
+@pytest.mark.parametrize("rest", [b"4,0.1", b"4", b"x,0.5\r\n", b"\xff\xfe,1\r\n", b"\0\0\0", b",\r\n"])
+def test_a_line_that_is_cut_or_none_of_ours_is_no_row(tmp_path, rest):
+    path, fields = tmp_path / "v.csv", ("step", "value")
+    path.write_bytes(b"step,value\r\n3,0.5\r\n" + rest)
+    Rows(path, fields, start=9).close()
+    assert path.read_bytes() == b"step,value\r\n3,0.5\r\n"
 
 
 def test_a_device_that_is_always_full_ends_nothing():

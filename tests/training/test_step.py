@@ -8,7 +8,7 @@ from flax import nnx
 from rnnlab.data.pipeline import Pairs, assemble
 from rnnlab.models import Seq2Seq
 from rnnlab.training.config import default_config
-from rnnlab.training.optimizer import make_optimizer
+from rnnlab.training.optimizer import averaged, make_optimizer
 from rnnlab.training.step import TrainState, make_train_step, split_model
 
 BATCH = jax.device_put(assemble(Pairs([[5, 6], [7]], [[4], [4, 6]]), [0, 1], (3, 4), 3))
@@ -82,3 +82,31 @@ def test_the_share_of_forced_inputs_is_that_of_the_step():
     for share in (1.0, 0.0):
         assert losses[share, False, 0] == pytest.approx(forced, rel=1e-5)
         assert losses[share, False, 9] == pytest.approx(free, rel=1e-5)
+
+
+def test_the_average_is_of_the_parameters_that_are_used_those_within_their_constraint():
+    """Weights decay^(n - i) over what the parameters were after each step that counted; a skipped step has none."""
+    training = default_config().training
+    training.update({"optimizer": "sgd", "schedule": "constant", "learning_rate": 5.0, "average_decay": 0.7})
+    optimizer = make_optimizer(training)
+
+    def merge(params):
+        return lambda source, *rest, **options: params["w"] * jnp.where(source[..., None] > 1, jnp.nan, 1.0)
+
+    def constrain(params):
+        return jax.tree.map(lambda w: w * jnp.minimum(1, 0.5 / jnp.linalg.norm(w)), params)
+
+    step = make_train_step(merge, optimizer, training, seed=0, constrain=constrain)
+    batch = BATCH._replace(source=jnp.ones_like(BATCH.source[:1]), inputs=BATCH.inputs[:1], labels=BATCH.labels[:1] % 3)
+    batch = batch._replace(target_lengths=jnp.minimum(batch.target_lengths, 1))
+    state, seen = TrainState.start({"w": jnp.array([0.1, 0.2, 0.0])}, optimizer), []
+    assert state.evaluated["w"] is state.params["w"]  # before the first step there is nothing to average
+    for poison in (2, 1, 1, 2, 1):
+        state, metrics = step(state, batch._replace(source=poison * batch.source))
+        if not metrics.skipped:
+            seen.append(np.array(state.params["w"]))
+    assert len(seen) == 3
+    assert np.linalg.norm(seen, axis=1) == pytest.approx([0.5] * 3, rel=1e-5)
+    weights = 0.7 ** np.arange(3)[::-1]
+    np.testing.assert_allclose(state.evaluated["w"], weights @ seen / weights.sum(), rtol=1e-5)
+    assert averaged(state.optimizer) is not None

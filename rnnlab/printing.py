@@ -1,0 +1,26 @@
+"""What is printed: text that any terminal can show, JSON that any program can read. Imports nothing from rnnlab."""
+
+import json
+import math
+import sys
+from typing import Any, TextIO
+
+
+def show(text: object, *, file: TextIO | None = None) -> None:
+    """Prints a line to `file`, or to stdout; characters that its encoding lacks are escaped (`\\xe9`)."""
+    file = file or sys.stdout
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    print(str(text).encode(encoding, "backslashreplace").decode(encoding), file=file, flush=True)
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """JSON, on one line without `indent`; a number that JSON has no form for (NaN, infinity) is null."""
+    return json.dumps(_finite(value), allow_nan=False, indent=indent)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
