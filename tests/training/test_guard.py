@@ -75,10 +75,10 @@ def poison(monkeypatch):
 
             def __next__(self):
                 batch, self.number = next(self.inner), self.number + 1
-                if bad(self.seed, self.number):
-                    poisoned.append(batch)
-                empty = np.zeros_like(batch.target_lengths)
-                return batch._replace(target_lengths=empty) if bad(self.seed, self.number) else batch
+                if not bad(self.seed, self.number):
+                    return batch
+                poisoned.append(batch)
+                return batch._replace(target_lengths=np.zeros_like(batch.target_lengths))
 
             def get_state(self):
                 return {"inner": self.inner.get_state(), "number": self.number}
