@@ -17,9 +17,17 @@ def _learn(seed=0, **changes):
     return by_name
 
 
-def test_a_task_within_reach_is_solved_and_the_run_ends_there(monkeypatch):
-    """jax warns of constants in a program that are larger than a few: those of the task's images would be."""
-    monkeypatch.setattr(jax.config, "jax_captured_constants_warn_bytes", 30_000)
+@pytest.fixture
+def small_programs():
+    """A program that holds large constants, such as the images of a task, gets a warning, which fails a test."""
+    before = jax.config.jax_captured_constants_warn_bytes
+    jax.config.update("jax_captured_constants_warn_bytes", 30_000)
+    yield
+    jax.config.update("jax_captured_constants_warn_bytes", before)
+
+
+@pytest.mark.usefixtures("small_programs")
+def test_a_task_within_reach_is_solved_and_the_run_ends_there():
     found = _learn(task="digits", features=32, batch_size=32, learning_rate=0.01, steps=2000, solved=1.0, cell="gru")
     assert found["solved"] == [True]
     assert found["final_loss"][0] < 1.0
