@@ -87,6 +87,8 @@ def _check_flags(argv: list[str]):
         raise UserError(f"{argv[1]!r}: not a flag; flags start with --")
     if _WORKDIR.value is None:
         raise UserError("--workdir: missing; give the folder of the run")
+    if any("\ud800" <= character <= "\udfff" for character in _WORKDIR.value):  # which no library could open
+        raise UserError(f"--workdir: {_WORKDIR.value!r} is no text in this locale; set LC_ALL=C.UTF-8, or use ASCII")
     if _MODE.value == "predict" and (sys.stdin is None or sys.stdout is None):
         raise UserError("--mode=predict: reads standard input and writes standard output, of which one is closed")
     if _ENSEMBLE.value and _MODE.value not in ("evaluate", "predict"):

@@ -112,3 +112,13 @@ def test_a_second_start_of_the_same_experiment_compiles_nothing(trained, tmp_pat
         kept.append((result.stdout, {path.name for path in tmp_path.iterdir() if path.name.endswith("-cache")}))
     assert kept[0][1]
     assert kept[1] == kept[0]
+
+
+def test_a_work_directory_that_the_locale_cannot_name_is_one_line(tmp_path):
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "launch.py", CONFIG, f"--workdir={tmp_path}/é"]
+    result = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, timeout=120, env=environment)
+    assert result.returncode == 1
+    assert result.stderr.startswith(b"error: --workdir: ")
+    assert result.stderr.count(b"\n") == 1
+    assert list(tmp_path.iterdir()) == []
