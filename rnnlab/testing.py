@@ -139,9 +139,9 @@ def _reversed_is_flipped(cell: Cell, params: Params, inputs: Array, state: State
 def _resets_are_separate_sequences(cell: Cell, params: Params, inputs: Array, state: State):
     resets = jnp.zeros((_TIME, _BATCH), bool).at[3].set(True)
     run = functools.partial(_scan, cell, params)
-    first, second = run(inputs[:3], state=state), run(inputs[3:])
+    first, second = run(inputs[:3], state=state), run(inputs[3:], state=state)
     _near(run(inputs, state=state, resets=resets), (jnp.concatenate([first[0], second[0]]), second[1]))
-    first, second = run(inputs[:3], reverse=True), run(inputs[3:], state=state, reverse=True)
+    first, second = run(inputs[:3], state=state, reverse=True), run(inputs[3:], state=state, reverse=True)
     packed = run(inputs, state=state, resets=resets, reverse=True)
     _near(packed, (jnp.concatenate([first[0], second[0]]), first[1]))
 

@@ -35,43 +35,43 @@ class Associative:
             raise ValueError(f"associative: block must be at least 1, or None, not {self.block}")
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 8))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def run(
     cell: Cell,
     method: Associative,
+    reverse: bool,
     params: Params,
     inputs: Array,
     state: State,
     updates: Where,
     resets: Array | None,
     mask: Array | None,
-    reverse: bool,
 ) -> tuple[Array, State]:
     """Returns `h` of every step `[time, batch, hidden]` and the last state; arguments as in `sequential.run`.
 
     A linear cell's `combine` is its own linearisation, at any state: at 0 it gives what is added, and its derivatives
     the matrices.
     """
-    return _forward(cell, method, params, inputs, state, updates, resets, mask, reverse)[0]
+    return _forward(cell, method, reverse, params, inputs, state, updates, resets, mask)[0]
 
 
-def _forward(cell, method, params, inputs, state, updates, resets, mask, reverse):
-    a = project(params, inputs)
+def _forward(cell, method, reverse, params, inputs, state, updates, resets, mask):
+    a, time = project(params, inputs), inputs.shape[0]
 
     def in_order(values):
         return jax.tree.map(lambda v: v[::-1] if reverse else v, values)
 
     a_own, updates_own, resets_own = in_order((a, updates, resets))
-    steps = parallel.Steps.over(a_own, updates_own, resets_own, mask)
-    nothing = tuple(jnp.zeros((len(steps.a), entry.shape[1]), entry.dtype) for entry in state)
+    steps = parallel.Steps.over(a_own, updates_own, resets_own, state, mask)
+    nothing = tuple(jnp.zeros_like(steps.a[:, : entry.shape[1]], entry.dtype) for entry in state)
     linearisation = parallel.Linearisation(cell, whole=False)
-    matrices = linearisation.matrices(params, steps, nothing, len(a))
+    matrices = linearisation.matrices(params, steps, nothing, time)
     drives = parallel.advance(cell, params, steps, nothing)
-    drives = tuple(entry.reshape(len(a), -1, entry.shape[-1]) for entry in drives)
+    drives = tuple(entry.reshape(time, -1, entry.shape[-1]) for entry in drives)
     states = in_order(linear.solve(matrices, drives, state, block=method.block))
     found = parallel.Solution.of_states(state, states, reverse, jnp.result_type(inputs, weights_dtype(params)))
     kept = parallel.residuals(cell, params, a, (updates, resets, mask), state, found, reverse)
-    return (found.hidden, found.final), (params, (inputs, updates, resets), mask, state[0], (), kept)
+    return (found.hidden, found.final), (params, (inputs, updates, resets), mask, state, (), kept)
 
 
 def _backward(cell, method, reverse, residuals, cotangents):

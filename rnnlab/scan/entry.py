@@ -1,8 +1,12 @@
 """`scan`: a cell over a batch of sequences, by whichever method suits."""
 
+import functools
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.cells import Cell, Params, State
@@ -12,7 +16,9 @@ from rnnlab.scan.newton import Newton, Report
 from rnnlab.scan.plan import Plan, checkpoint_plan, resolve_plan
 from rnnlab.scan.product import are_ids, at_least_float32, poison
 from rnnlab.scan.recurrence import weights_dtype
+from rnnlab.scan.reverse_mode import refuse_forward_mode
 from rnnlab.scan.select import Where
+from rnnlab.scan.sharding import over_explicit_axes, vary_alike
 
 Method = Plan | Associative | Newton
 _NEWTON = Newton()
@@ -37,17 +43,18 @@ def scan(
 
     Args:
       cell: a description out of `CELLS`, or one of your own.
-      params: `cell.init(...)`, or the same names with values of your own.
+      params: `cell.init(...)`, or a mapping of the same names to values of your own; other names are not read.
       inputs: `[time, batch, features]`; time may be 0. Or ids `[time, batch]`, integers from 0 to features - 1, each in
         place of a one-hot vector: a step then reads a row of `W` instead of multiplying with it. An id outside
         makes all results NaN.
       state: the state before the first step, each entry `[batch, hidden]`; None is `cell.initial_state`.
-      seq_lengths: `[batch]`, steps in each sequence, 0 to time. A step past the end keeps the state and its output is
-        zero; what stands in the padding, NaN too, changes neither values nor gradients.
+      seq_lengths: `[batch]`, steps in each sequence, 0 to time; traced ones (under `jax.jit`) are clipped to that. A
+        step past the end keeps the state and its output is zero; what stands in the padding, NaN too, changes neither
+        values nor gradients.
       reverse: from the last step of each sequence (its own last one, given seq_lengths) to the first; the outputs stay
         in the order of the inputs.
       resets: `[time, batch]`, True where a new sequence starts within a row: nothing passes between that step and the
-        one before it, in either direction; the new sequence starts from `cell.initial_state`.
+        one before it, in either direction; the new sequence starts from `state`, as the first one does.
       recurrent_mask: `[batch, hidden]`, on `h` where it enters `h R`, the same at every step (variational dropout: Gal
         and Ghahramani 2016, arXiv 1512.05287).
       kept: `[time, batch, hidden]` for each entry of the state, True where a unit keeps its value at a step (zoneout:
@@ -68,7 +75,9 @@ def scan(
     Raises:
       ValueError: shapes that do not fit each other, lengths outside 0 to time, an unknown method, or one that is not
         for this cell, a plan's block or a chunk that does not divide the time, a `checkpoint_every` that is none or
-        goes with another method than "sequential", or a `recurrent_mask` for a cell that multiplies with `R` itself.
+        goes with another method than "sequential", a parameter that is missing, or a `recurrent_mask` for a cell that
+        multiplies with `R` itself.
+      TypeError: forward-mode differentiation of another method than "reference".
     """
     chosen = _resolve(cell, method, checkpoint_every, *inputs.shape[:2])
     given = (state, seq_lengths, reverse, resets, recurrent_mask, kept)
@@ -135,45 +144,66 @@ def newton_scan(
 def _scan(cell: Cell, params: Params, inputs: Array, given: tuple, method: Method | None, guess: State | None):
     """Outputs, last state, and the report of Newton's method (else None); `method` None is the reference."""
     state, seq_lengths, reverse, resets, recurrent_mask, kept = given
+    params = _own_params(cell, params)
     _check(cell, params, inputs, state, seq_lengths, resets)
     _check_noise(cell, params, inputs, recurrent_mask, kept)
+    seq_lengths, resets = (None if own is None else jnp.asarray(own) for own in (seq_lengths, resets))
+    arrays = (params, inputs, state, seq_lengths, resets, recurrent_mask, kept, guess)
+    run = functools.partial(_scan_arrays, cell, method, reverse)
+    return over_explicit_axes(run, arrays, _layout(cell, method, inputs, state))
+
+
+def _layout(cell: Cell, method: Method | None, inputs: Array, state: State | None) -> tuple:
+    """How results are laid out over explicit axes of a mesh: steps and rows as inputs, the last state as the first."""
+    steps = PartitionSpec(*jax.typeof(inputs).sharding.spec[:2], None)
+    fresh = [PartitionSpec(steps[1], None)] * len(cell.state_names)
+    final = tuple(fresh if state is None else (jax.typeof(entry).sharding.spec for entry in state))
+    report = Report._make([*[PartitionSpec()] * 4, (steps,) * len(final)]) if isinstance(method, Newton) else None
+    return steps, final, report
+
+
+def _scan_arrays(cell, method, reverse, params, inputs, state, seq_lengths, resets, recurrent_mask, kept, guess):
     time, batch = inputs.shape[:2]
-    plan = method if isinstance(method, Plan) else None
     wide = at_least_float32(jnp.result_type(inputs, weights_dtype(params), *(state or ())))
     if state is None:
         state = cell.initial_state(batch, cell.features(params), wide)
-    padding = -time % plan.block if plan else 0
-    if padding and seq_lengths is None:
-        seq_lengths = np.full(batch, time)
-    inputs = _pad(inputs, padding)
-    valid = None
-    if seq_lengths is not None:
-        valid = jnp.arange(time + padding)[:, None] < jnp.asarray(seq_lengths)
+    block = method.block if isinstance(method, Plan) else 1
+    padding = -(-time // block) * block - time
+    inputs, valid = _pad(inputs, padding), None
+    if seq_lengths is not None or padding:
+        valid = _within(time, time + padding, jnp.full(batch, time) if seq_lengths is None else seq_lengths)
         inputs = jnp.where(valid if are_ids(inputs) else valid[..., None], inputs, 0)
     if resets is not None:
-        resets = _pad(jnp.asarray(resets), padding)
+        resets = _pad(resets.astype(bool), padding)
         resets = resets if valid is None else resets & valid
         if reverse:  # a sequence that starts at step t ends, run backwards, before step t - 1
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
     updates: Where = valid
     if kept is not None:
-        updates = tuple(~_pad(own, padding) & (True if valid is None else valid[..., None]) for own in kept)
+        moves = (~_pad(own.astype(bool), padding) for own in kept)
+        updates = tuple(own if valid is None else own & valid[..., None] for own in moves)
     if are_ids(inputs):
         params = poison(params, inputs)
-    arguments = (params, inputs, tuple(entry.astype(wide) for entry in state), updates, resets, recurrent_mask, reverse)
-    outputs, final, *report = _run(cell, method, arguments, guess)
+    mask = None if recurrent_mask is None or cell.recurrence == "none" else recurrent_mask.astype(wide)
+    widened, guess = jax.tree.map(lambda v: v.astype(wide), (tuple(state), guess))
+    arguments = (params, inputs, widened, updates, resets, mask, *(() if guess is None else (guess,)))
+    outputs, final, *report = _run(cell, method, reverse, vary_alike(arguments))
     outputs = outputs if valid is None else jnp.where(valid[..., None], outputs, 0)[:time]
     final = tuple(new.astype(old.dtype) for new, old in zip(final, state, strict=True))
     return outputs, final, report[0] if report else None
 
 
-def _run(cell: Cell, method: Method | None, arguments: tuple, guess: State | None) -> tuple:
-    if isinstance(method, Newton):
-        wide = arguments[2][0].dtype
-        return newton.run(cell, method, *arguments, jax.tree.map(lambda v: v.astype(wide), guess))
-    if isinstance(method, Associative):
-        return associative.run(cell, method, *arguments)
-    return sequential.run(cell, method, *arguments) if method else reference.run(cell, *arguments)
+def _within(time: int, steps: int, lengths: Array) -> Array:
+    """`[steps, batch]`, True within a sequence; a length above the time is the time."""
+    at = jnp.arange(steps)[:, None]
+    return at < lengths if steps == time else (at < lengths) & (at < time)
+
+
+def _run(cell: Cell, method: Method | None, reverse: bool, arguments: tuple) -> tuple:
+    if method is None:
+        return reference.run(cell, reverse, *arguments)
+    module = newton if isinstance(method, Newton) else associative if isinstance(method, Associative) else sequential
+    return module.run(cell, method, reverse, *refuse_forward_mode(arguments))
 
 
 def _resolve(
@@ -217,6 +247,14 @@ def _check_method(cell: Cell, method: Method, time: int) -> None:
     size = getattr(method, field)
     if size and time % size and not getattr(method, "recompute", False):
         raise ValueError(f"method: {field} {size} does not divide the time {time}")
+
+
+def _own_params(cell: Cell, params: Mapping[str, Array]) -> Params:
+    """What the cell reads of a mapping, as a dict."""
+    names = dict.fromkeys(("W", "b", *(() if cell.recurrence == "none" else ("R",)), *cell.combine_params))
+    if missing := [name for name in names if name not in params]:
+        raise ValueError(f"params of cell {cell.name!r} must have {', '.join(names)}, but have no {', '.join(missing)}")
+    return {name: params[name] for name in names}
 
 
 def _pad(steps: Array, padding: int) -> Array:

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from rnnlab.scan.plan import is_known
+
 Matrices = Any  # `[time, ..., n, n]`, or S lists of S arrays `[time, batch, hidden]`
 _BLOCK = 16
 
@@ -25,10 +27,12 @@ def solve(matrices: Matrices, drives: Any, first: Any, *, block: int | None = No
       block: steps of a block. 1: an associative scan of all steps; all of them: a loop. Between, all blocks are run
         at once, twice, each step by step: for what a block does as a whole, and, once the same was done with those to
         tell what each begins with, for its states. None: 16 on a CPU, where 16 to 1024 were found to be about as fast;
-        1 elsewhere, not measured.
+        1 elsewhere, not measured. A symbolic time is one block.
     """
     time = jax.tree.leaves(drives)[0].shape[0]
     block = block or (_BLOCK if jax.default_backend() == "cpu" else 1)
+    if not is_known(time):  # halving it would not end
+        block = time
     if block == 1:
         return _solve_together(matrices, drives, first)
     blocks = jax.tree.map(lambda v: _cut(v, min(block, time)), (matrices, drives))
@@ -37,7 +41,7 @@ def solve(matrices: Matrices, drives: Any, first: Any, *, block: int | None = No
     else:
         left = solve(*_whole(blocks), first, block=block)
         begin = jax.tree.map(lambda v, after: jnp.concatenate([v[None], after[:-1]]), first, left)
-    return jax.tree.map(lambda v: v.reshape(-1, *v.shape[2:])[:time], _go_through(blocks, begin))
+    return jax.tree.map(lambda v: v.reshape(v.shape[0] * v.shape[1], *v.shape[2:])[:time], _go_through(blocks, begin))
 
 
 def _solve_together(matrices: Matrices, drives: Any, first: Any) -> Any:
@@ -51,7 +55,7 @@ def _cut(values: Array, block: int) -> Array:
     """`[blocks, block, ...]`; steps are added at the end, of zeros, after which no state is asked for."""
     padding = -values.shape[0] % block
     padded = jnp.pad(values, [(0, padding)] + [(0, 0)] * (values.ndim - 1)) if padding else values
-    return padded.reshape(-1, block, *values.shape[1:])
+    return padded.reshape(padded.shape[0] // block, block, *values.shape[1:])
 
 
 def _whole(blocks: tuple[Matrices, Any]) -> tuple[Matrices, Any]:

@@ -21,6 +21,7 @@ from rnnlab.scan.plan import Plan, resolve_plan
 from rnnlab.scan.product import project
 from rnnlab.scan.recurrence import weights_dtype
 from rnnlab.scan.select import Where
+from rnnlab.scan.sharding import vary_alike
 
 JACOBIANS = ("auto", "full", "diagonal")
 _LARGEST_BLOCK = 32  # numbers of the state of a head up to which "auto" takes the full Jacobian
@@ -85,42 +86,43 @@ class Report(NamedTuple):
     states: State
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 8))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def run(
     cell: Cell,
     method: Newton,
+    reverse: bool,
     params: Params,
     inputs: Array,
     state: State,
     updates: Where,
     resets: Array | None,
     mask: Array | None,
-    reverse: bool,
-    guess: State | None,
+    guess: State | None = None,
 ) -> tuple[Array, State, Report]:
     """Returns `h` of every step `[time, batch, hidden]`, the last state and a report.
 
     Arguments as in `sequential.run`; `guess` is where the iteration starts, None: all states as the first one.
     """
-    return _forward(cell, method, params, inputs, state, updates, resets, mask, reverse, guess)[0]
+    return _forward(cell, method, reverse, params, inputs, state, updates, resets, mask, guess)[0]
 
 
-def _forward(cell, method, params, inputs, state, updates, resets, mask, reverse, guess):
+def _forward(cell, method, reverse, params, inputs, state, updates, resets, mask, guess=None):
     def in_order(values):
         return jax.tree.map(lambda v: v[::-1] if reverse else v, values)
 
     a, time = project(params, inputs), inputs.shape[0]
     steps = (*in_order((a, updates, resets)), in_order(guess))
-    chunks = jax.tree.map(lambda v: v.reshape(-1, method.chunk or time, *v.shape[1:]), steps)
+    size = method.chunk or time
+    chunks = jax.tree.map(lambda v: v.reshape(time // size, size, *v.shape[1:]), steps)
 
     def of_chunk(carry, given):
         first, doubt, trusted = carry
         a_own, updates_own, resets_own, start = given
-        own = Steps.over(a_own, updates_own, resets_own, mask)
-        states, doubts, found = _solve(cell, method, params, own, (first, doubt), start, trusted)
+        own = Steps.over(a_own, updates_own, resets_own, state, mask)
+        states, doubts, found = _solve(cell, method, params, own, size, (first, doubt), start, trusted)
         return (_last(states), _last(doubts), found.converged), (states, found)
 
-    start = (state, jax.tree.map(jnp.zeros_like, state), jnp.array(True))
+    start = vary_alike((state, jax.tree.map(jnp.zeros_like, state), jnp.array(True)))
     (_, _, converged), (states, reports) = jax.lax.scan(of_chunk, start, chunks)
     dtype = jnp.result_type(inputs, weights_dtype(params))
 
@@ -138,7 +140,7 @@ def _forward(cell, method, params, inputs, state, updates, resets, mask, reverse
     )
     iterations, change, error = (value.max() for value in reports[1:4])
     report = Report(converged, iterations, change, error, (found.hidden, *after))
-    return (found.hidden, found.final, report), ((params, (inputs, updates, resets), mask, state[0], (), kept), guess)
+    return (found.hidden, found.final, report), ((params, (inputs, updates, resets), mask, state, (), kept), guess)
 
 
 def _last(states: State) -> State:
@@ -161,7 +163,7 @@ class _Chunk(NamedTuple):
 
     def in_time(self, rows: State) -> State:
         """The other way round: `[time, batch, hidden]`."""
-        return tuple(entry.reshape(*self.shape, -1) for entry in rows)
+        return tuple(entry.reshape(*self.shape, entry.shape[-1]) for entry in rows)
 
     def step_from(self, rows: State) -> State:
         """The states after each step."""
@@ -177,15 +179,14 @@ class _Chunk(NamedTuple):
         return jax.tree.map(lambda own, direct: jnp.where(jnp.isfinite(own), own, direct), found, missing)
 
 
-def _solve(cell, method, params, steps, before, guess, trusted):
+def _solve(cell, method, params, steps, time, before, guess, trusted):
     """A chunk: its states `[time, batch, hidden]`, how far they may be off, and a report without states.
 
     `before` is the state before it, and how far that may be off; where an earlier chunk was not `trusted`, nothing is
     done.
     """
     first, doubt = before
-    batch = first[0].shape[0]
-    chunk = _Chunk(cell, params, steps, _linearisation(cell, params, method), (len(steps.a) // batch, batch))
+    chunk = _Chunk(cell, params, steps, _linearisation(cell, params, method), (time, first[0].shape[0]))
     if guess is None:
         guess = tuple(jnp.broadcast_to(entry, (chunk.shape[0], *entry.shape)) for entry in first)
 
@@ -200,7 +201,7 @@ def _solve(cell, method, params, steps, before, guess, trusted):
         _, count, change = carry
         return trusted & (count < method.iterations) & ~(change <= method.tolerance)
 
-    start = (guess, jnp.array(0), jnp.array(jnp.inf, first[0].dtype))
+    start = vary_alike((guess, jnp.array(0), jnp.array(jnp.inf, first[0].dtype)))
     states, count, change = jax.lax.while_loop(goes_on, iterate, start)
     trusted &= change <= method.tolerance
     doubts, error = _estimate_error(chunk, method, first, states, doubt, trusted)
@@ -229,7 +230,7 @@ def _estimate_error(chunk: _Chunk, method: Newton, first: State, states: State, 
         within = _relative(doubts, states) <= _TRUST * method.tolerance
         return trusted & (tries < method.iterations) & ~(share <= 0.1) & within
 
-    begin = (jax.tree.map(jnp.zeros_like, states), jnp.array(0), jnp.array(jnp.inf, first[0].dtype))
+    begin = vary_alike((jax.tree.map(jnp.zeros_like, states), jnp.array(0), jnp.array(jnp.inf, first[0].dtype)))
     doubts, _, share = jax.lax.while_loop(goes_on, doubt_more, begin)
     return doubts, jnp.where(share <= 0.1, _relative(doubts, states), jnp.inf)
 
@@ -243,7 +244,7 @@ def _linearisation(cell: Cell, params: Params, method: Newton) -> Linearisation:
 
 def _relative(values: State, states: State) -> Array:
     """The largest of `values`, relative to the larger of 1 and the size of the state."""
-    sizes = [jnp.max(jnp.abs(v) / jnp.maximum(1, jnp.abs(s))) for v, s in zip(values, states, strict=True)]
+    sizes = [jnp.max(jnp.abs(v) / jnp.maximum(1, jnp.abs(s)), initial=0) for v, s in zip(values, states, strict=True)]
     return functools.reduce(jnp.maximum, sizes)
 
 

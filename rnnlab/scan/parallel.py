@@ -5,6 +5,7 @@ nothing but a large batch.
 """
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -16,24 +17,25 @@ from rnnlab.scan import linear, sequential
 from rnnlab.scan.jacobian import local_derivatives
 from rnnlab.scan.product import apply_mask
 from rnnlab.scan.recurrence import dense, recur, recur_back, transposed
-from rnnlab.scan.select import Where, enter_step, select_state
+from rnnlab.scan.select import Where, enter_step, select_state, split_entered
 
 
 class Steps(NamedTuple):
-    """What steps are given: `x W + b` `[rows, gates * hidden]`, what takes its new value, where a sequence starts anew,
-    and the mask of `h R`, each with all rows, or None."""
+    """What steps are given: `x W + b` `[rows, gates * hidden]`, what takes its new value, where a sequence starts anew
+    and from which state, and the mask of `h R`, each with all rows, or None."""
 
     a: Array
     updates: Where
     resets: Array | None
+    fresh: State | None
     mask: Array | None
 
     @classmethod
-    def over(cls, a: Array, updates: Where, resets: Array | None, mask: Array | None) -> "Steps":
-        """From `[time, batch, ...]`, and the mask `[batch, hidden]`."""
-        if mask is not None:
-            mask = jnp.broadcast_to(mask, (a.shape[0], *mask.shape))
-        return cls(*jax.tree.map(as_rows, (a, updates, resets, mask)))
+    def over(cls, a: Array, updates: Where, resets: Array | None, first: State, mask: Array | None) -> "Steps":
+        """From `[time, batch, ...]`, and the first state and the mask `[batch, hidden]`."""
+        fresh = None if resets is None else first
+        fresh, mask = jax.tree.map(lambda v: jnp.broadcast_to(v, (a.shape[0], *v.shape)), (fresh, mask))
+        return cls(*jax.tree.map(as_rows, (a, updates, resets, fresh, mask)))
 
 
 def as_rows(values: Array) -> Array:
@@ -43,7 +45,7 @@ def as_rows(values: Array) -> Array:
 
 def pointwise(cell: Cell, params: Params, steps: Steps, before: State, r: Array) -> State:
     """The states after the steps, given `h R`."""
-    entered = _enter(cell, steps, before)
+    entered = _enter(steps, before)
     after = cell.combine(params, entered, steps.a, r)
     after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
     return select_state(steps.updates, after, entered)
@@ -51,7 +53,7 @@ def pointwise(cell: Cell, params: Params, steps: Steps, before: State, r: Array)
 
 def project_hidden(cell: Cell, params: Params, steps: Steps, before: State) -> Array:
     """`h R` of the steps."""
-    return recur(cell, params, apply_mask(_enter(cell, steps, before)[0], steps.mask))
+    return recur(cell, params, apply_mask(_enter(steps, before)[0], steps.mask))
 
 
 def advance(cell: Cell, params: Params, steps: Steps, before: State) -> State:
@@ -59,9 +61,8 @@ def advance(cell: Cell, params: Params, steps: Steps, before: State) -> State:
     return pointwise(cell, params, steps, before, project_hidden(cell, params, steps, before))
 
 
-def _enter(cell: Cell, steps: Steps, before: State) -> State:
-    rows, hidden = before[0].shape
-    return enter_step(steps.resets, before, cell.initial_state(rows, hidden, before[0].dtype))
+def _enter(steps: Steps, before: State) -> State:
+    return enter_step(steps.resets, before, steps.fresh or before)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,14 +98,15 @@ class Linearisation:
         if not self.whole:
             return state
         heads = self._heads(params)
-        return jnp.concatenate([entry.reshape(*entry.shape[:-1], heads, -1) for entry in state], axis=-1)
+        by_head = [entry.reshape(*entry.shape[:-1], heads, entry.shape[-1] // heads) for entry in state]
+        return jnp.concatenate(by_head, axis=-1)
 
     def to_state(self, vectors: State | Array) -> State:
         """The other way round."""
         if isinstance(vectors, tuple):
             return vectors
         entries = jnp.split(vectors, len(self.cell.state_names), axis=-1)
-        return tuple(entry.reshape(*entry.shape[:-2], -1) for entry in entries)
+        return tuple(entry.reshape(*entry.shape[:-2], entry.shape[-2] * entry.shape[-1]) for entry in entries)
 
     def _heads(self, params: Params) -> int:
         return 1 if self.cell.mixes_units else self.cell.heads(self.cell.features(params))
@@ -177,7 +179,9 @@ def residuals(cell: Cell, params: Params, a: Array, masks: tuple, first: State, 
     """What `sequential.backward` needs to keep: the entries of the state, and the projections of each step."""
     hidden = sequential.before(first[0], found.hidden, reverse)
     before = jax.tree.map(as_rows, (hidden.astype(first[0].dtype), *found.rest_before))
-    r = project_hidden(cell, params, Steps.over(a, *masks), before).reshape(a.shape)
+    updates, resets, mask = masks
+    steps = Steps.over(a, updates, resets, first, mask)
+    r = project_hidden(cell, params, steps, before).reshape(a.shape)
     dtype = found.hidden.dtype
     rest_before = tuple(entry.astype(dtype) for entry in found.rest_before)
     return found.hidden, rest_before, sequential.join(cell, a, r, dtype)
@@ -187,7 +191,7 @@ def pull_steps(
     linearisation: Linearisation, block: int | None, cell: Cell, params, masks, hidden, rows, offset, d_after, reverse
 ):
     """The backward pass over the steps of a block, all at once; arguments and results as in `sequential`."""
-    time, (updates, resets, mask), dtype = hidden.shape[0], masks, d_after[0].dtype
+    time, (updates, resets, first, mask), dtype = hidden.shape[0], masks, d_after[0].dtype
 
     def in_order(values):
         return jax.tree.map(lambda v: v[::-1] if reverse else v, values)
@@ -197,7 +201,7 @@ def pull_steps(
     before = tuple(as_rows(entry) for entry in (in_order(hidden).astype(dtype), *rest))
     a, joined = sequential.part(*projections)
     updates, resets = in_order((updates, resets))
-    steps = Steps.over(a, updates, resets, mask)
+    steps = Steps.over(a, updates, resets, first, mask)
     r = project_hidden(cell, params, steps, before)
     steps = steps._replace(a=steps.a + as_rows(joined) - r)
     d_states = (d_outputs, *(jnp.zeros_like(d_outputs) for _ in d_after[1:]))
@@ -207,20 +211,25 @@ def pull_steps(
     adjoint = tuple(as_rows(entry) for entry in linearisation.to_state(found))
     read = {name: params[name].astype(dtype) for name in cell.combine_params}
 
-    def combine(read: Params, before: State, a: Array, r: Array) -> State:
-        return pointwise(cell, read, steps._replace(a=a), before, r)
+    def combine(read: Params, entered: State, a: Array, r: Array) -> State:
+        return pointwise(cell, read, steps._replace(a=a, resets=None), entered, r)
 
-    _, pull = jax.vjp(combine, read, before, steps.a, r)
-    d_read, d_before, d_a, d_r = pull(adjoint)
-    d_entered, d_r_entered, entered_resets = jax.tree.map(lambda v: v[: hidden.shape[1]], (d_before, d_r, steps.resets))
-    d_before = _reach_before(cell, params, d_entered, d_r_entered, entered_resets, mask)
-    return d_before, d_read, *in_order(tuple(v.reshape(time, -1, v.shape[-1]) for v in (d_a, d_r)))
+    _, pull = jax.vjp(combine, read, _enter(steps, before), steps.a, r)
+    d_read, d_entered, d_a, d_r = pull(adjoint)
+    d_before, d_fresh = _reach_states(cell, params, steps, d_entered, d_r, time)
+    return d_before, d_fresh, d_read, *in_order(tuple(v.reshape(time, -1, v.shape[-1]) for v in (d_a, d_r)))
 
 
-def _reach_before(cell: Cell, params: Params, d_before: State, d_r: Array, resets: Array | None, mask) -> State:
-    """The gradient of the state before the first step, by `h R`, too."""
-    if "R" not in params:
-        return d_before
-    d_hidden = apply_mask(recur_back(cell, transposed(cell, params), d_r), mask)
-    d_hidden = d_hidden if resets is None else jnp.where(resets[:, None], 0, d_hidden)
-    return (d_before[0] + d_hidden, *d_before[1:])
+def _reach_states(cell: Cell, params: Params, steps: Steps, d_entered: State, d_r: Array, time: int):
+    """The gradients, by `h R`, too, of the state before the first step and of the one that resets go to."""
+    if steps.resets is None:  # only the first step starts from one of them
+        first_rows = functools.partial(jax.tree.map, lambda v: v.reshape(time, -1, v.shape[-1])[0])
+        steps, d_entered, d_r = first_rows((steps._replace(updates=None), d_entered, d_r))
+    if "R" in params:
+        d_hidden = apply_mask(recur_back(cell, transposed(cell, params), d_r), steps.mask)
+        d_entered = (d_entered[0] + d_hidden, *d_entered[1:])
+    d_before, d_fresh = split_entered(steps.resets, d_entered)
+    if d_fresh is None:
+        return d_before, None
+    d_before, d_fresh = jax.tree.map(lambda v: v.reshape(time, -1, v.shape[-1]), (d_before, d_fresh))
+    return jax.tree.map(lambda v: v[0], d_before), jax.tree.map(lambda v: v.sum(0), d_fresh)

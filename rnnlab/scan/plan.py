@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 
 import jax
 
@@ -38,7 +39,7 @@ class Plan:
     recompute: bool = False
 
     def __post_init__(self):
-        if self.block < 1:
+        if is_known(self.block) and self.block < 1:
             raise ValueError(f"plan: block must be at least 1, not {self.block}")
         for field in ("project", "pull"):
             if getattr(self, field) not in EXTENTS:
@@ -52,13 +53,16 @@ def resolve_plan(cell: Cell, time: int, batch: int, *, device: str | None = None
     its weights for a single row. Else the projection stays inside the loop, which spares its result the way to memory
     and back. Over few rows a loop takes as long as the number of things that it does: without a product of its own (no
     R) it then does what it alone can do, and the rest is left to the steps of a block together. Accelerators get one
-    product before and after the loop, as cuDNN does it: not measured here.
+    product before and after the loop, as cuDNN does it: not measured here. A symbolic batch counts as many rows, and a
+    symbolic time is one block.
     """
     on_cpu = (device or jax.default_backend()) == "cpu"
-    apart = "block" if on_cpu and cell.recurrence == "none" and batch <= _FEW_ROWS else "step"
-    if not on_cpu or len(cell.gates) == 1 or batch <= 1:
-        return Plan(max(time, 1), project="block", pull=apart)
-    block = _divisor_near(time, max(_SHORTEST_BLOCK, _ROWS // batch), default=max(time, 1))
+    rows = batch if is_known(batch) else _ROWS
+    whole = max(time, 1) if is_known(time) else time
+    apart = "block" if on_cpu and cell.recurrence == "none" and rows <= _FEW_ROWS else "step"
+    if not on_cpu or len(cell.gates) == 1 or rows <= 1:
+        return Plan(whole, project="block", pull=apart)
+    block = _divisor_near(time, max(_SHORTEST_BLOCK, _ROWS // rows), default=whole) if is_known(time) else whole
     return Plan(block, project=apart, pull=apart)
 
 
@@ -68,15 +72,24 @@ def checkpoint_plan(cell: Cell, time: int, batch: int, every: int | str, *, devi
     Memory is then that of time / every states and of one block (Chen et al. 2016, arXiv 1604.06174).
 
     Raises:
-      ValueError: `every` is neither "sqrt" nor at least 1.
+      ValueError: `every` is neither "sqrt" nor at least 1, or "sqrt" of a symbolic time.
     """
     if every == "sqrt":
+        if not is_known(time):
+            raise ValueError(
+                f"checkpoint_every must be a number of steps, not 'sqrt', where the time is symbolic ({time})"
+            )
         root = math.isqrt(max(time, 1) - 1) + 1
         every = _divisor_near(time, root, default=root)  # another block would be padded, at the price of a copy
     if not isinstance(every, int) or every < 1:
         raise ValueError(f"checkpoint_every must be a number of steps from 1, or 'sqrt', not {every!r}")
     fastest = resolve_plan(cell, time, batch, device=device)
-    return dataclasses.replace(fastest, block=max(1, min(every, time)), recompute=True)
+    return dataclasses.replace(fastest, block=max(1, min(every, time)) if is_known(time) else every, recompute=True)
+
+
+def is_known(size: int) -> bool:
+    """Whether a size is a number, and not a symbolic dimension of `jax.export`: of those, few can be compared."""
+    return isinstance(size, numbers.Integral)
 
 
 def _divisor_near(time: int, wanted: int, *, default: int) -> int:

@@ -44,9 +44,9 @@ def recur_back(cell: Cell, weights: Array, d_recurrent: Array) -> Array:
     if cell.recurrence == "diagonal":
         wide = at_least_float32(weights.dtype)
         terms = d_recurrent.astype(weights.dtype).astype(wide) * weights.astype(wide)
-        return terms.reshape(*terms.shape[:-1], gates, -1).sum(-2)
+        return terms.reshape(*terms.shape[:-1], gates, terms.shape[-1] // gates).sum(-2)
     by_head = product(_part_gates(d_recurrent, len(weights), gates), weights)
-    return jnp.swapaxes(by_head, -2, -3).reshape(*d_recurrent.shape[:-1], -1)
+    return jnp.swapaxes(by_head, -2, -3).reshape(*d_recurrent.shape[:-1], d_recurrent.shape[-1] // gates)
 
 
 def recurrence_gradient(cell: Cell, params: Params, hidden: Array, d_recurrent: Array) -> Params:
@@ -59,7 +59,8 @@ def recurrence_gradient(cell: Cell, params: Params, hidden: Array, d_recurrent: 
     if cell.recurrence == "dense":
         return {"R": product(h.T, d)}
     if cell.recurrence == "diagonal":
-        return {"R": jnp.einsum("nh,ngh->gh", h, d.reshape(len(d), gates, -1), preferred_element_type=wide).reshape(-1)}
+        by_gate = d.reshape(d.shape[0], gates, h.shape[1])
+        return {"R": jnp.einsum("nh,ngh->gh", h, by_gate, preferred_element_type=wide).reshape(-1)}
     by_head = _by_head(h, len(weights)), _part_gates(d, len(weights), gates)
     return {"R": jnp.einsum("knh,kng->khg", *by_head, preferred_element_type=wide)}
 
@@ -81,18 +82,18 @@ def dense(cell: Cell, params: Params) -> Array:
 
 def _by_head(hidden: Array, heads: int) -> Array:
     """`[..., batch, hidden]` as `[..., heads, batch, hidden / heads]`."""
-    return jnp.swapaxes(hidden.reshape(*hidden.shape[:-1], heads, -1), -2, -3)
+    return jnp.swapaxes(hidden.reshape(*hidden.shape[:-1], heads, hidden.shape[-1] // heads), -2, -3)
 
 
 def _join_gates(by_head: Array, gates: int) -> Array:
     """`[..., heads, batch, gates * part]` as `[..., batch, gates * hidden]`."""
-    *lead, heads, batch, _ = by_head.shape
-    parted = by_head.reshape(*lead, heads, batch, gates, -1)
-    return jnp.moveaxis(parted, -4, -2).reshape(*lead, batch, -1)
+    *lead, heads, batch, width = by_head.shape
+    parted = by_head.reshape(*lead, heads, batch, gates, width // gates)
+    return jnp.moveaxis(parted, -4, -2).reshape(*lead, batch, heads * width)
 
 
 def _part_gates(projections: Array, heads: int, gates: int) -> Array:
     """The other way round."""
-    *lead, batch, _ = projections.shape
-    parted = projections.reshape(*lead, batch, gates, heads, -1)
-    return jnp.moveaxis(parted, -2, -4).reshape(*lead, heads, batch, -1)
+    *lead, batch, width = projections.shape
+    parted = projections.reshape(*lead, batch, gates, heads, width // gates // heads)
+    return jnp.moveaxis(parted, -2, -4).reshape(*lead, heads, batch, width // heads)

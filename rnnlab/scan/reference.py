@@ -12,21 +12,20 @@ from rnnlab.scan.select import Where, enter_step, select_state
 
 def run(
     cell: Cell,
+    reverse: bool,
     params: Params,
     inputs: Array,
     state: State,
     updates: Where,
     resets: Array | None,
     mask: Array | None,
-    reverse: bool,
 ) -> tuple[Array, State]:
     """Returns `h` of every step `[time, batch, hidden]` and the last state; arguments as in `sequential.run`."""
-    fresh = cell.initial_state(inputs.shape[1], cell.features(params), state[0].dtype)
     dtype = jnp.result_type(inputs, weights_dtype(params))
 
     def step(before: State, at_step):
         x, updated, reset_rows = at_step
-        entered = enter_step(reset_rows, before, fresh)
+        entered = enter_step(reset_rows, before, state)
         a, r = project(params, x), recur(cell, params, apply_mask(entered[0], mask))
         after = cell.combine(params, entered, a, r)
         after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))

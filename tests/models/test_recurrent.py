@@ -65,6 +65,25 @@ def test_a_learnt_initial_state_is_a_parameter_that_gets_a_gradient():
     assert np.any(gradient["start"]["c"][...])
 
 
+@pytest.mark.parametrize("states", ["learnt", "given"])
+def test_every_sequence_of_a_packed_row_starts_from_the_initial_state(states):
+    stack = Stack("lstm", 4, 5, layers=2, bidirectional=True, initial_state="learnt", rngs=nnx.Rngs(0))
+    graph, state = nnx.split(stack)
+    state = jax.tree.map(lambda v: jax.random.normal(jax.random.key(v.size), v.shape) / 2, state)
+    given = stack.initial_states(3)
+    given = jax.tree.map(lambda v: v + 0.3, given) if states == "given" else None
+
+    def run(state, inputs, resets=None):
+        outputs, _ = nnx.merge(graph, state)(inputs, given, resets=resets)
+        return (outputs * jnp.cos(outputs)).sum(), outputs
+
+    run = jax.jit(jax.value_and_grad(run, has_aux=True))
+    (_, packed), gradient = run(state, INPUTS, jnp.zeros((6, 3), bool).at[3].set(True))
+    ((_, first), of_first), ((_, second), of_second) = run(state, INPUTS[:3]), run(state, INPUTS[3:])
+    assert_close(packed, jnp.concatenate([first, second]))
+    assert_close(gradient, jax.tree.map(jnp.add, of_first, of_second))
+
+
 def test_unknown_names_are_refused_with_the_list():
     with pytest.raises(ValueError, match=r"cell: unknown value 'lstmm'; allowed: .*gru.*lstm"):
         Stack("lstmm", 4, 5, rngs=nnx.Rngs(0))

@@ -1,11 +1,15 @@
+import functools
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 from oracle import assert_close
 
 from rnnlab.cells import CELLS
-from rnnlab.scan import Associative, Newton, Plan, resolve_method, resolve_plan, scan
+from rnnlab.scan import Associative, Newton, Plan, newton_scan, resolve_method, resolve_plan, scan
 
 LSTM = CELLS["lstm"]
 PARAMS = LSTM.init(jax.random.key(0), 3, 4)
@@ -50,13 +54,93 @@ def test_reverse_with_lengths_reads_each_sequence_from_its_own_end():
         assert_close([entry[row] for entry in final], [entry[0] for entry in last])
 
 
-def test_packed_rows_with_resets_are_the_sequences_alone():
-    packed = jnp.concatenate([INPUTS[:3, :1], INPUTS[:2, 1:]])
-    resets = jnp.zeros((5, 1), bool).at[3].set(True)
-    for reverse in (False, True):
-        outputs, _ = scan(LSTM, PARAMS, packed, resets=resets, reverse=reverse)
-        alone = [scan(LSTM, PARAMS, part, reverse=reverse)[0] for part in (INPUTS[:3, :1], INPUTS[:2, 1:])]
-        assert_close(outputs, jnp.concatenate(alone))
+WAYS = [
+    ("lstm", "reference"),
+    ("lstm", Plan(4, project="block", pull="block", recompute=True)),
+    ("gru", "sequential"),
+    ("rnn", "newton"),
+    ("rnn", Newton(jacobian="diagonal", chunk=2)),
+    ("lru", Associative(2)),
+]
+every_way = pytest.mark.parametrize(("name", "method"), WAYS, ids=str)
+CUT = oracle.TIME // 2
+
+
+def _example(name):
+    """Every argument of `scan` that has a gradient, and every other array."""
+    params, inputs, state = jax.tree.map(lambda v: jnp.asarray(v, jnp.float32), oracle.example(name))
+    mask_key, *keys = jax.random.split(jax.random.key(0), 1 + len(state))
+    mask = jax.random.normal(mask_key, state[0].shape)
+    shape = (oracle.TIME, *state[0].shape)
+    others = {
+        "seq_lengths": jnp.array([oracle.TIME, 4, 0]),
+        "resets": jnp.arange(oracle.TIME)[:, None] == jnp.array([2, 3, 1]),
+        "kept": tuple(jax.random.bernoulli(key, 0.3, shape) for key in keys),
+    }
+    return {"params": params, "inputs": inputs, "state": state, "recurrent_mask": mask}, others
+
+
+@functools.cache
+def _program(name, method, reverse):
+    """`(floats, others, weight of the last state) -> ((loss, results), gradient of every float)`"""
+
+    def loss(floats, others, weight):
+        outputs, final = scan(CELLS[name], method=method, reverse=reverse, **floats, **others)
+        values = (outputs, *(weight * entry for entry in final))
+        return sum((v * jnp.cos(v)).sum() for v in values), (outputs, final)
+
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@every_way
+def test_packed_rows_with_resets_are_the_sequences_alone(name, method, reverse):
+    """Both from the state that was given, whose gradient is the sum of theirs."""
+    floats, others = _example(name)
+    lengths, inside = jnp.full(oracle.BATCH, CUT), jnp.zeros((CUT, oracle.BATCH), bool)
+    others |= {"seq_lengths": 2 * lengths, "resets": jnp.concatenate([inside, inside.at[0].set(True)])}
+    (_, (outputs, final)), gradient = _program(name, method, reverse)(floats, others, 1.0)
+    parts = []
+    for steps, is_last in ((slice(None, CUT), reverse), (slice(CUT, None), not reverse)):
+        part = {"seq_lengths": lengths, "resets": inside, "kept": tuple(own[steps] for own in others["kept"])}
+        own = floats | {"inputs": floats["inputs"][steps]}
+        parts.append(_program(name, "reference", reverse)(own, part, float(is_last)))
+    ((_, first), d_first), ((_, second), d_second) = parts
+    assert_close(outputs, jnp.concatenate([first[0], second[0]]))
+    assert_close(final, first[1] if reverse else second[1])
+    d_inputs = jnp.concatenate([d_first.pop("inputs"), d_second.pop("inputs")])
+    assert_close(gradient, jax.tree.map(jnp.add, d_first, d_second) | {"inputs": d_inputs})
+
+
+def test_no_argument_is_forgotten_here():
+    floats, others = _example("lstm")
+    known = {"cell", "method", "checkpoint_every", "reverse", *floats, *others}
+    assert known == set(inspect.signature(scan).parameters)
+    assert known | {"newton", "guess"} == {"method", "checkpoint_every", *inspect.signature(newton_scan).parameters}
+
+
+@every_way
+def test_the_gradient_of_every_float_argument_is_that_of_the_reference(name, method):
+    found, wanted = (_program(name, m, True)(*_example(name), 1.0) for m in (method, "reference"))
+    assert_close(found, wanted)
+    for gradient in jax.tree.leaves(wanted[1] if name == "lstm" else ()):
+        assert np.any(gradient)
+
+
+@every_way
+def test_lengths_that_cannot_be_checked_are_clipped(name, method):
+    floats, others = _example(name)
+    run = _program(name, method, True)
+    found = run(floats, others | {"seq_lengths": jnp.array([oracle.TIME + 1, 1000, -3])}, 1.0)
+    assert_close(found, run(floats, others | {"seq_lengths": jnp.array([oracle.TIME, oracle.TIME, 0])}, 1.0))
+
+
+def test_masks_of_floats_are_read_as_truths():
+    _, others = _example("lstm")
+    params, inputs, _ = jax.tree.map(lambda v: jnp.asarray(v, jnp.float32), oracle.example("lstm"))
+    asked = {"kept": others["kept"], "resets": others["resets"]}
+    wanted = scan(LSTM, params, inputs, **asked)
+    assert_close(scan(LSTM, params, inputs, **jax.tree.map(lambda v: v.astype(float), asked)), wanted)
 
 
 def test_truncated_bptt_sends_no_gradient_over_the_cut():

@@ -1,0 +1,37 @@
+"""Where values lie on a mesh, as far as jax leaves it to the code: inside `jax.shard_map`, and with explicit axes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax import Array
+from jax.sharding import AxisType, NamedSharding, auto_axes
+
+
+def vary_alike(values: Any) -> Any:
+    """Casts arrays to vary over the same axes of a mesh, as `jax.shard_map` wants it of what a loop carries.
+
+    Nothing is done outside of it. The cast's transpose sums the gradient of a value that did not vary over the axes.
+    """
+    axes = frozenset().union(*(_varying(leaf) for leaf in jax.tree.leaves(values)))
+    return jax.tree.map(lambda leaf: jax.lax.pcast(leaf, tuple(sorted(axes - _varying(leaf))), to="varying"), values)
+
+
+def _varying(value: Array) -> frozenset[str]:
+    return jax.typeof(value).manual_axis_type.varying
+
+
+def over_explicit_axes(run: Callable, arguments: tuple, layout: Any) -> Any:
+    """`run(*arguments)`; where axes of a mesh are explicit the compiler places what is computed, as over automatic ones.
+
+    Args:
+      layout: `PartitionSpec`s of the results, for each array or what holds it.
+    """
+    shardings = (jax.typeof(leaf).sharding for leaf in jax.tree.leaves(arguments))
+    mesh = next((of.mesh for of in shardings if AxisType.Explicit in of.mesh.axis_types), None)
+    if mesh is None:
+        return run(*arguments)
+    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
+    axes = tuple(name for name, kind in kinds if kind is AxisType.Explicit)
+    placed = jax.tree.map(lambda spec: NamedSharding(mesh, spec), layout)
+    return auto_axes(run, axes=axes, out_sharding=placed)(*arguments)
