@@ -51,7 +51,7 @@ def scan(
       recurrent_mask: `[batch, hidden]`, on `h` where it enters `h R`, the same at every step (variational dropout: Gal
         and Ghahramani 2016, arXiv 1512.05287).
       kept: `[time, batch, hidden]` for each entry of the state, True where a unit keeps its value at a step (zoneout:
-        Krueger et al. 2017, arXiv 1606.01305).
+        Krueger et al. 2017, arXiv 1606.01305). Entries that are one number (`Cell.together`) follow the first of them.
       method: "sequential" (one loop, weight gradients after it), "reference" (plain, differentiated by jax),
         "associative" (all steps at once: linear cells), "newton" (all steps at once, by iteration: every cell;
         `newton_scan` also tells how that went), "auto" (as `resolve_method` says), or a `Plan`, `Associative` or
@@ -157,6 +157,7 @@ def _scan(cell: Cell, params: Params, inputs: Array, given: tuple, method: Metho
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
     updates: Where = valid
     if kept is not None:
+        kept = [kept[mask] for mask in cell.masks]
         updates = tuple(~_pad(own, padding) & (True if valid is None else valid[..., None]) for own in kept)
     if are_ids(inputs):
         params = poison(params, inputs)
