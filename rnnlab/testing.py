@@ -7,7 +7,7 @@ Imports cells and scan only.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,9 @@ from rnnlab.scan.recurrence import recur
 _TIME, _BATCH, _IN, _HIDDEN = 7, 4, 3, 6
 _LENGTHS = (7, 3, 0, 1)
 _FLOAT32, _FLOAT64 = 1e-5, 1e-6
+_SATURATION, _SATURATED_DRIFT = 100.0, 0.01  # where float32 has but few digits of a derivative
+_SATURATED_STEPS = (7 * (0,), 7 * (1,), (0, 1, 0, 1, 2, 0, 1), (0, 2, 2, 1, 2, 2, 0))  # rows of W: -100, 100, as drawn
+_EVERYTHING = "every gate and parameter"
 _BFLOAT16_DRIFT = 0.05  # relative, about 6 times the unit round-off 2^-8 of one operation
 
 
@@ -29,7 +32,8 @@ def check_cell(cell: Cell, *, seed: int = 0) -> None:
 
     The description itself; padded = unpadded (also with NaN in the padding); chunked = whole; reversed; resets =
     separate sequences; lengths 0 and 1; `step_jacobian` = `jax.jacfwd`; every method = the reference, values and
-    gradients; gradients = finite differences; bfloat16 within 5 % of float32.
+    gradients; gradients = finite differences; bfloat16 within 5 % of float32; with each gate and each of `unit_params`
+    at +-100, values and gradients by every method finite and within 1 % of float64, with all of them finite.
 
     Raises:
       AssertionError: names the cell, the promise and the largest difference.
@@ -54,13 +58,13 @@ def _example(cell: Cell, seed: int, dtype=jnp.float32) -> tuple[Params, Array, S
     return params, inputs, state
 
 
-def _near(actual, expected, tolerance: float = _FLOAT32) -> None:
+def _near(actual, expected, tolerance: float = _FLOAT32, what: str = "") -> None:
     for got, wanted in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         assert got.shape == wanted.shape, f"shape {got.shape}, should be {wanted.shape}"
         got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
         allowed = tolerance * max(1.0, float(np.abs(wanted).max(initial=0.0)))
         gap = float(np.abs(got - wanted).max(initial=0.0))
-        assert gap <= allowed, f"differs by {gap:.2e}, allowed {allowed:.0e}"  # a NaN fails, too
+        assert gap <= allowed, f"{what}differs by {gap:.2e}, allowed {allowed:.0e}"  # a NaN fails, too
 
 
 # Compiled once for each cell, shape and choice of options: an eager scan would be compiled anew at every call.
@@ -187,6 +191,44 @@ def _gradients_are_finite_differences(cell: Cell, params: Params, inputs: Array,
         _near(slope, (ahead - behind) / (2 * step), _FLOAT64)
 
 
+def _saturation_leaves_all_finite_and_right(cell: Cell, params: Params, inputs: Array, state: State):
+    of = (*sorted(params), "inputs", *cell.state_names)
+    parts = ("the value", *(f"the gradient of {name}" for name in of))
+    for what, own, steps, entered in _saturated(cell, params, state):
+        with jax.enable_x64(True):
+            exact = jax.tree.map(lambda v: np.asarray(v, np.float64), (own, steps, entered))
+            wanted = jax.device_get(_loss_and_gradients(cell, *exact, seq_lengths=np.full(_BATCH, _TIME)))
+        for method in _ways(cell):
+            found = jax.device_get(_loss_and_gradients(cell, own, steps, entered, method=method))
+            for part, value, right in zip(parts, jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+                where = f"{what} at +-{_SATURATION:.0f}: {part} by {method!r} "
+                assert np.isfinite(value).all(), f"{where}is not finite"
+                if what != _EVERYTHING:  # of which float32 need not know more: an angle of 100 exp(9)
+                    _near(value, right, _SATURATED_DRIFT, where)
+
+
+def _saturated(cell: Cell, params: Params, state: State) -> Iterator[tuple]:
+    """What is saturated and, to be scanned, parameters, inputs and a state: each gate, each of `unit_params`, then all.
+
+    Each step reads one row of `W`. Two sequences start from zeros.
+    """
+    own = {name: np.asarray(value) for name, value in params.items()}
+    inputs = np.eye(_IN, dtype=np.float32)[np.transpose(_SATURATED_STEPS)]
+    entered = tuple(np.asarray(entry) * np.array([[0], [0], [1], [1]], np.float32) for entry in state)
+    ends = np.array([-_SATURATION, _SATURATION, 0], np.float32)
+    for index, gate in enumerate(cell.gates):
+        weights = own["W"].copy()
+        weights[:2, index * _HIDDEN : (index + 1) * _HIDDEN] = ends[:2, None]
+        yield f"gate {gate!r}", own | {"W": weights}, inputs, entered
+    for name in cell.unit_params:
+        values = np.resize(ends, _HIDDEN)
+        yield f"{name!r}", own | {name: np.where(values == 0, own[name], values)}, inputs, entered
+    rng = np.random.default_rng(0)
+    for _ in range(2 * _HIDDEN):
+        drawn = {name: rng.choice(ends, own[name].shape) for name in ("W", *cell.unit_params)}
+        yield _EVERYTHING, own | drawn, inputs, entered
+
+
 def _jacobian_is_that_of_autodiff(cell: Cell, params: Params, inputs: Array, state: State):
     def step(flat: Array, x: Array) -> Array:
         before = tuple(entry[None] for entry in jnp.split(flat, len(state)))
@@ -209,11 +251,12 @@ def _bfloat16_stays_near_float32(cell: Cell, params: Params, inputs: Array, stat
 _PROMISES: tuple[Callable, ...] = (
     _description_fits_its_parameters,
     _padded_is_unpadded,
+    _jacobian_is_that_of_autodiff,
+    _saturation_leaves_all_finite_and_right,
     _chunked_is_whole,
     _reversed_is_flipped,
     _resets_are_separate_sequences,
     _any_length_works,
-    _jacobian_is_that_of_autodiff,
     _padding_is_never_read,
     _methods_agree,
     _gradients_are_finite_differences,

@@ -1,5 +1,6 @@
 """Recurrences written out in NumPy, and derivatives by differences: what the fast code is measured against."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -44,6 +45,15 @@ def example(name: str, seed: int = 0) -> tuple[dict, np.ndarray, tuple]:
     params |= {key: 0.5 * rng.normal(size=HIDDEN) for key in cell.unit_params}
     state = tuple(rng.normal(size=(BATCH, HIDDEN)) for _ in cell.state_names)
     return params, rng.normal(size=(TIME, BATCH, IN)), state
+
+
+def saturated(name: str) -> tuple[dict, np.ndarray, tuple]:
+    """An example with a bias of +-100 or 0 in each gate and +-100 in each parameter of a unit."""
+    params, inputs, state = example(name, seed=1)
+    rng = np.random.default_rng(2)
+    params["b"] = rng.choice([-100.0, 0.0, 100.0], params["b"].shape)
+    params |= {key: rng.choice([-100.0, 100.0], HIDDEN) for key in find_cell(name).unit_params}
+    return params, inputs, state
 
 
 def recurrent(name: str, params: dict, h: np.ndarray) -> np.ndarray:
@@ -99,18 +109,23 @@ def assert_close(actual, expected, tolerance: float = 1e-5) -> None:
 
 
 def assert_follows_formula(name: str, step: NumpyStep) -> None:
-    """`scan` with that cell = the recurrence of `step`, values and all gradients, by every method."""
-    args = example(name)
-    wanted = numpy_scan(step, *args)
+    """`scan` with that cell = the recurrence of `step`, values and all gradients, by every method; saturated, too."""
+    points = (example(name), 1e-10, 1e-6), (saturated(name), 1e-8, 1e-3)
+    cell, exact = find_cell(name), Newton(tolerance=1e-12)
     with jax.enable_x64(True):
-        slopes = numeric_gradient(lambda *moved: weighted(numpy_scan(step, *moved)), *args)
-        exact = Newton(tolerance=1e-12)
-        for method in (exact if known == "newton" else known for known in methods_of(find_cell(name))):
+        wanted = [
+            (numpy_scan(step, *args), numeric_gradient(lambda *moved: weighted(numpy_scan(step, *moved)), *args))
+            for args, *_ in points
+        ]
+        for method in (exact if known == "newton" else known for known in methods_of(cell)):
 
-            def loss(params, inputs, state, method=method):
-                return weighted(scan(find_cell(name), params, inputs, state=state, method=method))
+            @functools.partial(jax.value_and_grad, argnums=(0, 1, 2), has_aux=True)
+            def run(params, inputs, state, method=method):
+                found = scan(cell, params, inputs, state=state, method=method)
+                return weighted(found), found
 
-            on_device = jax.tree.map(jnp.asarray, args)
-            values = scan(find_cell(name), on_device[0], on_device[1], state=on_device[2], method=method)
-            assert_close(values, wanted, 1e-10)
-            assert_close(jax.grad(loss, argnums=(0, 1, 2))(*on_device), slopes, 1e-6)
+            program = jax.jit(run)
+            for (args, *tolerances), (values, slopes) in zip(points, wanted, strict=True):
+                (_, found), gradients = program(*jax.tree.map(jnp.asarray, args))
+                assert_close(found, values, tolerances[0])
+                assert_close(gradients, slopes, tolerances[1])

@@ -47,6 +47,32 @@ def _gradient_is_cut(params, state, a, r):
     return (jnp.tanh(jax.lax.stop_gradient(a) + r),)
 
 
+def _derivative_overflows(params, state, a, r):
+    return (jnp.where(a > 0, a, jnp.expm1(a)) + 0 * r,)
+
+
+def _logarithm_is_cut(params, state, a, r):
+    return (jnp.tanh(jnp.nan_to_num(jnp.log(jax.nn.sigmoid(a)), neginf=0.0) / 100 + r),)
+
+
+def _scale_overflows(params, state, a, r):
+    return (jnp.tanh(a + r) / jnp.exp(params["scale"]),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"combine": _derivative_overflows, "apart": ("h",)}, r"gate 'h' at \+-100: the gradient of W .*is not finite"),
+        ({"combine": _logarithm_is_cut, "apart": ("h",)}, r"gate 'h' at \+-100: the value by 'sequential' differs by"),
+        ({"combine": _scale_overflows, "unit_params": {"scale": 0.0}}, r"'scale' at \+-100: .* is not finite"),
+    ],
+)
+def test_a_cell_that_saturation_ruins_is_named_with_the_gate_or_parameter(changes, message):
+    broken = dataclasses.replace(CELLS["rnn"], name="broken", **changes)
+    with pytest.raises(AssertionError, match=f"cell 'broken': saturation leaves all finite and right: {message}"):
+        check_cell(broken)
+
+
 @pytest.mark.parametrize(
     ("changes", "promise"),
     [

@@ -10,10 +10,12 @@ and only `combine` differs from one cell to the next (the split of FlashRNN, Poe
 Imports jax only.
 """
 
+import contextlib
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +26,60 @@ State = tuple[Array, ...]
 RECURRENCES = ("dense", "headsN", "diagonal", "none")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+class _Facts(Mapping[str, Any]):
+    """A mapping that cannot be changed, and so has a hash; equal to another with the same items in the same order."""
+
+    def __init__(self, items: Mapping[str, Any]):
+        self._items = {name: _by_value(value) if callable(value) else float(value) for name, value in items.items()}
+
+    def __getitem__(self, name: str) -> Any:
+        return self._items[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self, **other}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and tuple(self.items()) == tuple(other.items())
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
+class _Partial(functools.partial):
+    """A partial that is equal to another of the same function and arguments."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Partial) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def _parts(self) -> tuple:
+        return self.func, self.args, frozenset(self.keywords.items())
+
+
+def _by_value(value: Any) -> Any:
+    if type(value) is functools.partial:
+        with contextlib.suppress(TypeError):  # of arrays, which have no hash: it stays equal to itself only
+            hash(equal := _Partial(value.func, *value.args, **value.keywords))
+            return equal
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
 class Cell:
-    """A recurrent cell.
+    """A recurrent cell, equal to any other with the same facts: a copy of one, or one that was pickled.
+
+    Functions are equal if they are the same, partials (`functools.partial`) if their function and arguments are.
 
     Attributes:
       name: what messages call it.
@@ -46,6 +99,11 @@ class Cell:
       affine: `combine` is affine in the state as long as `r` is 0.
       recurrence: the structure of `R`: "dense"; "headsN", N blocks on the diagonal, between which nothing passes;
         "diagonal", a number for each unit and gate; or "none". `structured` makes a cell with another one.
+      first_recurrence: the structure of the cell that `structured` made this one of; None: it was made of none.
+      together: entries of the state that mean nothing but together, such as the parts of a complex number: zoneout
+        keeps either all of them or none.
+      mean: `(rate, old, new) -> entries`, the mean over a zoneout that keeps the old entries of `together` with
+        probability `rate`, above 0 and below 1; None: rate * old + (1 - rate) * new of each entry.
     """
 
     name: str
@@ -60,8 +118,20 @@ class Cell:
     mixes_units: bool = False
     affine: bool = False
     recurrence: str = "dense"
+    first_recurrence: str | None = None
+    together: tuple[str, ...] = ()
+    mean: Callable[[float, State, State], State] | None = None
 
     def __post_init__(self):
+        for field in ("gates", "state_names", "apart", "reads", "together"):
+            object.__setattr__(self, field, tuple(getattr(self, field)))
+        for field in ("gate_bias", "memory_gates", "unit_params"):
+            try:
+                object.__setattr__(self, field, _Facts(getattr(self, field)))
+            except TypeError:
+                raise ValueError(f"cell {self.name!r}: {field} must hold numbers, not {getattr(self, field)}") from None
+        for field in ("combine", "mean"):
+            object.__setattr__(self, field, _by_value(getattr(self, field)))
         _check_recurrence(self)
         for field in ("gate_bias", "memory_gates"):
             if unknown := set(getattr(self, field)) - set(self.gates):
@@ -70,11 +140,23 @@ class Cell:
             raise ValueError(
                 f"cell {self.name!r}: apart is {self.apart}, but must be the last of its gates {self.gates}"
             )
+        if unknown := set(self.together) - set(self.state_names):
+            raise ValueError(
+                f"cell {self.name!r}: together names {sorted(unknown)}, but its state is {self.state_names}"
+            )
+        if self.mean and not self.together:
+            raise ValueError(f"cell {self.name!r}: mean is for entries of the state that are together, which is none")
 
     @property
     def is_linear(self) -> bool:
         """Whether a step is affine in the state: nothing of the state is multiplied with `R`, nor bent by `combine`."""
         return self.affine and self.recurrence == "none"
+
+    @property
+    def masks(self) -> tuple[int, ...]:
+        """For each entry of the state, the entry whose zoneout mask it has: itself, or the first of `together`."""
+        grouped = [name in self.together for name in self.state_names]
+        return tuple(grouped.index(True) if own else index for index, own in enumerate(grouped))
 
     def features(self, params: Params) -> int:
         """The number of units that parameters are for."""
@@ -147,18 +229,21 @@ class Cell:
         return tuple(jnp.zeros((batch, hidden_features), dtype) for _ in self.state_names)
 
 
-@functools.cache
 def structured(cell: Cell, recurrence: str) -> Cell:
     """The cell with another structure of `R`: IndRNN is `rnn` with "diagonal" (Li et al. 2018, arXiv 1803.04831).
 
-    Its name becomes "rnn/diagonal", by which `find_cell` finds it.
+    Its name becomes "rnn/diagonal", by which `find_cell` finds it; with the structure that it had at first it is the
+    cell of that time again.
 
     Raises:
       ValueError: a structure that there is not, or a cell that multiplies with a dense `R` itself.
     """
-    if recurrence == cell.recurrence:
-        return cell
-    return dataclasses.replace(cell, name=f"{cell.name}/{recurrence}", recurrence=recurrence)
+    first, name = cell.recurrence, cell.name
+    if cell.first_recurrence is not None:
+        first, name = cell.first_recurrence, cell.name.removesuffix(f"/{cell.recurrence}")
+    if recurrence == first:
+        return dataclasses.replace(cell, name=name, recurrence=first, first_recurrence=None)
+    return dataclasses.replace(cell, name=f"{name}/{recurrence}", recurrence=recurrence, first_recurrence=first)
 
 
 def _check_recurrence(cell: Cell) -> None:

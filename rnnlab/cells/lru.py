@@ -11,6 +11,8 @@ S5 (Smith, Warrington and Linderman 2023, arXiv 2208.04933), with the diagonal o
 2206.11893): lambda = exp(step * (-exp(decay) + i frequency)), gamma (lambda - 1) / (-exp(decay) + i frequency), a hold
 of the input over the step; started at -1/2 + i pi n, with steps from 0.001 to 0.1.
 
+Exponents count up to 9: an angle beyond exp(9) has no digits left in float32, nor has exp(-exp(9)).
+
 The papers' read-out C x + D u is the next layer's matrix; it sees the real part only, so a read-out of both parts takes
 two units.
 """
@@ -24,6 +26,18 @@ from rnnlab.cells.base import Cell, Params, State
 
 _INNER, _OUTER = 0.9, 0.999  # squares of the ring's radii
 _SHORTEST_STEP, _LONGEST_STEP = 0.001, 0.1
+_MOST = 9.0
+_SMALL = 0.01  # up to which five terms of a series are exact to 1e-13
+
+
+def complement(log_decay: Array) -> Array:
+    """sqrt(1 - decay^2) from the logarithm of a decay; its derivative is 0 where rounding makes the decay 1."""
+    square = -jnp.expm1(2 * log_decay)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+
+
+def _exp(exponent: Array) -> Array:
+    return jnp.exp(jnp.minimum(exponent, _MOST))
 
 
 def _turn(decay: tuple[Array, Array], drive: tuple[Array, Array], state: State) -> State:
@@ -36,21 +50,36 @@ def _times(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array,
     return one[0] * other[0] - one[1] * other[1], one[0] * other[1] + one[1] * other[0]
 
 
+def _mean_exp(z: tuple[Array, Array]) -> tuple[Array, Array]:
+    """(exp(z) - 1) / z: the mean of exp from 0 to z, by its series where the quotient's derivative loses its digits."""
+    real, imaginary = z
+    square = real**2 + imaginary**2
+    small = square < _SMALL**2
+    near = jnp.where(small, real, 0), jnp.where(small, imaginary, 0)
+    series = near[0] / 120 + 1 / 24, near[1] / 120
+    for coefficient in (1 / 6, 1 / 2, 1):
+        product = _times(near, series)
+        series = product[0] + coefficient, product[1]
+    size = jnp.where(small, 1, square)
+    less_1 = jnp.expm1(real) * jnp.cos(imaginary) - 2 * jnp.sin(imaginary / 2) ** 2, jnp.exp(real) * jnp.sin(imaginary)
+    quotient = _times(less_1, (real / size, -imaginary / size))
+    return jnp.where(small, series[0], quotient[0]), jnp.where(small, series[1], quotient[1])
+
+
 def _combine_lru(params: Params, state: State, a: Array, r: Array) -> State:
-    rate, phase = jnp.exp(params["nu"]), jnp.exp(params["theta"])
-    radius, gamma = jnp.exp(-rate), params["gain"] * jnp.sqrt(-jnp.expm1(-2 * rate))
+    rate, phase = _exp(params["nu"]), _exp(params["theta"])
+    radius, gamma = jnp.exp(-rate), params["gain"] * complement(-rate)
     re, im = jnp.split(a + r, 2, axis=-1)
     return _turn((radius * jnp.cos(phase), radius * jnp.sin(phase)), (gamma * re, gamma * im), state)
 
 
 def _combine_s5(params: Params, state: State, a: Array, r: Array) -> State:
-    rate, frequency, step = -jnp.exp(params["decay"]), params["frequency"], jnp.exp(params["step"])
-    radius = jnp.exp(rate * step)
-    decay = radius * jnp.cos(frequency * step), radius * jnp.sin(frequency * step)
-    size = rate**2 + frequency**2
-    hold = _times((decay[0] - 1, decay[1]), (rate / size, -frequency / size))
+    step = _exp(params["step"])
+    rate, angle = -_exp(params["decay"]) * step, params["frequency"] * step
+    radius, hold = jnp.exp(rate), _mean_exp((rate, angle))
     re, im = jnp.split(a + r, 2, axis=-1)
-    return _turn(decay, _times(hold, (re, im)), state)
+    decay = radius * jnp.cos(angle), radius * jnp.sin(angle)
+    return _turn(decay, _times(hold, (step * re, step * im)), state)
 
 
 def _draw_nu(key: Array, shape: tuple[int, ...]) -> Array:
@@ -75,6 +104,7 @@ _FACTS: dict = {
     "state_names": ("h", "c"),
     "affine": True,
     "recurrence": "none",
+    "together": ("h", "c"),
 }
 LRU = Cell(
     name="lru",

@@ -10,6 +10,10 @@ h >= 0 and sigmoid(h) below. The paper scans their logarithms; that is the same 
 logarithms for it: it multiplies decays of at most 1, and never divides by them.
 """
 
+import dataclasses
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -25,31 +29,36 @@ def _plain(candidate: Array) -> Array:
     return candidate
 
 
-def _min_gru(name: str, bend) -> Cell:
-    def combine(params: Params, state: State, a: Array, r: Array) -> State:
-        (h,) = state
-        z, candidate = jnp.split(a + r, 2, axis=-1)
-        return (jax.nn.sigmoid(-z) * h + jax.nn.sigmoid(z) * bend(candidate),)
-
-    return Cell(name=name, gates=("z", "h"), combine=combine, memory_gates={"z": -1}, affine=True, recurrence="none")
+def _combine_gru(params: Params, state: State, a: Array, r: Array, *, bend: Callable[[Array], Array]) -> State:
+    (h,) = state
+    z, candidate = jnp.split(a + r, 2, axis=-1)
+    return (jax.nn.sigmoid(-z) * h + jax.nn.sigmoid(z) * bend(candidate),)
 
 
-def _min_lstm(name: str, bend) -> Cell:
-    def combine(params: Params, state: State, a: Array, r: Array) -> State:
-        (h,) = state
-        f, i, candidate = jnp.split(a + r, 3, axis=-1)
-        share = jax.nn.log_sigmoid(f) - jax.nn.log_sigmoid(i)  # f' = f / (f + i) without a quotient
-        return (jax.nn.sigmoid(share) * h + jax.nn.sigmoid(-share) * bend(candidate),)
-
-    return Cell(
-        name=name,
-        gates=("f", "i", "h"),
-        combine=combine,
-        memory_gates={"f": 1, "i": -1},
-        affine=True,
-        recurrence="none",
-    )
+def _combine_lstm(params: Params, state: State, a: Array, r: Array, *, bend: Callable[[Array], Array]) -> State:
+    (h,) = state
+    f, i, candidate = jnp.split(a + r, 3, axis=-1)
+    share = jax.nn.log_sigmoid(f) - jax.nn.log_sigmoid(i)  # f' = f / (f + i) without a quotient
+    return (jax.nn.sigmoid(share) * h + jax.nn.sigmoid(-share) * bend(candidate),)
 
 
-MIN_GRU, MIN_GRU_LOG = _min_gru("min_gru", _plain), _min_gru("min_gru_log", _positive)
-MIN_LSTM, MIN_LSTM_LOG = _min_lstm("min_lstm", _plain), _min_lstm("min_lstm_log", _positive)
+MIN_GRU = Cell(
+    name="min_gru",
+    gates=("z", "h"),
+    combine=functools.partial(_combine_gru, bend=_plain),
+    memory_gates={"z": -1},
+    affine=True,
+    recurrence="none",
+)
+MIN_GRU_LOG = dataclasses.replace(MIN_GRU, name="min_gru_log", combine=functools.partial(_combine_gru, bend=_positive))
+MIN_LSTM = Cell(
+    name="min_lstm",
+    gates=("f", "i", "h"),
+    combine=functools.partial(_combine_lstm, bend=_plain),
+    memory_gates={"f": 1, "i": -1},
+    affine=True,
+    recurrence="none",
+)
+MIN_LSTM_LOG = dataclasses.replace(
+    MIN_LSTM, name="min_lstm_log", combine=functools.partial(_combine_lstm, bend=_positive)
+)

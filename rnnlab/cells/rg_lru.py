@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnlab.cells.base import Cell, Params, State
+from rnnlab.cells.lru import complement
 
 _POWER = 8.0
 _LEAST, _MOST = 0.9, 0.999
@@ -23,7 +24,7 @@ def _combine(params: Params, state: State, a: Array, r: Array) -> State:
     (h,) = state
     recurrence, i, x = jnp.split(a + r, 3, axis=-1)
     log_decay = _POWER * jax.nn.sigmoid(recurrence) * jax.nn.log_sigmoid(params["decay_logit"])
-    return (jnp.exp(log_decay) * h + jnp.sqrt(-jnp.expm1(2 * log_decay)) * jax.nn.sigmoid(i) * x,)
+    return (jnp.exp(log_decay) * h + complement(log_decay) * jax.nn.sigmoid(i) * x,)
 
 
 def _draw_decay(key: Array, shape: tuple[int, ...]) -> Array:

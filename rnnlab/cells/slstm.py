@@ -12,6 +12,8 @@ step, so n is at least 1: h divides by max(n, 1), the same from any state that a
 every other. The paper's heads are `--config.model.encoder.cell=slstm/heads4`.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -22,11 +24,22 @@ from rnnlab.cells.base import Cell, Params, State
 def _combine(params: Params, state: State, a: Array, r: Array) -> State:
     _, c, n, m = state
     i, f, z, o = jnp.split(a + r, 4, axis=-1)
-    kept = jax.nn.log_sigmoid(f) + m
-    largest = jnp.where(n == 0, i, jnp.maximum(kept, i))
-    keep, add = jnp.where(n == 0, 0, jnp.exp(kept - largest)), jnp.exp(i - largest)
-    c, n = keep * c + add * jnp.tanh(z), keep * n + add
-    return jax.nn.sigmoid(o) * c / jnp.maximum(n, 1), c, n, largest
+    c, n, m = _add((c, n, m + jax.nn.log_sigmoid(f)), (jnp.tanh(z), jnp.ones_like(n), i))
+    return jax.nn.sigmoid(o) * c / jnp.where(n < 1, 1, n), c, n, m
+
+
+def _add(seen: State, new: State) -> State:
+    """c exp(m) and n exp(m) of both together, in units of exp of the larger m; that of an n of 0 does not count."""
+    (c, n, m), (more_c, more_n, more_m) = seen, new
+    m = jnp.where(n == 0, more_m, m)
+    largest = jnp.maximum(m, more_m)
+    keep, add = jnp.where(n == 0, 0, jnp.exp(m - largest)), jnp.exp(more_m - largest)
+    return keep * c + add * more_c, keep * n + add * more_n, largest
+
+
+def _mean(rate: float, old: State, new: State) -> State:
+    """The mean of c exp(m) and of n exp(m), as without a stabiliser."""
+    return _add((*old[:2], old[2] + math.log(rate)), (*new[:2], new[2] + math.log1p(-rate)))
 
 
 SLSTM = Cell(
@@ -36,4 +49,6 @@ SLSTM = Cell(
     state_names=("h", "c", "n", "m"),
     gate_bias={"f": 1.0},
     memory_gates={"f": 1, "i": -1},
+    together=("c", "n", "m"),
+    mean=_mean,
 )

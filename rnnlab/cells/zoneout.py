@@ -8,12 +8,35 @@ from jax import Array
 from rnnlab.cells.base import Cell, Params, State
 
 
-@functools.cache
+def entry_rates(cell: Cell, hidden: float, others: float) -> tuple[float, ...]:
+    """The rate of each entry of the state: `hidden` of `h` and of what is kept together with it, `others` of the rest.
+
+    Raises:
+      ValueError: a rate of the others where `h` is one number together with all of them.
+    """
+    rates = tuple(others if mask else hidden for mask in cell.masks)
+    if others not in (0, hidden) and len(rates) > 1 and not any(cell.masks):
+        raise ValueError(
+            f"the state ({', '.join(cell.state_names)}) of cell {cell.name!r} is one number, which zoneout keeps as a "
+            f"whole: zoneout_cell must be 0 or that of zoneout, {hidden}, not {others}"
+        )
+    return rates
+
+
 def expected(cell: Cell, rates: tuple[float, ...]) -> Cell:
-    """The cell whose new state is rate * old + (1 - rate) * new, with a rate for each entry of the state."""
+    """The cell whose new state is the mean over old ones, with a rate for each entry of the state, and new ones.
 
-    def combine(params: Params, state: State, a: Array, r: Array) -> State:
-        after = cell.combine(params, state, a, r)
-        return tuple(old + (1 - rate) * (new - old) for rate, old, new in zip(rates, state, after, strict=True))
+    That is rate * old + (1 - rate) * new, unless the cell has a `mean` of its own for the entries that are together.
+    """
+    return dataclasses.replace(cell, combine=functools.partial(_combine, cell=cell, rates=rates))
 
-    return dataclasses.replace(cell, combine=combine)
+
+def _combine(params: Params, state: State, a: Array, r: Array, *, cell: Cell, rates: tuple[float, ...]) -> State:
+    after = cell.combine(params, state, a, r)
+    means = [old + (1 - rate) * (new - old) for rate, old, new in zip(rates, state, after, strict=True)]
+    grouped = [index for index, name in enumerate(cell.state_names) if name in cell.together]
+    if cell.mean and rates[grouped[0]]:
+        old, new = (tuple(entries[index] for index in grouped) for entries in (state, after))
+        for index, entry in zip(grouped, cell.mean(rates[grouped[0]], old, new), strict=True):
+            means[index] = entry
+    return tuple(means)

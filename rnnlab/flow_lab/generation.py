@@ -25,7 +25,6 @@ LONGER = 20  # times what it learnt from, that it generates
 _REPEATS = 3
 
 
-@functools.cache
 def hearing_itself(cell: Cell) -> Cell:
     """The cell whose input is what a readout of its last `h` says, plus the input that is left, the noise.
 
@@ -37,16 +36,20 @@ def hearing_itself(cell: Cell) -> Cell:
     if cell.reads or cell.recurrence != "dense":
         raise ValueError(f"cell {cell.name!r} cannot hear itself; that takes a dense R and b, neither read by combine")
     heard = tuple(f"{gate} heard" for gate in cell.apart)
-
-    def combine(params: Params, state: State, a: Array, r: Array) -> State:
-        hidden = state[0].shape[-1]
-        joint, own = hidden * (len(cell.gates) - len(cell.apart)), hidden * len(cell.gates)
-        told = jnp.concatenate([a[..., :joint], a[..., joint:own] + r[..., own:]], axis=-1)
-        return cell.combine(params, state, told, r[..., :own])
-
     return dataclasses.replace(
-        cell, name=f"{cell.name}, hearing itself", gates=cell.gates + heard, combine=combine, apart=cell.apart + heard
+        cell,
+        name=f"{cell.name}, hearing itself",
+        gates=cell.gates + heard,
+        combine=functools.partial(_hear, cell=cell),
+        apart=cell.apart + heard,
     )
+
+
+def _hear(params: Params, state: State, a: Array, r: Array, *, cell: Cell) -> State:
+    hidden = state[0].shape[-1]
+    joint, own = hidden * (len(cell.gates) - len(cell.apart)), hidden * len(cell.gates)
+    told = jnp.concatenate([a[..., :joint], a[..., joint:own] + r[..., own:]], axis=-1)
+    return cell.combine(params, state, told, r[..., :own])
 
 
 def fold(cell: Cell, params: Params, kernel: Array, bias: Array) -> Params:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
 
-from rnnlab.cells import CELLS, Cell, Params, find_cell
+from rnnlab.cells import CELLS, Cell, Params, State, find_cell
 from rnnlab.data.lag_tasks import LagTask
 from rnnlab.flow_lab import generation, newton
 from rnnlab.flow_lab.config import STUDIES, numbers, read_task, words
@@ -31,7 +32,13 @@ GRIDS = {
     "warm": newton.in_training,
     "generation": generation.generate,
 }
-LINEAR = Cell(name="linear", gates=("h",), combine=lambda params, state, a, r: (a + r,))
+
+
+def _combine_linear(params: Params, state: State, a: Array, r: Array) -> State:
+    return (a + r,)
+
+
+LINEAR = Cell(name="linear", gates=("h",), combine=_combine_linear)
 _WITH_LINEAR = CELLS | {"linear": LINEAR}
 _SEQUENCES = 2  # that a Jacobian is measured on
 _CLIPPINGS = ("none", "norm", "value")

@@ -2,7 +2,8 @@
 
 `jacobians.py` long-term Jacobians by lag, `lyapunov.py` their growth rates, `contributions.py` what each step adds to
 the gradient of a loss, `interventions.py` what is done about it, `treatment.py` the same by name; `graded.py` keeps
-products of many matrices in log space. Imports cells and scan only.
+products of many matrices in log space. Everything is computed in float32 or better, whatever the dtype of the
+arguments. Imports cells and scan only.
 """
 
 from rnnlab.gradient_flow.contributions import StepGradients, step_gradients

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.gradient_flow.trajectory import Trajectory, run
+from rnnlab.gradient_flow.trajectory import Trajectory, run, widen
 
 
 class StepGradients(NamedTuple):
@@ -40,8 +40,8 @@ def step_gradients(
       loss: `h` of every step `[time, batch, hidden]` -> a scalar.
       edges: of the bins of the gates' histogram, growing; None is -8, -7, ... 8.
     """
-    time, batch, _ = inputs.shape
-    still = jnp.zeros((time, batch, params["b"].shape[0]), params["b"].dtype)
+    params, inputs, state = widen(params, inputs, state)
+    still = jnp.zeros((*inputs.shape[:2], params["b"].shape[0]), inputs.dtype)
 
     def of_run(inputs: Array, nudges: Array):
         trajectory = run(cell, params, inputs, state, nudges)
@@ -62,6 +62,7 @@ def each_step(
 ) -> StepGradients:
     """The same of a loss whose gradients with respect to each x_t and to each `h R` are known already."""
     edges = np.arange(-8.0, 9.0) if edges is None else edges
+    trajectory, d_inputs, d_recurrent = widen(trajectory, d_inputs, d_recurrent)
     before = trajectory.before[0]
     # |sum over the batch of h_b d_b^T|_F^2 = sum over pairs of rows (h_b . h_c) (d_b . d_c): no [hidden, gates] matrix
     squares = jnp.einsum("tbh,tch->tbc", before, before) * jnp.einsum("tbg,tcg->tbc", d_recurrent, d_recurrent)

@@ -22,7 +22,8 @@ class Graded(NamedTuple):
 
 
 def identity(shape: tuple[int, ...], dtype) -> Graded:
-    """The product of no matrices, `shape` being `[..., n]`."""
+    """The product of no matrices, `shape` being `[..., n]`, in float32 or better."""
+    dtype = jnp.promote_types(dtype, jnp.float32)
     eye = jnp.broadcast_to(jnp.eye(shape[-1], dtype=dtype), (*shape, shape[-1]))
     return Graded(eye, jnp.zeros(shape, dtype), eye)
 

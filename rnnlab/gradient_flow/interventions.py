@@ -6,6 +6,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.gradient_flow.lyapunov import lyapunov_exponents
+from rnnlab.gradient_flow.trajectory import widen
 
 RECURRENT_INITS = ("orthogonal", "identity", "gaussian")
 
@@ -48,6 +49,7 @@ def set_gate_bias(cell: Cell, params: Params, gate: str, values: Float[Array, ""
     if gate not in cell.gates:
         raise ValueError(f"cell {cell.name!r} has no gate {gate!r}; it has {', '.join(cell.gates)}")
     hidden, index = cell.features(params), cell.gates.index(gate)
+    values = jnp.asarray(values, params["b"].dtype)
     return params | {"b": params["b"].at[index * hidden : (index + 1) * hidden].set(values)}
 
 
@@ -77,10 +79,10 @@ def limit_spectral_norm(cell: Cell, params: Params, limit: float) -> Params:
       ValueError: a cell whose `R` is not dense.
     """
     _check_dense(cell)
-    blocks = jnp.stack(jnp.split(params["R"], len(cell.gates), axis=1))
-    left, values, right = jnp.linalg.svd(blocks, full_matrices=False)
+    (recurrent,) = widen(params["R"])
+    left, values, right = jnp.linalg.svd(jnp.stack(jnp.split(recurrent, len(cell.gates), axis=1)), full_matrices=False)
     limited = (left * jnp.minimum(values, limit)[..., None, :]) @ right
-    return params | {"R": jnp.concatenate(list(limited), axis=1)}
+    return params | {"R": jnp.concatenate(list(limited), axis=1).astype(params["R"].dtype)}
 
 
 def flossing_penalty(

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from rnnlab.cells import Cell, Params, State
 from rnnlab.gradient_flow import graded
 from rnnlab.gradient_flow.graded import Graded
-from rnnlab.gradient_flow.trajectory import run
+from rnnlab.gradient_flow.trajectory import run, widen
 from rnnlab.scan import step_jacobian
 
 
@@ -82,6 +82,7 @@ def _at_lags(cell, params, inputs, lags, state, identity, go_back, measure) -> l
     wanted = np.asarray(lags)
     if not wanted.size or (np.diff(wanted) <= 0).any() or wanted[0] < 0 or wanted[-1] > time:
         raise ValueError(f"lags must grow and lie in 0 to {time} (the time of inputs), not be {list(lags)}")
+    params, inputs, state = widen(params, inputs, state)
     before = run(cell, params, inputs, state).before
     product = identity((batch, sum(entry.shape[-1] for entry in before)), before[0].dtype)
     found, done = [], 0

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.gradient_flow.trajectory import run
+from rnnlab.gradient_flow.trajectory import run, widen
 from rnnlab.scan import step_jacobian
 
 
@@ -39,7 +39,7 @@ def lyapunov_exponents(
         raise ValueError(f"burn_in must lie in 0 to {time - 1} (below the time of inputs), not be {burn_in}")
     if not 1 <= number <= size:
         raise ValueError(f"exponents must lie in 1 to {size} (the size of the state), not be {exponents}")
-    grown = _growth(cell, params, inputs, state, number)
+    grown = _growth(cell, *widen(params, inputs, state), number)
     return -jnp.sort(-grown[burn_in:].mean(0), axis=-1)
 
 
@@ -67,6 +67,7 @@ def kaplan_yorke_dimension(exponents: Float[Array, "... exponents"]) -> Float[Ar
     Args:
       exponents: the whole spectrum, falling.
     """
+    (exponents,) = widen(jnp.asarray(exponents))
     sums = jnp.cumsum(exponents, axis=-1)
     whole = (sums >= 0).cumprod(-1).sum(-1)
     last = exponents.shape[-1] - 1

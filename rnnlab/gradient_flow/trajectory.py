@@ -1,15 +1,15 @@
 """The states that a cell passes through, and what it makes of them."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scan.product import project
-from rnnlab.scan.recurrence import recur, weights_dtype
+from rnnlab.scan.product import at_least_float32, project
+from rnnlab.scan.recurrence import recur
 
 
 class Trajectory(NamedTuple):
@@ -27,7 +27,12 @@ class Trajectory(NamedTuple):
         return jnp.concatenate([self.before[0][1:], self.after[0][None]])
 
 
-@functools.partial(jax.jit, static_argnums=0)
+def widen(*values: Any) -> Any:
+    """Arrays, and pytrees of them, in one dtype: that of the widest, and at least float32."""
+    dtype = at_least_float32(jnp.result_type(*jax.tree.leaves(values)))
+    return jax.tree.map(lambda value: jnp.asarray(value, dtype), values)
+
+
 def run(
     cell: Cell,
     params: Params,
@@ -35,14 +40,19 @@ def run(
     state: State | None = None,
     nudges: Float[Array, "time batch projection"] | None = None,
 ) -> Trajectory:
-    """Runs a cell, keeping everything.
+    """Runs a cell, keeping everything, in float32 or better.
 
     Args:
       cell, params, inputs, state: as in `rnnlab.scan.scan`.
       nudges: added to `h R` of each step, `[time, batch, gates * hidden]`; to be differentiated by.
     """
+    return _run(cell, *widen(params, inputs, state, nudges))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _run(cell: Cell, params: Params, inputs: Array, state: State | None, nudges: Array | None) -> Trajectory:
     if state is None:
-        state = cell.initial_state(inputs.shape[1], cell.features(params), weights_dtype(params))
+        state = cell.initial_state(inputs.shape[1], cell.features(params), inputs.dtype)
 
     def step(state: State, at_step):
         x, nudge = at_step

@@ -26,7 +26,7 @@ class Rates(NamedTuple):
       weights: of the entries of `R`, the same ones for a whole batch (DropConnect: Merity, Keskar and Socher 2018,
         arXiv 1708.02182).
       zoneout, zoneout_cell: of the units of `h`, and of the other entries of the state, that keep their value at a step
-        (Krueger et al. 2017, arXiv 1606.01305).
+        (Krueger et al. 2017, arXiv 1606.01305); entries that are one number (`Cell.together`) have one mask.
     """
 
     recurrent: float = 0.0
@@ -50,7 +50,8 @@ class Recurrent(nnx.Module):
 
     Raises:
       ValueError: an unknown cell or initial state, a method that is not for the cell, features that its heads cannot
-        share, or recurrent dropout or weight drop where there is no `R` that it could be applied to.
+        share, recurrent dropout or weight drop where there is no `R` that it could be applied to, or rates of zoneout
+        that differ for a state that is one number.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Recurrent(nnx.Module):
         _check_rates(self.cell, rates)
         self.method = check_choice(f"method of cell {self.cell.name!r}", method, ("auto", *methods_of(self.cell)))
         self.features, self.rates = features, rates
-        self.zoneout = (rates.zoneout, *(rates.zoneout_cell for _ in self.cell.state_names[1:]))
+        self.zoneout = zoneout.entry_rates(self.cell, rates.zoneout, rates.zoneout_cell)
         params = self.cell.init(rngs.params(), in_features, features)
         self.params = nnx.Dict({name: nnx.Param(value) for name, value in params.items()})
         start = zip(self.cell.state_names, self.cell.initial_state(1, features), strict=True)
@@ -91,7 +92,8 @@ class Recurrent(nnx.Module):
         shape = (batch, self.features)
         kept = None
         if rngs is not None and any(self.zoneout):
-            kept = tuple(jax.random.bernoulli(rngs.dropout(), rate, (time, *shape)) for rate in self.zoneout)
+            drawn = [jax.random.bernoulli(rngs.dropout(), rate, (time, *shape)) for rate in self.zoneout]
+            kept = tuple(drawn[mask] for mask in self.cell.masks)
         weights = draw_mask(rngs, self.rates.weights, self.params["R"].shape) if self.rates.weights else None
         return Noise(kept, (draw_mask(rngs, self.rates.recurrent, shape), weights))
 

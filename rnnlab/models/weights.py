@@ -88,7 +88,7 @@ def to_linen(cell: Cell, params: Params) -> dict[str, dict[str, np.ndarray]]:
     Raises:
       ValueError: a cell that flax does not have.
     """
-    check_choice("cell", cell.name, _KNOWN)
+    _check_cell(cell)
     gates = _linen_gates(cell)
     own = {name: np.split(np.asarray(params[name]), len(gates), axis=-1) for name in ("W", "R", "b")}
     biased = _flax_biased(cell)
@@ -108,7 +108,7 @@ def from_linen(cell: Cell, weights: _Nested) -> Params:
     Raises:
       ValueError: a cell that flax does not have, or names that are missing or too many.
     """
-    check_choice("cell", cell.name, _KNOWN)
+    _check_cell(cell)
     gates, biased = _linen_gates(cell), _flax_biased(cell)
     wanted = {f"{side}{gate}/kernel" for side in "ih" for gate in gates} | {f"{biased}{gate}/bias" for gate in gates}
     wanted |= {"hn/bias"} if cell.unit_params else set()
@@ -131,7 +131,7 @@ def to_nnx(cell: Cell, params: Params) -> dict[str, dict[str, np.ndarray]]:
     Raises:
       ValueError: a cell that flax does not have, or a GRU whose `b_n`, for which nnx has no place, is not 0.
     """
-    check_choice("cell", cell.name, _KNOWN)
+    _check_cell(cell)
     if "b_n" in params and np.any(np.asarray(params["b_n"])):
         raise ValueError("b_n: flax.nnx.GRUCell has no bias inside the reset gate, so it must be 0; or use to_linen")
     found = {"dense_i": {"kernel": np.asarray(params["W"])}, "dense_h": {"kernel": np.asarray(params["R"])}}
@@ -145,7 +145,7 @@ def from_nnx(cell: Cell, weights: _Nested) -> Params:
     Raises:
       ValueError: a cell that flax does not have, or names that are missing or too many.
     """
-    check_choice("cell", cell.name, _KNOWN)
+    _check_cell(cell)
     biased = f"dense_{_flax_biased(cell)}"
     given = [f"{name}/{part}" for name, parts in weights.items() for part in parts]
     _check_names(given, {"dense_i/kernel", "dense_h/kernel", f"{biased}/bias"})
@@ -159,14 +159,21 @@ def _linen_gates(cell: Cell) -> Sequence[str]:
 
 
 def _flax_biased(cell: Cell) -> str:
-    return "h" if cell is CELLS["lstm"] else "i"
+    return "h" if cell.name == "lstm" else "i"
+
+
+def _check_cell(cell: Cell) -> None:
+    check_choice("cell", cell.name, _KNOWN)
+    own, known = ((of.gates, of.combine, of.recurrence) for of in (cell, CELLS[cell.name]))
+    if own != known:
+        raise ValueError(f"cell: {cell.name!r} has other gates, another step or another R here than in torch and flax")
 
 
 def _check_stack(stack: Stack) -> None:
-    check_choice("cell", stack.cell.name, _KNOWN)
+    _check_cell(stack.cell)
     if stack.residual:
         raise ValueError("residual: torch has no layers with residual connections")
-    if stack.cell is not stack.layers[0][0].evaluated_cell:
+    if any(stack.layers[0][0].zoneout):
         raise ValueError("zoneout: torch has no layers whose states are means with the ones before")
 
 

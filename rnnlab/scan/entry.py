@@ -58,7 +58,7 @@ def scan(
       recurrent_mask: `[batch, hidden]`, on `h` where it enters `h R`, the same at every step (variational dropout: Gal
         and Ghahramani 2016, arXiv 1512.05287).
       kept: `[time, batch, hidden]` for each entry of the state, True where a unit keeps its value at a step (zoneout:
-        Krueger et al. 2017, arXiv 1606.01305).
+        Krueger et al. 2017, arXiv 1606.01305). Entries that are one number (`Cell.together`) follow the first of them.
       method: "sequential" (one loop, weight gradients after it), "reference" (plain, differentiated by jax),
         "associative" (all steps at once: linear cells), "newton" (all steps at once, by iteration: every cell;
         `newton_scan` also tells how that went), "auto" (as `resolve_method` says), or a `Plan`, `Associative` or
@@ -180,7 +180,7 @@ def _scan_arrays(cell, method, reverse, params, inputs, state, seq_lengths, rese
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
     updates: Where = valid
     if kept is not None:
-        moves = (~_pad(own.astype(bool), padding) for own in kept)
+        moves = (~_pad(kept[mask].astype(bool), padding) for mask in cell.masks)
         updates = tuple(own if valid is None else own & valid[..., None] for own in moves)
     if are_ids(inputs):
         params = poison(params, inputs)

@@ -1,11 +1,18 @@
+import copy
+import dataclasses
+import functools
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnnlab.cells import CELLS, Cell, find_cell, structured
+from rnnlab.cells import CELLS, Cell, find_cell, structured, zoneout
+from rnnlab.scan import scan
 
 IN, HIDDEN = 6, 8
+STRUCTURES = ("dense", "heads2", "heads4", "diagonal", "none")
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -76,3 +83,129 @@ def test_a_bias_for_a_gate_that_is_not_there_is_refused():
 def test_the_registry_names_each_cell_as_the_cell_does():
     assert all(name == cell.name for name, cell in CELLS.items())
     assert {"rnn", "rnn_relu", "gru", "gru_reset_before", "lstm"} <= set(CELLS)
+
+
+@pytest.mark.parametrize("name", [name for name, cell in CELLS.items() if "R" not in cell.reads])
+def test_a_structure_takes_the_place_of_another_and_the_first_gives_the_plain_cell_back(name):
+    plain = CELLS[name]
+    for one in STRUCTURES:
+        cell = structured(plain, one)
+        assert cell.recurrence == one
+        assert cell.name == (name if one == plain.recurrence else f"{name}/{one}")
+        assert find_cell(cell.name) == find_cell(f"{name}/{one}") == cell
+        assert structured(cell, plain.recurrence) == plain
+        for other in STRUCTURES:
+            assert structured(cell, other) == structured(plain, other)
+
+
+def test_a_cell_that_no_registry_knows_comes_back_from_another_structure_too():
+    mine = dataclasses.replace(CELLS["rnn"], name="mine/dense/diagonal", recurrence="diagonal")
+    assert structured(structured(mine, "heads2"), "none").name == "mine/dense/diagonal/none"
+    assert structured(structured(mine, "heads2"), "diagonal") == mine
+
+
+def _scaled(params, state, a, r, *, scale):
+    return (jnp.tanh(scale * (a + r)),)
+
+
+def _draw(key, shape):
+    return jax.random.normal(key, shape)
+
+
+def _make(**changes) -> Cell:
+    facts = {
+        "name": "mine",
+        "gates": ("h",),
+        "combine": functools.partial(_scaled, scale=2.0),
+        "gate_bias": {"h": 0.5},
+        "memory_gates": {"h": 1},
+        "unit_params": {"scale": 1.0, "drawn": _draw},
+    }
+    return Cell(**facts | changes)
+
+
+def _every_cell() -> list[Cell]:
+    own = [
+        _make(),
+        zoneout.expected(_make(), (0.5,)),
+        *(zoneout.expected(CELLS[n], (0.1, 0.1)) for n in ("lstm", "lru")),
+    ]
+    return [*CELLS.values(), *map(find_cell, ("lstm/diagonal", "slstm/heads4", "min_gru/dense")), *own]
+
+
+@pytest.mark.parametrize("cell", _every_cell(), ids=lambda cell: cell.name)
+def test_a_cell_is_equal_to_its_copies_and_to_what_comes_back_from_a_pickle(cell):
+    others = copy.copy(cell), copy.deepcopy(cell), pickle.loads(pickle.dumps(cell)), dataclasses.replace(cell)
+    assert {cell, *others} == {cell}
+    for other in others:
+        assert dataclasses.asdict(other) == dataclasses.asdict(cell)
+        assert jax.tree.map(jnp.shape, other.init(jax.random.key(0), IN, HIDDEN)) == jax.tree.map(
+            jnp.shape, cell.init(jax.random.key(0), IN, HIDDEN)
+        )
+    assert len(set(CELLS.values())) == len(CELLS)
+
+
+def test_a_cell_is_another_with_any_other_fact():
+    def other(params, state, a, r):
+        return state
+
+    changes = [
+        {"name": "other"},
+        {"gates": ("g",), "gate_bias": {}, "memory_gates": {}},
+        {"combine": other},
+        {"combine": functools.partial(_scaled, scale=3.0)},
+        {"state_names": ("h", "c")},
+        {"gate_bias": {}},
+        {"gate_bias": {"h": 0.25}},
+        {"memory_gates": {"h": -1}},
+        {"unit_params": {"scale": 2.0, "drawn": _draw}},
+        {"unit_params": {"drawn": _draw, "scale": 1.0}},  # each is drawn by its place
+        {"apart": ("h",)},
+        {"reads": ("b",)},
+        {"mixes_units": True},
+        {"affine": True},
+        {"recurrence": "none"},
+        {"together": ("h",)},
+    ]
+    cells = [_make(), *(_make(**change) for change in changes)]
+    assert len(set(cells)) == len(cells)
+    assert all(cell != _make() for cell in cells[1:])
+
+
+def test_lists_dicts_and_numbers_of_any_kind_are_facts_that_do_not_change_afterwards():
+    bias, drawn = {"h": np.float32(0.5)}, {"scale": jnp.ones(()), "drawn": _draw}
+    cell = _make(gates=["h"], state_names=["h"], apart=[], gate_bias=bias, unit_params=drawn)
+    bias["h"] = 3.0
+    drawn.clear()
+    assert cell == _make()
+    assert hash(cell) == hash(_make())
+    assert cell.gate_bias == {"h": 0.5}
+    with pytest.raises(ValueError, match="cell 'mine': unit_params must hold numbers"):
+        _make(unit_params={"scale": np.ones(3)})
+    arrays = functools.partial(_scaled, scale=np.ones(HIDDEN))
+    assert _make(combine=arrays) == _make(combine=arrays)  # no facts that could be compared: equal to itself only
+    assert hash(_make(combine=arrays)) == hash(_make(combine=arrays))
+
+
+@pytest.mark.parametrize("name", ["lstm", "min_gru", "rnn/diagonal", "mine"])
+def test_equal_cells_are_one_program(name):
+    cell = _make(unit_params={}) if name == "mine" else find_cell(name)
+    params = cell.init(jax.random.key(0), 3, 4)
+    traced = []
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def run(cell, params):
+        traced.append(cell)
+        return scan(cell, params, jnp.ones((2, 1, 3)))[0]
+
+    rebuilt = Cell(**{field.name: getattr(cell, field.name) for field in dataclasses.fields(cell)})
+    for equal in (cell, copy.deepcopy(cell), pickle.loads(pickle.dumps(cell)), rebuilt):
+        run(equal, params)
+    assert len(traced) == 1
+
+
+def test_facts_about_entries_of_the_state_that_are_not_there_are_refused():
+    with pytest.raises(ValueError, match=r"'mine': together names \['c'\], but its state is \('h',\)"):
+        _make(together=("h", "c"))
+    with pytest.raises(ValueError, match="'mine': mean is for entries of the state that are together"):
+        _make(mean=lambda rate, old, new: new)

@@ -1,6 +1,9 @@
 """Weights of torch.nn (golden arrays), of flax.linen and of flax.nnx, in and out."""
 
+import copy
+import dataclasses
 import pathlib
+import pickle
 
 import flax.linen as nn
 import jax
@@ -11,7 +14,7 @@ import safetensors.numpy
 from flax import nnx
 from oracle import assert_close
 
-from rnnlab.cells import CELLS
+from rnnlab.cells import CELLS, zoneout
 from rnnlab.models.recurrent import Recurrent, Stack
 from rnnlab.models.weights import from_linen, from_nnx, from_torch, to_linen, to_nnx, to_torch
 from rnnlab.scan import scan
@@ -99,6 +102,33 @@ def test_linen_says_the_same_with_our_weights_and_gives_them_back_to_the_last_bi
     assert set(back) == set(params)
     for key, value in params.items():
         np.testing.assert_array_equal(back[key], value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copied_or_unpickled_cell_has_the_weights_of_the_cell(name):
+    stack = _stack(name)
+    params = {n: value[...] for n, value in stack.layers[0][0].params.items()}
+    weights = to_linen(CELLS[name], params)
+    plain = params | {"b_n": jnp.zeros(5)} if "b_n" in params else params
+    for cell in (copy.deepcopy(CELLS[name]), pickle.loads(pickle.dumps(CELLS[name])), dataclasses.replace(CELLS[name])):
+        jax.tree.map(np.testing.assert_array_equal, to_linen(cell, params), weights)
+        jax.tree.map(np.testing.assert_array_equal, from_linen(cell, weights), params)
+        jax.tree.map(np.testing.assert_array_equal, to_nnx(cell, plain), to_nnx(CELLS[name], plain))
+        own = Stack(cell, 4, 5, layers=2, bidirectional=True, rngs=nnx.Rngs(0))
+        from_torch(own, to_torch(stack))
+        jax.tree.map(np.testing.assert_array_equal, to_torch(own), to_torch(stack))
+
+
+def test_a_cell_that_only_has_the_name_of_a_known_one_is_refused():
+    def combine(params, state, a, r):
+        return CELLS["lstm"].combine(params, state, a, 2 * r)
+
+    for change in ({"combine": combine}, {"recurrence": "diagonal"}, {"gates": ("f", "i", "g", "o")}):
+        cell = dataclasses.replace(CELLS["lstm"], **change)
+        with pytest.raises(ValueError, match="'lstm' has other gates, another step or another R here"):
+            to_linen(cell, {})
+    with pytest.raises(ValueError, match="'lstm' has other gates, another step or another R here"):
+        to_nnx(zoneout.expected(CELLS["lstm"], (0.1, 0.1)), {})
 
 
 def test_linens_own_parameters_have_the_names_that_are_asked_for():
