@@ -22,7 +22,7 @@ def _varying(value: Array) -> frozenset[str]:
 
 
 def over_explicit_axes(run: Callable, arguments: tuple, layout: Any) -> Any:
-    """Runs `run(*arguments)`; over explicit axes of a mesh the compiler places what is computed, as over automatic ones.
+    """Runs `run(*arguments)`; over explicit axes of a mesh the compiler places the results, as over automatic ones.
 
     Args:
       layout: `PartitionSpec`s of the results, for each array or what holds it.
