@@ -138,7 +138,7 @@ class Checkpoints:
     def _read(self, step: int) -> tuple[dict[str, np.ndarray], dict]:
         """The arrays of a checkpoint by name, as many and of such shapes as it has, and its record."""
         sealed = self._manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
-        if "shapes" not in sealed:
+        if sealed.keys() == {"record", "digest"}:
             raise UserError(f"checkpoint {self._folder / str(step)} was saved by an older version of rnnlab")
         abstract = {name: np.empty(shape, dtype) for name, (dtype, *shape) in sealed["shapes"].items()}
         named = self._manager.restore(step, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(abstract))).arrays
