@@ -204,8 +204,8 @@ class Stack(nnx.Module):
         """Runs every layer over `inputs` `[time, batch, in]`, or a `Lookup` of them.
 
         Args:
-          states: one per layer, as `initial_states` gives them; None starts anew.
-          seq_lengths, resets: as in `rnnlab.scan.scan`.
+          states: one per layer, as `initial_states` gives them; None is those.
+          seq_lengths, resets: as in `rnnlab.scan.scan`; every new sequence starts from `states`.
           noise: from `draw`; None means evaluation.
 
         Returns:

@@ -54,7 +54,8 @@ def scan(
       reverse: from the last step of each sequence (its own last one, given seq_lengths) to the first; the outputs stay
         in the order of the inputs.
       resets: `[time, batch]`, True where a new sequence starts within a row: nothing passes between that step and the
-        one before it, in either direction; the new sequence starts from `state`, as the first one does.
+        one before it, in either direction. The new sequence starts from `state`, as the first one does: a state
+        carried over from earlier steps is not for rows of several sequences.
       recurrent_mask: `[batch, hidden]`, on `h` where it enters `h R`, the same at every step (variational dropout: Gal
         and Ghahramani 2016, arXiv 1512.05287).
       kept: `[time, batch, hidden]` for each entry of the state, True where a unit keeps its value at a step (zoneout:

@@ -14,7 +14,7 @@ def vary_alike(values: Any) -> Any:
     Nothing is done outside of it. The cast's transpose sums the gradient of a value that did not vary over the axes.
     """
     axes = frozenset().union(*(_varying(leaf) for leaf in jax.tree.leaves(values)))
-    return jax.tree.map(lambda leaf: jax.lax.pcast(leaf, tuple(sorted(axes - _varying(leaf))), to="varying"), values)
+    return jax.tree.map(lambda v: jax.lax.pcast(v, tuple(sorted(axes - _varying(v))), to="varying"), values)
 
 
 def _varying(value: Array) -> frozenset[str]:
@@ -22,7 +22,7 @@ def _varying(value: Array) -> frozenset[str]:
 
 
 def over_explicit_axes(run: Callable, arguments: tuple, layout: Any) -> Any:
-    """Runs `run(*arguments)`; over explicit axes of a mesh the compiler places the results, as over automatic ones.
+    """Returns `run(*arguments)`; over explicit axes of a mesh it is computed as over automatic ones.
 
     Args:
       layout: `PartitionSpec`s of the results, for each array or what holds it.

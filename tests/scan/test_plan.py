@@ -1,4 +1,5 @@
 import pytest
+from jax import export
 
 from rnnlab.cells import CELLS, find_cell
 from rnnlab.scan import Plan, checkpoint_plan, resolve_plan
@@ -53,6 +54,12 @@ def test_checkpoints_are_as_far_apart_as_was_asked(every, time, block):
 def test_a_checkpoint_interval_that_is_none_is_refused(every):
     with pytest.raises(ValueError, match=r"checkpoint_every must be .* 'sqrt'"):
         checkpoint_plan(CELLS["gru"], 12, 8, every)
+
+
+def test_a_symbolic_time_has_no_square_root():
+    (time,) = export.symbolic_shape("time")
+    with pytest.raises(ValueError, match="a number of steps, not 'sqrt', where the time is symbolic"):
+        checkpoint_plan(CELLS["gru"], time, 8, "sqrt")
 
 
 def test_a_plan_that_means_nothing_is_refused():
