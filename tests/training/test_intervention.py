@@ -33,8 +33,9 @@ def test_two_recurrences_are_not_drawn_alike(trained):
     assert not np.array_equal(forward, backward)
 
 
-def test_a_spectral_limit_holds_at_the_end_of_a_run(tiny_config, tmp_path):
-    train(tiny_config(training__intervention="spectral:0.3", training__learning_rate=0.01), tmp_path)
+def test_a_spectral_limit_holds_at_the_end_of_a_run_for_the_average_of_the_parameters_too(tiny_config, tmp_path):
+    fields = {"training__intervention": "spectral:0.3", "training__learning_rate": 0.01}
+    train(tiny_config(**fields, training__average_decay=0.9), tmp_path)
     _, params = split_model(open_experiment(tmp_path).make_model())
     store = Checkpoints(tmp_path / "best")
     params = store.restore(params).arrays
