@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import pathlib
@@ -43,8 +44,7 @@ def open_prepared(
         folder = home / place
         with one_at_a_time(home / f"{'.'.join(place.parts)}.lock"):
             if folder.exists() and (fault := _fault(folder, lambda: make(str(home)))):
-                logging.getLogger("rnnlab").warning("%s: %s; it is prepared anew", folder, fault)
-                shutil.rmtree(folder)
+                _make_room(folder, fault)
             builder = make(str(home))
             try:
                 builder.download_and_prepare()
@@ -54,6 +54,18 @@ def open_prepared(
                 builder = make(str(home))  # without locks another process may have been faster
             _seal(pathlib.Path(builder.data_dir))
     return builder
+
+
+def _make_room(folder: pathlib.Path, fault: str) -> None:
+    """Takes a damaged set away; one without a seal may be another program's, and is kept under another name."""
+    if (folder / _CHECKSUMS).exists():
+        logging.getLogger("rnnlab").warning("%s: %s; it is prepared anew", folder, fault)
+        shutil.rmtree(folder)
+        return
+    names = (folder.with_name(f"{folder.name}.damaged{number}") for number in itertools.count(1))
+    aside = next(path for path in names if not path.exists())
+    logging.getLogger("rnnlab").warning("%s: %s; moved to %s and prepared anew", folder, fault, aside)
+    folder.rename(aside)
 
 
 def _only_read(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:

@@ -14,6 +14,7 @@ import tokenizers
 
 from rnnlab.data.spacing import Spacing
 from rnnlab.errors import UserError
+from rnnlab.files import write_text
 
 T = TypeVar("T")
 PAD, BOS, EOS, UNK = range(4)
@@ -178,7 +179,7 @@ class Vocabulary:
 
     def save(self, path: pathlib.Path) -> None:
         """Writes one JSON file."""
-        path.write_text(json.dumps(self._description, ensure_ascii=True), encoding="utf-8")
+        write_text(path, json.dumps(self._description))
 
     @classmethod
     def load(cls, path: pathlib.Path) -> "Vocabulary":

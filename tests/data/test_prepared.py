@@ -55,14 +55,17 @@ def test_prepared_files_that_are_cut_flipped_empty_or_gone_are_named_and_prepare
         assert not caplog.text
 
 
-def test_files_of_another_hand_that_cannot_be_read_are_prepared_anew(prepared, tmp_path):
+def test_files_of_another_hand_that_cannot_be_read_are_prepared_anew_and_kept(prepared, tmp_path):
     folder, wanted = prepared
     for name, harm in {"dataset_info.json": _cut, "cmudict-train.array_record-00000-of-00001": _cut}.items():
         copy = tmp_path / name
         shutil.copytree(folder, copy)
         next(copy.rglob("rnnlab_checksums.json")).unlink()
         harm(next(copy.rglob(name)))
+        harmed = next(copy.rglob(name)).read_bytes()
         assert _read(copy) == wanted
+        (kept,) = copy.rglob("*.damaged1")
+        assert (kept / name).read_bytes() == harmed
 
 
 def test_examples_without_files_are_named_by_their_sources(prepared):
