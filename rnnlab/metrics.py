@@ -17,7 +17,8 @@ METRICS = ("wer", "per", "cer", "bleu", "chrf", "token_bleu")  # of what was pre
 FREE_RUNNING = "free_running_loss"  # of the labels, where each step reads the most likely token of the one before it
 LOWER_IS_BETTER = {"loss", "perplexity", FREE_RUNNING, "wer", "per", "cer"}
 BLEU_TOKENIZERS: tuple[str, ...] = tuple(sacrebleu.BLEU.TOKENIZERS)
-_UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]")
+_SCRIPTS = "Han Hiragana Katakana Thai Lao Khmer Myanmar Tibetan Javanese Balinese Tai_Tham Tai_Le New_Tai_Lue Tai_Viet"
+_UNSPACED = regex.compile("[" + "".join(rf"\p{{{script}}}" for script in _SCRIPTS.split()) + "]")
 _LETTER = regex.compile(r"\p{L}")
 
 Tokens = Sequence[str]  # a text is a sequence of its characters
@@ -85,11 +86,16 @@ def token_bleu(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Token
 def _bleu(
     name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]], **options: Any
 ) -> dict[str, float | str]:
-    """BLEU; where no reference is long enough for a 4-gram, by the longest n-grams that there are (signature eff:yes),
-    for else even the references themselves would score 0."""
+    """BLEU; where right answers need not hold a 4-gram, and the hypotheses hold none, by the longest n-grams that there
+    are (signature eff:yes), for else those answers themselves would score 0."""
     metric, streams = sacrebleu.BLEU(**options), _streams(references)
-    if hypotheses and not metric.corpus_score(streams[0], streams).counts[-1]:
-        metric = sacrebleu.BLEU(**options, effective_order=True)
+
+    def is_short(text: str) -> bool:
+        return not metric.corpus_score([text], [[text]]).totals[-1]
+
+    if hypotheses and not metric.corpus_score(list(hypotheses), streams).totals[-1]:
+        short = all(any(map(is_short, answers)) for answers in references)
+        metric = sacrebleu.BLEU(**options, effective_order=short)
     return _corpus_score(name, metric, hypotheses, streams)
 
 

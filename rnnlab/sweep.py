@@ -6,6 +6,7 @@ Imports `rnnlab.training`; only `launch.py` imports it.
 import copy
 import csv
 import difflib
+import functools
 import io
 import itertools
 import json
@@ -23,6 +24,7 @@ from rnnlab.files import write_text
 from rnnlab.pictures import drawable, picture, survived
 from rnnlab.printing import show
 from rnnlab.training.config import field_paths, get_field, resolve_paths
+from rnnlab.training.experiment import open_corpus
 
 Values = dict[str, str]  # of the fields of one run
 
@@ -114,7 +116,7 @@ def run_sweep(
 
 
 def _result(folder: pathlib.Path, values: Values, config: ConfigDict) -> dict[str, float] | None:
-    """The scores of a run that was trained to its end with these values and this config."""
+    """The scores of a run that was trained to its end with these values, this config and the data that it names."""
     wanted = copy.deepcopy(config)
     with wanted.unlocked():
         wanted.update_from_flattened_dict({name: _typed(name, value, config) for name, value in values.items()})
@@ -122,9 +124,23 @@ def _result(folder: pathlib.Path, values: Values, config: ConfigDict) -> dict[st
     try:
         saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        made = json.loads((folder / "data.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return result if saved == json.loads(wanted.to_json_best_effort()) else None
+    if saved != json.loads(wanted.to_json_best_effort()):
+        return None
+    data = json.dumps(saved["data"])
+    return result if all(_digests(data).get(split, digest) == digest for split, digest in made.items()) else None
+
+
+@functools.cache
+def _digests(data: str) -> dict[str, str]:
+    """Of the contents of each split of the data that a config names, in JSON; none where they are out of reach."""
+    try:
+        corpus = open_corpus(ConfigDict({"data": json.loads(data)}))
+        return {split: corpus.digest(split) for split in corpus.splits}
+    except UserError:
+        return {}
 
 
 def _run(values: Values, folder: pathlib.Path, command: Sequence[str]) -> int:

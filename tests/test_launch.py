@@ -18,62 +18,89 @@ def _launch(*arguments, stdin=b"", cache=None):
     return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, timeout=120, env=environment)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            [CONFIG, "--config.model.encoder.sell=gru"],
-            "--config.model.encoder.sell: unknown field; nearest: --config.model.encoder.cell",
-        ),
-        ([CONFIG, "--config.trainning.steps=3"], "nearest: --config.training"),
-        ([CONFIG, "--config.seed.x=3"], "--config.seed is a single value"),
-        ([CONFIG, "--config.training.steps=many"], "--config.training.steps=many: invalid literal for int()"),
-        ([CONFIG, "--config.training=3"], "is not a dict"),
-        (["--config.training.steps=3", CONFIG], "before a value for --config"),
-        (["--config.training.steps=3"], "nothing to override; give --config=FILE"),
-        (["--config=configs/nothing.py"], "configs/nothing.py"),
-        ([CONFIG, "--wrkdir=x"], "Did you mean: workdir"),
-        ([CONFIG, "--mode=trian"], "train|evaluate|predict"),
-        ([CONFIG, "stray"], "'stray': not a flag"),
-        ([CONFIG, "--sweep=seed=0,x"], "--sweep: seed='x' is not of type int"),
-        ([CONFIG, "--sweep_cell=1"], "--sweep_cell: a run of what? give --sweep, too"),
-        ([BENCHMARK, "--sweep=seed=0"], "--sweep: is for training by the config of a seq2seq model"),
-        ([CONFIG, "--processes=2"], "--processes: several processes need all of --coordinator"),
-        ([], "--config: missing"),
-        ([CONFIG, "--config.experiment=seq"], "unknown 'seq'; allowed: seq2seq, benchmark, gradient_flow"),
-        ([BENCHMARK, "--config.shapes=8x8"], "config.shapes: '8x8' is not batch x length x hidden"),
-        ([BENCHMARK, "--config.implementations=cuda"], "config.implementations: unknown 'cuda'; allowed: products"),
-        ([BENCHMARK, "--mode=predict"], "a benchmark has nothing to predict"),
-        ([FLOW, "--config.reach.cells=gru,lsmt"], "config.reach.cells: unknown value 'lsmt'; allowed: rnn"),
-        ([FLOW, "--config.flow.interventions=chrno"], "config.flow.interventions: unknown intervention 'chrno'"),
-        ([FLOW, "--config.explosion.clippings=norm"], "config.explosion.clippings: 'norm' needs a limit above 0"),
-        ([FLOW, "--config.reach.learning_rates=gru:1"], "config.reach.learning_rates: 'gru:1' gives no rate above 0"),
-        ([FLOW, "--config.vanishing.task=coyp"], "config.vanishing.task: unknown value 'coyp'; allowed: adding"),
-        ([FLOW, "--config.reach.lags=1"], "config.reach.lags: a lag of 1 is too short for this task"),
-        ([FLOW, "--config.reach.task=associative_recall:pears=4"], "unknown value 'pears'; allowed: pairs, vocabulary"),
-        (
-            [FLOW, "--config.reach.task=associative_recall:pairs=x"],
-            "pairs='x' of associative_recall is not of type int",
-        ),
-        ([FLOW, "--config.cost.lengths=8,x"], "config.cost.lengths: 'x' is not a whole number above 0"),
-        ([FLOW, "--mode=evaluate"], "a gradient_flow has nothing to evaluate"),
-        (["--config=configs/benchmark.py:long"], "unknown preset 'long'; allowed: lengths, plans, parallel, or none"),
-        ([CONFIG, "--config.model.decoder.cell=elman"], "unknown value 'elman'; allowed: rnn"),
-        ([CONFIG, "--config.model.encoder.method=associative"], "method of cell 'lstm': unknown value 'associative'"),
-        ([CONFIG, "--config.training.teacher_forcing_decay=linear:0.1"], "which is 1; set that to the least share"),
-        (
-            [CONFIG, "--config.data.name=sigmorphon2020", "--config.data.language=eng"],
-            "has no file train/eng_train.tsv",
-        ),
-        (["--mode=predict"], "not a work directory"),
-        (["--mode=flow", "--ensemble=a,b"], "--ensemble: --mode=flow takes one work directory; allowed: evaluate"),
-    ],
-)
-def test_a_mistake_is_one_line_with_status_one_and_nothing_written(tmp_path, arguments, message):
-    workdir = tmp_path / "w"
-    result = _launch(f"--workdir={workdir}", *arguments)
-    assert result.returncode == 1
-    lines = result.stderr.decode().splitlines()
+MISTAKES = [
+    (
+        [CONFIG, "--config.model.encoder.sell=gru"],
+        "--config.model.encoder.sell: unknown field; nearest: --config.model.encoder.cell",
+    ),
+    ([CONFIG, "--config.trainning.steps=3"], "nearest: --config.training"),
+    ([CONFIG, "--config.seed.x=3"], "--config.seed is a single value"),
+    ([CONFIG, "--config.training.steps=many"], "--config.training.steps=many: invalid literal for int()"),
+    ([CONFIG, "--config.training=3"], "is not a dict"),
+    (["--config.training.steps=3", CONFIG], "before a value for --config"),
+    (["--config.training.steps=3"], "nothing to override; give --config=FILE"),
+    (["--config=configs/nothing.py"], "configs/nothing.py"),
+    ([CONFIG, "--wrkdir=x"], "Did you mean: workdir"),
+    ([CONFIG, "--mode=trian"], "train|evaluate|predict"),
+    ([CONFIG, "stray"], "'stray': not a flag"),
+    ([CONFIG, "--sweep=seed=0,x"], "--sweep: seed='x' is not of type int"),
+    ([CONFIG, "--sweep_cell=1"], "--sweep_cell: a run of what? give --sweep, too"),
+    ([BENCHMARK, "--sweep=seed=0"], "--sweep: is for training by the config of a seq2seq model"),
+    ([CONFIG, "--processes=2"], "--processes: several processes need all of --coordinator"),
+    ([], "--config: missing"),
+    ([CONFIG, "--config.experiment=seq"], "unknown 'seq'; allowed: seq2seq, benchmark, gradient_flow"),
+    ([BENCHMARK, "--config.shapes=8x8"], "config.shapes: '8x8' is not batch x length x hidden"),
+    ([BENCHMARK, "--config.implementations=cuda"], "config.implementations: unknown 'cuda'; allowed: products"),
+    ([BENCHMARK, "--mode=predict"], "a benchmark has nothing to predict"),
+    ([FLOW, "--config.reach.cells=gru,lsmt"], "config.reach.cells: unknown value 'lsmt'; allowed: rnn"),
+    ([FLOW, "--config.flow.interventions=chrno"], "config.flow.interventions: unknown intervention 'chrno'"),
+    ([FLOW, "--config.explosion.clippings=norm"], "config.explosion.clippings: 'norm' needs a limit above 0"),
+    ([FLOW, "--config.reach.learning_rates=gru:1"], "config.reach.learning_rates: 'gru:1' gives no rate above 0"),
+    ([FLOW, "--config.vanishing.task=coyp"], "config.vanishing.task: unknown value 'coyp'; allowed: adding"),
+    ([FLOW, "--config.reach.lags=1"], "config.reach.lags: a lag of 1 is too short for this task"),
+    ([FLOW, "--config.reach.task=associative_recall:pears=4"], "unknown value 'pears'; allowed: pairs, vocabulary"),
+    (
+        [FLOW, "--config.reach.task=associative_recall:pairs=x"],
+        "pairs='x' of associative_recall is not of type int",
+    ),
+    ([FLOW, "--config.cost.lengths=8,x"], "config.cost.lengths: 'x' is not a whole number above 0"),
+    ([FLOW, "--mode=evaluate"], "a gradient_flow has nothing to evaluate"),
+    (["--config=configs/benchmark.py:long"], "unknown preset 'long'; allowed: lengths, plans, parallel, or none"),
+    ([CONFIG, "--config.model.decoder.cell=elman"], "unknown value 'elman'; allowed: rnn"),
+    ([CONFIG, "--config.model.encoder.method=associative"], "method of cell 'lstm': unknown value 'associative'"),
+    ([CONFIG, "--config.training.teacher_forcing_decay=linear:0.1"], "which is 1; set that to the least share"),
+    (
+        [CONFIG, "--config.data.name=sigmorphon2020", "--config.data.language=eng"],
+        "has no file train/eng_train.tsv",
+    ),
+    (["--mode=predict"], "not a work directory"),
+    (["--mode=flow", "--ensemble=a,b"], "--ensemble: --mode=flow takes one work directory; allowed: evaluate"),
+]
+# All of them in a child each of one process, which has imported what they need.
+_MISTAKEN = """
+import json, os, sys
+import launch, rnnlab.benchmark, rnnlab.flow_lab, rnnlab.sweep, rnnlab.training
+
+for number, arguments in enumerate(json.load(sys.stdin)):
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(f"{sys.argv[1]}/{number}.txt", os.O_CREAT | os.O_WRONLY), 2)
+        sys.argv = ["launch.py", f"--workdir={sys.argv[1]}/{number}", *arguments]
+        try:
+            status = launch._run()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def mistaken(tmp_path_factory):
+    """For each of the mistakes the exit status, the lines on stderr, and the work directory."""
+    folder = tmp_path_factory.mktemp("mistaken")
+    command = [sys.executable, "-c", _MISTAKEN, str(folder)]
+    given = json.dumps([arguments for arguments, _ in MISTAKES])
+    done = subprocess.run(command, cwd=ROOT, input=given, stdout=subprocess.PIPE, text=True, check=True, timeout=300)
+    texts = [(folder / f"{number}.txt").read_text().splitlines() for number in range(len(MISTAKES))]
+    workdirs = [folder / str(number) for number in range(len(MISTAKES))]
+    return list(zip(map(int, done.stdout.split()), texts, workdirs, strict=True))
+
+
+@pytest.mark.parametrize(("number", "message"), [(n, message) for n, (_, message) in enumerate(MISTAKES)])
+def test_a_mistake_is_one_line_with_status_one_and_nothing_written(mistaken, number, message):
+    status, lines, workdir = mistaken[number]
+    assert status == 1
     assert len(lines) == 1, lines
     assert lines[0].startswith("error: ")
     assert message in lines[0]

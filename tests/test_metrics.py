@@ -79,6 +79,9 @@ def test_translation_scores_are_sacrebleus_with_its_signature():
 def test_bleu_of_short_references_is_over_the_ngrams_that_they_have_and_else_as_ever():
     assert translation_scores(["yes sir", "no"], [["yes sir"], ["no"]])["bleu"] == pytest.approx(100)
     assert translation_scores(["a b", "no"], [["a b c d e"], ["no"]])["bleu"] == 0.0
+    for answers in (["a b c d e", "a b"], ["a b", "a b c d e"], ["abcdefgh ij", "a b c d"]):
+        assert translation_scores(answers[:1], [answers])["bleu"] == pytest.approx(100)
+        assert translation_scores(answers[1:], [answers])["bleu"] == pytest.approx(100)
     assert "eff:no" in translation_scores(["a b"], [["a b c d e"]])["bleu_signature"]
     assert token_bleu([["a", "b"]], [[["x"], ["a", "b"]]])["token_bleu"] == pytest.approx(100)
 
@@ -87,7 +90,7 @@ def test_scripts_without_blanks_have_words_by_the_tokenizer_that_is_asked_for():
     said, right = ["今天天气非常好，我们去公园。"], [["今天天气很好，我们去公园。"]]
     assert needs_a_tokenizer(right)
     assert needs_a_tokenizer([["วันนี้อากาศดีมาก"]])
-    assert needs_a_tokenizer([["ត្រី"], ["မြန်မာ"]])
+    assert needs_a_tokenizer([["ត្រី"], ["မြန်မာ"], ["ꦲꦏ꧀ꦱꦫ"], ["ᨲᩫ᩠ᩅᨾᩮᩬᩥᨦ"]])
     assert not needs_a_tokenizer([["今 Tokyo is a city"], ["हिन्दी"]])
     assert translation_scores(said, right)["bleu"] < 1
     found = translation_scores(said, right, tokenizer="zh")

@@ -10,6 +10,7 @@ import pytest
 from rnnlab.errors import UserError
 from rnnlab.sweep import Done, _tell, read_sweep, run_sweep
 from rnnlab.training.config import default_config
+from rnnlab.training.experiment import create_experiment
 from tests import tiny
 
 # Trains nothing: leaves the config and a result where a run would, fails for rnn, and waits where it is told to.
@@ -24,6 +25,7 @@ if given["model.encoder.cell"] == "rnn":
     sys.exit("error: no such luck")
 config.update_from_flattened_dict({{"model.encoder.cell": given["model.encoder.cell"], "seed": int(given["seed"])}})
 (workdir / "config.json").write_text(config.to_json_best_effort(indent=2))
+(workdir / "data.json").write_text("{{}}")
 with (workdir / "starts").open("a") as file:
     file.write("x")
 (workdir / "result.json").write_text(json.dumps({{"split": "test", "wer": 10.0 + int(given["seed"])}}))
@@ -93,9 +95,24 @@ def test_a_run_whose_config_names_its_files_from_another_folder_is_not_done_agai
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(saved.to_json_best_effort())
     (folder / "result.json").write_text('{"wer": 1.0}')
+    (folder / "data.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     assert run_sweep(read_sweep("seed=0", given), given, tmp_path / "grid", stub, cell=0) == 0
     assert not (folder / "log.txt").exists()
+
+
+@pytest.mark.parametrize("changed", [None, *tiny.SPLITS])
+def test_a_run_whose_data_have_changed_is_not_taken_for_done(stub, tmp_path, changed):
+    tiny.write_data(tmp_path)
+    config = tiny.get_config(str(tmp_path))
+    folder = tmp_path / "grid" / "seed=0"
+    create_experiment(config, folder)
+    (folder / "result.json").write_text('{"wer": 1.0}')
+    if changed:
+        with (tmp_path / f"{changed}.tsv").open("a") as file:
+            file.write("a\tA\n")
+    status = run_sweep(read_sweep("seed=0", config), config, tmp_path / "grid", stub, cell=0)
+    assert (status, (folder / "log.txt").exists()) == ((1, True) if changed else (0, False))
 
 
 def test_one_cell_of_a_grid_is_one_run_without_a_table(stub, tmp_path):

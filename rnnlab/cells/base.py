@@ -69,8 +69,9 @@ class _Partial(functools.partial):
 
 def _by_value(value: Any) -> Any:
     if type(value) is functools.partial:
+        keywords = {name: _by_value(own) for name, own in value.keywords.items()}
         with contextlib.suppress(TypeError):  # of arrays, which have no hash: it stays equal to itself only
-            hash(equal := _Partial(value.func, *value.args, **value.keywords))
+            hash(equal := _Partial(_by_value(value.func), *map(_by_value, value.args), **keywords))
             return equal
     return value
 
@@ -125,6 +126,7 @@ class Cell:
     def __post_init__(self):
         for field in ("gates", "state_names", "apart", "reads", "together"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
+        object.__setattr__(self, "gate_bias", dict(sorted(self.gate_bias.items())))  # their order means nothing
         for field in ("gate_bias", "memory_gates", "unit_params"):
             try:
                 object.__setattr__(self, field, _Facts(getattr(self, field)))

@@ -23,7 +23,7 @@ NORMAL_FORMS = ("", "NFC", "NFD", "NFKC", "NFKD", "auto")
 _WORTH_PARTING = 0.01  # share of texts
 # Letters, digits and their marks, with the format characters that join letters; else one character as a reader sees it.
 _LETTER = r"[\p{L}\p{N}\p{M}_]"
-_WORD = regex.compile(rf"{_LETTER}(?:{_LETTER}|\p{{Join_Control}}|[\u00ad\u2060\ufeff](?={_LETTER}))*|(?!\s)\X")
+_WORD = regex.compile(rf"{_LETTER}(?:{_LETTER}|\p{{Join_Control}}|[\u00ad\u180e\u2060\ufeff](?={_LETTER}))*|(?!\s)\X")
 _SPLIT: dict[str, Callable[[str], list[str]]] = {
     "character": list,
     "word": _WORD.findall,
@@ -150,16 +150,19 @@ class Vocabulary:
     def read(self, ids: Iterable[int]) -> Reading:
         """What is scored of a prediction, by its ids; PAD, BOS and EOS are left out."""
         ids = [int(i) for i in ids if i not in (PAD, BOS, EOS)]
-        tokens = self.pieces(self.in_text_order(ids))
-        text = self._join(tokens)
-        if self._subwords is not None:  # the same text has many segmentations, and the one that `split` finds counts
-            tokens = self.split(text)
-        return Reading(text, tuple(tokens))
+        return self._reading(self.pieces(self.in_text_order(ids)), whole=UNK not in ids)
 
     def read_text(self, text: str) -> Reading:
         """What is scored of a reference: that of a prediction of its own tokens, so that spacing costs nothing."""
-        tokens = self.split(text)
-        return Reading(self._join(tokens), tuple(tokens))
+        return self._reading(self.split(text), whole=True)
+
+    def _reading(self, tokens: list[str], *, whole: bool) -> Reading:
+        text = self._join(tokens)
+        if (
+            self._subwords is not None and whole
+        ):  # of the many segmentations of a text the one that `split` finds counts
+            tokens = self.split(text)
+        return Reading(text, tuple(tokens))
 
     def _join(self, tokens: list[str]) -> str:
         if self._subwords is not None:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scan.product import at_least_float32, project
-from rnnlab.scan.recurrence import recur
+from rnnlab.scan.recurrence import recur, weights_dtype
 
 
 class Trajectory(NamedTuple):
@@ -28,9 +28,13 @@ class Trajectory(NamedTuple):
 
 
 def widen(*values: Any) -> Any:
-    """Arrays, and pytrees of them, in one dtype: that of the widest, and at least float32."""
-    dtype = at_least_float32(jnp.result_type(*jax.tree.leaves(values)))
-    return jax.tree.map(lambda value: jnp.asarray(value, dtype), values)
+    """Arrays, and pytrees of them, in one dtype: that of the widest, and at least float32; ids stay as they are."""
+
+    def is_float(value: Any) -> bool:
+        return jnp.issubdtype(jnp.result_type(value), jnp.floating)
+
+    dtype = at_least_float32(jnp.result_type(*filter(is_float, jax.tree.leaves(values))))
+    return jax.tree.map(lambda value: jnp.asarray(value, dtype) if is_float(value) else value, values)
 
 
 def run(
@@ -52,7 +56,7 @@ def run(
 @functools.partial(jax.jit, static_argnums=0)
 def _run(cell: Cell, params: Params, inputs: Array, state: State | None, nudges: Array | None) -> Trajectory:
     if state is None:
-        state = cell.initial_state(inputs.shape[1], cell.features(params), inputs.dtype)
+        state = cell.initial_state(inputs.shape[1], cell.features(params), weights_dtype(params))
 
     def step(state: State, at_step):
         x, nudge = at_step

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from rnnlab.scan.plan import is_known
 from rnnlab.scan.product import apply_mask
 
 
@@ -30,8 +31,8 @@ def embed(embedding: nnx.Embed, ids: Int[Array, "time batch"], mask: Array | Non
     """Embeddings `[time, batch, features]`, under a dropout mask if there is one.
 
     Where nothing is dropped and ids outnumber the vocabulary they stay a `Lookup`: to project the table costs less than
-    to project each embedding.
+    to project each embedding. So do ids of a symbolic number (`jax.export`), which will mostly be many.
     """
-    if mask is None and embedding.num_embeddings <= ids.size:
+    if mask is None and (not is_known(ids.size) or embedding.num_embeddings <= ids.size):
         return Lookup(ids, embedding.embedding[...])
     return apply_mask(embedding(ids), mask)

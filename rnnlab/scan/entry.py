@@ -13,7 +13,7 @@ from rnnlab.cells import Cell, Params, State
 from rnnlab.scan import associative, newton, reference, sequential
 from rnnlab.scan.associative import Associative
 from rnnlab.scan.newton import Newton, Report
-from rnnlab.scan.plan import Plan, checkpoint_plan, resolve_plan
+from rnnlab.scan.plan import Plan, checkpoint_plan, is_known, resolve_plan
 from rnnlab.scan.product import are_ids, at_least_float32, poison
 from rnnlab.scan.recurrence import weights_dtype
 from rnnlab.scan.reverse_mode import refuse_forward_mode
@@ -300,7 +300,8 @@ def _check(cell, params, inputs, state, seq_lengths, resets):
     if np.shape(seq_lengths) != (batch,):
         raise ValueError(f"seq_lengths must be [batch] = {(batch,)}, not of shape {np.shape(seq_lengths)}")
     if not isinstance(seq_lengths, jax.core.Tracer):
-        outside = [int(n) for n in np.asarray(seq_lengths) if not 0 <= n <= time]
+        most = time if is_known(time) else np.inf  # beyond a symbolic time they are clipped
+        outside = [int(n) for n in np.asarray(seq_lengths) if not 0 <= n <= most]
         if outside:
             raise ValueError(
                 f"seq_lengths must lie in 0 to {time} (the time of inputs), but {outside[0]} is among them"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scan.product import project
@@ -44,7 +44,7 @@ def local_derivatives(step: Pointwise, state: State, r: Array, gates: int) -> tu
 
 
 def step_jacobian(
-    cell: Cell, params: Params, state: State, inputs: Float[Array, "batch features"]
+    cell: Cell, params: Params, state: State, inputs: Float[Array, "batch features"] | Int[Array, "batch"]
 ) -> Float[Array, "batch after before"]:
     """d s_t / d s_{t-1} for each sequence of the batch.
 

@@ -111,7 +111,7 @@ _EVALUATION: dict[str, Any] = {
     "bleu_tokenizer": "13a",  # sacrebleu's: zh, ja-mecab, ko-mecab, char ... for scripts without blanks between words
     "batch_size": 256,
     "beam_size": 5,  # of the final test, of evaluate and of predict; validation is greedy
-    "max_tokens": 0,  # of an output; 0: more than any target of training had, by its source's length
+    "max_tokens": 0,  # of an output, EOS counted; 0: more than any target of training had, by its source's length
     "length_penalty": 0.0,  # alpha of Wu et al. 2016
     "coverage_penalty": 0.0,  # beta of the same; of a model with attention
     "temperature": 0.0,  # above 0 predict draws beam_size outputs at random instead of searching; validation never does
@@ -135,6 +135,7 @@ _AT_MOST = {
     "model.decoder.layers": 100,
     "data.source.size": 1_000_000,  # for each of which the trainer takes memory at once
     "data.target.size": 1_000_000,
+    "evaluation.max_tokens": 100_000,  # for each of which a search takes memory at once
 }
 _POSITIVE = (
     "data.source.min_count",

@@ -13,7 +13,7 @@ from rnnlab.data.corpus import Example
 from rnnlab.data.pipeline import Batch, Ids, Pairs, evaluation_batches
 from rnnlab.data.vocabulary import EOS, PAD, Reading
 from rnnlab.decoding import Hypotheses, Sampling, attention, decode, free_running
-from rnnlab.metrics import FREE_RUNNING, cross_entropy, needs_a_tokenizer, score
+from rnnlab.metrics import FREE_RUNNING, METRICS, cross_entropy, needs_a_tokenizer, score
 from rnnlab.printing import show, to_json
 from rnnlab.training.config import metric_names
 from rnnlab.training.experiment import SIGNS, Experiment, check_metrics, open_corpus
@@ -143,6 +143,13 @@ class Evaluator:
 
     def _batches(self, pairs: Pairs) -> Iterator[tuple[list[int], Batch]]:
         return evaluation_batches(pairs, self.experiment.sizes, self.experiment.config.evaluation.batch_size)
+
+
+def scored_by(metric: str) -> tuple[str, ...]:
+    """The fields of `config.evaluation` that a metric's value on validation, which is greedy, depends on."""
+    if metric not in METRICS:
+        return ()
+    return ("max_tokens", "bleu_tokenizer") if metric == "bleu" else ("max_tokens",)
 
 
 def was_cut(tokens: Ids) -> bool:

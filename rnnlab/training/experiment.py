@@ -104,7 +104,7 @@ class Experiment:
         """Bounds the tokens of an output, EOS counted, for sources of these lengths: `evaluation.max_tokens` where it
         is set, else by what training had."""
         fixed = self.config.evaluation.max_tokens
-        return np.full_like(source_lengths, fixed + 1) if fixed else self.lengths.output_limit(source_lengths)
+        return np.full_like(source_lengths, fixed) if fixed else self.lengths.output_limit(source_lengths)
 
     def best_params(self) -> tuple[int, ModelParams]:
         """Reads the step and the parameters of the best evaluation so far; of an ensemble, the step of its first model.
@@ -241,8 +241,14 @@ def open_experiment(workdir: pathlib.Path, config: ConfigDict | None = None) -> 
     try:
         saved_config.update(_read_json(workdir / "config.json"))
         sizes = [(int(s), int(t)) for s, t in _read_json(workdir / "buckets.json")]
-        lengths = Lengths(**_read_json(workdir / "lengths.json"))
+        if not sizes:
+            raise ValueError("no bucket")
+        of_training = _read_json(workdir / "lengths.json")
+        lengths = Lengths(int(of_training["source"]), int(of_training["target"]), float(of_training["ratio"]))
         digests = {str(split): str(digest) for split, digest in _read_json(workdir / "data.json").items()}
+    except FileNotFoundError as error:
+        name = pathlib.Path(error.filename).name
+        raise UserError(f"{workdir}: {name} is missing; an older version of rnnlab wrote none") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         files = "config.json, buckets.json, lengths.json or data.json"
         raise UserError(f"{workdir}: {files} is damaged: {error}") from None
@@ -288,6 +294,7 @@ def check_same_run(saved: ConfigDict, config: ConfigDict, workdir: pathlib.Path,
     Raises:
       UserError: names the first field that differs, and both values.
     """
+    changed = []
     for path in field_paths(config):
         old, new = get_field(saved, path), get_field(config, path)
         if isinstance(new, ConfigDict) or old == new:
@@ -297,7 +304,9 @@ def check_same_run(saved: ConfigDict, config: ConfigDict, workdir: pathlib.Path,
                 f"config.{path}: {workdir} was made with {old!r}, not {new!r}; "
                 f"{', '.join(fixed)} cannot change within a run: use another --workdir"
             )
-        logging.getLogger("rnnlab").info("config.%s: was %r, is %r from now on", path, old, new)
+        changed.append((path, old, new))
+    for each in changed:
+        logging.getLogger("rnnlab").info("config.%s: was %r, is %r from now on", *each)
 
 
 def _is_in(path: str, fields: Sequence[str]) -> bool:

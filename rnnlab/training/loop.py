@@ -21,7 +21,7 @@ from rnnlab.printing import show, to_json
 from rnnlab.training import distributed
 from rnnlab.training.checkpoint import Checkpoints, Restored
 from rnnlab.training.devices import Devices
-from rnnlab.training.evaluation import Evaluator, split_scores
+from rnnlab.training.evaluation import Evaluator, scored_by, split_scores
 from rnnlab.training.experiment import Experiment, create_experiment, log_vocabularies
 from rnnlab.training.flow import FlowProbe
 from rnnlab.training.intervention import Intervention
@@ -37,10 +37,6 @@ _PICTURES = 4
 _RETURN = 1_000_003  # from the seed of one order of the data to the next: no seed that a person would give
 # Which step is best so far: by what it was chosen, its value (None where none was finite), evaluations since.
 _UNDECIDED: dict[str, Any] = {"by": None, "best": None, "misses": 0}
-# The fields of config.evaluation that no score of a validation, which is greedy, depends on. Where another one has
-# changed, scores cannot be compared.
-_SEARCH = ("beam_size", "length_penalty", "coverage_penalty", "temperature", "top_k", "top_p")
-_NOT_SCORING = ("metrics", "batch_size", "samples", "average", *_SEARCH)
 
 
 class Interrupted(Exception):
@@ -122,10 +118,8 @@ class _Run:
         self._probe = FlowProbe(experiment, merge, self._validation) if config.measure_every else None
         self._checkpoints = Checkpoints(experiment.workdir / "checkpoints")
         self._best = Checkpoints(experiment.workdir / "best", keep=experiment.config.evaluation.average)
-        options = {
-            name: value for name, value in experiment.config.evaluation.to_dict().items() if name not in _NOT_SCORING
-        }
-        self._by = {"best_metric": config.best_metric} | options
+        self._by = {name: experiment.config.evaluation[name] for name in scored_by(config.best_metric)}
+        self._by["best_metric"] = config.best_metric
         examples = corpus.read("train")
         self._pairs = experiment.training_pairs(examples)
         self._start = jax.tree.map(np.array, start)
@@ -179,7 +173,9 @@ class _Run:
         """
         if distributed.is_first() and (later := self._best.forget_after(self.step)):
             _LOG.warning("step %d: the best parameters of later steps (%s) are taken away", self.step, later)
-        if decision.get("by") == self._by and distributed.agree(bool(self._best.steps())):
+        newest = max(self._best.steps(), default=None)
+        found = self._best.restore(self._start.evaluated) if distributed.is_first() else None
+        if decision.get("by") == self._by and distributed.agree(found is not None and found.step == newest):
             return decision
         if decision["best"] is not None:
             _LOG.info("step %d: which step is best is decided anew, by %s", self.step, self.config.best_metric)

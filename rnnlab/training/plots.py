@@ -69,10 +69,10 @@ def write_attention(
     said = [outputs[row][outputs[row] > EOS].tolist() for row in rows]
     found = evaluator.attention(params, [sources[row] for row in rows], said)
     for row, ids, weights in zip(rows, said, found, strict=True):
-        np.save(stems[row].with_suffix(".npy"), weights)
         names = experiment.source.pieces(sources[row]), experiment.target.pieces([*ids, EOS])
         path = stems[row].with_suffix(".png")
         with survived(path):
+            np.save(path.with_suffix(".npy"), weights)
             _plot_attention(path, weights, *names)
 
 

@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from rnnlab.data.vocabulary import EOS, UNK
+from rnnlab.data.vocabulary import EOS, PAD, UNK
 from rnnlab.decoding import Hypotheses
 from rnnlab.errors import UserError
 from rnnlab.training.evaluation import CUT, Evaluator, was_cut
@@ -90,7 +90,7 @@ def _answer(experiment: Experiment, found: Hypotheses, n_best: int, token_scores
     breaking = str.maketrans(dict.fromkeys("\n\r\t" if n_best or token_scores else "\n\r", " "))
     columns = []
     for tokens, score, log_p in zip(*(part[: n_best or 1] for part in found), strict=True):
-        if not n_best or np.isfinite(score):
+        if (tokens != PAD).any() and (not n_best or np.isfinite(score)):
             columns.append(experiment.target.decode(tokens).translate(breaking))
             columns += [f"{score:.6f}"] if n_best else []
             if token_scores:

@@ -108,6 +108,14 @@ def _scaled(params, state, a, r, *, scale):
     return (jnp.tanh(scale * (a + r)),)
 
 
+def _scale(value, *, by):
+    return by * value
+
+
+def _bent(params, state, a, r, *, bend):
+    return (bend(a + r),)
+
+
 def _draw(key, shape):
     return jax.random.normal(key, shape)
 
@@ -182,6 +190,11 @@ def test_lists_dicts_and_numbers_of_any_kind_are_facts_that_do_not_change_afterw
     assert cell.gate_bias == {"h": 0.5}
     with pytest.raises(ValueError, match="cell 'mine': unit_params must hold numbers"):
         _make(unit_params={"scale": np.ones(3)})
+    nested = [functools.partial(_bent, bend=functools.partial(_scale, by=2.0)) for _ in range(2)]
+    assert _make(combine=nested[0]) == _make(combine=nested[1]) != _make(combine=_scaled)
+    assert pickle.loads(pickle.dumps(_make(combine=nested[0]))) == _make(combine=nested[1])
+    biases = {"gates": ("i", "f"), "memory_gates": {}}
+    assert _make(gate_bias={"i": 1, "f": 2}, **biases) == _make(gate_bias={"f": 2, "i": 1}, **biases)
     arrays = functools.partial(_scaled, scale=np.ones(HIDDEN))
     assert _make(combine=arrays) == _make(combine=arrays)  # no facts that could be compared: equal to itself only
     assert hash(_make(combine=arrays)) == hash(_make(combine=arrays))

@@ -21,6 +21,7 @@ from rnnlab.metrics import LOWER_IS_BETTER, METRICS, score
         ("word", "می\u200cخواهم ක්\u200dරම ന്\u200d co\u00adop", ["می\u200cخواهم", "ක්\u200dරම", "ന്\u200d", "co\u00adop"]),
         ("word", "မြန်မာ தமிழ் ᬅᬓ᭄ᬱᬭ", ["မြန်မာ", "தமிழ்", "ᬅᬓ᭄ᬱᬭ"]),
         ("word", "a\u200bb", ["a", "\u200b", "b"]),
+        ("word", "ᠪᠣᠭᠳ\u180eᠠ", ["ᠪᠣᠭᠳ\u180eᠠ"]),
         ("word", "👩\u200d🔬 ❤\ufe0f! x²", ["👩\u200d🔬", "❤\ufe0f", "!", "x²"]),
     ],
 )
@@ -50,6 +51,7 @@ _SENTENCES = [
     "你好，世界。 हिन्दी में लिखो।",
     "x = a+b*c  (two  blanks)",
     "<s> and <unk> mean </s>.",
+    "\u2581 under \u2581score",
     "Hi",
 ]
 
@@ -85,7 +87,10 @@ def test_an_unknown_subword_is_shown_and_never_equals_what_it_stands_for():
     predicted, right = vocabulary.read(vocabulary.encode("low Xer")), vocabulary.read_text("low Xer")
     assert predicted.text == "low <unk>er"
     assert right.text == "low Xer"
-    assert score(["wer"], [predicted], [[right]]) == {"wer": 100.0}
+    assert score(["wer", "per"], [predicted], [[right]]) == {
+        "wer": 100.0,
+        "per": pytest.approx(100 / len(right.tokens)),
+    }
 
 
 def test_rare_and_unseen_tokens_are_unknown():

@@ -20,6 +20,13 @@ def test_exponents_of_a_linear_cell_are_the_logs_of_its_eigenvalues():
     np.testing.assert_allclose(three, found[:, :3], rtol=1e-4)
 
 
+def test_ids_are_read_as_rows_of_w():
+    cell, ids = CELLS["rnn"], jnp.array([[0, 2], [1, 1], [2, 0]])
+    params = cell.init(jax.random.key(0), 3, 4)
+    wanted = lyapunov_exponents(cell, params, jax.nn.one_hot(ids, 3))
+    np.testing.assert_allclose(lyapunov_exponents(cell, params, ids), wanted, rtol=1e-5)
+
+
 def _mean_field(gain: float) -> float:
     """log sqrt(g^2 <tanh'^2>) where the variance is its own, q = g^2 <tanh^2> (Poole et al. 2016, arXiv 1606.05340)."""
     points, weights = np.polynomial.hermite_e.hermegauss(80)

@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from flax import nnx
@@ -62,3 +63,19 @@ def test_teacher_forcing_of_zero_ignores_all_but_the_first_target_in_training_on
 def test_a_ratio_outside_zero_to_one_is_refused():
     with pytest.raises(ValueError, match=r"teacher_forcing: 1.5 is not a ratio from 0 to 1"):
         _model(teacher_forcing=1.5)
+
+
+@pytest.mark.parametrize("attention", ["general", "monotonic"])
+def test_a_model_is_exported_for_any_batch_and_lengths(attention, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would want symbolic sizes to be integers
+    graph, params = nnx.split(_model(attention=attention))
+    source, target, batch = jax.export.symbolic_shape("source, target, batch")
+    ids = [jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((source, batch), (batch,), (target, batch))]
+
+    @jax.jit
+    def run(params, *arguments):
+        return nnx.merge(graph, params)(*arguments)
+
+    exported = jax.export.export(run)(jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype), params), *ids)
+    arguments = SOURCE, LENGTHS, TARGETS
+    assert_close(exported.call(params, *arguments), run(params, *arguments))

@@ -40,7 +40,8 @@ def test_units_are_kept_and_masked_as_the_loop_over_combine_says(name):
     for step, x in enumerate(inputs):
         h = now[0] * mask if masked else now[0]
         after = cell.combine(params, now, x @ params["W"] + params["b"], oracle.recurrent(name, params, h))
-        now = tuple(np.where(own[step], old, new) for own, old, new in zip(kept, now, after, strict=True))
+        own = [kept[mask][step] for mask in cell.masks]  # what is one number together is kept together
+        now = tuple(np.where(stays, old, new) for stays, old, new in zip(own, now, after, strict=True))
         wanted.append(now[0])
     oracle.assert_close(outputs, np.stack(wanted))
     oracle.assert_close(list(final), list(now))

@@ -66,6 +66,19 @@ def test_a_symbolic_batch_and_time_are_exported(name, method):
     oracle.assert_close(exported.call(params, inputs, options), _plain(name, method))
 
 
+def test_lengths_that_are_known_go_with_a_symbolic_time():
+    params, inputs, _ = _arguments("rnn")
+    lengths = np.arange(inputs.shape[1])
+    (time,) = export.symbolic_shape("time")
+
+    @jax.jit
+    def run(inputs):
+        return scan(find_cell("rnn"), params, inputs, seq_lengths=lengths)
+
+    exported = export.export(run)(jax.ShapeDtypeStruct((time, *inputs.shape[1:]), jnp.float32))
+    oracle.assert_close(exported.call(inputs), run(inputs))
+
+
 @every_way
 def test_shards_of_a_batch_sum_their_gradients(name, method):
     params, inputs, options = _arguments(name)

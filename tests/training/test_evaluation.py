@@ -221,7 +221,7 @@ def test_the_longest_output_follows_from_the_lengths_of_training_and_what_reache
     assert [len(line.split(" ")) for line in endless.predict(words)] == wanted
     assert "4 of 4 lines have outputs that reached the longest output" in caplog.text
     experiment.config.evaluation.max_tokens = 2
-    assert [len(line.split(" ")) for line in endless.predict(words)] == [3] * 4
+    assert [len(line.split(" ")) for line in endless.predict(words)] == [2] * 4
     evaluate(experiment, "test")
     assert "50 of 50 outputs reached the longest output" in caplog.text
 

@@ -148,7 +148,7 @@ def test_what_a_model_that_is_not_finite_happens_to_predict_is_never_best(tiny_c
     assert (run.decision["best"], steps(tmp_path / "best")) == (90.0, [4])
 
 
-@pytest.mark.parametrize("lost", ["checkpoints", "checkpoints/40", "best"])
+@pytest.mark.parametrize("lost", ["checkpoints", "checkpoints/40", "best", "best/40/arrays"])
 def test_best_parameters_are_of_this_run_and_are_there(tiny_config, tmp_path, lost):
     """Those newer than the checkpoint that a run resumes from are of a run that is gone; where they are lost they are
     decided anew, at the latest when it ends."""
@@ -156,12 +156,35 @@ def test_best_parameters_are_of_this_run_and_are_there(tiny_config, tmp_path, lo
     scripted.train(config, tmp_path, scored([40.0, 30.0, 20.0, 10.0], "wer", every=10))
     shutil.rmtree(tmp_path / lost)
     run = scripted.start(config, tmp_path, scored([90.0, 91.0, 92.0, 93.0], "wer", every=10))
-    begun, kept = {"checkpoints": (0, []), "checkpoints/40": (30, [30]), "best": (40, [])}[lost]
+    begun = {"checkpoints": 0, "checkpoints/40": 30}.get(lost, 40)
+    kept = {"checkpoints/40": [30], "best/40/arrays": [30]}.get(lost, [])
     assert (run.step, run._best.steps()) == (begun, kept)
     run.to_the_end()
     run.close()
-    assert steps(tmp_path / "best") == {"checkpoints": [10], "checkpoints/40": [30], "best": [40]}[lost]
-    assert run.decision["best"] == {"checkpoints": 90.0, "checkpoints/40": 20.0, "best": 93.0}[lost]
+    assert steps(tmp_path / "best") == {"checkpoints": [10], "checkpoints/40": [30]}.get(lost, [40])
+    assert run.decision["best"] == {"checkpoints": 90.0, "checkpoints/40": 20.0}.get(lost, 93.0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "field", "value", "kept"),
+    [
+        ("loss", "max_tokens", 99, True),
+        ("wer", "bleu_tokenizer", "zh", True),
+        ("wer", "beam_size", 4, True),
+        ("wer", "max_tokens", 99, False),
+        ("bleu", "bleu_tokenizer", "zh", False),
+    ],
+)
+def test_the_best_step_is_decided_anew_only_if_its_score_depends_on_what_has_changed(
+    tiny_config, tmp_path, metric, field, value, kept
+):
+    config = tiny_config(training__best_metric=metric, training__evaluate_every=20, evaluation__metrics="wer,bleu")
+    good = {"loss": [2.0, 5.0, 5.0], "wer": [2.0, 5.0, 5.0], "bleu": [5.0, 2.0, 2.0]}[metric]
+    scripted.train(config, tmp_path, scored(good[:2], metric, every=20))
+    config.evaluation[field] = value
+    run = scripted.train(config, tmp_path, scored(good, metric, every=20))
+    assert steps(tmp_path / "best") == [20 if kept else 40]
+    assert run.decision["best"] == good[0 if kept else 1]
 
 
 def test_a_run_whose_average_is_switched_on_and_off_resumes_from_what_was_saved(tiny_config, tmp_path):

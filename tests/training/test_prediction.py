@@ -40,6 +40,7 @@ def test_n_best_gives_outputs_with_falling_scores_the_best_one_first(trained):
     best = _predict(trained, b"abc\n\nfeed\n")
     lines = _predict(trained, b"abc\n\nfeed\n", n_best=2)
     assert lines[1] == ""
+    assert _predict(trained, b"\n", n_best=1, token_scores=True) == [""]
     for one, line in zip(best, lines, strict=True):
         texts, scores = line.split("\t")[::2], [float(s) for s in line.split("\t")[1::2]]
         assert texts[0] == one
