@@ -73,8 +73,9 @@ def translation_scores(
       hypotheses, references: a text for each source, and every right answer to it.
       tokenizer: of BLEU, one of `BLEU_TOKENIZERS`.
     """
-    bleu = _bleu("bleu", hypotheses, references, tokenize=tokenizer)
-    return bleu | _corpus_score("chrf", sacrebleu.CHRF(), hypotheses, _streams(references))
+    chrf = sacrebleu.CHRF()
+    found = chrf.corpus_score(list(hypotheses), _streams(references)) if hypotheses else None
+    return _bleu("bleu", hypotheses, references, tokenize=tokenizer) | _signed("chrf", chrf, found)
 
 
 def token_bleu(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> dict[str, float | str]:
@@ -93,10 +94,11 @@ def _bleu(
     def is_short(text: str) -> bool:
         return not metric.corpus_score([text], [[text]]).totals[-1]
 
-    if hypotheses and not metric.corpus_score(list(hypotheses), streams).totals[-1]:
-        short = all(any(map(is_short, answers)) for answers in references)
-        metric = sacrebleu.BLEU(**options, effective_order=short)
-    return _corpus_score(name, metric, hypotheses, streams)
+    found = metric.corpus_score(list(hypotheses), streams) if hypotheses else None
+    if found is not None and not found.totals[-1] and all(any(map(is_short, answers)) for answers in references):
+        metric = sacrebleu.BLEU(**options, effective_order=True)
+        found = metric.corpus_score(list(hypotheses), streams)
+    return _signed(name, metric, found)
 
 
 def _streams(references: Sequence[Sequence[str]]) -> list[Any]:
@@ -105,11 +107,11 @@ def _streams(references: Sequence[Sequence[str]]) -> list[Any]:
     return [[answers[i] if i < len(answers) else None for answers in references] for i in range(most)]
 
 
-def _corpus_score(name: str, metric: Any, hypotheses: Sequence[str], streams: list[Any]) -> dict[str, float | str]:
-    if not hypotheses:
+def _signed(name: str, metric: Any, found: Any) -> dict[str, float | str]:
+    """What sacrebleu found, with the metric's signature; 0 without one where there was nothing to score."""
+    if found is None:
         return {name: 0.0, f"{name}_signature": ""}
-    found = metric.corpus_score(list(hypotheses), streams).score
-    return {name: found, f"{name}_signature": metric.get_signature().format()}
+    return {name: found.score, f"{name}_signature": metric.get_signature().format()}
 
 
 def needs_a_tokenizer(references: Sequence[Sequence[str]]) -> bool:

@@ -158,9 +158,7 @@ class Vocabulary:
 
     def _reading(self, tokens: list[str], *, whole: bool) -> Reading:
         text = self._join(tokens)
-        if (
-            self._subwords is not None and whole
-        ):  # of the many segmentations of a text the one that `split` finds counts
+        if self._subwords is not None and whole:  # of a text's many segmentations the one that `split` finds counts
             tokens = self.split(text)
         return Reading(text, tuple(tokens))
 
