@@ -67,18 +67,18 @@ def main(argv: list[str]) -> int:
     absl_logging.set_verbosity(absl_logging.ERROR)  # jax, orbax and tfds tell of every file that they open
     if config is not None and config.experiment == "benchmark":
         return _benchmark(config, workdir)
-    from rnnlab import training  # jax starts here, after the flags were found good
+    from rnnlab.training.compile_cache import use_compile_cache  # jax starts here, after the flags were found good
 
-    training.use_compile_cache()
+    use_compile_cache()
     if config is not None and config.experiment == "gradient_flow":
         from rnnlab import flow_lab
 
         flow_lab.run(config, workdir)
         return 0
     if _MODE.value != "train":
-        _use(training, config, workdir)
+        _use(config, workdir)
         return 0
-    return _train(training, config, workdir) if _SWEEP.value is None else _sweep(config, workdir)
+    return _train(config, workdir) if _SWEEP.value is None else _sweep(config, workdir)
 
 
 def _check_flags(argv: list[str]):
@@ -107,25 +107,32 @@ def _check_flags(argv: list[str]):
     return config, workdir
 
 
-def _use(training, config, workdir: pathlib.Path) -> None:
+def _use(config, workdir: pathlib.Path) -> None:
     """Every mode but training, by what a work directory holds."""
+    from rnnlab.training.breakdown import breakdown
+    from rnnlab.training.config import check_ranges
+    from rnnlab.training.evaluation import evaluate
+    from rnnlab.training.experiment import open_ensemble
+    from rnnlab.training.flow import measure_flow
+    from rnnlab.training.prediction import predict
+
     others = (pathlib.Path(name).expanduser() for name in _ENSEMBLE.value)
-    experiment = training.open_ensemble([workdir, *others], config)
+    experiment = open_ensemble([workdir, *others], config)
     penalties = (_LENGTH_PENALTY, _COVERAGE_PENALTY)
     flag_values = (_BEAM_SIZE, _MAX_TOKENS, *penalties, _TEMPERATURE, _TOP_K, _TOP_P, _AVERAGE)
     search = {flag.name: flag.value for flag in flag_values}
     experiment.config.evaluation.update({name: value for name, value in search.items() if value is not None})
-    training.check_ranges(experiment.config)
+    check_ranges(experiment.config)
     if _MODE.value == "evaluate":
-        training.evaluate(experiment, _SPLIT.value)
+        evaluate(experiment, _SPLIT.value)
     elif _MODE.value == "breakdown":
-        training.breakdown(experiment)
+        breakdown(experiment)
     elif _MODE.value == "flow":
-        training.measure_flow(experiment, _SPLIT.value)
+        measure_flow(experiment, _SPLIT.value)
     else:
         attention = pathlib.Path(_ATTENTION.value).expanduser() if _ATTENTION.value else None
         shown = {"n_best": _N_BEST.value, "token_scores": _TOKEN_SCORES.value, "attention": attention}
-        training.predict(experiment, sys.stdin.buffer, sys.stdout.buffer, **shown)
+        predict(experiment, sys.stdin.buffer, sys.stdout.buffer, **shown)
 
 
 def _benchmark(config, workdir: pathlib.Path) -> int:
@@ -159,11 +166,14 @@ def _joined(arguments: list[str]) -> list[str]:
     return joined
 
 
-def _train(training, config, workdir: pathlib.Path) -> int:
-    training.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+def _train(config, workdir: pathlib.Path) -> int:
+    from rnnlab.training.distributed import join
+    from rnnlab.training.loop import Interrupted, train
+
+    join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:
-        training.train(config, workdir)
-    except training.Interrupted as stop:
+        train(config, workdir)
+    except Interrupted as stop:
         print(stop, file=sys.stderr)
         return 128 + stop.signal
     return 0

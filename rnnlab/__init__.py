@@ -1,5 +1,5 @@
 """rnnlab: recurrent cells, scans and encoder-decoder models in JAX.
 
 Imports point one way: cells <- scan <- models <- decoding <- training <- launch.
-`data` and `metrics` stand aside and are imported by training and launch only.
+`data`, `losses` and `metrics` stand aside and are imported by training and launch only.
 """

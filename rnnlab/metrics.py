@@ -1,16 +1,13 @@
-"""Cross-entropy and perplexity, error rates of words, phones and characters, BLEU and chrF.
+"""Scores of texts: error rates of words, phones and characters, BLEU and chrF.
 
-Imports nothing from the rest of rnnlab.
+Imports no jax, and nothing from the rest of rnnlab.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import regex
 import sacrebleu
-from jaxtyping import Array, Float, Int
 from rapidfuzz.distance import Levenshtein
 
 METRICS = ("wer", "per", "cer", "bleu", "chrf", "token_bleu")  # of what was predicted
@@ -23,27 +20,6 @@ _LETTER = regex.compile(r"\p{L}")
 
 Tokens = Sequence[str]  # a text is a sequence of its characters
 Reading = tuple[str, tuple[str, ...]]  # a text and its tokens
-
-
-def cross_entropy(
-    logits: Float[Array, "time batch vocabulary"],
-    labels: Int[Array, "time batch"],
-    seq_lengths: Int[Array, "batch"],
-    *,
-    smoothing: float = 0.0,
-) -> Float[Array, ""]:
-    """Sum over all labels within `seq_lengths` of -log p, in nats; divide by the sum of `seq_lengths` for the mean.
-
-    With label smoothing (Szegedy et al. 2016, arXiv 1512.00567) a share `smoothing` of each target is spread evenly
-    over the vocabulary.
-    """
-    valid = jnp.arange(labels.shape[0])[:, None] < seq_lengths
-    highest = jax.scipy.special.logsumexp(logits, axis=-1)
-    picked = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
-    loss = highest - (1 - smoothing) * picked
-    if smoothing:
-        loss -= smoothing * logits.mean(-1)
-    return jnp.sum(jnp.where(valid, loss, 0))
 
 
 def error_rates(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> dict[str, float]:

@@ -6,7 +6,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from rnnlab.training import use_compile_cache
+from rnnlab.training.compile_cache import use_compile_cache
 from tests import tiny
 
 # What tests compile is shared by their processes, and not left in the home of who runs them. Most of their time is
@@ -48,7 +48,7 @@ def tiny_config(tiny_data):
 @pytest.fixture(scope="session")
 def trained(tiny_config, tmp_path_factory):
     """A work directory that knows how to spell."""
-    from rnnlab.training import train
+    from rnnlab.training.loop import train
 
     workdir = tmp_path_factory.mktemp("trained")
     train(tiny_config(training__steps=400, training__evaluate_every=200, training__learning_rate=1e-2), workdir)

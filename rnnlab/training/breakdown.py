@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnlab.data.pipeline import Batch, training_batches
-from rnnlab.metrics import cross_entropy
+from rnnlab.data.batch import Batch
+from rnnlab.data.pipeline import training_batches
+from rnnlab.losses import cross_entropy
 from rnnlab.models import Seq2Seq
 from rnnlab.models.embedding import embed, rows
 from rnnlab.printing import show, to_json

@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from rnnlab.data.pipeline import Batch
+from rnnlab.data.batch import Batch
 from rnnlab.errors import UserError
 
 T = TypeVar("T")

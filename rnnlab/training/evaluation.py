@@ -9,11 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rnnlab.data.batch import Batch, Ids
 from rnnlab.data.corpus import Example
-from rnnlab.data.pipeline import Batch, Ids, Pairs, evaluation_batches
+from rnnlab.data.pipeline import Pairs, evaluation_batches
 from rnnlab.data.vocabulary import EOS, PAD, Reading
 from rnnlab.decoding import Hypotheses, Sampling, attention, decode, free_running
-from rnnlab.metrics import FREE_RUNNING, METRICS, cross_entropy, needs_a_tokenizer, score
+from rnnlab.losses import cross_entropy
+from rnnlab.metrics import FREE_RUNNING, METRICS, needs_a_tokenizer, score
 from rnnlab.printing import show, to_json
 from rnnlab.training.config import metric_names
 from rnnlab.training.experiment import SIGNS, Experiment, check_metrics, open_corpus

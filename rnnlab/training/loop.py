@@ -12,8 +12,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from rnnlab.data.batch import Batch
 from rnnlab.data.corpus import Corpus, Example
-from rnnlab.data.pipeline import Batch, training_batches
+from rnnlab.data.pipeline import training_batches
 from rnnlab.errors import UserError
 from rnnlab.files import alone_in, write_text
 from rnnlab.metrics import LOWER_IS_BETTER

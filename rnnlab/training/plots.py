@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from rnnlab.data.pipeline import Ids
+from rnnlab.data.batch import Ids
 from rnnlab.data.vocabulary import EOS
 from rnnlab.pictures import drawable, picture, survived
 from rnnlab.training.config import metric_names

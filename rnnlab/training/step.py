@@ -10,8 +10,8 @@ from flax import nnx
 from jax import Array
 from ml_collections import ConfigDict
 
-from rnnlab.data.pipeline import Batch
-from rnnlab.metrics import cross_entropy
+from rnnlab.data.batch import Batch
+from rnnlab.losses import cross_entropy
 from rnnlab.training.guard import Guard
 from rnnlab.training.optimizer import averaged
 

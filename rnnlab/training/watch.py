@@ -8,9 +8,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.data.pipeline import Batch
+from rnnlab.data.batch import Batch
 from rnnlab.gradient_flow.trajectory import Trajectory, run
-from rnnlab.metrics import cross_entropy
+from rnnlab.losses import cross_entropy
 from rnnlab.models import Seq2Seq
 from rnnlab.models.embedding import Lookup, rows
 from rnnlab.models.recurrent import Recurrent

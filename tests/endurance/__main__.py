@@ -15,7 +15,7 @@ import time
 
 from absl import logging as absl_logging
 
-from rnnlab.training import use_compile_cache
+from rnnlab.training.compile_cache import use_compile_cache
 from tests.endurance import inputs, runs
 
 CHECKS = {

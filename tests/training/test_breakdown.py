@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from rnnlab.training import breakdown
+from rnnlab.training.breakdown import breakdown
 from rnnlab.training.experiment import create_experiment
 
 _VARIANTS = [

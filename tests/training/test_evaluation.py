@@ -17,11 +17,18 @@ from rnnlab.data.vocabulary import BOS, EOS, PAD, UNITS, Vocabulary
 from rnnlab.decoding import Hypotheses
 from rnnlab.errors import UserError
 from rnnlab.metrics import LOWER_IS_BETTER, METRICS
-from rnnlab.training import evaluate, measure_flow, open_ensemble, predict
 from rnnlab.training.checkpoint import Checkpoints
-from rnnlab.training.evaluation import Evaluator
-from rnnlab.training.experiment import Experiment, check_metrics, create_experiment, open_corpus, open_experiment
-from rnnlab.training.flow import Flow, FlowProbe
+from rnnlab.training.evaluation import Evaluator, evaluate
+from rnnlab.training.experiment import (
+    Experiment,
+    check_metrics,
+    create_experiment,
+    open_corpus,
+    open_ensemble,
+    open_experiment,
+)
+from rnnlab.training.flow import Flow, FlowProbe, measure_flow
+from rnnlab.training.prediction import predict
 from rnnlab.training.step import split_model
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from rnnlab.data.batch import Batch
 from rnnlab.data.corpus import Example
-from rnnlab.data.pipeline import Batch
 from rnnlab.data.vocabulary import BOS, EOS
-from rnnlab.metrics import cross_entropy
+from rnnlab.losses import cross_entropy
 from rnnlab.models.seq2seq import Seq2Seq
-from rnnlab.training import measure_flow, train
 from rnnlab.training.experiment import open_experiment
-from rnnlab.training.flow import FlowProbe
+from rnnlab.training.flow import FlowProbe, measure_flow
+from rnnlab.training.loop import train
 from rnnlab.training.step import split_model
 from rnnlab.training.watch import no_nudges, watched_loss
 

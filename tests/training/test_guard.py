@@ -11,7 +11,8 @@ import numpy as np
 import optax
 import pytest
 
-from rnnlab.data.pipeline import Batch, training_batches
+from rnnlab.data.batch import Batch
+from rnnlab.data.pipeline import training_batches
 from rnnlab.errors import UserError
 from rnnlab.training import loop
 from rnnlab.training.config import default_config

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 from rnnlab.errors import UserError
-from rnnlab.training import train
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.experiment import open_experiment
 from rnnlab.training.intervention import Intervention
+from rnnlab.training.loop import train
 from rnnlab.training.step import split_model
 
 

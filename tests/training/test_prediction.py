@@ -9,8 +9,8 @@ import pytest
 
 from rnnlab.data.vocabulary import Vocabulary
 from rnnlab.errors import UserError
-from rnnlab.training import predict
 from rnnlab.training.experiment import open_experiment
+from rnnlab.training.prediction import predict
 
 
 def _predict(workdir, text: bytes, **options) -> list[str]:
