@@ -18,8 +18,9 @@ def cross_entropy(
     """Sum over all labels within `seq_lengths` of -log p, in nats; divide by the sum of `seq_lengths` for the mean.
 
     With label smoothing (Szegedy et al. 2016, arXiv 1512.00567) a share `smoothing` of each target is spread evenly
-    over the vocabulary.
+    over the vocabulary. Logits of bfloat16 are summed in float32.
     """
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
     valid = jnp.arange(labels.shape[0])[:, None] < seq_lengths
     highest = jax.scipy.special.logsumexp(logits, axis=-1)
     picked = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]

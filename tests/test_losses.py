@@ -25,3 +25,8 @@ def test_padding_has_no_gradient():
     assert not np.any(gradient[:, 1])
     assert not np.any(gradient[2:, 2])
     assert np.all(np.any(gradient[:, 0], axis=-1))
+
+
+def test_logits_of_bfloat16_are_summed_in_float32():
+    rounded = LOGITS.astype(jnp.bfloat16)
+    assert_close(cross_entropy(rounded, LABELS, LENGTHS), cross_entropy(rounded.astype(jnp.float32), LABELS, LENGTHS))

@@ -7,10 +7,33 @@ from typing import Any
 
 import numpy as np
 
+from rnnlab.benchmark.cases import Case
 from rnnlab.benchmark.implementations import BOUND, OURS
+from rnnlab.timing import Times
 
 Row = dict[str, Any]
 CASE = ("cell", "batch", "length", "hidden", "dtype", "pass")
+
+
+def figures(case: Case, times: Times, limits: dict[str, Any]) -> Row:
+    """What the times of a case come to, beside what `measure_limits` found that the machine can do at most.
+
+    Shares are those of the best time: of the operations that the largest product does a second, and of the bytes that
+    the fastest copy moves.
+    """
+    best = times.best
+    return {
+        "repeats": len(times.seconds),
+        "best_ms": 1e3 * best,
+        "median_ms": 1e3 * times.median,
+        "spread": times.spread,
+        "tokens_per_s": case.batch * case.length / best,
+        "us_per_step": 1e6 * best / case.length,
+        "us_per_empty_step": 1e6 * limits["empty_step_s"],
+        "flops": case.flops,
+        "share_of_product_limit": case.flops / best / limits["flops_per_s"],
+        "share_of_copy_limit": case.bytes / best / limits["copied_bytes_per_s"],
+    }
 
 
 def is_peer(name: str) -> bool:

@@ -12,10 +12,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rnnlab.benchmark.analysis import add_comparisons
+from rnnlab.benchmark.analysis import add_comparisons, figures
 from rnnlab.benchmark.cases import Case, read_cases
 from rnnlab.benchmark.implementations import read_implementations
 from rnnlab.benchmark.report import write_report
+from rnnlab.timing import Times
 
 _LOG = logging.getLogger("rnnlab")
 _WARM_UP = 2
@@ -134,20 +135,7 @@ def _row(name: str, case: Case, process: _Process, limits: dict[str, Any]) -> di
     row = {"implementation": name, **fields, **process.found}
     if not process.alive or not process.seconds:
         return row
-    seconds = sorted(process.seconds)
-    best, median = seconds[0], seconds[len(seconds) // 2]
-    return row | {
-        "repeats": len(seconds),
-        "best_ms": 1e3 * best,
-        "median_ms": 1e3 * median,
-        "spread": (median - best) / best,
-        "tokens_per_s": case.batch * case.length / best,
-        "us_per_step": 1e6 * best / case.length,
-        "us_per_empty_step": 1e6 * limits["empty_step_s"],
-        "flops": case.flops,
-        "share_of_product_limit": case.flops / best / limits["flops_per_s"],
-        "share_of_copy_limit": case.bytes / best / limits["copied_bytes_per_s"],
-    }
+    return row | figures(case, Times(process.seconds), limits)
 
 
 def _title(case: Case) -> str:

@@ -1,9 +1,10 @@
-"""Pictures of a benchmark: time, compile time and memory against length, and the ratio to the best peer."""
+"""Pictures of a benchmark: time, compile time and memory against length, and the ratio to the best peer.
+
+Matplotlib is imported where something is drawn: where only numbers are wanted, it need not be there.
+"""
 
 import pathlib
 from collections.abc import Callable
-
-from matplotlib.figure import Figure
 
 from rnnlab.benchmark.analysis import Row, by_length, case_of, exponent, measured
 from rnnlab.benchmark.implementations import OURS
@@ -35,6 +36,8 @@ def draw_pictures(workdir: pathlib.Path, rows: list[Row]) -> list[pathlib.Path]:
 
 
 def _draw_curves(path, title, label, named: dict[str, list[Row]], value) -> bool:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=_INCH, layout="constrained")
     axes = figure.subplots()
     for name, rows in named.items():
@@ -52,6 +55,8 @@ def _draw_curves(path, title, label, named: dict[str, list[Row]], value) -> bool
 
 
 def _draw_ratios(path: pathlib.Path, rows: list[Row]) -> pathlib.Path:
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(_INCH[0], 1.2 + 0.28 * len(rows)), layout="constrained")
     axes = figure.subplots()
     labels = ["{} {}x{}x{} {} {}".format(*case_of(row)) for row in rows]

@@ -11,7 +11,7 @@ import sys
 import time
 
 from rnnlab.benchmark.cases import Case
-from rnnlab.benchmark.implementations import Unsupported, build
+from rnnlab.benchmark.implementations import build, status_of
 
 
 def main() -> None:
@@ -25,12 +25,8 @@ def main() -> None:
     for line in sys.stdin:
         try:
             answer = getattr(worker, line.strip())()
-        except ImportError as error:
-            answer = {"status": f"not installed: {error.name or error}"}
-        except Unsupported as error:
-            answer = {"status": f"not supported: {error}"}
         except Exception as error:
-            answer = {"status": f"failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+            answer = {"status": status_of(error)}
         print(json.dumps(answer), file=answers, flush=True)
         if line.strip() == "end":
             return
@@ -67,48 +63,16 @@ class _Layer:
 
 
 class _Limits:
-    """What the machine can do at most: its largest product, its fastest copy, and the step of a loop that does nothing.
-
-    The product is of two square matrices of 2048, the copy of 2**26 numbers, each the best of several.
-    """
-
-    _SIDE, _NUMBERS, _STEPS, _STATE = 2048, 2**26, 10_000, 1024
+    """The limits of the machine, as `measure_limits` finds them."""
 
     def __init__(self, dtype: str):
         self._dtype = dtype
 
     def run(self) -> dict:
         """Operations and bytes per second, seconds per empty step."""
-        import jax
-        import jax.numpy as jnp
+        from rnnlab.benchmark.limits import measure_limits
 
-        square = jnp.full((self._SIDE, self._SIDE), 1e-3, self._dtype)
-        numbers = jnp.zeros(self._NUMBERS, self._dtype)
-
-        @jax.jit
-        def loop(start, numbers):
-            # a smaller state, or nothing to read, and XLA makes of the loop something else than a loop of kernels
-            return jax.lax.scan(lambda s, x: (s + x, None), start, numbers[: self._STEPS])[0]
-
-        product = self._best(jax.jit(jnp.matmul), square, square)
-        copy = self._best(jax.jit(jnp.negative), numbers)
-        return {
-            "flops_per_s": 2 * self._SIDE**3 / product,
-            "copied_bytes_per_s": 2 * numbers.nbytes / copy,
-            "empty_step_s": self._best(loop, numbers[: self._STATE], numbers) / self._STEPS,
-            "device": jax.devices()[0].device_kind,
-            "platform": jax.default_backend(),
-        }
-
-    def _best(self, function, *arguments, repeats: int = 9) -> float:
-        import jax
-
-        seconds = []
-        for _ in range(repeats):
-            started = time.perf_counter()
-            jax.block_until_ready(function(*arguments))
-            seconds.append(time.perf_counter() - started)
-        return min(seconds)
+        return measure_limits(self._dtype)
 
     def end(self) -> dict:
         """Nothing more to say."""

@@ -28,19 +28,23 @@ class Plan:
         backward loop, or for a "block" of steps after them: the loop then does the state's gradient only, and
         `combine` is differentiated twice.
       recompute: store only the states between blocks, and run each block again in the backward pass.
+      unroll: steps that one round of a loop does, forward and backward, as in `jax.lax.scan`.
 
     Raises:
-      ValueError: a block below 1, or an unknown `project` or `pull`.
+      ValueError: a block or an unroll below 1, or an unknown `project` or `pull`.
     """
 
     block: int
     project: str = "step"
     pull: str = "step"
     recompute: bool = False
+    unroll: int = 1
 
     def __post_init__(self):
-        if is_known(self.block) and self.block < 1:
-            raise ValueError(f"plan: block must be at least 1, not {self.block}")
+        for field in ("block", "unroll"):
+            value = getattr(self, field)
+            if is_known(value) and value < 1:
+                raise ValueError(f"plan: {field} must be at least 1, not {value}")
         for field in ("project", "pull"):
             if getattr(self, field) not in EXTENTS:
                 raise ValueError(f"plan: unknown {field} {getattr(self, field)!r}; allowed: {', '.join(EXTENTS)}")

@@ -94,7 +94,7 @@ def _run_block(cell, plan, params, xs, state, fresh, mask, reverse, *, keep):
         return after, (after[0].astype(dtype), kept)
 
     at_steps = (jnp.arange(inputs.shape[0]), inputs if projected is None else None, *masks)
-    final, (outputs, kept) = jax.lax.scan(step, state, at_steps, reverse=reverse)
+    final, (outputs, kept) = jax.lax.scan(step, state, at_steps, reverse=reverse, unroll=plan.unroll)
     if keep and known is not None:
         kept = (kept[0], known)
     return final, (outputs, kept)
@@ -209,7 +209,7 @@ def pull_steps(plan, cell, params, masks, hidden, rows, offset, d_after, reverse
     no_fresh = None if step_masks[1] is None else jax.tree.map(jnp.zeros_like, d_after)
     start = (d_after, no_fresh, jax.tree.map(jnp.zeros_like, read))
     at_steps = (offset + jnp.arange(steps), hidden, step_masks)
-    (d_before, d_fresh, d_read), found = jax.lax.scan(step, start, at_steps, reverse=not reverse)
+    (d_before, d_fresh, d_read), found = jax.lax.scan(step, start, at_steps, reverse=not reverse, unroll=plan.unroll)
     if plan.pull == "block":
         rest, projections = jax.tree.map(
             lambda v: jax.lax.dynamic_slice_in_dim(v, offset, steps).astype(dtype), rows[1:]

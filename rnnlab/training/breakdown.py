@@ -3,7 +3,6 @@
 import collections
 import functools
 import itertools
-import statistics
 import time
 from collections.abc import Callable
 
@@ -17,10 +16,11 @@ from rnnlab.losses import cross_entropy
 from rnnlab.models import Seq2Seq
 from rnnlab.models.embedding import embed, rows
 from rnnlab.printing import show, to_json
+from rnnlab.timing import time_in_turn
 from rnnlab.training.experiment import Experiment, open_corpus
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
-from rnnlab.training.step import ModelParams, TrainState, apply_gradients, make_train_step, split_model
+from rnnlab.training.step import ModelParams, TrainState, apply_gradients, make_train_step, repeat_step, split_model
 
 _BATCHES = 100
 _REPEATS = 30
@@ -46,7 +46,8 @@ def breakdown(experiment: Experiment) -> None:
     shapes = collections.Counter((batch.source.shape, batch.labels.shape) for batch in drawn)
     shape = shapes.most_common(1)[0][0]
     batch = next(batch for batch in drawn if (batch.source.shape, batch.labels.shape) == shape)
-    seconds = _time_in_turn(_parts(experiment, jax.device_put(batch)))
+    parts = {name: _finished(part) for name, part in _parts(experiment, jax.device_put(batch)).items()}
+    seconds = {name: times.median for name, times in time_in_turn(parts, repeats=_REPEATS).items()}
     whole = seconds.pop("step")
     found = seconds | {"the rest": whole - sum(seconds.values()), "step": whole, "input pipeline (host)": pipeline}
     steps = f"source {shape[0][0]}, target {shape[1][0]}, batch {config.batch_size}"
@@ -54,6 +55,10 @@ def breakdown(experiment: Experiment) -> None:
     for name, value in found.items():
         show(f"{name:24s} {1e3 * value:8.2f} ms  {value / whole:6.1%}")
     show(to_json({name: round(1e3 * value, 3) for name, value in found.items()}))
+
+
+def _finished(part: Callable[[], object]) -> Callable[[], object]:
+    return lambda: jax.block_until_ready(part())
 
 
 def _parts(experiment: Experiment, batch: Batch) -> dict[str, Callable[[], object]]:
@@ -88,31 +93,6 @@ def _parts(experiment: Experiment, batch: Batch) -> dict[str, Callable[[], objec
         "encoder": gradient(encoder),
         "decoder recurrence": gradient(decoder),
         "output layer and loss": gradient(output),
-        "clipping and optimizer": _repeated(jax.jit(update, donate_argnums=0), state, params),
-        "step": _repeated(step, state, batch),
+        "clipping and optimizer": repeat_step(jax.jit(update, donate_argnums=0), state, params),
+        "step": repeat_step(step, state, batch),
     }
-
-
-def _repeated(step: Callable, state: TrainState, argument) -> Callable[[], object]:
-    """Calls of `step`, which is given the state of the call before for good."""
-    held = jax.tree.map(jnp.copy, state)
-
-    def call():
-        nonlocal held
-        held, results = step(held, argument)
-        return held, results
-
-    return call
-
-
-def _time_in_turn(parts: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median seconds of each part, one call of each in turn."""
-    for part in parts.values():
-        jax.block_until_ready(part())
-    seconds: dict[str, list[float]] = {name: [] for name in parts}
-    for _ in range(_REPEATS):
-        for name, part in parts.items():
-            started = time.perf_counter()
-            jax.block_until_ready(part())
-            seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in seconds.items()}

@@ -1,7 +1,7 @@
 """The training step: loss, gradients, clipping, update, as one compiled function of plain pytrees."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -116,3 +116,15 @@ def make_train_step(
         return kept._replace(step=after.step, guard=guard), metrics
 
     return jax.jit(train_step, donate_argnums=0, out_shardings=None if shardings is None else (shardings, None))
+
+
+def repeat_step(step: Callable, state: TrainState, argument: Any) -> Callable[[], Any]:
+    """Calls of `step`, to be timed: each is given the state that the call before left, and may keep it for good."""
+    held = jax.tree.map(jnp.copy, state)
+
+    def call():
+        nonlocal held
+        held, results = step(held, argument)
+        return held, results
+
+    return call

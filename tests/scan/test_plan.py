@@ -63,8 +63,10 @@ def test_a_symbolic_time_has_no_square_root():
 
 
 def test_a_plan_that_means_nothing_is_refused():
-    with pytest.raises(ValueError, match="at least 1, not 0"):
+    with pytest.raises(ValueError, match="block must be at least 1, not 0"):
         Plan(0)
+    with pytest.raises(ValueError, match="unroll must be at least 1, not 0"):
+        Plan(1, unroll=0)
     with pytest.raises(ValueError, match="unknown project 'loop'; allowed: step, block"):
         Plan(1, project="loop")
     with pytest.raises(ValueError, match="unknown pull 'all'; allowed: step, block"):

@@ -80,6 +80,7 @@ PLANS = {
     "projected in blocks": Plan(3, project="block"),
     "pulled in blocks": Plan(2, pull="block"),
     "recomputed": Plan(2, recompute=True),
+    "unrolled": Plan(6, unroll=4),
     "recomputed and padded": Plan(4, project="block", pull="block", recompute=True),
 }
 

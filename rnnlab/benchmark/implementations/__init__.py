@@ -14,12 +14,13 @@ _KNOWN = {
     "lax.scan": ("own", "plain", "jax"),
     "flax.linen": ("peers", "flax_linen", "flax"),
     "flax.nnx": ("peers", "flax_nnx", "flax"),
+    "jax.experimental.rnn": ("peers", "jax_cudnn", "jax"),
     "haiku": ("peers", "haiku", "haiku"),
     "equinox": ("peers", "equinox", "equinox"),
     "torch": ("torch_peer", "torch_layer", "torch"),
 }
 _WAYS = re.compile(
-    r"sqrt|sequential|(step|block|apart)/(all|[1-9]\d*)|associative(/[1-9]\d*)?|newton(/full|/diagonal)?(/[1-9]\d*)?"
+    r"sqrt|sequential|unroll/[1-9]\d*|(step|block|apart|pull)/(all|[1-9]\d*)|associative(/[1-9]\d*)?|newton(/full|/diagonal)?(/[1-9]\d*)?"
 )
 OURS = "rnnlab"
 BOUND = "products"
@@ -27,6 +28,15 @@ BOUND = "products"
 
 class Unsupported(Exception):
     """An implementation has nothing to offer for this case; the message says why."""
+
+
+def status_of(error: Exception) -> str:
+    """What a row says of an implementation that could not be measured, on one line."""
+    if isinstance(error, ImportError):
+        return f"not installed: {error.name or error}"
+    if isinstance(error, Unsupported):
+        return f"not supported: {error}"
+    return f"failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def read_implementations(names: str) -> list[str]:
@@ -41,7 +51,8 @@ def read_implementations(names: str) -> list[str]:
         if name not in _KNOWN and (kind != OURS or not _WAYS.fullmatch(how)):
             raise ValueError(
                 f"config.implementations: unknown {name!r}; allowed: {', '.join(_KNOWN)}, rnnlab/sqrt, "
-                "rnnlab/sequential, rnnlab/step/N, rnnlab/block/N, rnnlab/apart/N with N steps a block or all, "
+                "rnnlab/sequential, rnnlab/step/N, rnnlab/block/N, rnnlab/apart/N, rnnlab/pull/N with N steps a block "
+                "or all, rnnlab/unroll/N, "
                 "rnnlab/associative, rnnlab/associative/N, rnnlab/newton, rnnlab/newton/full, rnnlab/newton/diagonal, "
                 "and these with /N"
             )

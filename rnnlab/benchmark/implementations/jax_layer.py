@@ -34,6 +34,7 @@ class JaxLayer:
             "lower_s": after_lower - after_trace,
             "compile_s": time.perf_counter() - after_lower,
             "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
+            "program_bytes": program_bytes(self._compiled),
             "xla_flops": (cost or {}).get("flops"),
         }
 
@@ -46,23 +47,38 @@ class JaxLayer:
         return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 
-def layer_of(case: Case, layer: Callable[[Any, jax.Array], jax.Array], params: Any) -> JaxLayer:
+def program_bytes(compiled: jax.stages.Compiled) -> int | None:
+    """Bytes that a program takes while it runs, arguments and results included; None where XLA does not say."""
+    memory = compiled.memory_analysis()
+    if memory is None:
+        return None
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return held + memory.temp_size_in_bytes
+
+
+def layer_of(
+    case: Case, layer: Callable[[Any, jax.Array], jax.Array], params: Any, *, batch_major: bool = False
+) -> JaxLayer:
     """One case of a layer.
 
     Args:
       case: what to do.
       layer: `(params, inputs [time, batch, features]) -> outputs [time, batch, hidden]`.
       params: any pytree.
+      batch_major: the layer takes and gives `[batch, time, ...]`.
     """
     params = jax.tree.map(lambda v: v.astype(case.dtype), params)
+    inputs, d_outputs = (draw(case, name) for name in ("inputs", "d_outputs"))
+    if batch_major:
+        inputs, d_outputs = (jnp.swapaxes(values, 0, 1) for values in (inputs, d_outputs))
     if case.pass_ == "forward":
-        return JaxLayer(layer, params, draw(case, "inputs"))
+        return JaxLayer(layer, params, inputs)
 
     def training(params, inputs, d_outputs):
         outputs, pull = jax.vjp(layer, params, inputs)
         return outputs, pull(d_outputs.astype(outputs.dtype))
 
-    return JaxLayer(training, params, draw(case, "inputs"), draw(case, "d_outputs"))
+    return JaxLayer(training, params, inputs, d_outputs)
 
 
 def draw(case: Case, name: str, width: int = 1) -> jax.Array:

@@ -1,5 +1,7 @@
 """Ours, the plain `jax.lax.scan` differentiated by jax, and the products alone."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
@@ -8,6 +10,9 @@ from rnnlab.benchmark.implementations import Unsupported
 from rnnlab.benchmark.implementations.jax_layer import JaxLayer, draw, layer_of
 from rnnlab.cells import Params
 from rnnlab.scan import Associative, Newton, Plan, methods_of, newton_scan, resolve_plan, scan
+
+# name: (project, pull)
+_PLANS = {"step": ("step", "step"), "block": ("block", "step"), "apart": ("block", "block"), "pull": ("step", "block")}
 
 
 def rnnlab(case: Case, *how: str) -> JaxLayer:
@@ -32,9 +37,11 @@ def _options(case: Case, *how: str) -> dict:
         return {"method": Associative(size)}
     if kind == "newton":
         return {"method": Newton(next((w for w in how if w in ("full", "diagonal")), "auto"), chunk=size)}
-    if kind in ("step", "block", "apart"):
-        project, pull = ("block", "block") if kind == "apart" else (kind, "step")
-        return {"method": Plan(size or case.length, project, pull)}
+    if kind in _PLANS:
+        return {"method": Plan(size or case.length, *_PLANS[kind])}
+    if kind == "unroll":
+        plan = resolve_plan(case.description, case.length, case.batch)
+        return {"method": dataclasses.replace(plan, unroll=int(last))}
     return {"sqrt": {"checkpoint_every": "sqrt"}, "sequential": {"method": "sequential"}, "": {}}[kind]
 
 

@@ -1,5 +1,7 @@
 """Peers in jax, each used as its own documentation uses it."""
 
+from typing import Any
+
 import jax
 
 from rnnlab.benchmark.cases import Case
@@ -36,6 +38,29 @@ def flax_nnx(case: Case) -> JaxLayer:
         return nnx.merge(graph, params, *states[1:], copy=True)(inputs, initial_carry=start)
 
     return layer_of(case, layer, states[0])
+
+
+def jax_cudnn(case: Case) -> JaxLayer:
+    """`jax.experimental.rnn.lstm`, which is cuDNN's; batch-major, as it wants it.
+
+    Raises:
+      Unsupported: anything but an LSTM in float32 on a GPU.
+    """
+    from jax.experimental import rnn
+
+    if (case.cell, case.dtype) != ("lstm", "float32"):
+        raise Unsupported("is an LSTM in float32")
+    if jax.default_backend() != "gpu":
+        raise Unsupported("is cuDNN's, which needs a GPU")
+    sizes: dict[str, Any] = {"input_size": case.hidden, "hidden_size": case.hidden}
+    sizes |= {"num_layers": 1, "bidirectional": False}
+    start = jax.numpy.zeros((1, case.batch, case.hidden))
+    lengths = jax.numpy.full(case.batch, case.length, "int32")
+
+    def layer(params, inputs):
+        return rnn.lstm(inputs, start, start, params, lengths, dropout=0.0, **sizes)[0]
+
+    return layer_of(case, layer, rnn.init_lstm_weight(jax.random.key(0), **sizes), batch_major=True)
 
 
 def haiku(case: Case) -> JaxLayer:

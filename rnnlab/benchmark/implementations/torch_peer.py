@@ -2,7 +2,6 @@
 
 import contextlib
 
-import numpy as np
 import torch
 
 from rnnlab.benchmark.cases import Case
@@ -13,17 +12,20 @@ class TorchLayer:
     """One case of a `torch.nn` layer, time-major as ours."""
 
     def __init__(self, case: Case, kind: type[torch.nn.Module]):
-        dtype, random = getattr(torch, case.dtype), np.random.default_rng(0)
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device, dtype = "cuda" if torch.cuda.is_available() else "cpu", getattr(torch, case.dtype)
+        self._held = torch.cuda.memory_allocated() if self._device == "cuda" else 0
         self._layer = kind(case.hidden, case.hidden).to(self._device, dtype)
         shape, self._trains = (case.length, case.batch, case.hidden), case.pass_ == "training"
+        random = torch.Generator(self._device).manual_seed(0)
         self._inputs, self._d_outputs = (
-            torch.tensor(random.standard_normal(shape), dtype=dtype, device=self._device) for _ in range(2)
+            torch.randn(shape, generator=random, device=self._device).to(dtype) for _ in range(2)
         )
         self._inputs.requires_grad_(self._trains)
 
     def build(self) -> dict[str, float | int | None]:
         """Torch runs as it is: nothing to trace, lower or compile."""
+        if self._device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
         return {}
 
     def run(self) -> None:
@@ -38,8 +40,8 @@ class TorchLayer:
             torch.cuda.synchronize()
 
     def device_peak_bytes(self) -> int | None:
-        """The most memory in use on a GPU so far; None on a CPU."""
-        return torch.cuda.max_memory_allocated() if self._device == "cuda" else None
+        """The most memory in use on a GPU since it was built, without what others held before; None on a CPU."""
+        return torch.cuda.max_memory_allocated() - self._held if self._device == "cuda" else None
 
     def facts(self) -> dict:
         """Nothing more to say."""

@@ -1,0 +1,71 @@
+"""The machine: device, driver, versions, memory, and the most that it can do."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+
+import jax
+
+from rnnlab.benchmark.accelerator.records import OK, Case, Row
+from rnnlab.benchmark.limits import measure_limits
+
+_PACKAGES = ("jax", "jaxlib", "jax-cuda13-plugin", "libtpu", "flax", "optax", "numpy", "torch", "nvidia-cudnn-cu13")
+# float32 products are float32 by "highest" alone; by default a GPU does them in TF32, a TPU in bfloat16
+_PRODUCTS = (("float32", "default"), ("bfloat16", "default"), ("float32", "highest"))
+
+
+def cases(tiny: bool) -> list[Case]:
+    """The machine itself, then its limits by dtype and precision."""
+    sizes = {"side": 64, "numbers": 2**12, "steps": 64} if tiny else {"side": 8192, "numbers": 2**28, "steps": 10_000}
+    return [{"what": "machine"}, *({"what": "limits", "dtype": d, "precision": p, **sizes} for d, p in _PRODUCTS)]
+
+
+def measure(given: Sequence[Case], settled: Mapping[str, Row]) -> Iterator[tuple[Case, Row]]:
+    """What `Part.measure` says."""
+    for case in given:
+        if case["what"] == "machine":
+            yield case, _machine()
+        else:
+            yield case, measure_limits(**{name: value for name, value in case.items() if name != "what"})
+
+
+def limits_of(rows: Mapping[str, Row], dtype: str) -> Row:
+    """The limits of a dtype by default precision, measured now where no row has them."""
+    for row in rows.values():
+        case = row["case"]
+        if row["status"] == OK and (case.get("dtype"), case.get("precision")) == (dtype, "default"):
+            return row
+    return measure_limits(dtype)
+
+
+def _machine() -> Row:
+    device = jax.devices()[0]
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "device": device.device_kind,
+        "platform": jax.default_backend(),
+        "devices": jax.device_count(),
+        "memory_bytes": (device.memory_stats() or {}).get("bytes_limit"),
+        "driver": _driver(),
+        "host": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def _driver() -> str:
+    """The version of NVIDIA's driver; empty where there is none."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.split()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return ""

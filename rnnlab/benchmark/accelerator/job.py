@@ -1,0 +1,100 @@
+"""The main job's model on made-up ids: training, greedy search and beam search, in float32 and bfloat16."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from rnnlab.benchmark.accelerator.records import Case, Row
+from rnnlab.benchmark.implementations.jax_layer import program_bytes
+from rnnlab.data.batch import Batch
+from rnnlab.decoding import Signs, decode
+from rnnlab.models import Seq2Seq
+from rnnlab.timing import Times, time_in_turn
+from rnnlab.training.config import default_config
+from rnnlab.training.optimizer import make_optimizer
+from rnnlab.training.step import ModelParams, TrainState, make_train_step, repeat_step, split_model
+
+_SIGNS = Signs(start=1, end=2, padding=0)
+_SIZES = (33, 43)  # ids of letters and of phones, special tokens counted: 870,443 parameters, as the main job has
+_TIME, _LIMIT = 8, 16  # letters and phones of a word; phones that a search may find
+_BEAM = 5
+
+
+def cases(tiny: bool) -> list[Case]:
+    """Training steps first, then searches, for the batch that a CPU is given and for one that fills a card."""
+    batches, widths = ((2,), 8) if tiny else ((64, 1024), 0)
+    work = ("training", "greedy search", "beam search")
+    grid = itertools.product(work, batches, ("float32", "bfloat16"))
+    return [{"what": what, "batch": batch, "dtype": dtype, "features": widths} for what, batch, dtype in grid]
+
+
+def measure(given: Sequence[Case], settled: Mapping[str, Row]) -> Iterator[tuple[Case, Row]]:
+    """What `Part.measure` says."""
+    for case in given:
+        merge, params = _model(case)
+        batch = _batch(case["batch"])
+        what = _training if case["what"] == "training" else _search
+        memory, call, tokens = what(merge, params, batch, case)
+        times = time_in_turn({0: call}, repeats=10, warm_up=2)[0]
+        peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+        yield case, _figures(times, tokens) | {"bytes": memory, "device_peak_bytes": peak}
+
+
+def _figures(times: Times, tokens: int) -> Row:
+    return {
+        "repeats": len(times.seconds),
+        "median_ms": 1e3 * times.median,
+        "spread": times.spread,
+        "calls_per_s": 1 / times.median,
+        "tokens_per_s": tokens / times.median,
+    }
+
+
+def _model(case: Case) -> tuple[Callable[[ModelParams], Seq2Seq], ModelParams]:
+    """The model of the default config, whose parameters are cast where it is put together."""
+    config = default_config()
+    if case["features"]:
+        for side in ("encoder", "decoder"):
+            config.model[side].update({"features": case["features"], "embedding": case["features"]})
+    options: dict[str, Any] = config.model.to_dict() | {"never_predicted": _SIGNS.never_predicted}
+    merge, params = split_model(Seq2Seq(*_SIZES, rngs=nnx.Rngs(0), **options))
+    dtype = jnp.dtype(case["dtype"])
+    return lambda own: merge(jax.tree.map(lambda v: v.astype(dtype), own)), params
+
+
+def _batch(rows: int) -> Batch:
+    """Words of 4 to 8 letters and phones."""
+    random = np.random.default_rng(0)
+    source, labels = (random.integers(4, size, (_TIME, rows), dtype=np.int32) for size in _SIZES)
+    lengths = [random.integers(_TIME // 2, _TIME + 1, rows, dtype=np.int32) for _ in range(2)]
+    inputs = np.concatenate([np.full((1, rows), _SIGNS.start, np.int32), labels[:-1]])
+    return jax.device_put(Batch(source, lengths[0], inputs, labels, lengths[1]))
+
+
+def _training(merge, params: ModelParams, batch: Batch, case: Case) -> tuple[int | None, Callable, int]:
+    """Bytes of the program, a call of it, and the tokens that a call learns from."""
+    config = default_config()
+    optimizer = make_optimizer(config.training)
+    state = TrainState.start(params, optimizer)
+    compiled = make_train_step(merge, optimizer, config.training, config.seed).lower(state, batch).compile()
+    call = repeat_step(compiled, state, batch)
+    return program_bytes(compiled), lambda: jax.block_until_ready(call()), batch.tokens
+
+
+def _search(merge, params: ModelParams, batch: Batch, case: Case) -> tuple[int | None, Callable, int]:
+    """Bytes of the program, a call of it, and the tokens that a call finds, those of all hypotheses counted."""
+    limits = jnp.full(case["batch"], _LIMIT, jnp.int32)
+    beam = _BEAM if case["what"] == "beam search" else 1
+
+    def search(params, source, seq_lengths):
+        return decode(merge(params), source, seq_lengths, limits, signs=_SIGNS, max_length=_LIMIT, beam_size=beam)
+
+    arguments = params, batch.source, batch.source_lengths
+    compiled = jax.jit(search).lower(*arguments).compile()
+    tokens = int((compiled(*arguments).tokens != _SIGNS.padding).sum())
+    return program_bytes(compiled), lambda: jax.block_until_ready(compiled(*arguments)), tokens

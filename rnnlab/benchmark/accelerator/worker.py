@@ -1,0 +1,77 @@
+"""One process of the measurement: measures some cases of a part and appends their rows.
+
+The first line of stdin is the job, a JSON object; when stdin ends, so does the process, however its parent ended.
+Before each group of cases it prints their numbers on stdout, by which the driver knows what it was at if it died.
+"""
+
+import json
+import os
+import pathlib
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
+
+from rnnlab.benchmark.accelerator import records
+from rnnlab.benchmark.accelerator.parts import PARTS
+from rnnlab.benchmark.accelerator.records import OK, Case, Row
+from rnnlab.benchmark.implementations import status_of
+
+
+def main() -> None:
+    """Measures until all cases are done, or the device is broken and another process must go on."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints is no answer
+    job = json.loads(_read_line())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    part, path = PARTS[job["part"]], pathlib.Path(job["path"])
+    cases = part.cases(job["tiny"])
+    facts = records.latest(records.read(path), "facts")
+    for start in range(0, len(job["cases"]), part.together):
+        numbers = job["cases"][start : start + part.together]
+        print(json.dumps(numbers), file=answers, flush=True)
+        for case, row in _measured(part, [cases[number] for number in numbers], facts):
+            records.append(path, {"part": job["part"], "run": job["run"], "case": case, "status": OK, **row})
+            if row.get("status", OK).startswith("failed") and not _device_works():
+                return
+
+
+def _measured(part, given: list[Case], facts: dict[str, Row]):
+    """What the part finds, with the wall time since the row before; what a single case raises is its status."""
+    before = time.perf_counter()
+    try:
+        for case, row in part.measure(given, facts):
+            now = time.perf_counter()
+            yield case, {**row, "spent_s": round(now - before, 3)}
+            before = now
+    except Exception as error:
+        if len(given) > 1:
+            raise
+        yield given[0], {"status": status_of(error)}
+
+
+def _device_works() -> bool:
+    """Whether it still computes: after an illegal access in one program, no other runs in the same process."""
+    try:
+        return float(jnp.ones(8).sum()) == 8
+    except jax.errors.JaxRuntimeError:
+        return False
+
+
+def _read_line() -> bytes:
+    """From the file itself: `sys.stdin`, held by a thread that waits for it, would make the end of the process fail."""
+    line = b""
+    while not line.endswith(b"\n") and (read := os.read(0, 2**16)):
+        line += read
+    return line
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 2**16):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
