@@ -6,7 +6,7 @@
     python launch.py --config=configs/benchmark.py:parallel --workdir=runs/parallel
 
 The first compares implementations over 15 cases; "lengths" draws time, compile time and memory against length; "plans"
-makes the table of `docs/scan.md`, after which `rnnlab.scan.resolve_plan` chooses; "parallel" makes that of
+makes the table of `docs/scan.md`, after which `rnnlab.scans.resolve_plan` chooses; "parallel" makes that of
 `docs/parallel.md`: one step after the other against all at once, up to 131,072 steps.
 """
 

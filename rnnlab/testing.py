@@ -16,8 +16,8 @@ import numpy as np
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scan import Associative, methods_of, scan, step_jacobian
-from rnnlab.scan.recurrence import recur
+from rnnlab.scans import Associative, methods_of, scan, step_jacobian
+from rnnlab.scans.recurrence import recur
 
 _TIME, _BATCH, _IN, _HIDDEN = 7, 4, 3, 6
 _LENGTHS = (7, 3, 0, 1)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnlab.cells import Cell, find_cell
-from rnnlab.scan import Newton, methods_of, scan
+from rnnlab.scans import Newton, methods_of, scan
 
 TIME, BATCH, IN, HIDDEN = 6, 3, 4, 6
 # One cell of each kind and structure, for what is asked of all of them in `rnnlab.testing` already.

@@ -16,7 +16,7 @@ from jax import Array
 from rnnlab.cells import Cell, Params, State, find_cell
 from rnnlab.flow_lab import newton
 from rnnlab.flow_lab.learner import Figures, Setting, layer_params, program_of, timed
-from rnnlab.scan import Newton, newton_scan, scan
+from rnnlab.scans import Newton, newton_scan, scan
 
 TASKS = ("wave",)  # in which what is told is what is heard next
 WAYS = ("full", "diagonal", "chunks")  # full and diagonal Jacobian within T / 4 iterations; full, by the task's length

@@ -8,8 +8,8 @@ from jax import Array
 from rnnlab.cells import Cell, Params, find_cell
 from rnnlab.flow_lab.learner import Figures, Setting, layer_params, program_of
 from rnnlab.gradient_flow import lyapunov_exponents
-from rnnlab.scan import Newton, Report, newton_scan
-from rnnlab.scan.newton import JACOBIANS
+from rnnlab.scans import Newton, Report, newton_scan
+from rnnlab.scans.newton import JACOBIANS
 
 PATIENCE = 4  # iterations that are allowed: a fourth of the steps, beyond which nothing is gained
 KINDS = JACOBIANS[1:]  # full, diagonal

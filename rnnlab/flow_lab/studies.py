@@ -21,7 +21,7 @@ from rnnlab.flow_lab.results import Unit
 from rnnlab.gradient_flow import Treatment, kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
 from rnnlab.gradient_flow.trajectory import run
 from rnnlab.models.choice import check_choice
-from rnnlab.scan import scan, step_jacobian
+from rnnlab.scans import scan, step_jacobian
 from rnnlab.training.config import get_field
 from rnnlab.training.optimizer import OPTIMIZERS
 

@@ -13,7 +13,7 @@ from rnnlab.cells import Cell, Params, State
 from rnnlab.gradient_flow import graded
 from rnnlab.gradient_flow.graded import Graded
 from rnnlab.gradient_flow.trajectory import run, widen
-from rnnlab.scan import step_jacobian
+from rnnlab.scans import step_jacobian
 
 
 class LagJacobians(NamedTuple):
@@ -49,7 +49,7 @@ def lag_jacobians(
     values.
 
     Args:
-      cell, params, inputs, state: as in `rnnlab.scan.scan`, without lengths or resets.
+      cell, params, inputs, state: as in `rnnlab.scans.scan`, without lengths or resets.
       lags: from 0 to time, growing.
 
     Raises:

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.gradient_flow.trajectory import run, widen
-from rnnlab.scan import step_jacobian
+from rnnlab.scans import step_jacobian
 
 
 def lyapunov_exponents(
@@ -25,7 +25,7 @@ def lyapunov_exponents(
     By QR re-orthonormalisation at every step (Engelken, Wolf and Abbott 2023, arXiv 2006.02427; Benettin et al. 1980).
 
     Args:
-      cell, params, inputs, state: as in `rnnlab.scan.scan`, without lengths or resets.
+      cell, params, inputs, state: as in `rnnlab.scans.scan`, without lengths or resets.
       exponents: how many; None is all, the size of the whole state.
       burn_in: first steps that only turn the directions towards those that grow.
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scan.product import at_least_float32, project
-from rnnlab.scan.recurrence import recur, weights_dtype
+from rnnlab.scans.product import at_least_float32, project
+from rnnlab.scans.recurrence import recur, weights_dtype
 
 
 class Trajectory(NamedTuple):
@@ -47,7 +47,7 @@ def run(
     """Runs a cell, keeping everything, in float32 or better.
 
     Args:
-      cell, params, inputs, state: as in `rnnlab.scan.scan`.
+      cell, params, inputs, state: as in `rnnlab.scans.scan`.
       nudges: added to `h R` of each step, `[time, batch, gates * hidden]`; to be differentiated by.
     """
     return _run(cell, *widen(params, inputs, state, nudges))

@@ -12,7 +12,7 @@ from rnnlab.models.attention import Attention
 from rnnlab.models.decoder import Decoder, Memory
 from rnnlab.models.dropout import Noise
 from rnnlab.models.embedding import Lookup, embed
-from rnnlab.scan.product import apply_mask
+from rnnlab.scans.product import apply_mask
 
 _FARTHEST = 8
 _NEVER = -1e9  # a log-probability of nothing whose gradient is 0, which that of -inf would not be

@@ -14,7 +14,7 @@ from rnnlab.models.choice import check_choice
 from rnnlab.models.dropout import Noise, draw_mask
 from rnnlab.models.embedding import Lookup, embed, rows
 from rnnlab.models.recurrent import Stack
-from rnnlab.scan.product import apply_mask
+from rnnlab.scans.product import apply_mask
 
 CONTEXTS = ("init", "every_step")
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from rnnlab.scan.plan import is_known
-from rnnlab.scan.product import apply_mask
+from rnnlab.scans.plan import is_known
+from rnnlab.scans.product import apply_mask
 
 
 class Lookup(NamedTuple):

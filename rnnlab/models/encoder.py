@@ -7,7 +7,7 @@ from rnnlab.cells import State
 from rnnlab.models.dropout import draw_mask
 from rnnlab.models.embedding import embed
 from rnnlab.models.recurrent import Stack
-from rnnlab.scan.product import apply_mask
+from rnnlab.scans.product import apply_mask
 
 
 class Encoder(nnx.Module):

@@ -1,4 +1,4 @@
-"""Recurrent layers and stacks of them: the parameters of cells, run by `rnnlab.scan`."""
+"""Recurrent layers and stacks of them: the parameters of cells, run by `rnnlab.scans`."""
 
 from typing import NamedTuple
 
@@ -11,8 +11,8 @@ from rnnlab.cells import Cell, State, find_cell, zoneout
 from rnnlab.models.choice import check_choice
 from rnnlab.models.dropout import Noise, draw_mask
 from rnnlab.models.embedding import Lookup, rows
-from rnnlab.scan import methods_of, scan
-from rnnlab.scan.product import apply_mask
+from rnnlab.scans import methods_of, scan
+from rnnlab.scans.product import apply_mask
 
 INITIAL_STATES = ("zero", "learnt")
 
@@ -46,7 +46,7 @@ class Recurrent(nnx.Module):
       in_features, features: sizes of the input and of the state.
       initial_state: "zero", or "learnt": a parameter `[features]` for each entry of the state.
       rates: what training leaves out.
-      method: how it is scanned, "auto" or one of `rnnlab.scan.methods_of(cell)`.
+      method: how it is scanned, "auto" or one of `rnnlab.scans.methods_of(cell)`.
 
     Raises:
       ValueError: an unknown cell or initial state, a method that is not for the cell, features that its heads cannot
@@ -110,7 +110,7 @@ class Recurrent(nnx.Module):
         Args:
           state: entries `[batch, features]`; None is `initial_state`.
           noise: from `draw`; None means evaluation.
-          options: those of `rnnlab.scan.scan`.
+          options: those of `rnnlab.scans.scan`.
         """
         params = {name: value[...] for name, value in self.params.items()}
         cell, kept, mask = self.evaluated_cell, None, None
@@ -205,7 +205,7 @@ class Stack(nnx.Module):
 
         Args:
           states: one per layer, as `initial_states` gives them; None is those.
-          seq_lengths, resets: as in `rnnlab.scan.scan`; every new sequence starts from `states`.
+          seq_lengths, resets: as in `rnnlab.scans.scan`; every new sequence starts from `states`.
           noise: from `draw`; None means evaluation.
 
         Returns:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rnnlab.cells import CELLS, Cell, find_cell, structured, zoneout
-from rnnlab.scan import scan
+from rnnlab.scans import scan
 
 IN, HIDDEN = 6, 8
 STRUCTURES = ("dense", "heads2", "heads4", "diagonal", "none")

@@ -5,7 +5,7 @@ import oracle
 from oracle import HIDDEN
 
 from rnnlab.cells import CELLS
-from rnnlab.scan import scan
+from rnnlab.scans import scan
 
 
 def _drive(params, x):

@@ -4,7 +4,7 @@ import pytest
 from oracle import HIDDEN, sigmoid
 
 from rnnlab.cells import CELLS
-from rnnlab.scan import scan
+from rnnlab.scans import scan
 
 
 def _gates(params, x):

@@ -13,7 +13,7 @@ from oracle import assert_close, weighted
 from rnnlab.cells import CELLS
 from rnnlab.models.recurrent import Stack
 from rnnlab.models.weights import from_linen, from_torch
-from rnnlab.scan import Newton, scan
+from rnnlab.scans import Newton, scan
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "torch.npz")
 

@@ -7,7 +7,7 @@ import oracle
 from oracle import HIDDEN, sigmoid
 
 from rnnlab.cells import CELLS
-from rnnlab.scan import methods_of, scan
+from rnnlab.scans import methods_of, scan
 
 
 def _split(params, x, h):

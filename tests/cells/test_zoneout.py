@@ -9,7 +9,7 @@ from oracle import BATCH, HIDDEN, IN, assert_close, example
 
 from rnnlab.cells import CELLS, Cell, zoneout
 from rnnlab.models.recurrent import Rates, Recurrent
-from rnnlab.scan import scan
+from rnnlab.scans import scan
 
 TOGETHER = {"slstm": ("c", "n", "m"), "lru": ("h", "c"), "s5": ("h", "c")}
 UNITS = (1, BATCH, HIDDEN)

@@ -9,7 +9,7 @@ from rnnlab.cells import CELLS, find_cell
 from rnnlab.flow_lab import default_config
 from rnnlab.flow_lab.generation import fold, generate, hearing_itself
 from rnnlab.flow_lab.studies import read_plan
-from rnnlab.scan import scan
+from rnnlab.scans import scan
 from tests.flow_lab.setting import SETTING
 
 

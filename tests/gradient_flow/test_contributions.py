@@ -6,7 +6,7 @@ from oracle import assert_close, example
 
 from rnnlab.cells import CELLS
 from rnnlab.gradient_flow import step_gradients
-from rnnlab.scan import scan
+from rnnlab.scans import scan
 
 
 def _loss(outputs):

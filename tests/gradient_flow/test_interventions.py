@@ -13,7 +13,7 @@ from rnnlab.gradient_flow.interventions import (
     limit_spectral_norm,
     set_gate_bias,
 )
-from rnnlab.scan import step_jacobian
+from rnnlab.scans import step_jacobian
 
 HIDDEN = 64
 _KEEPING = [n for n in CELLS if CELLS[n].memory_gates and n != "slstm"]  # whose stabiliser always passes on 1

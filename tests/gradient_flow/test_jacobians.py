@@ -10,7 +10,7 @@ from oracle import LINEAR, assert_close, example, linear_params
 
 from rnnlab.cells import CELLS
 from rnnlab.gradient_flow import lag_jacobians, lag_norms
-from rnnlab.scan import scan
+from rnnlab.scans import scan
 
 
 @pytest.mark.parametrize("name", CELLS)

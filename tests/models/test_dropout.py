@@ -4,7 +4,7 @@ import numpy as np
 from flax import nnx
 
 from rnnlab.models.dropout import draw_mask
-from rnnlab.scan.product import apply_mask
+from rnnlab.scans.product import apply_mask
 
 
 def test_a_share_of_the_rate_is_dropped_and_the_rest_scaled_to_keep_the_mean():

@@ -7,7 +7,7 @@ from oracle import assert_close
 
 from rnnlab.cells import CELLS
 from rnnlab.models.recurrent import Recurrent, Stack
-from rnnlab.scan import scan
+from rnnlab.scans import scan
 
 INPUTS = jax.random.normal(jax.random.key(0), (6, 3, 4))
 LENGTHS = jnp.array([6, 2, 4])

@@ -17,7 +17,7 @@ from oracle import assert_close
 from rnnlab.cells import CELLS, zoneout
 from rnnlab.models.recurrent import Recurrent, Stack
 from rnnlab.models.weights import from_linen, from_nnx, from_torch, to_linen, to_nnx, to_torch
-from rnnlab.scan import scan
+from rnnlab.scans import scan
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "torch_stacks.npz")
 NAMES = ("rnn", "rnn_relu", "gru", "lstm")

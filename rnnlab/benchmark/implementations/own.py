@@ -9,7 +9,7 @@ from rnnlab.benchmark.cases import Case
 from rnnlab.benchmark.implementations import Unsupported
 from rnnlab.benchmark.implementations.jax_layer import JaxLayer, draw, layer_of
 from rnnlab.cells import Params
-from rnnlab.scan import Associative, Newton, Plan, methods_of, newton_scan, resolve_plan, scan
+from rnnlab.scans import Associative, Newton, Plan, methods_of, newton_scan, resolve_plan, scan
 
 # name: (project, pull)
 _PLANS = {"step": ("step", "step"), "block": ("block", "step"), "apart": ("block", "block"), "pull": ("step", "block")}

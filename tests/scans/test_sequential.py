@@ -5,7 +5,7 @@ import oracle
 import pytest
 
 from rnnlab.cells import CELLS, find_cell
-from rnnlab.scan import Plan, scan
+from rnnlab.scans import Plan, scan
 
 BFLOAT16_DRIFT = 0.05  # relative, of h at any step
 

@@ -10,15 +10,15 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scan import associative, newton, reference, sequential
-from rnnlab.scan.associative import Associative
-from rnnlab.scan.newton import Newton, Report
-from rnnlab.scan.plan import Plan, checkpoint_plan, is_known, resolve_plan
-from rnnlab.scan.product import are_ids, at_least_float32, poison
-from rnnlab.scan.recurrence import weights_dtype
-from rnnlab.scan.reverse_mode import refuse_forward_mode
-from rnnlab.scan.select import Where
-from rnnlab.scan.sharding import over_explicit_axes, vary_alike
+from rnnlab.scans import associative, newton, reference, sequential
+from rnnlab.scans.associative import Associative
+from rnnlab.scans.newton import Newton, Report
+from rnnlab.scans.plan import Plan, checkpoint_plan, is_known, resolve_plan
+from rnnlab.scans.product import are_ids, at_least_float32, poison
+from rnnlab.scans.recurrence import weights_dtype
+from rnnlab.scans.reverse_mode import refuse_forward_mode
+from rnnlab.scans.select import Where
+from rnnlab.scans.sharding import over_explicit_axes, vary_alike
 
 Method = Plan | Associative | Newton
 _NEWTON = Newton()

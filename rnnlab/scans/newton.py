@@ -15,13 +15,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scan import linear, parallel, sequential
-from rnnlab.scan.parallel import Linearisation, Solution, Steps
-from rnnlab.scan.plan import Plan, resolve_plan
-from rnnlab.scan.product import project
-from rnnlab.scan.recurrence import weights_dtype
-from rnnlab.scan.select import Where
-from rnnlab.scan.sharding import vary_alike
+from rnnlab.scans import linear, parallel, sequential
+from rnnlab.scans.parallel import Linearisation, Solution, Steps
+from rnnlab.scans.plan import Plan, resolve_plan
+from rnnlab.scans.product import project
+from rnnlab.scans.recurrence import weights_dtype
+from rnnlab.scans.select import Where
+from rnnlab.scans.sharding import vary_alike
 
 JACOBIANS = ("auto", "full", "diagonal")
 _LARGEST_BLOCK = 32  # numbers of the state of a head up to which "auto" takes the full Jacobian

@@ -7,7 +7,7 @@ import oracle
 import pytest
 
 from rnnlab.cells import CELLS, Cell, find_cell
-from rnnlab.scan import Newton, newton_scan, scan
+from rnnlab.scans import Newton, newton_scan, scan
 
 TIME, BATCH, HIDDEN = 64, 2, 6
 _scan = jax.jit(scan, static_argnames=("cell", "method", "reverse"))

@@ -4,11 +4,11 @@
 Imports cells only.
 """
 
-from rnnlab.scan.associative import Associative
-from rnnlab.scan.entry import METHODS, methods_of, newton_scan, resolve_method, scan
-from rnnlab.scan.jacobian import step_jacobian
-from rnnlab.scan.newton import Newton, Report
-from rnnlab.scan.plan import Plan, checkpoint_plan, resolve_plan
+from rnnlab.scans.associative import Associative
+from rnnlab.scans.entry import METHODS, methods_of, newton_scan, resolve_method, scan
+from rnnlab.scans.jacobian import step_jacobian
+from rnnlab.scans.newton import Newton, Report
+from rnnlab.scans.plan import Plan, checkpoint_plan, resolve_plan
 
 __all__ = [
     "METHODS",

@@ -9,7 +9,7 @@ import pytest
 from oracle import assert_close
 
 from rnnlab.cells import CELLS
-from rnnlab.scan import Associative, Newton, Plan, newton_scan, resolve_method, resolve_plan, scan
+from rnnlab.scans import Associative, Newton, Plan, newton_scan, resolve_method, resolve_plan, scan
 
 LSTM = CELLS["lstm"]
 PARAMS = LSTM.init(jax.random.key(0), 3, 4)

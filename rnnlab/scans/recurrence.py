@@ -8,7 +8,7 @@ import jax.scipy.linalg
 from jax import Array
 
 from rnnlab.cells import Cell, Params
-from rnnlab.scan.product import at_least_float32, product
+from rnnlab.scans.product import at_least_float32, product
 
 
 def weights_dtype(params: Params) -> jnp.dtype:

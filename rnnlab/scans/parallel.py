@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scan import linear, sequential
-from rnnlab.scan.jacobian import local_derivatives
-from rnnlab.scan.product import apply_mask
-from rnnlab.scan.recurrence import dense, recur, recur_back, transposed
-from rnnlab.scan.select import Where, enter_step, select_state, split_entered
+from rnnlab.scans import linear, sequential
+from rnnlab.scans.jacobian import local_derivatives
+from rnnlab.scans.product import apply_mask
+from rnnlab.scans.recurrence import dense, recur, recur_back, transposed
+from rnnlab.scans.select import Where, enter_step, select_state, split_entered
 
 
 class Steps(NamedTuple):
@@ -81,7 +81,7 @@ class Linearisation:
         return self.whole or (self.cell.recurrence in ("diagonal", "none") and not self.cell.mixes_units)
 
     def matrices(self, params: Params, steps: Steps, before: State, time: int) -> linear.Matrices:
-        """Of each step, as `rnnlab.scan.linear` has them."""
+        """Of each step, as `rnnlab.scans.linear` has them."""
         if self.cell.mixes_units:
             return self._by_autodiff(params, steps, before, time)
         r = project_hidden(self.cell, params, steps, before)

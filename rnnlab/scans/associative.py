@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scan import linear, parallel, sequential
-from rnnlab.scan.plan import Plan
-from rnnlab.scan.product import project
-from rnnlab.scan.recurrence import weights_dtype
-from rnnlab.scan.select import Where
+from rnnlab.scans import linear, parallel, sequential
+from rnnlab.scans.plan import Plan
+from rnnlab.scans.product import project
+from rnnlab.scans.recurrence import weights_dtype
+from rnnlab.scans.select import Where
 
 
 @dataclasses.dataclass(frozen=True)

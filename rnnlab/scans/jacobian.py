@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scan.product import project
-from rnnlab.scan.recurrence import dense, recur
+from rnnlab.scans.product import project
+from rnnlab.scans.recurrence import dense, recur
 
 Pointwise = Callable[[State, Array], State]
 

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scan.plan import Plan, is_known
-from rnnlab.scan.product import apply_mask, are_ids, product, project
-from rnnlab.scan.recurrence import recur, recur_back, recurrence_gradient, transposed, weights_dtype
-from rnnlab.scan.select import Where, enter_step, select_state, split_entered
+from rnnlab.scans.plan import Plan, is_known
+from rnnlab.scans.product import apply_mask, are_ids, product, project
+from rnnlab.scans.recurrence import recur, recur_back, recurrence_gradient, transposed, weights_dtype
+from rnnlab.scans.select import Where, enter_step, select_state, split_entered
 
 # Steps from which a transposed copy of R before the backward loop costs less than transposed products in it (measured).
 _WORTH_A_COPY = 32
@@ -35,7 +35,7 @@ def run(
 ) -> tuple[Array, State]:
     """Returns `h` of every step `[time, batch, hidden]` and the last state.
 
-    Arguments are those of `rnnlab.scan.scan`, with `state` in at least float32 and `plan.block` a divisor of the time.
+    Arguments are those of `rnnlab.scans.scan`, with `state` in at least float32 and `plan.block` a divisor of the time.
     Where a row starts anew (`resets`) it does so from `state`.
     `updates` says what takes its new value at a step, the rest keeps the old one: rows `[time, batch]`, or units
     `[time, batch, hidden]` for each entry of the state. `mask` `[batch, hidden]` is on `h` where it enters `h R`.

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnnlab.scan import linear
+from rnnlab.scans import linear
 
 TIME, BATCH, UNITS = 12, 2, 3
 

@@ -2,7 +2,7 @@ import pytest
 from jax import export
 
 from rnnlab.cells import CELLS, find_cell
-from rnnlab.scan import Plan, checkpoint_plan, resolve_plan
+from rnnlab.scans import Plan, checkpoint_plan, resolve_plan
 
 
 @pytest.mark.parametrize("time", [0, 1, 7, 64, 97, 1000, 1021, 4096])

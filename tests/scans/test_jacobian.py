@@ -4,7 +4,7 @@ import oracle
 import pytest
 
 from rnnlab.cells import find_cell
-from rnnlab.scan import scan, step_jacobian
+from rnnlab.scans import scan, step_jacobian
 
 
 @pytest.mark.parametrize("name", oracle.SAMPLE)

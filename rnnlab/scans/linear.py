@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnlab.scan.plan import is_known
+from rnnlab.scans.plan import is_known
 
 Matrices = Any  # `[time, ..., n, n]`, or S lists of S arrays `[time, batch, hidden]`
 _BLOCK = 16

@@ -5,7 +5,7 @@ import pytest
 from oracle import assert_close
 
 from rnnlab.cells import CELLS
-from rnnlab.scan import Plan, scan
+from rnnlab.scans import Plan, scan
 
 IDS = np.array([[0, 3, 2], [3, 3, 0], [1, 0, 2], [2, 2, 2], [0, 1, 3], [1, 1, 0], [2, 0, 1]])
 OPTIONS = {

@@ -13,7 +13,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from rnnlab.cells import find_cell
-from rnnlab.scan import Associative, Plan, scan
+from rnnlab.scans import Associative, Plan, scan
 
 WAYS = [
     ("rnn", "reference"),

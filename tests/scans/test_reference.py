@@ -5,7 +5,7 @@ import oracle
 import pytest
 
 from rnnlab.cells import find_cell
-from rnnlab.scan import scan
+from rnnlab.scans import scan
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scan.product import apply_mask, project
-from rnnlab.scan.recurrence import recur, weights_dtype
-from rnnlab.scan.select import Where, enter_step, select_state
+from rnnlab.scans.product import apply_mask, project
+from rnnlab.scans.recurrence import recur, weights_dtype
+from rnnlab.scans.select import Where, enter_step, select_state
 
 
 def run(
