@@ -24,9 +24,11 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from rnnlab.errors import UserError
+from rnnlab.printing import show
+from rnnlab.tasks import TASKS
 
 MODES = ("train", "evaluate", "predict", "breakdown", "flow")
-EXPERIMENTS = ("seq2seq", "benchmark", "gradient_flow")
+EXPERIMENTS = (*TASKS, "benchmark", "gradient_flow")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: made, or gone on with.")
@@ -98,41 +100,55 @@ def _check_flags(argv: list[str]):
         raise UserError("--config: missing; training needs one, such as --config=configs/cmudict.py")
     if config is not None and config.get("experiment") not in EXPERIMENTS:
         raise UserError(f"config.experiment: unknown {config.get('experiment')!r}; allowed: {', '.join(EXPERIMENTS)}")
-    if config is not None and config.experiment != "seq2seq" and _MODE.value != "train":
+    if config is not None and config.experiment not in TASKS and _MODE.value != "train":
         raise UserError(f"--mode={_MODE.value}: a {config.experiment} has nothing to {_MODE.value}; leave --mode out")
     if _SWEEP.value is None and _SWEEP_CELL.value is not None:
         raise UserError("--sweep_cell: a run of what? give --sweep, too")
-    if _SWEEP.value is not None and (_MODE.value != "train" or config.experiment != "seq2seq"):
-        raise UserError("--sweep: is for training by the config of a seq2seq model")
+    if _SWEEP.value is not None and (_MODE.value != "train" or config.experiment not in TASKS):
+        raise UserError(f"--sweep: is for training; config.experiment must be one of {', '.join(TASKS)}")
     return config, workdir
 
 
 def _use(config, workdir: pathlib.Path) -> None:
     """Every mode but training, by what a work directory holds."""
-    from rnnlab.training.breakdown import breakdown
-    from rnnlab.training.config import check_ranges
-    from rnnlab.training.evaluation import evaluate
-    from rnnlab.training.experiment import open_ensemble
-    from rnnlab.training.flow import measure_flow
-    from rnnlab.training.prediction import predict
+    from rnnlab.training.report import best_params, evaluate
+    from rnnlab.training.workdir import open_task
 
-    others = (pathlib.Path(name).expanduser() for name in _ENSEMBLE.value)
-    experiment = open_ensemble([workdir, *others], config)
-    penalties = (_LENGTH_PENALTY, _COVERAGE_PENALTY)
-    flag_values = (_BEAM_SIZE, _MAX_TOKENS, *penalties, _TEMPERATURE, _TOP_K, _TOP_P, _AVERAGE)
-    search = {flag.name: flag.value for flag in flag_values}
-    experiment.config.evaluation.update({name: value for name, value in search.items() if value is not None})
-    check_ranges(experiment.config)
-    if _MODE.value == "evaluate":
-        evaluate(experiment, _SPLIT.value)
-    elif _MODE.value == "breakdown":
-        breakdown(experiment)
-    elif _MODE.value == "flow":
-        measure_flow(experiment, _SPLIT.value)
+    if _ENSEMBLE.value:
+        from rnnlab.tasks.seq2seq.task import open_ensemble
+
+        task = open_ensemble([workdir, *(pathlib.Path(name).expanduser() for name in _ENSEMBLE.value)], config)
     else:
-        attention = pathlib.Path(_ATTENTION.value).expanduser() if _ATTENTION.value else None
-        shown = {"n_best": _N_BEST.value, "token_scores": _TOKEN_SCORES.value, "attention": attention}
-        predict(experiment, sys.stdin.buffer, sys.stdout.buffer, **shown)
+        task = open_task(workdir, config)
+    search = (_BEAM_SIZE, _MAX_TOKENS, _LENGTH_PENALTY, _COVERAGE_PENALTY, _TEMPERATURE, _TOP_K, _TOP_P, _AVERAGE)
+    for flag in search:
+        if flag.value is not None:
+            if flag.name not in task.config.evaluation:
+                raise UserError(f"--{flag.name}: {task.config.experiment} has no such option")
+            task.config.evaluation[flag.name] = flag.value
+    task.check(task.config)
+    if _MODE.value == "breakdown":
+        task.breakdown()
+        return
+    step, params = best_params(task)
+    if _MODE.value == "evaluate":
+        show(f"{task.workdir}: best step {step}")
+        evaluate(task, params, _SPLIT.value)
+    elif _MODE.value == "flow":
+        from rnnlab.training.flow import measure_flow
+
+        measure_flow(task, params, _SPLIT.value)
+    else:
+        from rnnlab.training.prediction import predict
+
+        predict(task, params, sys.stdin.buffer, sys.stdout.buffer, **_shown())
+
+
+def _shown() -> dict[str, object]:
+    """The options of a task's predictor that flags set."""
+    attention = pathlib.Path(_ATTENTION.value).expanduser() if _ATTENTION.value else None
+    given = {"n_best": _N_BEST.value, "token_scores": _TOKEN_SCORES.value, "attention": attention}
+    return {name: value for name, value in given.items() if value}
 
 
 def _benchmark(config, workdir: pathlib.Path) -> int:

@@ -9,9 +9,9 @@ A bidirectional LSTM of 128 and an LSTM of 256 with attention ("general" of Luon
 
 from ml_collections import ConfigDict
 
-from rnnlab.training.config import default_config
+from rnnlab.tasks.seq2seq.config import default_config
 
 
 def get_config() -> ConfigDict:
-    """The defaults of `rnnlab.training.config`."""
+    """The defaults of `rnnlab.tasks.seq2seq.config`."""
     return default_config()

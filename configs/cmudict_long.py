@@ -9,7 +9,7 @@ WER 24.54, PER 5.88 (beam 5; 2026-11-24, jax 0.10.2, seed 0).
 
 from ml_collections import ConfigDict
 
-from rnnlab.training.config import default_config
+from rnnlab.tasks.seq2seq.config import default_config
 
 
 def get_config() -> ConfigDict:

@@ -9,7 +9,7 @@ biases that torch keeps. spaCy's words in lower case, those seen twice: 7,853 an
 
 from ml_collections import ConfigDict
 
-from rnnlab.training.config import default_config
+from rnnlab.tasks.seq2seq.config import default_config
 
 
 def get_config() -> ConfigDict:

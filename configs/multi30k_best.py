@@ -9,7 +9,7 @@ A bidirectional LSTM of 256 and an LSTM of 512 with attention ("general" of Luon
 
 from ml_collections import ConfigDict
 
-from rnnlab.training.config import default_config
+from rnnlab.tasks.seq2seq.config import default_config
 
 
 def get_config() -> ConfigDict:

@@ -11,7 +11,7 @@ evaluation on dev is kept; test WER and PER come last. The files are downloaded,
 
 from ml_collections import ConfigDict
 
-from rnnlab.training.config import default_config
+from rnnlab.tasks.seq2seq.config import default_config
 
 
 def get_config() -> ConfigDict:

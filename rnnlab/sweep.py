@@ -6,7 +6,6 @@ Imports `rnnlab.training`; only `launch.py` imports it.
 import copy
 import csv
 import difflib
-import functools
 import io
 import itertools
 import json
@@ -19,12 +18,12 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from rnnlab.config import field_paths, get_field
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.pictures import drawable, picture, survived
 from rnnlab.printing import show
-from rnnlab.training.config import field_paths, get_field, resolve_paths
-from rnnlab.training.experiment import open_corpus
+from rnnlab.tasks import find_task
 
 Values = dict[str, str]  # of the fields of one run
 
@@ -120,27 +119,16 @@ def _result(folder: pathlib.Path, values: Values, config: ConfigDict) -> dict[st
     wanted = copy.deepcopy(config)
     with wanted.unlocked():
         wanted.update_from_flattened_dict({name: _typed(name, value, config) for name, value in values.items()})
-    resolve_paths(wanted)
+    kind = find_task(config.experiment)
+    kind.resolve_paths(wanted)
     try:
         saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        made = json.loads((folder / "data.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     if saved != json.loads(wanted.to_json_best_effort()):
         return None
-    data = json.dumps(saved["data"])
-    return result if all(_digests(data).get(split, digest) == digest for split, digest in made.items()) else None
-
-
-@functools.cache
-def _digests(data: str) -> dict[str, str]:
-    """Of the contents of each split of the data that a config names, in JSON; none where they are out of reach."""
-    try:
-        corpus = open_corpus(ConfigDict({"data": json.loads(data)}))
-        return {split: corpus.digest(split) for split in corpus.splits}
-    except UserError:
-        return {}
+    return result if kind.has_data_of(wanted, folder) else None
 
 
 def _run(values: Values, folder: pathlib.Path, command: Sequence[str]) -> int:

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from rnnlab.cells import CELLS
+from rnnlab.config import field_paths, get_field
 from rnnlab.data.vocabulary import NORMAL_FORMS, UNITS
 from rnnlab.errors import UserError
+from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.training import loop
-from rnnlab.training.config import default_config, field_paths, get_field
-from rnnlab.training.experiment import create_experiment
 from rnnlab.training.optimizer import OPTIMIZERS, SCHEDULES
+from rnnlab.training.workdir import create_task
 from tests import tiny
 
 _FIELDS = [
@@ -77,9 +78,9 @@ def fuzz_configs(examples: int, folder: pathlib.Path) -> collections.Counter:
 def _begin(config: ConfigDict, workdir: pathlib.Path) -> None:
     """All that a run does before its first step is compiled; the step itself is traced."""
     if not _affordable(config):
-        create_experiment(config, workdir)
+        create_task(config, workdir)
         return
-    run = loop._Run(*create_experiment(config, workdir))
+    run = loop._Run(*create_task(config, workdir))
     try:
         batch = run._devices.share(next(run._batches))
         jax.eval_shape(run._step, run.state, batch)
@@ -121,7 +122,7 @@ def fuzz_data(examples: int, folder: pathlib.Path) -> collections.Counter:
 
 
 def _read(config: ConfigDict, workdir: pathlib.Path) -> None:
-    experiment, corpus = create_experiment(config, workdir)
+    experiment, corpus = create_task(config, workdir)
     examples = corpus.read("train")
     experiment.check_lengths(corpus.read("validation"), "validation")
     pairs = experiment.training_pairs(examples)

@@ -7,7 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from rnnlab.training import loop
-from rnnlab.training.experiment import create_experiment
+from rnnlab.training.workdir import create_task
 
 Scores = Callable[[int], dict[str, float]]
 _COMPILED: dict = {}
@@ -24,10 +24,10 @@ def start(config: ConfigDict, workdir: pathlib.Path, scores: Scores | None = Non
       scores: of a step, instead of an evaluation's.
       ruins: `(run) -> bool`: whether the step that comes makes the parameters infinite.
     """
-    run = loop._Run(*create_experiment(config, workdir))
+    run = loop._Run(create_task(config, workdir))
     step = _COMPILED.setdefault(config.training.average_decay, run._step)  # all else that shapes it stays the same
     if scores is not None:
-        run._evaluator.evaluate = lambda params, examples: scores(run.step)
+        run._evaluate_on = lambda params, split: scores(run.step)
 
     def ruining(state, batch):
         ruined = ruins(run)

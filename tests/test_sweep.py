@@ -9,8 +9,8 @@ import pytest
 
 from rnnlab.errors import UserError
 from rnnlab.sweep import Done, _tell, read_sweep, run_sweep
-from rnnlab.training.config import default_config
-from rnnlab.training.experiment import create_experiment
+from rnnlab.tasks.seq2seq.config import default_config
+from rnnlab.training.workdir import create_task
 from tests import tiny
 
 # Trains nothing: leaves the config and a result where a run would, fails for rnn, and waits where it is told to.
@@ -104,7 +104,7 @@ def test_a_run_whose_data_have_changed_is_not_taken_for_done(stub, tmp_path, cha
     tiny.write_data(tmp_path)
     config = tiny.get_config(str(tmp_path))
     folder = tmp_path / "grid" / "seed=0"
-    create_experiment(config, folder)
+    create_task(config, folder)
     (folder / "result.json").write_text('{"wer": 1.0}')
     if changed:
         with (tmp_path / f"{changed}.tsv").open("a") as file:

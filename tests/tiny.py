@@ -9,7 +9,7 @@ import sys
 
 from ml_collections import ConfigDict
 
-from rnnlab.training.config import default_config
+from rnnlab.tasks.seq2seq.config import default_config
 
 ROOT = pathlib.Path(__file__).parents[1]
 PHONES = {letter: letter.upper() for letter in "abcdef"} | {"g": "G G"}

@@ -7,6 +7,7 @@ import time
 
 from ml_collections import ConfigDict
 
+from rnnlab.config import field_paths, get_field
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.flow_lab.config import default_config
@@ -14,8 +15,7 @@ from rnnlab.flow_lab.report import write_report
 from rnnlab.flow_lab.results import Results
 from rnnlab.flow_lab.studies import read_plan
 from rnnlab.printing import show
-from rnnlab.training.config import field_paths, get_field
-from rnnlab.training.experiment import check_same_run
+from rnnlab.training.workdir import check_same_run
 
 # A run may be taken on with more of these; whatever else differs makes other figures.
 _MAY_GROW = ("studies", "seeds", "cells", "clippings", "interventions", "lags", "lengths")

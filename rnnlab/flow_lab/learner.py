@@ -21,8 +21,9 @@ from rnnlab.flow_lab.config import read_task
 from rnnlab.gradient_flow import Treatment, lag_norms, step_gradients
 from rnnlab.gradient_flow.interventions import flossing_penalty
 from rnnlab.models import ManyToMany
+from rnnlab.tasks.base import ModelParams
 from rnnlab.training.optimizer import make_optimizer
-from rnnlab.training.step import ModelParams, TrainState, apply_gradients, split_model
+from rnnlab.training.step import TrainState, apply_gradients, split_model
 
 CHUNK = 50  # steps that are one compiled loop; the test split is scored after each
 _TEST, _PROBE, _TRACED = 256, 8, 2  # sequences that are scored, whose gradients are taken, whose Jacobians are

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
 
 from rnnlab.cells import CELLS, Cell, Params, State, find_cell
+from rnnlab.config import get_field
 from rnnlab.data.lag_tasks import LagTask
 from rnnlab.flow_lab import generation, newton
 from rnnlab.flow_lab.config import STUDIES, numbers, read_task, words
@@ -22,7 +23,6 @@ from rnnlab.gradient_flow import Treatment, kaplan_yorke_dimension, lag_jacobian
 from rnnlab.gradient_flow.trajectory import run
 from rnnlab.models.choice import check_choice
 from rnnlab.scans import scan, step_jacobian
-from rnnlab.training.config import get_field
 from rnnlab.training.optimizer import OPTIMIZERS
 
 GRIDS = {

@@ -8,7 +8,6 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from rnnlab.data.batch import Batch
 from rnnlab.errors import UserError
 
 T = TypeVar("T")
@@ -19,7 +18,7 @@ class Devices:
 
     Of the parameters with two axes, those called `embedding` are split by rows (tokens) over `model`, all others by
     columns: W and R by gates, the output layer by tokens; where the axis does not divide, an array stays whole. So are
-    the optimizer's copies of them.
+    the optimizer's copies of them. What a task carries from batch to batch is split as batches are.
 
     Raises:
       UserError: a number of devices that does not go into `model` groups, or a batch that does not go into the devices
@@ -44,6 +43,8 @@ class Devices:
         return jax.tree_util.tree_map_with_path(self._sharding, state)
 
     def _sharding(self, path: tuple, leaf: Any) -> NamedSharding:
+        if getattr(path[0], "name", None) == "carry":
+            return self._over("data", *[None] * (np.ndim(leaf) - 1))
         shape, parts = np.shape(leaf), self.mesh.shape["model"]
         rows = "embedding" in str(getattr(path[-1], "key", ""))
         if parts == 1 or len(shape) != 2 or shape[0 if rows else 1] % parts:
@@ -62,13 +63,15 @@ class Devices:
 
         return jax.tree.map(put, state, self.shardings(state))
 
-    def share(self, batch: Batch) -> Batch:
-        """A batch over all devices, from this process's part of it."""
-        parts = []
-        for part in batch:
-            sharding = self._over(*[None] * (part.ndim - 1), "data")
-            parts.append(jax.make_array_from_process_local_data(sharding, part))
-        return Batch(*parts)
+    def share(self, batch: T) -> T:
+        """A batch over all devices, from this process's part of it: arrays `[batch]` and `[time, batch, ...]`."""
+
+        def put(part):
+            rows = min(1, part.ndim - 1)
+            sharding = self._over(*[None] * rows, "data", *[None] * (part.ndim - 1 - rows))
+            return jax.make_array_from_process_local_data(sharding, part)
+
+        return jax.tree.map(put, batch)
 
     def gather(self, tree: T) -> T:
         """The whole arrays, in the memory of every process's host."""

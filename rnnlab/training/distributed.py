@@ -107,7 +107,7 @@ class _Watch:
     def __init__(self):
         self._client = multihost.get_jax_distributed_client()
         self._all_there, self._over = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread = threading.Thread(None, self._listen, daemon=True)
         self._thread.start()
 
     def _listen(self) -> None:

@@ -1,24 +1,20 @@
-"""How gradients flow through the recurrences of a seq2seq model: at an interval while it trains, and on demand."""
+"""How gradients flow through the recurrences of a model: at an interval while it trains, and on demand."""
 
-import collections
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax import Array
 
-from rnnlab.data.corpus import Example
-from rnnlab.data.pipeline import assemble
 from rnnlab.gradient_flow import LagJacobians, kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
 from rnnlab.gradient_flow.contributions import StepGradients, each_step
-from rnnlab.models import Seq2Seq
 from rnnlab.printing import show, to_json
-from rnnlab.training.experiment import Experiment, open_corpus
-from rnnlab.training.step import ModelParams, split_model
-from rnnlab.training.watch import Record, no_nudges, recurrent_cells, watched_loss
+from rnnlab.tasks.base import ModelParams, Task
+from rnnlab.training.step import split_model
+from rnnlab.training.watch import Record, no_nudges, recurrent_cells, watched
 
-_SEQUENCES = 8
 _TRACED = 1  # of them, whose whole spectra are taken while training
 _SATURATED = 4  # |a + r| beyond which a sigmoid lies within 2 % of 0 or 1, and tanh within 0.1 % of +-1
 
@@ -33,26 +29,22 @@ class Flow(NamedTuple):
 
 
 class FlowProbe:
-    """Measures each recurrence ("encoder/0/forward", "decoder/0") on a few pairs of equal lengths.
+    """Measures each recurrence, named as in `recurrent_cells`, on a few sequences of equal lengths.
 
     Args:
-      experiment: whose model to measure; `merge` makes it of parameters, as `split_model` gives it.
-      examples: to take the pairs from; the lengths are those that most of them have.
+      task: whose model to measure.
+      batch: sequences without padding, as `task.probe` gives them.
     """
 
     edges = np.arange(-8.0, 9.0)  # of the bins of the gates, the outermost open
 
-    def __init__(self, experiment: Experiment, merge: Callable[[ModelParams], Seq2Seq], examples: list[Example]):
-        pairs = experiment.encode([example for example in examples if example.source])
-        lengths = list(zip(pairs.sources.lengths.tolist(), pairs.targets.lengths.tolist(), strict=True))
-        source, target = collections.Counter(lengths).most_common(1)[0][0]
-        rows = [row for row, found in enumerate(lengths) if found == (source, target)][:_SEQUENCES]
-        self._batch = jax.device_put(assemble(pairs, rows, (source, target + 1), len(rows)))
-        self._merge = merge
+    def __init__(self, task: Task, batch: Any):
+        self._merge, _ = split_model(task.make_model())
+        self._loss = functools.partial(task.watched_loss, batch=jax.device_put(batch))
         self._measure = jax.jit(lambda params: self._over(params, _on_the_way))
 
     def measure(self, params: ModelParams) -> dict[str, Flow]:
-        """Of each recurrence, L being the mean cross-entropy of the pairs; norms and condition numbers as natural logs.
+        """Of each recurrence, L being the mean loss; norms and condition numbers as natural logs.
 
         Values: `exponent`, the largest Lyapunov exponent in nats per step; `dimension`, that of Kaplan and Yorke;
         `log_norm` of d h_T / d h_0, and `log_condition` of that of the whole state; `early_share` and
@@ -65,34 +57,30 @@ class FlowProbe:
         return jax.device_get(self._measure(params))
 
     def measure_all(self, params: ModelParams) -> dict[str, Flow]:
-        """The same over all pairs, and as vectors by lag `log_norms` of d h_T / d h_(T-lag), and of the state's
+        """The same over all sequences, and as vectors by lag `log_norms` of d h_T / d h_(T-lag), and of the state's
         Jacobian `log_singular_values_by_lag` and `log_conditions`."""
         return jax.device_get(self._over(params, _everything))
 
     def _over(self, params: ModelParams, look: Callable[..., Flow]) -> dict[str, Flow]:
         def loss(nudges):
-            return watched_loss(self._merge(params), self._batch, nudges)
+            return watched(self._loss, self._merge(params), nudges)
 
-        model = self._merge(params)
-        still = no_nudges(model, self._batch)
+        still = no_nudges(self._loss, self._merge(params))
         (value, records), gradients = jax.value_and_grad(loss, has_aux=True)(still)
         flows = {}
-        for name, cell in recurrent_cells(model).items():
+        for name, cell in recurrent_cells(self._merge(params)).items():
             steps = each_step(cell, records[name].trajectory, value, *gradients[name], edges=self.edges)
             flows[name] = look(cell, records[name], steps)
         return flows
 
 
-def measure_flow(experiment: Experiment, split: str) -> None:
-    """Prints what flows through each recurrence of the best parameters, a line each, then all of it as one JSON object.
+def measure_flow(task: Task, params: ModelParams, split: str) -> None:
+    """Prints what flows through each recurrence, a line each, then all of it as one JSON object.
 
     Raises:
-      UserError: a work directory without a whole checkpoint, a dataset without that split, or one out of reach.
+      UserError: a dataset without that split, or one out of reach.
     """
-    _, params = experiment.best_params()
-    merge, _ = split_model(experiment.make_model())
-    examples = open_corpus(experiment.config, experiment.digests).read(split)
-    found = FlowProbe(experiment, merge, examples).measure_all(params)
+    found = FlowProbe(task, task.probe(split)).measure_all(params)
     for name, flow in found.items():
         show(
             f"{name:20s} largest exponent {flow.values['exponent']:+.3f} nats a step, Kaplan-Yorke dimension "

@@ -1,43 +1,49 @@
-"""`training.intervention`: what is done to every recurrence of a seq2seq model, at its start and after every step."""
+"""`training.intervention`: what is done to every recurrence of a model, at its start and after every step."""
 
 from collections.abc import Callable
 
 import jax
-from ml_collections import ConfigDict
+from flax import nnx
+from jax import Array
 
-from rnnlab.cells import Cell, Params, find_cell
+from rnnlab.cells import Cell, Params
 from rnnlab.errors import UserError
 from rnnlab.gradient_flow import Treatment
-from rnnlab.training.step import ModelParams
+from rnnlab.models.recurrent import Recurrent
 
-_MARK = "/params/"  # between a recurrence's name and the names of its cell's parameters
+_MARK = "/params/"  # between a recurrence's path and the names of its cell's parameters
 
 
 class Intervention:
-    """The treatment that a config names, for all recurrences.
+    """The treatment that a config names, for all recurrences of a model.
+
+    Args:
+      text: `training.intervention`.
+      model: whose recurrences are treated; only its structure counts.
+      seed: of what is drawn at the start.
 
     Raises:
       UserError: a treatment that does not exist, that one of the cells has no gate for, or that needs the gradient-flow
         lab (flossing).
     """
 
-    def __init__(self, config: ConfigDict):
-        self._cells = {side: find_cell(config.model[side].cell) for side in ("encoder", "decoder")}
-        self._seed, text = config.seed, config.training.intervention
+    def __init__(self, text: str, model: nnx.Module, seed: int):
+        found = {"/".join(map(str, path)): node for path, node in nnx.iter_graph(model) if isinstance(node, Recurrent)}
+        self._cells, self._seed = {path: node.cell for path, node in found.items()}, seed
         try:
             self._treatment = Treatment.read(text)
         except ValueError as error:
             raise UserError(f"config.training.intervention: {error}") from None
         if self._treatment.flossing_steps or self._treatment.penalty:
             raise UserError(f"config.training.intervention: {text!r}: flossing is for configs/gradient_flow.py only")
-        for side, cell in self._cells.items():
+        for path, cell in self._cells.items():
             if not self._treatment.fits(cell):
                 raise UserError(
-                    f"config.training.intervention: {text!r} needs a gate or a dense R, which the {side}'s "
-                    f"{cell.name} lacks"
+                    f"config.training.intervention: {text!r} needs a gate or a dense R, which {cell.name} of "
+                    f"{path} lacks"
                 )
 
-    def start(self, params: ModelParams, *, longest: int) -> ModelParams:
+    def start(self, params: dict[str, Array], *, longest: int) -> dict[str, Array]:
         """Initial parameters; `longest` is the longest sequence, in steps."""
         key = jax.random.key(self._seed)
 
@@ -46,17 +52,17 @@ class Intervention:
 
         return self._each(params, treat)
 
-    def constrain(self, params: ModelParams) -> ModelParams:
+    def constrain(self, params: dict[str, Array]) -> dict[str, Array]:
         """The parameters within what must hold after every step."""
         return self._each(params, lambda _, cell, own: self._treatment.constrain(cell, own))
 
-    def _each(self, params: ModelParams, treat: Callable[[int, Cell, Params], Params]) -> ModelParams:
+    def _each(self, params: dict[str, Array], treat: Callable[[int, Cell, Params], Params]) -> dict[str, Array]:
         groups: dict[str, Params] = {}
         for name, value in params.items():
             recurrence, mark, own_name = name.partition(_MARK)
             if mark:
                 groups.setdefault(recurrence, {})[own_name] = value
         for index, (recurrence, own) in enumerate(groups.items()):
-            treated = treat(index, self._cells[recurrence.split("/")[0]], own)
+            treated = treat(index, self._cells[recurrence], own)
             params = params | {f"{recurrence}{_MARK}{name}": value for name, value in treated.items()}
         return params

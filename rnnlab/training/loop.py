@@ -1,7 +1,6 @@
 """The training loop: steps, log lines, evaluations, checkpoints; stops and goes on without a trace."""
 
 import logging
-import math
 import pathlib
 import signal
 import sys
@@ -12,32 +11,24 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from rnnlab.data.batch import Batch
-from rnnlab.data.corpus import Corpus, Example
-from rnnlab.data.pipeline import training_batches
 from rnnlab.errors import UserError
-from rnnlab.files import alone_in, write_text
-from rnnlab.metrics import LOWER_IS_BETTER
-from rnnlab.printing import show, to_json
+from rnnlab.files import alone_in
+from rnnlab.tasks.base import Task
 from rnnlab.training import distributed
 from rnnlab.training.checkpoint import Checkpoints, Restored
 from rnnlab.training.devices import Devices
-from rnnlab.training.evaluation import Evaluator, scored_by, split_scores
-from rnnlab.training.experiment import Experiment, create_experiment, log_vocabularies
 from rnnlab.training.flow import FlowProbe
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import last_rate, make_optimizer, make_schedule
-from rnnlab.training.plots import plot_curves, write_attention
+from rnnlab.training.report import report
 from rnnlab.training.reporting import Reporter
-from rnnlab.training.step import ModelParams, StepMetrics, TrainState, make_train_step, split_model
-from rnnlab.training.teacher_forcing import make_teacher_forcing
+from rnnlab.training.selection import Selection
+from rnnlab.training.step import StepMetrics, TrainState, make_train_step, split_model
+from rnnlab.training.workdir import create_task
 
 _LOG = logging.getLogger("rnnlab")
 _MADE = "the work directory is made"
-_PICTURES = 4
 _RETURN = 1_000_003  # from the seed of one order of the data to the next: no seed that a person would give
-# Which step is best so far: by what it was chosen, its value (None where none was finite), evaluations since.
-_UNDECIDED: dict[str, Any] = {"by": None, "best": None, "misses": 0}
 
 
 class Interrupted(Exception):
@@ -53,7 +44,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, or goes on from the last checkpoint; then scores the test split and prints samples.
 
     Raises:
-      UserError: what `create_experiment` or `Devices` refuses, a work directory that another process trains in, or a
+      UserError: what `create_task` or `Devices` refuses, a work directory that another process trains in, or a
         run that met too many steps that do not count.
       Interrupted: after SIGINT or SIGTERM, once the state is saved.
     """
@@ -69,70 +60,56 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
     first = distributed.is_first()
-    experiment, corpus = create_experiment(config, workdir)
+    task = create_task(config, workdir)
     if first:
         (workdir / "result.json").unlink(missing_ok=True)  # of a run that ended earlier, perhaps by another config
         distributed.wait_for_all(_MADE)
-    run = _Run(experiment, corpus)
+    run = _Run(task)
     try:
         run.to_the_end()
     finally:
         run.close()
     if first:
-        _report(experiment, corpus, run)
+        report(task, run.step, len(run.shapes))
 
 
 class _Taken(NamedTuple):
-    """A step since the last log line: its metrics, still on the device, the padding of its batch and its examples."""
+    """A step since the last log line: its metrics, still on the device, and its examples."""
 
     metrics: StepMetrics
-    padding: tuple[int, int]
     rows: list[int]
 
 
 class _Run:
     """The state of a run between two steps."""
 
-    def __init__(self, experiment: Experiment, corpus: Corpus):
-        config = experiment.config.training
-        self.experiment, self.config, self._corpus = experiment, config, corpus
+    def __init__(self, task: Task):
+        config = task.config.training
+        self.task, self.config = task, config
         self._devices = Devices(config)
-        merge, params = split_model(experiment.make_model())
+        model = task.make_model()
+        merge, params = split_model(model)
         optimizer = make_optimizer(config)
-        intervention = Intervention(experiment.config)
-        params = intervention.start(params, longest=max(map(max, experiment.sizes)))
-        start = TrainState.start(params, optimizer)
-        self._step = make_train_step(
-            merge,
-            optimizer,
-            config,
-            experiment.config.seed,
-            teacher_forcing=make_teacher_forcing(experiment.config),
-            constrain=intervention.constrain,
-            shardings=self._devices.shardings(start),
-        )
+        intervention = Intervention(config.intervention, model, task.config.seed)
+        params = intervention.start(params, longest=task.longest())
+        start = TrainState.start(params, optimizer, task.start_carry(model, config.batch_size))
+        shardings = self._devices.shardings(start)
+        how = {"constrain": intervention.constrain, "shardings": shardings}
+        self._step = make_train_step(task.loss, merge, optimizer, config, task.config.seed, **how)
         self._schedule = make_schedule(config)
-        self._evaluator = Evaluator(experiment, beam_size=1)
-        self._validation = corpus.read("validation")
-        for split in corpus.splits[1:]:
-            experiment.check_lengths(corpus.read(split), split)
-        self._probe = FlowProbe(experiment, merge, self._validation) if config.measure_every else None
-        self._checkpoints = Checkpoints(experiment.workdir / "checkpoints")
-        self._best = Checkpoints(experiment.workdir / "best", keep=experiment.config.evaluation.average)
-        self._by = {name: experiment.config.evaluation[name] for name in scored_by(config.best_metric)}
-        self._by["best_metric"] = config.best_metric
-        examples = corpus.read("train")
-        self._pairs = experiment.training_pairs(examples)
+        self._evaluate_on = task.evaluator(final=False)
+        self._probe = FlowProbe(task, task.probe("validation")) if config.measure_every else None
+        self._checkpoints = Checkpoints(task.workdir / "checkpoints")
         self._start = jax.tree.map(np.array, start)
-        self.shapes: set[tuple[int, ...]] = set()  # of the batches: the training step is compiled once for each
+        self._selection = Selection(task, self._start.evaluated)
+        self.shapes: set[tuple] = set()  # of the batches: the training step is compiled once for each
         self._go_on(self._last_checkpoint())
         size = sum(value.size for value in params.values())
         begun = f"from step {self.step}" if self.step else "from the start"
-        left = sum(len(example.targets) for example in examples) - len(self._pairs)
-        out = f" ({left:,} longer than config.data.longest left out)" if left else ""
-        self.reporter.say(f"{len(self._pairs):,} pairs{out}, {size:,} parameters, buckets {experiment.sizes}; {begun}")
+        for line in (*task.summary(), f"{size:,} parameters; {begun}"):
+            self.reporter.say(line)
         if distributed.is_first():
-            log_vocabularies(experiment, {"train": self._pairs, "validation": experiment.encode(self._validation)})
+            task.log_data()
 
     def _last_checkpoint(self, *, before: int | None = None) -> Restored | None:
         first = distributed.is_first()
@@ -144,43 +121,26 @@ class _Run:
 
     def _go_on(self, restored: Restored | None, *, returns: int | None = None) -> None:
         """From a checkpoint, else from the start; with `returns`, the data in the order after so many returns."""
-        self.step, arrays, self.decision, self._returns = 0, self._start, _UNDECIDED, 0
+        self.step, arrays, decision, self._returns = 0, self._start, None, 0
         position = None
         if restored is not None:
             self.step, arrays = restored.step, restored.arrays
-            self.decision, self._returns = restored.record["decision"], restored.record["returns"]
+            decision, self._returns = restored.record["decision"], restored.record["returns"]
             position = restored.record["batches"]
         if returns is not None:
             self._returns, position = returns, None
-            arrays = arrays._replace(guard=arrays.guard._replace(skipped=np.zeros_like(arrays.guard.skipped)))
+            guard = arrays.guard._replace(skipped=np.zeros_like(arrays.guard.skipped))
+            arrays = arrays._replace(guard=guard, carry=self._start.carry)
         self.state = self._devices.place(arrays)
         self._begun, self._saved = self.step, False
-        self.decision = self._still_valid(self.decision)
-        seed = self.experiment.config.seed + _RETURN * self._returns
-        share = {"process": jax.process_index(), "processes": jax.process_count()}
-        self._batches = iter(
-            training_batches(self._pairs, self.experiment.sizes, self.config.batch_size, seed=seed, **share)
-        )
+        self._selection.resume(decision, self.step)
+        seed = self.task.config.seed + _RETURN * self._returns
+        self._batches = self.task.batches(seed=seed, process=jax.process_index(), processes=jax.process_count())
         if position is not None:
             self._batches.set_state(position)
-        folder, quiet = self.experiment.workdir, not distributed.is_first()
+        folder, quiet = self.task.workdir, not distributed.is_first()
         folder = folder / f"process_{jax.process_index()}" if quiet else folder
         self.reporter = Reporter(folder, steps=self.config.steps, start=self.step, quiet=quiet)
-
-    def _still_valid(self, decision: dict[str, Any]) -> dict[str, Any]:
-        """The decision of a checkpoint; none if this config decides by something else, or if what it chose is lost.
-
-        Best parameters of later steps than this one are of another run, and taken away.
-        """
-        if distributed.is_first() and (later := self._best.forget_after(self.step)):
-            _LOG.warning("step %d: the best parameters of later steps (%s) are taken away", self.step, later)
-        newest = max(self._best.steps(), default=None)
-        found = self._best.restore(self._start.evaluated) if distributed.is_first() else None
-        if decision.get("by") == self._by and distributed.agree(found is not None and found.step == newest):
-            return decision
-        if decision["best"] is not None:
-            _LOG.info("step %d: which step is best is decided anew, by %s", self.step, self.config.best_metric)
-        return _UNDECIDED
 
     def to_the_end(self) -> None:
         """Steps until the number of steps is reached, patience is lost, or a signal asks to stop.
@@ -215,16 +175,16 @@ class _Run:
                     self._logged = time.monotonic() if not window else self._logged
                 if asked and not last:
                     raise Interrupted(asked, saved=counts)
-            if self.decision["by"] is None:  # no step was left, and the best parameters are lost, or chosen otherwise
+            if self._selection.undecided:  # no step was left, and the best parameters are lost, or chosen otherwise
                 self._evaluate_and_save(True)
 
-    def _take(self, batch: Batch) -> _Taken:
+    def _take(self, batch: Any) -> _Taken:
         shared = self._devices.share(batch)
         with jax.transfer_guard("disallow"):
             self.state, metrics = self._step(self.state, shared)
         self.step += 1
-        self.shapes.add((*shared.source.shape, *shared.labels.shape))
-        return _Taken(metrics, batch.padding, self._batches.rows)
+        self.shapes.add(tuple(leaf.shape for leaf in jax.tree.leaves(shared)))
+        return _Taken(metrics, list(self._batches.rows))
 
     def _asked(self, signals: "_Signals", logs: bool) -> int:
         """The signal that asks to stop: processes tell each other when they log, so that they stop together."""
@@ -240,7 +200,7 @@ class _Run:
                     metrics.skipped,
                     metrics.loss,
                     metrics.gradient_norm,
-                    self._corpus.describe("train", self._pairs.examples[taken.rows].tolist()),
+                    self.task.describe(taken.rows),
                 )
         ends = self.step == self.config.steps and window[-1].metrics.skipped
         return bool(ends) or any(taken.metrics.skipped >= self.config.most_skipped for taken in window)
@@ -276,24 +236,23 @@ class _Run:
     @property
     def out_of_patience(self) -> bool:
         """Whether as many evaluations in a row as `patience` says brought no new best."""
-        return bool(self.config.patience) and self.decision["misses"] >= self.config.patience
+        return bool(self.config.patience) and self._selection.misses >= self.config.patience
 
     def _log(self, window: list[_Taken]) -> None:
         now, metrics = time.monotonic(), [taken.metrics for taken in window]
         seconds, self._logged = now - self._logged, now
-        tokens = sum(int(m.tokens) for m in metrics)
-        padded, cells = (sum(column) for column in zip(*(taken.padding for taken in window), strict=True))
+        weight = sum(int(m.weight) for m in metrics)
         counted = [m for m in metrics if not m.skipped]
         values = {"skipped": float(len(metrics) - len(counted))}
         if counted:
             values |= {
-                "loss": sum(float(m.loss) * int(m.tokens) for m in counted) / sum(int(m.tokens) for m in counted),
+                "loss": sum(float(m.loss) * int(m.weight) for m in counted) / sum(int(m.weight) for m in counted),
                 "gradient_norm": sum(float(m.gradient_norm) for m in counted) / len(counted),
                 "clipped": sum(bool(m.clipped) for m in counted) / len(counted),
                 "learning_rate": last_rate(self._schedule, self.state.optimizer),
-                "tokens_per_second": tokens / seconds,
-                "padding": padded / cells,
+                f"{self.task.unit}_per_second": weight / seconds,
             }
+            values |= {name: sum(float(m.figures[name]) for m in counted) / len(counted) for name in counted[0].figures}
         self.reporter.write(self.step, "train", values)
 
     def _measure(self, probe: FlowProbe) -> None:
@@ -309,63 +268,28 @@ class _Run:
     def _evaluate_and_save(self, evaluates: bool) -> None:
         state = self._devices.gather(self.state)
         if evaluates:
-            self._evaluate(state.evaluated)
+            params = state.evaluated
+            scores = distributed.agree(self._evaluate_on(jax.device_put(params), "validation"))
+            self.reporter.write(self.step, "validation", scores)
+            self._selection.judge(self.step, scores, params)
         if distributed.is_first():
             if not self._saved:  # this run went back past them
                 self._checkpoints.forget_after(self._begun)
             self._saved = True
-            record = {"batches": self._batches.get_state(), "decision": self.decision, "returns": self._returns}
+            decision = self._selection.decision
+            record = {"batches": self._batches.get_state(), "decision": decision, "returns": self._returns}
             self._checkpoints.save(self.step, state, record)
-
-    def _evaluate(self, params: ModelParams) -> None:
-        scores = distributed.agree(self._evaluator.evaluate(jax.device_put(params), self._validation))
-        self.reporter.write(self.step, "validation", scores)
-        value, best = float(scores[self.config.best_metric]), self.decision["best"]
-        sound = math.isfinite(value) and math.isfinite(float(scores["loss"]))  # of NaN a search finds something, too
-        lower = self.config.best_metric in LOWER_IS_BETTER
-        better = sound and (best is None or (value < best if lower else value > best))
-        misses = 0 if better else self.decision["misses"] + 1
-        self.decision = {"by": self._by, "best": value if better else best, "misses": misses}
-        if distributed.is_first() and (better or not self._best.steps()):
-            self._best.save(self.step, params, {self.config.best_metric: value if sound else None})
-            if best is None:  # what is there was chosen by something else, or is not finite
-                self._best.keep_only(self.step)
 
     def close(self) -> None:
         self.reporter.close()
         self._checkpoints.close()
-        self._best.close()
-
-
-def _report(experiment: Experiment, corpus: Corpus, run: _Run) -> None:
-    """Scores the best parameters into `result.json`; then draws the pictures, prints samples and, last, the scores."""
-    step, params = experiment.best_params()
-    evaluator = Evaluator(experiment, beam_size=experiment.config.evaluation.beam_size)
-    split = "test" if "test" in corpus.splits else "validation"
-    examples = corpus.read(split)
-    scores = to_json(split_scores(evaluator, params, split, examples))
-    write_text(experiment.workdir / "result.json", scores)
-    plot_curves(experiment)
-    if experiment.config.model.attention != "none":
-        shown = [experiment.source.encode(example.source) for example in corpus.read("validation")[:_PICTURES]]
-        said = [found.tokens[0] for found in evaluator.search(params, shown)]
-        stems = [experiment.workdir / f"attention_{i}" for i in range(_PICTURES)]
-        write_attention(evaluator, params, shown, said, stems)
-    _print_samples(evaluator, params, examples[: experiment.config.evaluation.samples])
-    show(f"best step {step} of {run.step}; compiled train-step shapes: {len(run.shapes)}")
-    show(scores)
+        self._selection.close()
 
 
 def _fetched(window: list[_Taken]) -> list[_Taken]:
     """The same with the metrics on the host."""
     metrics = jax.device_get([taken.metrics for taken in window])
     return [taken._replace(metrics=m) for taken, m in zip(window, metrics, strict=True)]
-
-
-def _print_samples(evaluator: Evaluator, params: ModelParams, examples: list[Example]) -> None:
-    for example, said in zip(examples, evaluator.predict(params, [e.source for e in examples]), strict=True):
-        right = [evaluator.experiment.target.read_text(text).text for text in example.targets]
-        show(f"{example.source} -> {said}" + ("" if said in right else f"   (reference: {' | '.join(right)})"))
 
 
 class _Signals:

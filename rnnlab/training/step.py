@@ -10,27 +10,28 @@ from flax import nnx
 from jax import Array
 from ml_collections import ConfigDict
 
-from rnnlab.data.batch import Batch
-from rnnlab.losses import cross_entropy
+from rnnlab.tasks.base import Carry, Loss, ModelParams
 from rnnlab.training.guard import Guard
 from rnnlab.training.optimizer import averaged
 
-ModelParams = dict[str, Array]
 M = TypeVar("M", bound=nnx.Module)
+LossOf = Callable[..., Loss]  # (model, batch, carry, *, rngs, step), as `Task.loss`
 
 
 class TrainState(NamedTuple):
-    """What a step changes: its number, the parameters by name, the optimizer's state, and what the guard knows."""
+    """What a step changes: its number, the parameters by name, the optimizer's state, what the guard knows, and what
+    the task carries from one batch to the next."""
 
     step: Array
     params: ModelParams
     optimizer: optax.OptState
     guard: Guard
+    carry: Carry = ()
 
     @classmethod
-    def start(cls, params: ModelParams, optimizer: optax.GradientTransformation) -> "TrainState":
+    def start(cls, params: ModelParams, optimizer: optax.GradientTransformation, carry: Carry = ()) -> "TrainState":
         """Before the first step."""
-        return cls(jnp.zeros((), jnp.int32), params, optimizer.init(params), Guard.start())
+        return cls(jnp.zeros((), jnp.int32), params, optimizer.init(params), Guard.start(), carry)
 
     @property
     def evaluated(self) -> ModelParams:
@@ -39,18 +40,19 @@ class TrainState(NamedTuple):
 
 
 class StepMetrics(NamedTuple):
-    """Of one step: mean loss per label (smoothed), global norm of the gradient before clipping, whether it was clipped,
-    labels, and how many steps in a row, this one included, did not count (0 where it counted)."""
+    """Of one step: mean loss, global norm of the gradient before clipping, whether it was clipped, by what the loss was
+    divided, how many steps in a row, this one included, did not count (0 where it counted), and the task's figures."""
 
     loss: Array
     gradient_norm: Array
     clipped: Array
-    tokens: Array
+    weight: Array
     skipped: Array
+    figures: dict[str, Array]
 
 
 def split_model(model: M) -> tuple[Callable[[ModelParams], M], ModelParams]:
-    """A model's parameters by name ("encoder/embedding/embedding"), and the function that puts such into a model."""
+    """Splits a model into its parameters by path, and the function that puts such into a model."""
     graph, state = nnx.split(model)
     paths, structure = jax.tree_util.tree_flatten_with_path(state)
     keys = [[str(getattr(key, "key", getattr(key, "name", key))) for key in path] for path, _ in paths]
@@ -77,41 +79,46 @@ def apply_gradients(
 
 
 def make_train_step(
+    loss: LossOf,
     merge: Callable[[ModelParams], nnx.Module],
     optimizer: optax.GradientTransformation,
     training: ConfigDict,
     seed: int,
     *,
-    teacher_forcing: Callable[[Array], Array] | None = None,
     constrain: Callable[[ModelParams], ModelParams] = lambda params: params,
     shardings: TrainState | None = None,
 ) -> jax.stages.Wrapped:
-    """The compiled step, `(TrainState, Batch) -> (TrainState, StepMetrics)`, whose parameters `constrain` has the last
-    word on.
+    """Compiles the step, `(TrainState, batch) -> (TrainState, StepMetrics)`.
 
-    A step that `Guard.judge` does not let count changes nothing but its own number and what the guard knows.
-    `teacher_forcing` gives the share of a step; None leaves it to the model. Its random numbers follow from `seed` and
-    the step's number alone; the state that it is given is donated. `shardings` says where the arrays of the state that
-    it returns lie; None leaves it to jax.
+    A step that `Guard.judge` does not let count changes nothing but its own number and what the guard knows. Its random
+    numbers follow from `seed` and the step's number alone; the state that it is given is donated.
+
+    Args:
+      loss: the task's.
+      merge: makes the model of its parameters, as `split_model` gives it.
+      optimizer, training: of the parameters, and the config that it was made by.
+      seed: of dropout and sampling.
+      constrain: has the last word on the parameters.
+      shardings: where the arrays of the state that it returns lie; None leaves it to jax.
     """
 
-    def loss_of(params: ModelParams, batch: Batch, step: Array):
+    def loss_of(params: ModelParams, batch: Any, carry: Carry, step: Array) -> tuple[Array, Loss]:
         # rbg draws masks several times faster than the default generator on CPU and TPU
         key = jax.random.fold_in(jax.random.key(seed, impl="rbg"), step)
         dropout, sampling = jax.random.split(key)
         rngs = nnx.Rngs(dropout=dropout, sampling=sampling)  # made inside: nnx counts its draws in place
-        share = teacher_forcing(step) if teacher_forcing else None
-        logits = merge(params)(batch.source, batch.source_lengths, batch.inputs, rngs=rngs, teacher_forcing=share)
-        total = cross_entropy(logits, batch.labels, batch.target_lengths, smoothing=training.label_smoothing)
-        return total / batch.target_lengths.sum()
+        found = loss(merge(params), batch, carry, rngs=rngs, step=step)
+        return found.total / found.weight, found
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
-        loss, gradients = jax.value_and_grad(loss_of)(state.params, batch, state.step)
+    def train_step(state: TrainState, batch: Any) -> tuple[TrainState, StepMetrics]:
+        (mean, found), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+            state.params, batch, state.carry, state.step
+        )
         norm = optax.global_norm(gradients)
         limit = training.clip_global_norm or jnp.inf
-        counts, guard = state.guard.judge(loss, norm, spike=training.spike)
-        metrics = StepMetrics(loss, norm, norm > limit, batch.target_lengths.sum(), guard.skipped)
-        after = apply_gradients(optimizer, state, gradients, constrain=constrain)
+        counts, guard = state.guard.judge(mean, norm, spike=training.spike)
+        metrics = StepMetrics(mean, norm, norm > limit, found.weight, guard.skipped, dict(found.figures))
+        after = apply_gradients(optimizer, state, gradients, constrain=constrain)._replace(carry=found.carry)
         kept = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, state)
         return kept._replace(step=after.step, guard=guard), metrics
 

@@ -1,6 +1,7 @@
-"""A seq2seq model whose recurrences keep what they did, and whose loss can be differentiated by each of their steps."""
+"""A model whose recurrences keep what they did, and whose loss can be differentiated by each of their steps."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,11 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.data.batch import Batch
 from rnnlab.gradient_flow.trajectory import Trajectory, run
-from rnnlab.losses import cross_entropy
-from rnnlab.models import Seq2Seq
 from rnnlab.models.embedding import Lookup, rows
-from rnnlab.models.recurrent import Recurrent
+from rnnlab.models.recurrent import Recurrent, Stack
+
+Model = Any
 
 
 class Nudges(NamedTuple):
@@ -32,56 +32,53 @@ class Record(NamedTuple):
     trajectory: Trajectory
 
 
-def recurrent_cells(model: Seq2Seq) -> dict[str, Cell]:
-    """The cell of each recurrence by its name: "encoder/0/forward", "decoder/0"."""
+def recurrent_cells(model: nnx.Module) -> dict[str, Cell]:
+    """Finds the cell of each recurrence by its name: path of its stack, layer, direction ("top/0/forward")."""
     return {name: layer[position].evaluated_cell for name, layer, position in _places(model)}
 
 
-def no_nudges(model: Seq2Seq, batch: Batch) -> dict[str, Nudges]:
-    """Zeros for each recurrence over a batch."""
-    steps = {"encoder": batch.source.shape, "decoder": batch.inputs.shape}
-    found = {}
-    for name, layer, position in _places(model):
-        params = layer[position].params
-        shape = steps[name.split("/")[0]]
-        found[name] = Nudges(jnp.zeros((*shape, len(params["W"][...]))), jnp.zeros((*shape, params["b"].shape[0])))
-    return found
-
-
-def watched_loss(model: Seq2Seq, batch: Batch, nudges: dict[str, Nudges]) -> tuple[Array, dict[str, Record]]:
-    """The mean cross-entropy of a batch without padding, in nats per label, and what each recurrence did.
+def watched(
+    loss: Callable[[Model], Array], model: nnx.Module, nudges: dict[str, Nudges] | None = None
+) -> tuple[Array, dict[str, Record]]:
+    """Computes a loss, and what each recurrence of the model did on the way.
 
     Changes `model`: its recurrences are watched from then on.
+
+    Args:
+      loss: of the model, over sequences without padding; a recurrence that it calls again goes on where it ended.
+      nudges: as `no_nudges` gives them; None adds nothing.
     """
-    watched = {}
+    found = {}
     for name, layer, position in _places(model):
-        watched[name] = layer[position] = _Watched(layer[position], nudges[name])
-    states, memory = model.encode(batch.source, batch.source_lengths)
-    if model.decoder.one_by_one:  # a loop of its own, whose steps a watched recurrence can tell apart
-        said = []
-        for tokens in batch.inputs:
-            states, (logits, _) = model.decoder.step(states, tokens, memory)
-            said.append(logits)
-        logits = jnp.stack(said)
-    else:
-        logits, _ = model.decoder.teacher_forced(batch.inputs, states, memory)
-    loss = cross_entropy(logits, batch.labels, batch.target_lengths) / batch.labels.size
-    return loss, {name: recurrence.record for name, recurrence in watched.items()}
+        found[name] = layer[position] = _Watched(layer[position], None if nudges is None else nudges[name])
+    value = loss(model)
+    return value, {name: recurrence.record for name, recurrence in found.items()}
 
 
-def _places(model: Seq2Seq) -> list[tuple[str, nnx.List, int]]:
-    return [
-        (f"{side}/{index}{direction}", layer, position)
-        for side in ("encoder", "decoder")
-        for index, layer in enumerate(getattr(model, side).stack.layers)
-        for position, direction in enumerate(("/forward", "/backward") if len(layer) > 1 else ("",))
-    ]
+def no_nudges(loss: Callable[[Model], Array], model: nnx.Module) -> dict[str, Nudges]:
+    """Makes zeros for each recurrence, as many as the loss has steps."""
+    graph, state = nnx.split(model)
+    records = jax.eval_shape(lambda own: watched(loss, nnx.merge(graph, own))[1], state)
+    shapes = {name: (own.inputs, own.trajectory.recurrent_projection) for name, own in records.items()}
+    return {name: Nudges(*(jnp.zeros(v.shape, v.dtype) for v in own)) for name, own in shapes.items()}
+
+
+def _places(model: nnx.Module) -> list[tuple[str, nnx.List, int]]:
+    """Each recurrence by its stack's path, its layer and, where a layer has two, its direction; and where it stands."""
+    stacks = [(path, node) for path, node in nnx.iter_graph(model) if isinstance(node, Stack)]
+    found = []
+    for path, stack in stacks:
+        prefix = "".join(f"{part}/" for part in path if part != "stack")
+        for index, layer in enumerate(stack.layers):
+            for position, direction in enumerate(("/forward", "/backward") if len(layer) > 1 else ("",)):
+                found.append((f"{prefix}{index}{direction}", layer, position))
+    return found
 
 
 class _Watched:
     """Stands in for a `Recurrent` over sequences without padding; a further call goes on where the last one ended."""
 
-    def __init__(self, recurrent: Recurrent, nudges: Nudges):
+    def __init__(self, recurrent: Recurrent, nudges: Nudges | None):
         self._recurrent, self._nudges, self._records = recurrent, nudges, list[Record]()
         self.cell, self.initial_state = recurrent.evaluated_cell, recurrent.initial_state
 
@@ -89,11 +86,13 @@ class _Watched:
         self, inputs: Array | Lookup, state: State, *, reverse: bool = False, **_options
     ) -> tuple[Float[Array, "time batch features"], State]:
         turn = (lambda values: values[::-1]) if reverse else (lambda values: values)
-        done = sum(record.inputs.shape[0] for record in self._records)
-        now = jax.tree.map(lambda values: values[done : done + inputs.shape[0]], self._nudges)
-        read = turn(rows(inputs)) + now.inputs
+        read, recurrent = turn(rows(inputs)), None
+        if self._nudges is not None:
+            done = sum(record.inputs.shape[0] for record in self._records)
+            now = jax.tree.map(lambda values: values[done : done + inputs.shape[0]], self._nudges)
+            read, recurrent = read + now.inputs, now.recurrent
         params = {name: value[...] for name, value in self._recurrent.params.items()}
-        found = run(self.cell, params, read, state, now.recurrent)
+        found = run(self.cell, params, read, state, recurrent)
         self._records.append(Record(params, read, state, found))
         return turn(found.hidden), found.after
 

@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 from rnnlab.training.checkpoint import Checkpoints
-from rnnlab.training.experiment import open_experiment
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.step import TrainState, split_model
+from rnnlab.training.workdir import open_task
 from tests import tiny
 
 _OFTEN = ("--config.training.checkpoint_every=2", "--config.training.log_every=2")
@@ -219,7 +219,7 @@ def _steps(workdir: pathlib.Path) -> list[int]:
 
 def restored(workdir: pathlib.Path, *, reading: bool = False) -> tuple[int, tuple[TrainState, str]]:
     """The newest whole checkpoint: its step, its arrays and its record as text."""
-    experiment = open_experiment(workdir)
+    experiment = open_task(workdir)
     _, params = split_model(experiment.make_model())
     like = TrainState.start(params, make_optimizer(experiment.config.training))
     checkpoints = Checkpoints(workdir / "checkpoints", reading=reading)

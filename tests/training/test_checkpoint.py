@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rnnlab.errors import UserError
+from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.training.checkpoint import Checkpoints
-from rnnlab.training.config import default_config
 from rnnlab.training.guard import Guard
 from rnnlab.training.optimizer import OPTIMIZERS, make_optimizer
 from rnnlab.training.step import TrainState

@@ -4,8 +4,9 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
+from rnnlab.config import field_paths, get_field
 from rnnlab.errors import UserError
-from rnnlab.training.config import check_ranges, default_config, field_paths, get_field, resolve_paths
+from rnnlab.tasks.seq2seq.config import check_ranges, default_config, resolve_paths
 from tests import tiny
 
 

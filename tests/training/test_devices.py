@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rnnlab.errors import UserError
-from rnnlab.training.config import default_config
+from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.training.devices import Devices
 from rnnlab.training.distributed import join
 from tests import tiny

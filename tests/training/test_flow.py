@@ -1,4 +1,5 @@
 import csv
+import functools
 import json
 from unittest import mock
 
@@ -13,12 +14,16 @@ from rnnlab.data.corpus import Example
 from rnnlab.data.vocabulary import BOS, EOS
 from rnnlab.losses import cross_entropy
 from rnnlab.models.seq2seq import Seq2Seq
-from rnnlab.training.experiment import open_experiment
+from rnnlab.tasks.seq2seq.config import default_config
+from rnnlab.tasks.seq2seq.task import probe_batch
 from rnnlab.training.flow import FlowProbe, measure_flow
 from rnnlab.training.loop import train
 from rnnlab.training.step import split_model
-from rnnlab.training.watch import no_nudges, watched_loss
+from rnnlab.training.watch import no_nudges, watched
+from rnnlab.training.workdir import open_task
+from tests.runs import task_of
 
+TASK = task_of(default_config())
 SOURCE, TARGETS = jnp.array([[3, 4], [5, 6], [4, 3]]), jnp.array([[1, 1], [4, 5], [5, 4], [6, 6]])
 
 VECTORS = {"exponents", "log_singular_values", "input_gradient", "recurrent_gradient", *(f"gate_{g}" for g in "ifgo")}
@@ -51,12 +56,15 @@ def test_a_watched_model_has_the_states_and_the_loss_of_the_model(fields):
     if fields.get("bridge") == "last":
         fields = fields | {"encoder": {"features": 3}, "decoder": {"cell": "lstm"}}
     model, batch = _model(**fields), _batch()
-    loss, records = watched_loss(_model(**fields), batch, no_nudges(model, batch))
-    assert list(records) == [
-        *(f"encoder/{n}/{d}" for n in (0, 1) for d in ("forward", "backward")),
-        "decoder/0",
-        "decoder/1",
-    ]
+    loss_of_batch = functools.partial(TASK.watched_loss, batch=batch)
+    loss, records = watched(loss_of_batch, _model(**fields), no_nudges(loss_of_batch, model))
+    assert sorted(records) == sorted(
+        [
+            *(f"encoder/{n}/{d}" for n in (0, 1) for d in ("forward", "backward")),
+            "decoder/0",
+            "decoder/1",
+        ]
+    )
     expected = cross_entropy(model(SOURCE, jnp.array([3, 3]), TARGETS), batch.labels, batch.target_lengths) / 8
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     states, memory = model.encode(SOURCE, jnp.array([3, 3]))
@@ -88,8 +96,9 @@ def test_what_the_steps_add_to_the_gradient_makes_that_of_the_whole_model(attent
         return cross_entropy(logits, batch.labels, batch.target_lengths) / batch.labels.size
 
     expected = jax.grad(of_params)(params)
-    (_, records), parts = jax.value_and_grad(lambda n: watched_loss(merge(params), batch, n), has_aux=True)(
-        no_nudges(model, batch)
+    loss_of_batch = functools.partial(TASK.watched_loss, batch=batch)
+    (_, records), parts = jax.value_and_grad(lambda n: watched(loss_of_batch, merge(params), n), has_aux=True)(
+        no_nudges(loss_of_batch, model)
     )
     for name, path in {
         "encoder/0/backward": "encoder/stack/layers/0/1/params/R",
@@ -103,9 +112,11 @@ def test_what_the_steps_add_to_the_gradient_makes_that_of_the_whole_model(attent
 
 
 def test_the_gradient_by_step_is_that_of_autodiff_through_the_whole_encoder(trained):
-    experiment = open_experiment(trained)
+    experiment = open_task(trained)
     merge, params = split_model(experiment.make_model())
-    found = FlowProbe(experiment, merge, [Example("abcd", ("A B C D",))]).measure(params)["encoder/0/forward"]
+    found = FlowProbe(experiment, probe_batch(experiment, [Example("abcd", ("A B C D",))])).measure(params)[
+        "encoder/0/forward"
+    ]
     model = merge(params)
     source = jnp.asarray(experiment.source.encode("abcd"))[:, None]
     labels = jnp.asarray([*experiment.target.encode("A B C D"), EOS])[:, None]
@@ -148,7 +159,8 @@ def test_a_run_measures_at_its_interval_and_trains_the_same_without(tiny_config,
 
 
 def test_everything_is_measured_of_a_work_directory(trained, capsys):
-    measure_flow(open_experiment(trained), "validation")
+    task = open_task(trained)
+    measure_flow(task, best_params(task)[1], "validation")
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(found) == {"encoder/0/forward", "encoder/0/backward", "decoder/0"}
     for values in found.values():

@@ -14,13 +14,15 @@ import pytest
 from rnnlab.data.batch import Batch
 from rnnlab.data.pipeline import training_batches
 from rnnlab.errors import UserError
+from rnnlab.tasks.seq2seq import task
+from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.training import loop
-from rnnlab.training.config import default_config
-from rnnlab.training.experiment import open_experiment
 from rnnlab.training.guard import Guard
 from rnnlab.training.reporting import read_metrics
 from rnnlab.training.step import TrainState, make_train_step
+from rnnlab.training.workdir import open_task
 from tests import scripted
+from tests.runs import loss_of
 from tests.scripted import steps
 
 BATCH = Batch(np.ones((1, 2), int), np.ones(2, int), np.zeros((1, 2), int), np.ones((1, 2), int), np.ones(2, int))
@@ -32,7 +34,8 @@ def test_a_step_that_is_not_finite_changes_nothing_but_its_number(poison):
         return lambda source, *rest, **options: params["w"] * jnp.where(source[..., None] > 1, poison, 1.0)
 
     optimizer = optax.adam(0.1)
-    step = make_train_step(merge, optimizer, default_config().training, seed=0)
+    config = default_config()
+    step = make_train_step(loss_of(config), merge, optimizer, config.training, seed=0)
     state, metrics = step(TrainState.start({"w": jnp.arange(3.0)}, optimizer), BATCH)
     before = jax.tree.map(np.array, state)
     assert int(metrics.skipped) == 0
@@ -90,7 +93,7 @@ def poison(monkeypatch):
 
             rows = property(lambda self: self.inner.rows)
 
-        monkeypatch.setattr(loop, "training_batches", Poisoned)
+        monkeypatch.setattr(task, "training_batches", Poisoned)
         monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
         return poisoned
 
@@ -115,7 +118,7 @@ def test_poisoned_batches_are_skipped_counted_and_named_and_the_rest_is_finite(
     lines = (tiny_data / "train.tsv").read_text().splitlines()
     named = re.findall(rf"training examples {tiny_data}/train.tsv, lines ([\d, ]+) and 24 more", caplog.text)
     assert len(named) == 3
-    source = open_experiment(tmp_path).source
+    source = open_task(tmp_path).source
     for numbers, batch in zip(named, poisoned, strict=True):
         for column, number in enumerate(numbers.split(", ")):
             word = source.decode(batch.source[: batch.source_lengths[column], column])

@@ -4,17 +4,17 @@ import pytest
 
 from rnnlab.errors import UserError
 from rnnlab.training.checkpoint import Checkpoints
-from rnnlab.training.experiment import open_experiment
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.loop import train
 from rnnlab.training.step import split_model
+from rnnlab.training.workdir import open_task
 
 
 def _start(trained, text):
-    experiment = open_experiment(trained)
-    experiment.config.training.intervention = text
-    _, params = split_model(experiment.make_model())
-    return params, Intervention(experiment.config).start(params, longest=6)
+    experiment = open_task(trained)
+    model = experiment.make_model()
+    _, params = split_model(model)
+    return params, Intervention(text, model, seed=0).start(params, longest=6)
 
 
 def test_every_recurrence_is_treated_and_nothing_else(trained):
@@ -36,7 +36,7 @@ def test_two_recurrences_are_not_drawn_alike(trained):
 def test_a_spectral_limit_holds_at_the_end_of_a_run_for_the_average_of_the_parameters_too(tiny_config, tmp_path):
     fields = {"training__intervention": "spectral:0.3", "training__learning_rate": 0.01}
     train(tiny_config(**fields, training__average_decay=0.9), tmp_path)
-    _, params = split_model(open_experiment(tmp_path).make_model())
+    _, params = split_model(open_task(tmp_path).make_model())
     store = Checkpoints(tmp_path / "best")
     params = store.restore(params).arrays
     store.close()
@@ -50,8 +50,12 @@ def test_a_spectral_limit_holds_at_the_end_of_a_run_for_the_average_of_the_param
     ("text", "cell", "message"),
     [
         ("chrno", "lstm", "unknown intervention 'chrno'"),
-        ("orthogonal", "lstm/diagonal", "needs a gate or a dense R, which the encoder's lstm/diagonal lacks"),
-        ("chrono", "rnn", "needs a gate or a dense R, which the encoder's rnn lacks"),
+        (
+            "orthogonal",
+            "lstm/diagonal",
+            "needs a gate or a dense R, which lstm/diagonal of encoder/stack/layers/0/0 ",
+        ),
+        ("chrono", "rnn", "a gate or a dense R, which rnn of encoder/stack/layers/0/0 lacks"),
         ("flossing:3", "lstm", "flossing is for configs/gradient_flow.py only"),
     ],
 )

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from rnnlab.training.checkpoint import Checkpoints
-from rnnlab.training.evaluation import evaluate
-from rnnlab.training.experiment import open_experiment
 from rnnlab.training.loop import train
 from rnnlab.training.optimizer import make_optimizer
-from rnnlab.training.prediction import predict
+from rnnlab.training.report import best_params
 from rnnlab.training.reporting import read_metrics
 from rnnlab.training.step import TrainState, split_model
+from rnnlab.training.workdir import open_task
 from tests import scripted, tiny
+from tests.runs import evaluate, predict
 from tests.scripted import scored, steps
 
 
@@ -36,7 +36,7 @@ def _stop_at(data, workdir, step: int, signum: int) -> int:
 
 
 def _final_state(workdir) -> tuple[TrainState, dict]:
-    experiment = open_experiment(workdir)
+    experiment = open_task(workdir)
     _, params = split_model(experiment.make_model())
     like = TrainState.start(params, make_optimizer(experiment.config.training))
     checkpoints = Checkpoints(workdir / "checkpoints")
@@ -110,9 +110,9 @@ def test_another_best_metric_decides_anew_at_the_first_evaluation(tiny_config, t
         run = scripted.train(config(metric), tmp_path, scored(good[metric][:number], metric, every=10))
     assert run.step == 40
     assert steps(tmp_path / "best") == [min(at + 10, 40)]
-    assert run.decision["best"] == good[new][min(at // 10, 3)]
-    assert run.decision["misses"] == (1 if at == 20 else 0)
-    assert open_experiment(tmp_path).best_params()[0] == min(at + 10, 40)
+    assert run._selection.decision["best"] == good[new][min(at // 10, 3)]
+    assert run._selection.decision["misses"] == (1 if at == 20 else 0)
+    assert best_params(open_task(tmp_path))[0] == min(at + 10, 40)
 
 
 NAN, INF = math.nan, math.inf
@@ -134,7 +134,7 @@ def test_a_score_that_is_not_finite_is_never_best_for_longer_than_there_is_no_ot
     config = tiny_config(training__best_metric=metric, training__evaluate_every=2, evaluation__average=3)
     config.evaluation.metrics = "wer,per,bleu"
     run = scripted.train(config, tmp_path, scored(values, metric, every=2))
-    assert run.decision == run.decision | {"best": value, "misses": misses}
+    assert run._selection.decision == run._selection.decision | {"best": value, "misses": misses}
     assert steps(tmp_path / "best") == best  # of which `evaluation.average` takes the mean
 
 
@@ -145,7 +145,7 @@ def test_what_a_model_that_is_not_finite_happens_to_predict_is_never_best(tiny_c
         return {"loss": NAN if step == 2 else 3.0, "wer": 10.0 if step == 2 else 90.0}
 
     run = scripted.train(tiny_config(training__evaluate_every=2), tmp_path, scores)
-    assert (run.decision["best"], steps(tmp_path / "best")) == (90.0, [4])
+    assert (run._selection.decision["best"], steps(tmp_path / "best")) == (90.0, [4])
 
 
 @pytest.mark.parametrize("lost", ["checkpoints", "checkpoints/40", "best", "best/40/arrays"])
@@ -158,11 +158,11 @@ def test_best_parameters_are_of_this_run_and_are_there(tiny_config, tmp_path, lo
     run = scripted.start(config, tmp_path, scored([90.0, 91.0, 92.0, 93.0], "wer", every=10))
     begun = {"checkpoints": 0, "checkpoints/40": 30}.get(lost, 40)
     kept = {"checkpoints/40": [30], "best/40/arrays": [30]}.get(lost, [])
-    assert (run.step, run._best.steps()) == (begun, kept)
+    assert (run.step, run._selection.steps()) == (begun, kept)
     run.to_the_end()
     run.close()
     assert steps(tmp_path / "best") == {"checkpoints": [10], "checkpoints/40": [30]}.get(lost, [40])
-    assert run.decision["best"] == {"checkpoints": 90.0, "checkpoints/40": 20.0}.get(lost, 93.0)
+    assert run._selection.decision["best"] == {"checkpoints": 90.0, "checkpoints/40": 20.0}.get(lost, 93.0)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_the_best_step_is_decided_anew_only_if_its_score_depends_on_what_has_cha
     config.evaluation[field] = value
     run = scripted.train(config, tmp_path, scored(good, metric, every=20))
     assert steps(tmp_path / "best") == [20 if kept else 40]
-    assert run.decision["best"] == good[0 if kept else 1]
+    assert run._selection.decision["best"] == good[0 if kept else 1]
 
 
 def test_a_run_whose_average_is_switched_on_and_off_resumes_from_what_was_saved(tiny_config, tmp_path):
@@ -240,7 +240,7 @@ def test_tokens_that_no_terminal_and_no_formula_can_show_cost_no_result(tiny_dat
     assert any("\\u65e5" in line for line in lines)
     failed = [warning for warning in warnings if "drawn" in warning]
     assert failed == [f"{tmp_path / 'w' / 'attention_1.png'} could not be drawn ([Errno 28] No space left on device)"]
-    experiment = open_experiment(tmp_path / "w")
+    experiment = open_task(tmp_path / "w")
     evaluate(experiment, "validation")
     assert json.loads(raw.getvalue().decode("ascii").splitlines()[-1])["split"] == "validation"
     predict(experiment, io.BytesIO("é日\n$$$\n".encode()), answers := io.BytesIO(), attention=tmp_path / "seen")

@@ -4,7 +4,7 @@ import optax
 import pytest
 
 from rnnlab.errors import UserError
-from rnnlab.training.config import default_config
+from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.training.optimizer import OPTIMIZERS, SCHEDULES, averaged, last_rate, make_optimizer, make_schedule
 
 GRADIENT = {"W": np.array([3.0, 0.0], np.float32), "b": np.array([4.0], np.float32)}  # global norm 5

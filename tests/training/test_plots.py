@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from rnnlab.pictures import drawable, picture, survived
-from rnnlab.training import plots
-from rnnlab.training.evaluation import Evaluator
-from rnnlab.training.experiment import open_experiment
-from rnnlab.training.plots import plot_curves, write_attention
+from rnnlab.tasks.seq2seq import attention as plots
+from rnnlab.tasks.seq2seq.attention import write_attention
+from rnnlab.tasks.seq2seq.evaluation import Evaluator
+from rnnlab.training.plots import plot_curves
+from rnnlab.training.report import best_params
+from rnnlab.training.workdir import open_task
 
 
 def test_curves_and_attention_are_pictures_with_something_on_them(trained):
@@ -22,11 +24,11 @@ def test_curves_and_attention_are_pictures_with_something_on_them(trained):
 
 def test_the_brightest_cell_of_each_row_moves_along_the_source(trained, tmp_path):
     """Spelling is monotonic, and so must be where a model looks that has learnt it."""
-    experiment = open_experiment(trained)
+    experiment = open_task(trained)
     source, said = experiment.source.encode("abcdef"), np.array(experiment.target.encode("A B C D E F"))
     evaluator = Evaluator(experiment, beam_size=1)
     stems = [tmp_path / "spelt", tmp_path / "empty"]
-    write_attention(evaluator, experiment.best_params()[1], [source, []], [said, said[:0]], stems)
+    write_attention(evaluator, best_params(experiment)[1], [source, []], [said, said[:0]], stems)
     weights = np.load(tmp_path / "spelt.npy")
     assert weights.shape == (7, 6)
     np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-5)
@@ -84,7 +86,7 @@ def test_a_picture_that_fails_is_a_warning(trained, tmp_path, monkeypatch, caplo
         raise error
 
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", fail)
-    experiment = open_experiment(trained)
+    experiment = open_task(trained)
     plot_curves(experiment)
     assert f"{trained / 'curves.png'} could not be drawn ({str(error) or 'MemoryError'})" in caplog.text
     monkeypatch.setattr(plots, "read_metrics", fail)
@@ -95,6 +97,6 @@ def test_a_picture_that_fails_is_a_warning(trained, tmp_path, monkeypatch, caplo
     monkeypatch.setattr(plots, "drawable", fail)
     evaluator = Evaluator(experiment, beam_size=1)
     said = np.array(experiment.target.encode("A B C D E F"))
-    write_attention(evaluator, experiment.best_params()[1], [[4, 5, 6, 7, 8, 9]], [said], [tmp_path / "seen"])
+    write_attention(evaluator, best_params(experiment)[1], [[4, 5, 6, 7, 8, 9]], [said], [tmp_path / "seen"])
     assert (tmp_path / "seen.npy").exists()
     assert caplog.text.count("could not be drawn") == 4

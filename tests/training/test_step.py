@@ -7,9 +7,11 @@ from flax import nnx
 
 from rnnlab.data.pipeline import Pairs, assemble
 from rnnlab.models import Seq2Seq
-from rnnlab.training.config import default_config
+from rnnlab.tasks.base import Loss
+from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.training.optimizer import averaged, make_optimizer
 from rnnlab.training.step import TrainState, make_train_step, split_model
+from tests.runs import loss_of
 
 BATCH = jax.device_put(assemble(Pairs([[5, 6], [7]], [[4], [4, 6]]), [0, 1], (3, 4), 3))
 
@@ -17,10 +19,10 @@ BATCH = jax.device_put(assemble(Pairs([[5, 6], [7]], [[4], [4, 6]]), [0, 1], (3,
 def _setup(dropout=0.0, **fields):
     side = {"embedding": 3, "cell": "gru", "features": 4, "dropout": dropout}
     merge, params = split_model(Seq2Seq(9, 8, encoder=side, decoder=side, rngs=nnx.Rngs(0)))
-    training = default_config().training
-    training.update({"optimizer": "sgd", "schedule": "constant", "learning_rate": 0.1} | fields)
-    optimizer = make_optimizer(training)
-    step = make_train_step(merge, optimizer, training, seed=0)
+    config = default_config()
+    config.training.update({"optimizer": "sgd", "schedule": "constant", "learning_rate": 0.1} | fields)
+    optimizer = make_optimizer(config.training)
+    step = make_train_step(loss_of(config), merge, optimizer, config.training, seed=0)
 
     def run(at=0):
         copied = jax.tree.map(jnp.copy, params)  # the step is given its state for good
@@ -44,7 +46,7 @@ def test_a_step_follows_the_mean_loss_per_label_clipped_to_the_limit(limit):
     np.testing.assert_allclose(metrics.loss, loss, rtol=1e-5)
     np.testing.assert_allclose(metrics.gradient_norm, norm, rtol=1e-4)
     assert bool(metrics.clipped) == (norm > limit)
-    assert int(metrics.tokens) == 5
+    assert int(metrics.weight) == 5
     assert int(state.step) == 1
     for name, value in params.items():
         moved = value - 0.1 * min(1, limit / norm) * gradient[name]
@@ -65,30 +67,49 @@ def test_parameters_are_named_by_their_path_and_merge_puts_them_back():
 
 
 def test_the_share_of_forced_inputs_is_that_of_the_step():
+    """Linear from 1 at step 0 down to 0 at step 5, beside a share of 1 and one of 0 at every step."""
     side = {"embedding": 3, "cell": "gru", "features": 4}
     losses = {}
-    for share in (1.0, 0.0):
+    for share, decay in ((1.0, "none"), (0.0, "none"), (0.0, "linear:0.2")):
         merge, params = split_model(Seq2Seq(9, 8, encoder=side, decoder=side, teacher_forcing=share, rngs=nnx.Rngs(0)))
-        training = default_config().training
-        optimizer = make_optimizer(training)
-        for schedule in (None, lambda step: jnp.where(step < 5, 1.0, 0.0)):
-            step = make_train_step(merge, optimizer, training, seed=0, teacher_forcing=schedule)
-            for at in (0, 9):
-                copied = jax.tree.map(jnp.copy, params)
-                state = TrainState.start(copied, optimizer)._replace(step=jnp.int32(at))
-                losses[share, schedule is None, at] = float(step(state, BATCH)[1].loss)
-    forced, free = losses[1.0, True, 0], losses[0.0, True, 0]
+        config = default_config()
+        config.training.teacher_forcing_decay, config.model.teacher_forcing = decay, share
+        optimizer = make_optimizer(config.training)
+        step = make_train_step(loss_of(config), merge, optimizer, config.training, seed=0)
+        for at in (0, 9):
+            copied = jax.tree.map(jnp.copy, params)
+            state = TrainState.start(copied, optimizer)._replace(step=jnp.int32(at))
+            losses[share, decay, at] = float(step(state, BATCH)[1].loss)
+    forced, free = losses[1.0, "none", 0], losses[0.0, "none", 0]
     assert forced != pytest.approx(free, rel=1e-4)
-    for share in (1.0, 0.0):
-        assert losses[share, False, 0] == pytest.approx(forced, rel=1e-5)
-        assert losses[share, False, 9] == pytest.approx(free, rel=1e-5)
+    assert losses[0.0, "linear:0.2", 0] == pytest.approx(forced, rel=1e-5)
+    assert losses[0.0, "linear:0.2", 9] == pytest.approx(free, rel=1e-5)
+
+
+def test_what_a_loss_carries_is_given_to_the_next_step_unless_its_step_did_not_count():
+    """A sum of all batches so far, which a skipped step leaves as it was."""
+
+    def loss(model, batch, carry, *, rngs, step):
+        total = carry + batch
+        return Loss((model["w"] * batch).sum(), jnp.float32(1), total, {"carried": total.sum()})
+
+    training = default_config().training
+    optimizer = make_optimizer(training)
+    step = make_train_step(loss, lambda params: params, optimizer, training, seed=0)
+    state = TrainState.start({"w": jnp.ones(3)}, optimizer, jnp.zeros(3))
+    carried = []
+    for value in (1.0, 2.0, jnp.nan, 4.0):
+        state, metrics = step(state, jnp.full(3, value))
+        carried.append((float(state.carry[0]), float(metrics.figures["carried"])))
+    assert [own for own, _ in carried] == [1, 3, 3, 7]
+    assert carried[-1][1] == 21
 
 
 def test_the_average_is_of_the_parameters_that_are_used_those_within_their_constraint():
     """Weights decay^(n - i) over what the parameters were after each step that counted; a skipped step has none."""
-    training = default_config().training
-    training.update({"optimizer": "sgd", "schedule": "constant", "learning_rate": 5.0, "average_decay": 0.7})
-    optimizer = make_optimizer(training)
+    config = default_config()
+    config.training.update({"optimizer": "sgd", "schedule": "constant", "learning_rate": 5.0, "average_decay": 0.7})
+    optimizer = make_optimizer(config.training)
 
     def merge(params):
         return lambda source, *rest, **options: params["w"] * jnp.where(source[..., None] > 1, jnp.nan, 1.0)
@@ -96,7 +117,7 @@ def test_the_average_is_of_the_parameters_that_are_used_those_within_their_const
     def constrain(params):
         return jax.tree.map(lambda w: w * jnp.minimum(1, 0.5 / jnp.linalg.norm(w)), params)
 
-    step = make_train_step(merge, optimizer, training, seed=0, constrain=constrain)
+    step = make_train_step(loss_of(config), merge, optimizer, config.training, seed=0, constrain=constrain)
     batch = BATCH._replace(source=jnp.ones_like(BATCH.source[:1]), inputs=BATCH.inputs[:1], labels=BATCH.labels[:1] % 3)
     batch = batch._replace(target_lengths=jnp.minimum(batch.target_lengths, 1))
     state, seen = TrainState.start({"w": jnp.array([0.1, 0.2, 0.0])}, optimizer), []

@@ -13,11 +13,13 @@ from rnnlab.benchmark.accelerator.records import Case, Row
 from rnnlab.benchmark.implementations.jax_layer import program_bytes
 from rnnlab.data.batch import Batch
 from rnnlab.decoding import Signs, decode
+from rnnlab.losses import cross_entropy
 from rnnlab.models import Seq2Seq
+from rnnlab.tasks.base import Loss, ModelParams
+from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.timing import Times, time_in_turn
-from rnnlab.training.config import default_config
 from rnnlab.training.optimizer import make_optimizer
-from rnnlab.training.step import ModelParams, TrainState, make_train_step, repeat_step, split_model
+from rnnlab.training.step import TrainState, make_train_step, repeat_step, split_model
 
 _SIGNS = Signs(start=1, end=2, padding=0)
 _SIZES = (33, 43)  # ids of letters and of phones, special tokens counted: 870,443 parameters, as the main job has
@@ -81,9 +83,14 @@ def _training(merge, params: ModelParams, batch: Batch, case: Case) -> tuple[int
     config = default_config()
     optimizer = make_optimizer(config.training)
     state = TrainState.start(params, optimizer)
-    compiled = make_train_step(merge, optimizer, config.training, config.seed).lower(state, batch).compile()
+    compiled = make_train_step(_loss, merge, optimizer, config.training, config.seed).lower(state, batch).compile()
     call = repeat_step(compiled, state, batch)
     return program_bytes(compiled), lambda: jax.block_until_ready(call()), batch.tokens
+
+
+def _loss(model: Seq2Seq, batch: Batch, carry: tuple, *, rngs: nnx.Rngs, step: jax.Array) -> Loss:
+    logits = model(batch.source, batch.source_lengths, batch.inputs, rngs=rngs)
+    return Loss(cross_entropy(logits, batch.labels, batch.target_lengths), batch.target_lengths.sum())
 
 
 def _search(merge, params: ModelParams, batch: Batch, case: Case) -> tuple[int | None, Callable, int]:

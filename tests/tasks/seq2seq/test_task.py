@@ -6,13 +6,15 @@ import shutil
 import pytest
 
 from rnnlab.errors import UserError
-from rnnlab.training.experiment import create_experiment, log_vocabularies, open_corpus, open_experiment
+from rnnlab.tasks.seq2seq.task import log_vocabularies, open_corpus
+from rnnlab.training.report import best_params
+from rnnlab.training.workdir import create_task, open_task
 from tests import tiny
 
 
 def test_what_was_made_is_opened_alike(tiny_config, tmp_path):
-    made, _ = create_experiment(tiny_config(), tmp_path / "w")
-    opened = open_experiment(tmp_path / "w")
+    made = create_task(tiny_config(), tmp_path / "w")
+    opened = open_task(tmp_path / "w")
     assert opened.sizes == made.sizes
     assert opened.source.tokens == made.source.tokens == ["<pad>", "<s>", "</s>", "<unk>", *"abcdefg"]
     assert opened.config.to_dict()["model"] == made.config.to_dict()["model"]
@@ -38,23 +40,23 @@ def test_a_config_that_no_run_can_use_is_refused_before_anything_is_written(
     tiny_config, tmp_path, field, value, message
 ):
     with pytest.raises(UserError, match=message):
-        create_experiment(tiny_config(**{field: value}), tmp_path / "w")
+        create_task(tiny_config(**{field: value}), tmp_path / "w")
     assert not (tmp_path / "w").exists()
 
 
 def test_a_run_cannot_become_another_one(tiny_config, tmp_path):
-    create_experiment(tiny_config(), tmp_path)
+    create_task(tiny_config(), tmp_path)
     saved = (tmp_path / "config.json").read_text()
     for field in ("model__encoder__features", "seed", "data__buckets"):
         with pytest.raises(
             UserError, match=rf"config\.{field.replace('__', '.')}: .* was made with .*another --workdir"
         ):
-            create_experiment(tiny_config(**{field: 7}), tmp_path)
+            create_task(tiny_config(**{field: 7}), tmp_path)
     with pytest.raises(UserError, match=r"config\.training\.optimizer: .*'adam', not 'sgd'"):
-        create_experiment(tiny_config(training__optimizer="sgd"), tmp_path)
+        create_task(tiny_config(training__optimizer="sgd"), tmp_path)
     assert (tmp_path / "config.json").read_text() == saved
-    again, _ = create_experiment(tiny_config(training__steps=99), tmp_path)
-    assert again.config.training.steps == open_experiment(tmp_path).config.training.steps == 99
+    again = create_task(tiny_config(training__steps=99), tmp_path)
+    assert again.config.training.steps == open_task(tmp_path).config.training.steps == 99
 
 
 @pytest.fixture
@@ -83,26 +85,26 @@ CHANGES = {
 @pytest.mark.parametrize("split", tiny.SPLITS)
 def test_a_run_with_other_data_is_refused_in_a_line_and_nothing_is_written(own_data, tmp_path, split):
     workdir = tmp_path / "w"
-    create_experiment(tiny.get_config(str(own_data)), workdir)
+    create_task(tiny.get_config(str(own_data)), workdir)
     left = {path.name: path.read_bytes() for path in workdir.iterdir()}
     path = own_data / f"{split}.tsv"
     text = path.read_text()
     for change in CHANGES.values():
         path.write_text(change(text))
         with pytest.raises(UserError, match=rf"{split}.tsv: .*not those of the {split} split .*another --workdir"):
-            create_experiment(tiny.get_config(str(own_data)), workdir)
+            create_task(tiny.get_config(str(own_data)), workdir)
         with pytest.raises(UserError, match=rf"{split}.tsv: .*not those of the {split} split"):
-            open_corpus((opened := open_experiment(workdir)).config, opened.digests).read(split)
+            open_corpus((opened := open_task(workdir)).config, opened.digests).read(split)
     assert {path.name: path.read_bytes() for path in workdir.iterdir()} == left
     path.write_text(text)
-    create_experiment(tiny.get_config(str(own_data)), workdir)
+    create_task(tiny.get_config(str(own_data)), workdir)
 
 
 def test_a_run_resumes_with_the_same_data_under_any_name_and_is_used_from_any_folder(own_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    made, _ = create_experiment(tiny.get_config("own"), tmp_path / "w")
+    made = create_task(tiny.get_config("own"), tmp_path / "w")
     monkeypatch.chdir("/")
-    assert len(open_corpus(open_experiment(tmp_path / "w").config, made.digests).read("validation")) == 40
+    assert len(open_corpus(open_task(tmp_path / "w").config, made.digests).read("validation")) == 40
     (tmp_path / "other").mkdir()
     for split in tiny.SPLITS:
         content = (own_data / f"{split}.tsv").read_text().replace("\n", "\r\n").encode("utf-8-sig")
@@ -111,27 +113,27 @@ def test_a_run_resumes_with_the_same_data_under_any_name_and_is_used_from_any_fo
     monkeypatch.chdir(tmp_path / "other")
     config = tiny.get_config("nowhere")
     config.data.files.update({split: f"{split} , packed.tsv" for split in tiny.SPLITS})
-    again, corpus = create_experiment(config, tmp_path / "w")
+    again, corpus = create_task(config, tmp_path / "w")
     assert again.digests == made.digests
     monkeypatch.chdir("/")
-    assert open_corpus(open_experiment(tmp_path / "w").config).read("train") == corpus.read("train")
+    assert open_corpus(open_task(tmp_path / "w").config).read("train") == corpus.read("train")
 
 
 def test_a_split_is_evaluated_without_the_files_of_the_others_and_one_may_come_later(own_data, tmp_path):
     config = tiny.get_config(str(own_data))
     config.data.files.test = ""
-    create_experiment(config, tmp_path / "w")
+    create_task(config, tmp_path / "w")
     (own_data / "train.tsv").unlink()
-    opened = open_experiment(tmp_path / "w")
-    assert len(open_corpus(opened.config, opened.digests).read("validation")) == 40
-    opened = open_experiment(tmp_path / "w", tiny.get_config(str(own_data)))
-    assert len(open_corpus(opened.config, opened.digests).read("test")) == 50
+    opened = open_task(tmp_path / "w")
+    assert len(opened.corpus.read("validation")) == 40
+    opened = open_task(tmp_path / "w", tiny.get_config(str(own_data)))
+    assert len(opened.corpus.read("test")) == 50
     tiny.write_data(own_data)
-    again, _ = create_experiment(tiny.get_config(str(own_data)), tmp_path / "w")
-    assert set(open_experiment(tmp_path / "w").digests) == set(again.digests) == set(tiny.SPLITS)
+    again = create_task(tiny.get_config(str(own_data)), tmp_path / "w")
+    assert set(open_task(tmp_path / "w").digests) == set(again.digests) == set(tiny.SPLITS)
     config.data.files.test = ""
     with pytest.raises(UserError, match="was made with a test split"):
-        create_experiment(config, tmp_path / "w")
+        create_task(config, tmp_path / "w")
 
 
 @pytest.mark.parametrize("kind", [list, tuple])
@@ -142,10 +144,10 @@ def test_the_files_of_a_split_may_be_a_list_of_names(tiny_config, tmp_path, kind
         path.write_text("\n".join(side))
     files = kind(map(str, names))
     config = tiny_config(data__files__train=files, data__files__validation=files, data__files__test="")
-    _, corpus = create_experiment(config, tmp_path / "w")
+    _, corpus = create_task(config, tmp_path / "w")
     assert [(example.source, *example.targets) for example in corpus.read("train")] == rows
-    again = open_experiment(tmp_path / "w")
-    assert open_corpus(again.config, again.digests).read("validation") == corpus.read("train")
+    again = open_task(tmp_path / "w")
+    assert again.corpus.read("validation") == corpus.read("train")
 
 
 @pytest.mark.parametrize(("field", "level"), [("min_count", "WARNING"), ("lowercase", "INFO")])
@@ -155,7 +157,7 @@ def test_the_size_of_a_vocabulary_and_the_share_of_unknown_tokens_are_logged(
     """A warning where nothing but the unknown token is left."""
     monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
     config = tiny_config(**{f"data__source__{field}": {"min_count": 1000, "lowercase": True}[field]})
-    experiment, corpus = create_experiment(config, tmp_path)
+    experiment, corpus = create_task(config, tmp_path)
     splits = {split: experiment.encode(corpus.read(split)) for split in ("train", "validation")}
     with caplog.at_level(logging.INFO, logger="rnnlab"):
         log_vocabularies(experiment, splits)
@@ -168,19 +170,19 @@ def test_the_size_of_a_vocabulary_and_the_share_of_unknown_tokens_are_logged(
 
 
 def test_in_use_the_files_and_the_search_may_change_but_not_the_model(tiny_config, tmp_path):
-    create_experiment(tiny_config(), tmp_path)
-    other = open_experiment(tmp_path, tiny_config(data__files__test="other.tsv", evaluation__beam_size=7))
+    create_task(tiny_config(), tmp_path)
+    other = open_task(tmp_path, tiny_config(data__files__test="other.tsv", evaluation__beam_size=7))
     assert other.config.evaluation.beam_size == 7
     with pytest.raises(UserError, match=r"model\.decoder\.cell: .*'lstm', not 'gru'"):
-        open_experiment(tmp_path, tiny_config(model__decoder__cell="gru"))
+        open_task(tmp_path, tiny_config(model__decoder__cell="gru"))
 
 
 def test_a_folder_that_is_no_work_directory_or_is_damaged_is_named(tiny_config, tmp_path):
     with pytest.raises(UserError, match="not a work directory"):
-        open_experiment(tmp_path)
-    experiment, _ = create_experiment(tiny_config(), tmp_path / "w")
+        open_task(tmp_path)
+    experiment = create_task(tiny_config(), tmp_path / "w")
     with pytest.raises(UserError, match="no whole checkpoint in its folder best; train it first"):
-        experiment.best_params()
+        best_params(experiment)
     for name, text in {
         "data.json": '{"train": ',
         "lengths.json": '{"source": 3}',
@@ -189,12 +191,12 @@ def test_a_folder_that_is_no_work_directory_or_is_damaged_is_named(tiny_config, 
     }.items():
         (tmp_path / "w" / name).write_text(text)
         with pytest.raises(UserError, match=rf"w: .*{name}.* is damaged"):
-            open_experiment(tmp_path / "w")
+            open_task(tmp_path / "w")
 
 
 def test_texts_that_are_too_long_are_left_out_of_training_and_refused_elsewhere(tiny_config, tmp_path):
     config = tiny_config(data__longest=7)  # g is two phones, so some words are longer
-    experiment, corpus = create_experiment(config, tmp_path)
+    experiment, corpus = create_task(config, tmp_path)
     examples = corpus.read("train")
     lengths = [max(len(e.source), len(e.targets[0].split(" "))) for e in examples]
     pairs = experiment.training_pairs(examples)

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from rnnlab.errors import UserError
-from rnnlab.training.config import default_config
-from rnnlab.training.teacher_forcing import make_teacher_forcing
+from rnnlab.tasks.seq2seq.config import default_config
+from rnnlab.tasks.seq2seq.teacher_forcing import make_teacher_forcing
 
 
 def _config(decay: str, least: float = 0.1):

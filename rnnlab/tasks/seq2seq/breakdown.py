@@ -16,17 +16,18 @@ from rnnlab.losses import cross_entropy
 from rnnlab.models import Seq2Seq
 from rnnlab.models.embedding import embed, rows
 from rnnlab.printing import show, to_json
+from rnnlab.tasks.base import ModelParams
+from rnnlab.tasks.seq2seq.task import Seq2SeqTask
 from rnnlab.timing import time_in_turn
-from rnnlab.training.experiment import Experiment, open_corpus
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
-from rnnlab.training.step import ModelParams, TrainState, apply_gradients, make_train_step, repeat_step, split_model
+from rnnlab.training.step import TrainState, apply_gradients, make_train_step, repeat_step, split_model
 
 _BATCHES = 100
 _REPEATS = 30
 
 
-def breakdown(experiment: Experiment) -> None:
+def breakdown(task: Seq2SeqTask) -> None:
     """Prints the milliseconds of each part of a step, forward and backward, then the same as one JSON object.
 
     The batch has the shape that most batches have. Parts are timed one after the other in turn, and the median of
@@ -36,9 +37,9 @@ def breakdown(experiment: Experiment) -> None:
     Raises:
       UserError: a dataset that is out of reach.
     """
-    config = experiment.config.training
-    pairs = experiment.training_pairs(open_corpus(experiment.config, experiment.digests).read("train"))
-    batches = iter(training_batches(pairs, experiment.sizes, config.batch_size, seed=experiment.config.seed))
+    config = task.config.training
+    pairs = task.training_pairs(task.corpus.read("train"))
+    batches = iter(training_batches(pairs, task.sizes, config.batch_size, seed=task.config.seed))
     next(batches)
     started = time.perf_counter()
     drawn = list(itertools.islice(batches, _BATCHES))
@@ -46,7 +47,7 @@ def breakdown(experiment: Experiment) -> None:
     shapes = collections.Counter((batch.source.shape, batch.labels.shape) for batch in drawn)
     shape = shapes.most_common(1)[0][0]
     batch = next(batch for batch in drawn if (batch.source.shape, batch.labels.shape) == shape)
-    parts = {name: _finished(part) for name, part in _parts(experiment, jax.device_put(batch)).items()}
+    parts = {name: _finished(part) for name, part in _parts(task, jax.device_put(batch)).items()}
     seconds = {name: times.median for name, times in time_in_turn(parts, repeats=_REPEATS).items()}
     whole = seconds.pop("step")
     found = seconds | {"the rest": whole - sum(seconds.values()), "step": whole, "input pipeline (host)": pipeline}
@@ -61,9 +62,9 @@ def _finished(part: Callable[[], object]) -> Callable[[], object]:
     return lambda: jax.block_until_ready(part())
 
 
-def _parts(experiment: Experiment, batch: Batch) -> dict[str, Callable[[], object]]:
+def _parts(task: Seq2SeqTask, batch: Batch) -> dict[str, Callable[[], object]]:
     """Every part as a compiled function without arguments."""
-    config, model = experiment.config.training, experiment.make_model()
+    config, model = task.config.training, task.make_model()
     optimizer, (merge, params) = make_optimizer(config), split_model(model)
     read = jnp.ones((*batch.labels.shape, model.decoder.read_features))
     first = model.decoder.stack.layers[0][0].params["W"]
@@ -87,8 +88,8 @@ def _parts(experiment: Experiment, batch: Batch) -> dict[str, Callable[[], objec
         return functools.partial(jax.jit(jax.grad(lambda params: part(merge(params)))), params)
 
     state = TrainState.start(params, optimizer)
-    constrain = Intervention(experiment.config).constrain
-    step = make_train_step(merge, optimizer, config, experiment.config.seed, constrain=constrain)
+    constrain = Intervention(config.intervention, model, task.config.seed).constrain
+    step = make_train_step(task.loss, merge, optimizer, config, task.config.seed, constrain=constrain)
     return {
         "encoder": gradient(encoder),
         "decoder recurrence": gradient(decoder),

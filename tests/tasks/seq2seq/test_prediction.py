@@ -9,13 +9,13 @@ import pytest
 
 from rnnlab.data.vocabulary import Vocabulary
 from rnnlab.errors import UserError
-from rnnlab.training.experiment import open_experiment
-from rnnlab.training.prediction import predict
+from rnnlab.training.workdir import open_task
+from tests.runs import predict
 
 
 def _predict(workdir, text: bytes, **options) -> list[str]:
     answers = io.BytesIO()
-    predict(open_experiment(workdir), io.BytesIO(text), answers, **options)
+    predict(open_task(workdir), io.BytesIO(text), answers, **options)
     return answers.getvalue().decode().removesuffix("\n").split("\n")
 
 
@@ -57,7 +57,7 @@ def test_what_is_drawn_follows_from_the_seed_and_the_number_of_the_line(trained)
     text = b"abc\nfeed\nabc\nabc\nbad\n" * 8
     drawn = {}
     for size in (1, 7):
-        experiment = open_experiment(trained)
+        experiment = open_task(trained)
         experiment.config.evaluation.update({"temperature": 5.0, "batch_size": size, "beam_size": 1})
         answers = io.BytesIO()
         predict(experiment, io.BytesIO(text), answers)
@@ -68,7 +68,7 @@ def test_what_is_drawn_follows_from_the_seed_and_the_number_of_the_line(trained)
 
 
 def test_drawing_from_the_likeliest_alone_is_greedy(trained):
-    experiment = open_experiment(trained)
+    experiment = open_task(trained)
     experiment.config.evaluation.update({"temperature": 2.0, "top_k": 1, "beam_size": 1})
     answers = io.BytesIO()
     predict(experiment, io.BytesIO(b"abc\nfeed\n"), answers)
@@ -87,7 +87,7 @@ def test_token_scores_are_the_terms_of_an_outputs_log_probability(trained):
 
 def _speaking(workdir, **changes):
     """A run whose target vocabulary is another one of the same size."""
-    experiment = open_experiment(workdir)
+    experiment = open_task(workdir)
     experiment.target.save(workdir / "other.json")
     description = json.loads((workdir / "other.json").read_text()) | changes
     return dataclasses.replace(experiment, target=Vocabulary(description))
@@ -100,7 +100,7 @@ def _answers(experiment, text: bytes, **options) -> list[str]:
 
 
 def test_what_breaks_lines_and_columns_within_an_output_becomes_a_blank(trained):
-    tokens = [*open_experiment(trained).target.tokens[:4], "A\tA", "B\nB", "C\rC", "\t", "\n", "F", "G"]
+    tokens = [*open_task(trained).target.tokens[:4], "A\tA", "B\nB", "C\rC", "\t", "\n", "F", "G"]
     experiment = _speaking(trained, tokens=tokens)
     assert _answers(experiment, b"abc\n") == ["A\tA B B C C"]
     for options, columns in (({"n_best": 2}, 4), ({"token_scores": True}, 2), ({"n_best": 2, "token_scores": True}, 6)):
@@ -127,7 +127,7 @@ def test_attention_is_written_for_each_line_by_its_number(trained, tmp_path):
 
 
 def test_attention_of_a_model_without_is_refused(trained, tmp_path):
-    experiment = open_experiment(trained)
+    experiment = open_task(trained)
     experiment.config.model.attention = "none"
     with pytest.raises(UserError, match=r"--attention: the model of .* has none"):
         predict(experiment, io.BytesIO(b"a"), io.BytesIO(), attention=tmp_path / "seen")
@@ -157,6 +157,6 @@ class _Breaking(io.RawIOBase):
 def test_lines_that_cannot_be_read_end_with_a_word_after_the_answers_to_those_before(trained, text, error, message):
     answers = io.BytesIO()
     with pytest.raises(UserError, match=f"the lines to predict cannot be read any further: {message}"):
-        predict(open_experiment(trained), _Breaking(text, error), answers)
+        predict(open_task(trained), _Breaking(text, error), answers)
     spelt = {b"abc": b"A B C", b"feed": b"F E E D"}
     assert answers.getvalue().splitlines() == [spelt[line] for line in text.splitlines()]

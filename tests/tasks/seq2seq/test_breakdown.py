@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from rnnlab.training.breakdown import breakdown
-from rnnlab.training.experiment import create_experiment
+from rnnlab.tasks.seq2seq.breakdown import breakdown
+from rnnlab.training.workdir import create_task
 
 _VARIANTS = [
     {"model__attention": "general"},
@@ -13,7 +13,7 @@ _VARIANTS = [
 
 @pytest.mark.parametrize("fields", _VARIANTS, ids=["general", "additive"])
 def test_the_parts_add_up_to_the_step(tiny_config, tmp_path, capsys, fields):
-    experiment, _ = create_experiment(tiny_config(**fields), tmp_path)
+    experiment = create_task(tiny_config(**fields), tmp_path)
     breakdown(experiment)
     lines = capsys.readouterr().out.splitlines()
     milliseconds = json.loads(lines[-1])

@@ -17,26 +17,21 @@ from rnnlab.data.vocabulary import BOS, EOS, PAD, UNITS, Vocabulary
 from rnnlab.decoding import Hypotheses
 from rnnlab.errors import UserError
 from rnnlab.metrics import LOWER_IS_BETTER, METRICS
+from rnnlab.tasks.seq2seq.evaluation import Evaluator
+from rnnlab.tasks.seq2seq.task import check_metrics, open_ensemble
 from rnnlab.training.checkpoint import Checkpoints
-from rnnlab.training.evaluation import Evaluator, evaluate
-from rnnlab.training.experiment import (
-    Experiment,
-    check_metrics,
-    create_experiment,
-    open_corpus,
-    open_ensemble,
-    open_experiment,
-)
 from rnnlab.training.flow import Flow, FlowProbe, measure_flow
-from rnnlab.training.prediction import predict
+from rnnlab.training.report import best_params
 from rnnlab.training.step import split_model
+from rnnlab.training.workdir import create_task, open_task
+from tests.runs import evaluate, predict
 
 
 def test_the_loss_is_the_mean_over_labels_one_pair_at_a_time(trained):
-    experiment = open_experiment(trained)
-    _, params = experiment.best_params()
+    experiment = open_task(trained)
+    _, params = best_params(experiment)
     merge, _ = split_model(experiment.make_model())
-    examples = open_corpus(experiment.config).read("validation")[:3]
+    examples = experiment.corpus.read("validation")[:3]
     total = labels = 0
     for example in examples:
         source, target = experiment.source.encode(example.source), experiment.target.encode(example.targets[0])
@@ -48,7 +43,7 @@ def test_the_loss_is_the_mean_over_labels_one_pair_at_a_time(trained):
 
 
 def test_a_trained_model_scores_well_in_one_json_line_last_on_stdout(trained, capsys):
-    evaluate(open_experiment(trained), "test")
+    evaluate(open_task(trained), "test")
     scores = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert {"split", "examples", "loss", "perplexity", "wer", "per"} == set(scores)
     assert (scores["split"], scores["examples"]) == ("test", 50)
@@ -57,9 +52,9 @@ def test_a_trained_model_scores_well_in_one_json_line_last_on_stdout(trained, ca
 
 
 def test_results_depend_on_neither_batch_size_nor_order(trained):
-    experiment = open_experiment(trained)
-    _, params = experiment.best_params()
-    sources = [example.source for example in open_corpus(experiment.config).read("test")]
+    experiment = open_task(trained)
+    _, params = best_params(experiment)
+    sources = [example.source for example in experiment.corpus.read("test")]
     wanted = Evaluator(experiment, beam_size=2).predict(params, sources)
     experiment.config.evaluation.batch_size = 3
     assert Evaluator(experiment, beam_size=2).predict(params, sources[::-1]) == wanted[::-1]
@@ -69,13 +64,13 @@ def test_work_directories_answer_together_by_the_mean_of_their_probabilities(tra
     """A model beside one that knows nothing: the mean of its probabilities and even ones."""
     other = tmp_path / "other"
     shutil.copytree(trained, other)
-    _, params = open_experiment(trained).best_params()
+    _, params = best_params(open_task(trained))
     silent = {name: 0 * value for name, value in params.items()}
     together = open_ensemble([trained, other])
-    _, both = together.best_params()
+    _, both = best_params(together)
     assert set(both) == {f"models/{i}/{name}" for i in (0, 1) for name in params}
     both |= {f"models/1/{name}": value for name, value in silent.items()}
-    (example,) = open_corpus(together.config).read("test")[:1]
+    (example,) = together.corpus.read("test")[:1]
     merge, _ = split_model(together.make_model())
     source, target = together.source.encode(example.source), together.target.encode(example.targets[0])
     column = [jnp.array(ids)[:, None] for ids in (source, [1, *target])]
@@ -99,35 +94,35 @@ def test_models_of_other_vocabularies_cannot_answer_together(trained, tmp_path):
 def test_best_parameters_may_be_the_mean_of_several_checkpoints(tiny_config, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
     config = tiny_config(evaluation__average=2)
-    experiment, _ = create_experiment(config, tmp_path)
+    experiment = create_task(config, tmp_path)
     _, params = split_model(experiment.make_model())
     store = Checkpoints(tmp_path / "best", keep=2)
     for step, factor in ((1, 5.0), (2, 1.0), (3, 3.0)):
         store.save(step, {name: factor * value for name, value in params.items()}, {})
     store.close()
-    step, mean = experiment.best_params()
+    step, mean = best_params(experiment)
     assert step == 3
     jax.tree.map(lambda m, p: np.testing.assert_allclose(m, 2 * p, rtol=1e-6), mean, params)
-    member = open_experiment(tmp_path)  # whose own config asks for one
+    member = open_task(tmp_path)  # whose own config asks for one
     member.config.evaluation.average = 1
     _, both = dataclasses.replace(experiment, members=(member,)).best_params()
     for name, value in mean.items():
         np.testing.assert_array_equal(both[f"models/0/{name}"], value)
         np.testing.assert_array_equal(both[f"models/1/{name}"], value)
     config.evaluation.average = 3
-    again = experiment.best_params()[1]
+    again = best_params(experiment)[1]
     jax.tree.map(np.testing.assert_array_equal, again, mean)
     assert "holds 2 best checkpoints, fewer than evaluation.average=3" in caplog.text
 
 
 def test_free_running_loss_and_token_bleu_follow_their_definitions(trained):
-    experiment = open_experiment(trained)
-    _, params = experiment.best_params()
+    experiment = open_task(trained)
+    _, params = best_params(experiment)
     experiment.config.evaluation.metrics = "free_running_loss,token_bleu"
     number = jnp.arange(len(experiment.target))
     wrong = jnp.where(number > 3, 3.0 * (-1.0) ** number, 0.0)  # so that what is likeliest is often not the label
     params |= {"decoder/output/bias": params["decoder/output/bias"] + wrong}
-    examples = open_corpus(experiment.config).read("test")[:6]
+    examples = experiment.corpus.read("test")[:6]
     scores = Evaluator(experiment, beam_size=1).evaluate(params, examples)
     model, total, labels, said = split_model(experiment.make_model())[0](params), 0.0, 0, []
     for example in examples:
@@ -165,7 +160,7 @@ def test_a_model_that_repeats_a_reference_gets_perfect_scores(trained, monkeypat
     pytest.importorskip("spacy" if unit == "spacy" else "regex")
     texts = ["Hello, world.", "It's a dog.", "A well-known man!", "Café 3.14 - 1,000 (x)"]
     target = Vocabulary.build(texts, unit=unit, reverse=reverse, lowercase=reverse, language="en", size=200)
-    experiment = dataclasses.replace(open_experiment(trained), target=target)
+    experiment = dataclasses.replace(open_task(trained), target=target)
     experiment.config.evaluation.metrics = ",".join(METRICS)
     examples = [Example("a", (other, text)) for text, other in zip(texts, texts[1:] + texts[:1], strict=True)]
     scores = _repeating(monkeypatch, experiment, examples).evaluate({}, examples)
@@ -177,7 +172,7 @@ def test_scripts_without_blanks_are_warned_of_until_bleu_has_a_tokenizer(trained
     monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
     examples = [Example("a", ("今天天气非常好",)), Example("b", ("我们去公园",))]
     target = Vocabulary.build([example.targets[0] for example in examples], unit="character")
-    experiment = dataclasses.replace(open_experiment(trained), target=target)
+    experiment = dataclasses.replace(open_task(trained), target=target)
     for tokenizer, warnings in (("zh", 0), ("13a", 1)):
         experiment.config.evaluation.update({"metrics": "bleu", "bleu_tokenizer": tokenizer})
         evaluator = _repeating(monkeypatch, experiment, examples)
@@ -200,7 +195,7 @@ class _Endless:
 
     def __init__(self, workdirs, monkeypatch):
         self.experiment = open_ensemble(workdirs)
-        found = self.experiment.best_params()
+        found = best_params(self.experiment)
         ended = {n: v.at[EOS].set(-1e9) if n.endswith("output/bias") else v for n, v in found[1].items()}
         monkeypatch.setattr(Experiment, "best_params", lambda _: (found[0], ended))
         monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
@@ -235,10 +230,10 @@ def test_the_longest_output_follows_from_the_lengths_of_training_and_what_reache
 
 def test_neither_scheduled_sampling_nor_the_free_running_loss_reads_what_no_search_predicts(trained):
     """A model that finds padding and BOS most likely everywhere reads what greedy search would predict."""
-    experiment = open_experiment(trained)
-    _, params = experiment.best_params()
+    experiment = open_task(trained)
+    _, params = best_params(experiment)
     params |= {"decoder/output/bias": params["decoder/output/bias"].at[jnp.array([PAD, BOS])].set(50.0)}
-    example = open_corpus(experiment.config).read("test")[0]
+    example = experiment.corpus.read("test")[0]
     source, target = experiment.source.encode(example.source), experiment.target.encode(example.targets[0])
     for side in ("encoder", "decoder"):
         experiment.config.model[side].dropout = 0.0
@@ -261,8 +256,8 @@ def test_neither_scheduled_sampling_nor_the_free_running_loss_reads_what_no_sear
 
 def test_scores_that_are_not_finite_are_null_in_json(trained, tmp_path, capsys, monkeypatch):
     shutil.copytree(trained, tmp_path / "w")
-    experiment = open_experiment(tmp_path / "w")
-    step, params = experiment.best_params()
+    experiment = open_task(tmp_path / "w")
+    step, params = best_params(experiment)
     shutil.rmtree(tmp_path / "w" / "best")
     store = Checkpoints(tmp_path / "w" / "best")
     store.save(step, {name: np.full_like(value, np.nan) for name, value in params.items()}, {})
@@ -274,6 +269,6 @@ def test_scores_that_are_not_finite_are_null_in_json(trained, tmp_path, capsys, 
     flow = Flow({"exponent": np.float32(-np.inf), "dimension": np.float32(np.nan), "log_norm": np.float32(0)}, {}, {})
     flow = flow._replace(vectors={"log_norms": np.array([np.nan, 1.0])})
     monkeypatch.setattr(FlowProbe, "measure_all", lambda *_: {"decoder/0": flow})
-    measure_flow(experiment, "validation")
+    measure_flow(experiment, best_params(experiment)[1], "validation")
     found = json.loads(capsys.readouterr().out.splitlines()[-1], parse_constant=pytest.fail)["decoder/0"]
     assert found == {"exponent": None, "dimension": None, "log_norm": 0.0, "log_norms": [None, 1.0], "gates": {}}

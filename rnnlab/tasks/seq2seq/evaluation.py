@@ -15,36 +15,36 @@ from rnnlab.data.pipeline import Pairs, evaluation_batches
 from rnnlab.data.vocabulary import EOS, PAD, Reading
 from rnnlab.decoding import Hypotheses, Sampling, attention, decode, free_running
 from rnnlab.losses import cross_entropy
-from rnnlab.metrics import FREE_RUNNING, METRICS, needs_a_tokenizer, score
-from rnnlab.printing import show, to_json
-from rnnlab.training.config import metric_names
-from rnnlab.training.experiment import SIGNS, Experiment, check_metrics, open_corpus
-from rnnlab.training.step import ModelParams, split_model
+from rnnlab.metrics import FREE_RUNNING, needs_a_tokenizer, score
+from rnnlab.tasks.base import ModelParams, Scores
+from rnnlab.tasks.seq2seq.config import metric_names
+from rnnlab.tasks.seq2seq.task import SIGNS, Seq2SeqTask
+from rnnlab.training.step import split_model
 
 _LOG = logging.getLogger("rnnlab")
 CUT = "reached the longest output that is searched (config.evaluation.max_tokens) and were cut there"
 
 
 class Evaluator:
-    """The compiled functions that score an experiment's model; one object serves every split and step.
+    """The compiled functions that score a task's model; one object serves every split and step.
 
     Args:
-      experiment: whose model, vocabularies and buckets to use.
+      task: whose model, vocabularies and buckets to use.
       beam_size: of the search; 1 is greedy.
       draws: whether it draws outputs at random, `beam_size` of them, where the config's temperature is above 0.
     """
 
-    def __init__(self, experiment: Experiment, *, beam_size: int, draws: bool = False):
-        self.experiment = experiment
-        merge, _ = split_model(experiment.make_answering())
+    def __init__(self, task: Seq2SeqTask, *, beam_size: int, draws: bool = False):
+        self.task = task
+        merge, _ = split_model(task.make_answering())
 
         def loss(params: ModelParams, batch: Batch, forced: bool):
             model, source = merge(params), (batch.source, batch.source_lengths)
             logits = model(*source, batch.inputs) if forced else free_running(model, *source, batch.inputs, signs=SIGNS)
             return cross_entropy(logits, batch.labels, batch.target_lengths)
 
-        options = experiment.config.evaluation
-        key = jax.random.key(experiment.config.seed)
+        options = task.config.evaluation
+        key = jax.random.key(task.config.seed)
 
         def search(
             params: ModelParams,
@@ -75,7 +75,7 @@ class Evaluator:
 
         Each step reads the label before it if `forced`, else the model's own prediction of that.
         """
-        pairs, total, tokens = self.experiment.encode(examples), jnp.zeros(()), 0
+        pairs, total, tokens = self.task.encode(examples), jnp.zeros(()), 0
         for _, batch in self._batches(pairs):
             total += self._loss(params, jax.device_put(batch), forced=forced)
             tokens += batch.tokens
@@ -83,10 +83,10 @@ class Evaluator:
 
     def predict(self, params: ModelParams, sources: list[str]) -> list[str]:
         """The best output for each source, in their order."""
-        return [self.experiment.target.decode(ids) for ids in self._best_outputs(params, sources)]
+        return [self.task.target.decode(ids) for ids in self._best_outputs(params, sources)]
 
     def _best_outputs(self, params: ModelParams, sources: list[str]) -> list[Ids]:
-        encoded = [self.experiment.source.encode(source) for source in sources]
+        encoded = [self.task.source.encode(source) for source in sources]
         return [hypotheses.tokens[0] for hypotheses in self.search(params, encoded)]
 
     def search(self, params: ModelParams, sources: list[list[int]], *, start: int = 0) -> list[Hypotheses]:
@@ -99,9 +99,9 @@ class Evaluator:
         for rows, batch in self._batches(pairs):
             numbers = np.zeros(batch.source.shape[1], np.int32)
             numbers[: len(rows)] = start + np.array(rows)
-            limits = self.experiment.output_limit(batch.source_lengths)
+            limits = self.task.output_limit(batch.source_lengths)
             inputs = jax.device_put((batch.source, batch.source_lengths, limits, numbers))
-            longest = int(self.experiment.output_limit(np.array(batch.source.shape[0])))
+            longest = int(self.task.output_limit(np.array(batch.source.shape[0])))
             result = jax.device_get(self._search(params, *inputs, max_length=longest))
             for column, row in enumerate(rows):
                 found[row] = jax.tree.map(lambda part, column=column: part[column], result)
@@ -117,11 +117,11 @@ class Evaluator:
                 found[row] = weights[: batch.target_lengths[column], column, : batch.source_lengths[column]]
         return found
 
-    def evaluate(self, params: ModelParams, examples: list[Example]) -> dict[str, float | str]:
-        """Loss, perplexity and the metrics that the config names."""
-        names, target = metric_names(self.experiment.config), self.experiment.target
+    def evaluate(self, params: ModelParams, examples: list[Example]) -> Scores:
+        """Computes loss, perplexity and the metrics that the config names."""
+        names, target = metric_names(self.task.config), self.task.target
         loss = self.loss(params, examples)
-        scores: dict[str, float | str] = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+        scores: Scores = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
         if FREE_RUNNING in names:
             scores[FREE_RUNNING] = self.loss(params, examples, forced=False)
         outputs = self._best_outputs(params, [example.source for example in examples])
@@ -133,7 +133,7 @@ class Evaluator:
 
     def _tokenizer(self, references: list[list[Reading]]) -> str:
         """BLEU's, with a warning, once, where it will find no words."""
-        tokenizer, names = self.experiment.config.evaluation.bleu_tokenizer, metric_names(self.experiment.config)
+        tokenizer, names = self.task.config.evaluation.bleu_tokenizer, metric_names(self.task.config)
         if tokenizer == "13a" and "bleu" in names and not self._warned:
             self._warned = needs_a_tokenizer([[text for text, _ in answers] for answers in references])
             if self._warned:
@@ -144,37 +144,9 @@ class Evaluator:
         return tokenizer
 
     def _batches(self, pairs: Pairs) -> Iterator[tuple[list[int], Batch]]:
-        return evaluation_batches(pairs, self.experiment.sizes, self.experiment.config.evaluation.batch_size)
-
-
-def scored_by(metric: str) -> tuple[str, ...]:
-    """The fields of `config.evaluation` that a metric's value on validation, which is greedy, depends on."""
-    if metric not in METRICS:
-        return ()
-    return ("max_tokens", "bleu_tokenizer") if metric == "bleu" else ("max_tokens",)
+        return evaluation_batches(pairs, self.task.sizes, self.task.config.evaluation.batch_size)
 
 
 def was_cut(tokens: Ids) -> bool:
     """Whether an output `[time]` reached its longest length without EOS."""
     return bool((tokens != PAD).any() and not (tokens == EOS).any())
-
-
-def evaluate(experiment: Experiment, split: str) -> None:
-    """Prints the scores of the best parameters on a split as one JSON object, the last line on stdout.
-
-    Raises:
-      UserError: unknown metrics, a work directory without a whole checkpoint, a dataset without that split or with
-        longer texts in it than `data.longest`, or one out of reach.
-    """
-    check_metrics(experiment.config)
-    step, params = experiment.best_params()
-    evaluator = Evaluator(experiment, beam_size=experiment.config.evaluation.beam_size)
-    show(f"{experiment.workdir}: best step {step}")
-    examples = open_corpus(experiment.config, experiment.digests).read(split)
-    experiment.check_lengths(examples, split)
-    show(to_json(split_scores(evaluator, params, split, examples)))
-
-
-def split_scores(evaluator: Evaluator, params: ModelParams, split: str, examples: list[Example]) -> dict:
-    """What is reported of a split: its name, how many examples, and their scores."""
-    return {"split": split, "examples": len(examples), **evaluator.evaluate(params, examples)}

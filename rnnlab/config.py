@@ -1,0 +1,147 @@
+"""Fields of a config, one line each: default, meaning, what is allowed; whatever checks or prints fields reads that.
+
+Imports `errors` only.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict, FieldReference
+
+from rnnlab.errors import UserError
+
+_LARGEST_INTEGER = 2**31 - 1
+_LARGEST, _SMALLEST = 1e30, 1e-30  # what float32 holds, with room for a product
+
+
+class Allowed(NamedTuple):
+    """A condition on a value, and how a message says it: "it must be ..."."""
+
+    text: str
+    holds: Callable[[Any], bool]
+
+
+POSITIVE = Allowed("above 0", lambda value: value > 0)
+NOT_NEGATIVE = Allowed("0 or above", lambda value: value >= 0)
+RATE = Allowed("from 0 to below 1", lambda value: 0 <= value < 1)
+SHARE = Allowed("from 0 to 1", lambda value: 0 <= value <= 1)
+
+
+def at_most(most: int) -> Allowed:
+    """A limit from above."""
+    return Allowed(f"{most:,} at most", lambda value: value <= most)
+
+
+class Field(NamedTuple):
+    """A field of a config.
+
+    Attributes:
+      default: its value where a config does not change it; its type is the field's.
+      meaning: what it does, in a few words.
+      allowed: conditions on its value, beside those of `check_fields` on every value.
+    """
+
+    default: Any
+    meaning: str = ""
+    allowed: tuple[Allowed, ...] = ()
+
+
+def field(default: Any, meaning: str = "", *allowed: Allowed) -> Field:
+    """Describes a field."""
+    return Field(default, meaning, allowed)
+
+
+Fields = Mapping[str, Any]  # of `Field`s and of further `Fields`
+
+
+def make_config(fields: Fields) -> ConfigDict:
+    """Makes the config of all defaults; fields that it does not have cannot be added to it."""
+    return ConfigDict(_defaults(fields)).lock()
+
+
+def _defaults(fields: Fields) -> dict[str, Any]:
+    return {
+        name: copy.deepcopy(own.default) if isinstance(own, Field) else _defaults(own) for name, own in fields.items()
+    }
+
+
+def each_field(fields: Fields, prefix: str = "") -> Iterator[tuple[str, Field]]:
+    """Yields each field with its dotted path."""
+    for name, own in fields.items():
+        if isinstance(own, Field):
+            yield f"{prefix}{name}", own
+        else:
+            yield from each_field(own, f"{prefix}{name}.")
+
+
+def check_fields(config: ConfigDict, fields: Fields) -> None:
+    """Refuses values that are not allowed: of any field numbers that are not finite or that float32 does not hold, and
+    text that is not printable on one line.
+
+    Raises:
+      UserError: names the field, its value and what is allowed.
+    """
+    for path in field_paths(config):
+        if (wanted := _wanted(get_field(config, path))) is not None:
+            raise UserError(f"config.{path}: {_shown(get_field(config, path))} is not allowed; it must be {wanted}")
+    for path, own in each_field(fields):
+        for allowed in own.allowed:
+            if not allowed.holds(get_field(config, path)):
+                raise UserError(f"config.{path}: {get_field(config, path)} is not allowed; it must be {allowed.text}")
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def _wanted(value: Any) -> str | None:
+    """What any value must be that this one is not."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "finite"
+    if isinstance(value, float) and value and not _SMALLEST <= abs(value) <= _LARGEST:
+        return f"0 or from {_SMALLEST} to {_LARGEST} in size"
+    if isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+        return f"{_LARGEST_INTEGER:,} at most"
+    if isinstance(value, str) and not value.isprintable():
+        return "printable text on one line"
+    return None
+
+
+def show_fields(config: ConfigDict, fields: Fields) -> Iterator[str]:
+    """Yields a line for each field: its path, its value in this config, its meaning and what is allowed."""
+    lines = []
+    for path, own in each_field(fields):
+        rules = "; ".join(allowed.text for allowed in own.allowed)
+        words = ", ".join(part for part in (own.meaning, rules) if part)
+        lines.append((f"{path} = {_plain(get_field(config, path))!r}", words))
+    width = min(max(len(left) for left, _ in lines), 48)
+    for left, words in lines:
+        yield f"{left:{width}}  {words}".rstrip()
+
+
+def _plain(value: Any) -> Any:
+    return value.get() if isinstance(value, FieldReference) else value
+
+
+def get_field(config: ConfigDict, path: str) -> Any:
+    """Returns the value at a dotted path."""
+    for name in path.split("."):
+        config = config[name]
+    return config
+
+
+def field_paths(config: ConfigDict, prefix: str = "") -> list[str]:
+    """Lists the dotted paths of all fields, parts included."""
+    paths = []
+    for name, value in config.items():
+        paths.append(f"{prefix}{name}")
+        if isinstance(value, ConfigDict):
+            paths += field_paths(value, f"{prefix}{name}.")
+    return paths
+
+
+def words(text: str) -> list[str]:
+    """Splits a list of words at commas and blanks."""
+    return text.replace(",", " ").split()

@@ -1,0 +1,50 @@
+"""Where a model with attention looks: arrays and pictures."""
+
+import pathlib
+
+import numpy as np
+
+from rnnlab.data.batch import Ids
+from rnnlab.data.vocabulary import EOS
+from rnnlab.pictures import drawable, picture, survived
+from rnnlab.tasks.base import ModelParams
+from rnnlab.tasks.seq2seq.evaluation import Evaluator
+
+_LETTER = 0.1  # inches of a letter of a label
+_LABELS = 70  # most labels of an axis
+
+
+def write_attention(
+    evaluator: Evaluator,
+    params: ModelParams,
+    sources: list[list[int]],
+    outputs: list[Ids],
+    stems: list[pathlib.Path],
+) -> None:
+    """Writes where a model with attention looks: for each encoded source and output the array `[output, source]`, the
+    end sign's row last, as `<stem>.npy`, and a picture of it as `<stem>.png`. Empty sources have none."""
+    task = evaluator.task
+    rows = [row for row, source in enumerate(sources) if source]
+    said = [outputs[row][outputs[row] > EOS].tolist() for row in rows]
+    found = evaluator.attention(params, [sources[row] for row in rows], said)
+    for row, ids, weights in zip(rows, said, found, strict=True):
+        names = task.source.pieces(sources[row]), task.target.pieces([*ids, EOS])
+        path = stems[row].with_suffix(".png")
+        with survived(path):
+            np.save(path.with_suffix(".npy"), weights)
+            _plot_attention(path, weights, *names)
+
+
+def _plot_attention(path: pathlib.Path, weights: np.ndarray, source: list[str], target: list[str]) -> None:
+    rows, columns = weights.shape
+    source, target = ([drawable(token) for token in tokens] for tokens in (source, target))
+    below, beside = (max(map(len, names)) for names in (source, target))
+    upright = below > 1  # words side by side would run into each other
+    width, height = 1.5 + 0.35 * columns + _LETTER * beside, 1.2 + 0.3 * rows + _LETTER * below * upright
+    with picture(path, width, height) as figure:
+        axis = figure.subplots()
+        axis.imshow(weights, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+        every_column, every_row = (-(-number // _LABELS) for number in (columns, rows))
+        axis.set_xticks(range(0, columns, every_column), source[::every_column], rotation=90 if upright else 0)
+        axis.set_yticks(range(0, rows, every_row), target[::every_row])
+        axis.set(xlabel="source", ylabel="output")

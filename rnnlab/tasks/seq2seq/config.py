@@ -1,0 +1,170 @@
+"""The fields of a seq2seq config; files in `configs/` change what they need."""
+
+import ast
+
+from absl import flags
+from ml_collections import ConfigDict, FieldReference, config_flags
+
+from rnnlab.config import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    RATE,
+    SHARE,
+    Allowed,
+    Fields,
+    at_most,
+    check_fields,
+    field,
+    make_config,
+)
+from rnnlab.data.parallel_text import absolute, absolute_names
+from rnnlab.errors import UserError
+from rnnlab.training.config import EVALUATION, TRAINING
+
+
+class _NamesParser(flags.ArgumentParser):
+    """A text as it is, or the list that it spells: ['a,b.de', 'c.en']."""
+
+    def parse(self, argument):
+        if isinstance(argument, str) and argument.startswith(("[", "(")):
+            try:
+                argument = ast.literal_eval(argument)
+            except (SyntaxError, ValueError):  # a name that starts so
+                return argument
+        return argument
+
+
+class _TextOrList(type):
+    def __instancecheck__(cls, value):
+        return isinstance(value, str | list | tuple)
+
+
+@config_flags.register_flag_parser(parser=_NamesParser())
+class _Names(metaclass=_TextOrList):
+    """The type of a field that holds names of files: one text, or a list of them."""
+
+
+_MANY = at_most(1_000_000)  # for each of which the trainer of a vocabulary takes memory at once
+_SIDE: Fields = {
+    "unit": field("character", "character, word, symbol, spacy or subword"),
+    "language": field("", "of spaCy's rules, such as de"),
+    "lowercase": field(False, "reads text in lower case"),
+    "normal_form": field("", "NFC, NFD, NFKC, NFKD or none; auto: NFC or NFD, whichever leaves fewer symbols unseen"),
+    "min_count": field(1, "occurrences in training that a token of the vocabulary has", POSITIVE),
+    "size": field(8000, "of a subword vocabulary, no smaller than its number of characters", POSITIVE, _MANY),
+    "reverse": field(False, "reads from the last token to the first (Sutskever et al. 2014)"),
+}
+_STACK: Fields = {
+    "cell": field("lstm", "of rnnlab.CELLS; lstm/diagonal, lstm/heads4 and lstm/none give R a structure"),
+    "features": field(128, "of each direction", POSITIVE),
+    "layers": field(1, "recurrent layers", POSITIVE, at_most(100)),  # each is traced and compiled by itself
+    "embedding": field(64, "size of an embedding", POSITIVE),
+    "dropout": field(0.0, "rate on embeddings and between layers", RATE),
+    "output_dropout": field(0.0, "rate on what attention reads of the encoder, and the decoder's output layer", RATE),
+    "variational": field(False, "draws these masks once for all steps (Gal and Ghahramani 2016)"),
+    "recurrent_dropout": field(0.0, "rate on h where it enters h R, drawn once for all steps (the same)", RATE),
+    "weight_drop": field(0.0, "rate on the entries of R (Merity et al. 2018)", RATE),
+    "zoneout": field(0.0, "rate of units of h that keep their value at a step (Krueger et al. 2017)", RATE),
+    "zoneout_cell": field(0.0, "the same of the other entries of the state", RATE),
+    "residual": field(False, "adds a layer's input to its output"),
+    "initial_state": field("zero", "zero or learnt"),
+    "method": field("auto", "of the scan: auto, sequential, associative (linear cells), newton, reference"),
+}
+_DATA: Fields = {
+    "name": field("cmudict", "cmudict, multi30k, sigmorphon2020, parallel_text, or a translation set of TFDS"),
+    "language": field("", "of sigmorphon2020, such as kor; of multi30k both, such as de-en"),
+    "directory": field("", "holds the files of these two; empty: they are downloaded"),
+    "prepared": field("", "folder of prepared sets; empty: TFDS_DATA_DIR or ~/tensorflow_datasets"),
+    "files": {
+        split: field(
+            FieldReference("", field_type=_Names), "parallel_text: source,target or pairs.tsv, or a list of these"
+        )
+        for split in ("train", "validation", "test")
+    },
+    "source": _SIDE,
+    "target": {**_SIDE, "unit": field("symbol", "character, word, symbol, spacy or subword")},
+    "longest": field(1000, "tokens of a side: longer training pairs are left out, longer others refused", POSITIVE),
+    "buckets": field(8, "most length buckets, and so compiled shapes", POSITIVE),
+}
+_MODEL: Fields = {
+    "encoder": {**_STACK, "bidirectional": field(True, "reads the source in both directions")},
+    "decoder": {**_STACK, "features": field(256, "of its state", POSITIVE)},
+    "bridge": field("dense", "last, dense or zero"),
+    "attention": field("general", "none, dot, general, additive or monotonic"),
+    "context": field("init", "init or every_step"),
+    "input_feeding": field(False, "with dot or general attention (Luong et al. 2015)"),
+    "tied_embeddings": field(False, "makes the output layer's matrix the embedding's (Press and Wolf 2017)"),
+    "teacher_forcing": field(1.0, "share of the decoder's inputs in training that are the target's", SHARE),
+}
+_TRAINING: Fields = {
+    **TRAINING,
+    "best_metric": field("wer", "on validation: loss, perplexity, or one of evaluation.metrics"),
+    "label_smoothing": field(0.0, "share of each label that is spread evenly over the vocabulary", RATE),
+    "teacher_forcing_decay": field(
+        "none", "or linear:k, exponential:k, inverse_sigmoid:k, from 1 down to model.teacher_forcing"
+    ),
+}
+_EVALUATION: Fields = {
+    **EVALUATION,
+    "metrics": field("wer,per", "of wer, per, cer, bleu, chrf, token_bleu, free_running_loss"),
+    "bleu_tokenizer": field("13a", "sacrebleu's: zh, ja-mecab, char ... for scripts without blanks between words"),
+    "beam_size": field(5, "of the final test, evaluate and predict; validation is greedy", POSITIVE),
+    "max_tokens": field(
+        0,
+        "of an output, EOS counted; 0: more than any target of training had, by its source's length",
+        NOT_NEGATIVE,
+        at_most(100_000),  # for each of which a search takes memory at once
+    ),
+    "length_penalty": field(0.0, "alpha of Wu et al. 2016", NOT_NEGATIVE),
+    "coverage_penalty": field(0.0, "beta of the same; of a model with attention", NOT_NEGATIVE),
+    "temperature": field(0.0, "predict: above 0 draws beam_size outputs instead of searching", NOT_NEGATIVE),
+    "top_k": field(0, "predict: draws from the k most likely tokens only; 0 disables", NOT_NEGATIVE),
+    "top_p": field(
+        1.0, "predict: and from the fewest that hold this share", Allowed("in (0, 1]", lambda p: 0 < p <= 1)
+    ),
+}
+FIELDS: Fields = {
+    "experiment": field("seq2seq", "the task"),
+    "seed": field(0, "of parameters, data order and dropout", NOT_NEGATIVE),
+    "data": _DATA,
+    "model": _MODEL,
+    "training": _TRAINING,
+    "evaluation": _EVALUATION,
+}
+
+
+def default_config() -> ConfigDict:
+    """Makes the config of a small attentional encoder-decoder on CMUdict."""
+    return make_config(FIELDS)
+
+
+def check_ranges(config: ConfigDict) -> None:
+    """Refuses values that no run can use.
+
+    Raises:
+      UserError: names the field, its value and what is allowed.
+    """
+    check_fields(config, FIELDS)
+    if config.evaluation.coverage_penalty and config.model.attention == "none":
+        raise UserError(
+            f"config.evaluation.coverage_penalty: {config.evaluation.coverage_penalty} is not allowed with "
+            "config.model.attention='none'; it must be 0"
+        )
+
+
+def resolve_paths(config: ConfigDict) -> None:
+    """Makes the paths of the data absolute, in place: they are then the same from any folder.
+
+    Raises:
+      UserError: files that are neither "source,target" nor one TSV.
+    """
+    data = config.data
+    for name in ("prepared", "directory"):
+        data[name] = str(absolute(data[name])) if data[name] else ""
+    for split, names in data.files.items():
+        data.files[split] = absolute_names(names) if names else ""
+
+
+def metric_names(config: ConfigDict) -> tuple[str, ...]:
+    """Lists the metrics of `evaluation.metrics`."""
+    return tuple(name.strip() for name in config.evaluation.metrics.split(",") if name.strip())

@@ -1,0 +1,450 @@
+"""Sequence to sequence: texts in, texts out."""
+
+import collections
+import dataclasses
+import difflib
+import functools
+import json
+import logging
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from ml_collections import ConfigDict
+
+from rnnlab.config import get_field
+from rnnlab.data.batch import Batch
+from rnnlab.data.corpus import Corpus, Example
+from rnnlab.data.pipeline import Lengths, Pairs, Sizes, assemble, bucket_sizes, training_batches
+from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from rnnlab.decoding import Signs
+from rnnlab.errors import UserError
+from rnnlab.files import write_text
+from rnnlab.losses import cross_entropy
+from rnnlab.metrics import BLEU_TOKENIZERS, FREE_RUNNING, LOWER_IS_BETTER, METRICS, translation_scores
+from rnnlab.models import Ensemble, Seq2Seq
+from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
+from rnnlab.tasks.seq2seq.config import FIELDS, check_ranges, metric_names, resolve_paths
+from rnnlab.tasks.seq2seq.teacher_forcing import make_teacher_forcing
+from rnnlab.training.intervention import Intervention
+from rnnlab.training.optimizer import make_optimizer
+from rnnlab.training.workdir import open_task, read_json
+
+SIGNS = Signs(start=BOS, end=EOS, padding=PAD)
+_MANY_UNKNOWN = 0.1  # share of a split's tokens
+_PROBED = 8  # sequences whose gradients are measured
+
+
+@dataclasses.dataclass(frozen=True)
+class Seq2SeqTask(Task):
+    """Texts in, texts out, by an encoder and a decoder.
+
+    With `others` it is an ensemble: what answers is its own model and theirs together.
+    """
+
+    config: ConfigDict
+    workdir: pathlib.Path
+    source: Vocabulary
+    target: Vocabulary
+    sizes: Sizes
+    lengths: Lengths
+    digests: dict[str, str]  # of the contents of each split
+    others: tuple["Seq2SeqTask", ...] = ()
+
+    fields: ClassVar = FIELDS
+    fixed_in_use: ClassVar = ("model", "data.source", "data.target", "data.buckets")
+    places: ClassVar = ("data.prepared", "data.directory", "data.files")  # the same data may lie elsewhere
+
+    # --- the work directory
+
+    @classmethod
+    def check(cls, config: ConfigDict) -> None:
+        """Refuses a config that no run can use, before anything is read or written.
+
+        Raises:
+          UserError: names the field, its value and what is allowed.
+        """
+        check_ranges(config)
+        make_optimizer(config.training)
+        check_metrics(config)
+        _check_best_metric(config)
+        model = nnx.eval_shape(lambda: _make_model(config, EOS + 2, EOS + 2))  # however large, it costs no memory
+        Intervention(config.training.intervention, model, config.seed)
+        make_teacher_forcing(config)
+
+    @classmethod
+    def resolve_paths(cls, config: ConfigDict) -> None:
+        """Makes the paths of the data absolute, in place.
+
+        Raises:
+          UserError: files that are neither "source,target" nor one TSV.
+        """
+        resolve_paths(config)
+
+    @classmethod
+    def has_data_of(cls, config: ConfigDict, workdir: pathlib.Path) -> bool:
+        """Whether a config names the same data, as they are now, that a work directory was made with; data that are out
+        of reach cannot be others."""
+        try:
+            made = read_json(workdir / "data.json")
+        except UserError:
+            return False
+        now = _digests(json.dumps(config.data.to_dict()))
+        return all(now.get(split, digest) == digest for split, digest in made.items())
+
+    @classmethod
+    def create(cls, config: ConfigDict, workdir: pathlib.Path) -> Self:
+        """Makes the vocabularies and length buckets of the training split."""
+        corpus = open_corpus(config)
+        examples = corpus.read("train")
+        texts = {"source": [e.source for e in examples], "target": [t for e in examples for t in e.targets]}
+        vocabularies = {}
+        for side in texts:
+            try:
+                vocabularies[side] = Vocabulary.build(texts[side], **config.data[side])
+            except UserError as error:
+                raise UserError(f"config.data.{side}.{error}") from None
+        digests = {split: corpus.digest(split) for split in corpus.splits}
+        sides = vocabularies["source"], vocabularies["target"]
+        task = cls(config, workdir, *sides, [], Lengths(0, 0, 0.0), digests)
+        pairs = task.training_pairs(examples)
+        task = dataclasses.replace(task, sizes=bucket_sizes(pairs, config.data.buckets), lengths=Lengths.of(pairs))
+        task.__dict__["corpus"] = corpus  # read once
+        return task
+
+    @classmethod
+    def load(cls, config: ConfigDict, saved: ConfigDict, workdir: pathlib.Path) -> Self:
+        """Reads vocabularies, buckets, lengths and digests; digests only of splits that come from where they did.
+
+        Raises:
+          UserError: a file is missing or damaged.
+        """
+        names = ("buckets.json", "lengths.json", "data.json")
+        buckets, of_training, made = (read_json(workdir / name) for name in names)
+        try:
+            sizes = [(int(s), int(t)) for s, t in buckets]
+            if not sizes:
+                raise ValueError("no bucket")
+            lengths = Lengths(int(of_training["source"]), int(of_training["target"]), float(of_training["ratio"]))
+            digests = {str(split): str(digest) for split, digest in made.items()}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{workdir}: {', '.join(names[:2])} or {names[2]} is damaged: {error}") from None
+        source, target = (Vocabulary.load(workdir / f"{side}_vocabulary.json") for side in ("source", "target"))
+        digests = {split: value for split, value in digests.items() if _same_data(saved, config, split)}
+        return cls(config, workdir, source, target, sizes, lengths, digests)
+
+    def save(self) -> None:
+        """Writes what `load` reads to the work directory."""
+        for side in ("source", "target"):
+            getattr(self, side).save(self.workdir / f"{side}_vocabulary.json")
+        write_text(self.workdir / "buckets.json", json.dumps(self.sizes))
+        write_text(self.workdir / "lengths.json", json.dumps(self.lengths._asdict()))
+        write_text(self.workdir / "data.json", json.dumps({s: self.corpus.digest(s) for s in self.corpus.splits}))
+
+    # --- data
+
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        """The dataset that the config names, whose contents are those of `digests`."""
+        return open_corpus(self.config, self.digests)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that there are, of train, validation and test."""
+        return self.corpus.splits
+
+    def open_data(self) -> None:
+        """Makes sure that every split of the run is there, unchanged, and short enough.
+
+        Raises:
+          UserError: names the split, or the first text with more than `data.longest` tokens.
+        """
+        if gone := [split for split in self.digests if split not in self.splits]:
+            raise UserError(
+                f"config.data: {self.workdir} was made with a {gone[0]} split; give it back, or use another --workdir"
+            )
+        for split in self.splits[1:]:
+            self.check_lengths(self.corpus.read(split), split)
+        self._pairs  # noqa: B018 (whatever is wrong with the training split is found now)
+
+    @functools.cached_property
+    def _pairs(self) -> Pairs:
+        return self.training_pairs(self.corpus.read("train"))
+
+    def encode(self, examples: list[Example]) -> Pairs:
+        """Encodes one pair for each target of each example."""
+        return Pairs(
+            [self.source.encode(example.source) for example in examples for _ in example.targets],
+            [self.target.encode(target) for example in examples for target in example.targets],
+            [number for number, example in enumerate(examples) for _ in example.targets],
+        )
+
+    def training_pairs(self, examples: list[Example]) -> Pairs:
+        """Encodes the pairs that are trained on: those with at most `data.longest` tokens on each side.
+
+        Raises:
+          UserError: there are none.
+        """
+        pairs, longest = self.encode(examples), self.config.data.longest
+        kept = np.flatnonzero(np.maximum(pairs.sources.lengths, pairs.targets.lengths) <= longest)
+        if not len(kept):
+            raise UserError(f"config.data.longest: every training pair has more than {longest} tokens on a side")
+        return pairs if len(kept) == len(pairs) else pairs.take(kept)
+
+    def check_lengths(self, examples: list[Example], split: str) -> None:
+        """Refuses what can be neither left out, for the scores would not be those of the split, nor held in memory.
+
+        Raises:
+          UserError: names the first text with more than `data.longest` tokens.
+        """
+        pairs, longest = self.encode(examples), self.config.data.longest
+        for side, lengths in {"source": pairs.sources.lengths, "target": pairs.targets.lengths}.items():
+            if max(lengths, default=0) > longest:
+                raise UserError(
+                    f"config.data.longest: a {side} of the {split} split has {max(lengths):,} tokens, more than "
+                    f"{longest:,}; take it out of the data, or allow it"
+                )
+
+    def longest(self) -> int:
+        """Returns the number of steps of the longest training sequence."""
+        return max(map(max, self.sizes))
+
+    def output_limit(self, source_lengths: np.ndarray) -> np.ndarray:
+        """Bounds the tokens of an output, EOS counted, for sources of these lengths: `evaluation.max_tokens` where it
+        is set, else by what training had."""
+        fixed = self.config.evaluation.max_tokens
+        return np.full_like(source_lengths, fixed) if fixed else self.lengths.output_limit(source_lengths)
+
+    def batches(self, *, seed: int, process: int, processes: int) -> Batches:
+        """Begins the training batches in the order that follows from a seed."""
+        size, share = self.config.training.batch_size, {"process": process, "processes": processes}
+        return iter(training_batches(self._pairs, self.sizes, size, seed=seed, **share))
+
+    def describe(self, rows: Sequence[int]) -> str:
+        """Names training examples by their lines, or by their sources where there are no files of the user's."""
+        return self.corpus.describe("train", self._pairs.examples[list(rows)].tolist())
+
+    def summary(self) -> Iterator[str]:
+        """Yields the number of pairs and the length buckets."""
+        left = sum(len(example.targets) for example in self.corpus.read("train")) - len(self._pairs)
+        out = f" ({left:,} longer than config.data.longest left out)" if left else ""
+        yield f"{len(self._pairs):,} pairs{out}, buckets {self.sizes}"
+
+    def log_data(self) -> None:
+        """Logs the sizes of the vocabularies and the shares of unknown tokens."""
+        log_vocabularies(self, {"train": self._pairs, "validation": self.encode(self.corpus.read("validation"))})
+
+    # --- model and loss
+
+    def make_model(self) -> Seq2Seq:
+        """Makes its own model with the initial parameters, which follow from the seed.
+
+        Raises:
+          UserError: names in the config that the model does not know, or sizes that do not fit.
+        """
+        return _make_model(self.config, len(self.source), len(self.target))
+
+    def loss(self, model: Seq2Seq, batch: Batch, carry: Carry, *, rngs: nnx.Rngs | None, step: Array) -> Loss:
+        """Computes the cross-entropy of the labels, smoothed, by teacher forcing or scheduled sampling."""
+        forcing = make_teacher_forcing(self.config) if rngs is not None else None
+        share = forcing(step) if forcing else None
+        logits = model(batch.source, batch.source_lengths, batch.inputs, rngs=rngs, teacher_forcing=share)
+        smoothing = self.config.training.label_smoothing if rngs is not None else 0.0
+        total = cross_entropy(logits, batch.labels, batch.target_lengths, smoothing=smoothing)
+        labels, cells = batch.target_lengths.sum(), batch.source.size + batch.labels.size
+        padding = 1 - (batch.source_lengths.sum() + labels) / cells
+        return Loss(total, labels, carry, {"padding": padding})
+
+    def probe(self, split: str) -> Batch:
+        """Returns pairs of the lengths that most of a split have."""
+        return probe_batch(self, self.corpus.read(split))
+
+    def watched_loss(self, model: Seq2Seq, batch: Batch) -> Array:
+        """Computes the mean cross-entropy of a batch without padding; a decoder whose steps read what attention found
+        is called step by step, so that a watched recurrence can tell its steps apart."""
+        states, memory = model.encode(batch.source, batch.source_lengths)
+        if model.decoder.one_by_one:
+            found = []
+            for tokens in batch.inputs:
+                states, (step_logits, _) = model.decoder.step(states, tokens, memory)
+                found.append(step_logits)
+            logits = jnp.stack(found)
+        else:
+            logits, _ = model.decoder.teacher_forced(batch.inputs, states, memory)
+        return cross_entropy(logits, batch.labels, batch.target_lengths) / batch.labels.size
+
+    # --- scores and answers
+
+    def evaluator(self, *, final: bool) -> Callable[[ModelParams, str], Scores]:
+        """Makes what scores a split: by greedy search, or `final` by the search of the config."""
+        from rnnlab.tasks.seq2seq.evaluation import Evaluator
+
+        evaluator = Evaluator(self, beam_size=self.config.evaluation.beam_size if final else 1)
+
+        def scores(params: ModelParams, split: str) -> Scores:
+            examples = self.corpus.read(split)
+            self.check_lengths(examples, split)
+            found = evaluator.evaluate(params, examples)
+            return {"examples": len(examples), **found} if final else found
+
+        return scores
+
+    def lower_is_better(self, metric: str) -> bool:
+        """Whether a metric is an error."""
+        return metric in LOWER_IS_BETTER
+
+    def scored_by(self, metric: str) -> dict[str, Any]:
+        """Returns the fields of `evaluation` that a metric's value on validation, by greedy search, depends on."""
+        names = ("max_tokens", "bleu_tokenizer") if metric == "bleu" else ("max_tokens",) if metric in METRICS else ()
+        return {name: self.config.evaluation[name] for name in names}
+
+    def curves(self) -> dict[str, str]:
+        """Returns the title of the curve of each metric."""
+        return {name: f"{name.upper()} (%)" for name in metric_names(self.config)}
+
+    def finish(self, params: ModelParams) -> None:
+        """Writes pictures of the attention and prints samples."""
+        from rnnlab.tasks.seq2seq.samples import write_samples
+
+        write_samples(self, params)
+
+    def predictor(self, params: ModelParams, **options: Any) -> Predictor:
+        """Makes what answers lines; options as in `LinePredictor`."""
+        from rnnlab.tasks.seq2seq.prediction import LinePredictor
+
+        return LinePredictor(self, params, **options)
+
+    def breakdown(self) -> None:
+        """Prints the milliseconds of each part of a step."""
+        from rnnlab.tasks.seq2seq.breakdown import breakdown
+
+        breakdown(self)
+
+    # --- several models together
+
+    @property
+    def members(self) -> tuple[Task, ...]:
+        """The tasks whose models answer together, this one first."""
+        return (self, *self.others)
+
+    def join_params(self, each: Sequence[ModelParams]) -> ModelParams:
+        """Joins the parameters of the members, as `make_answering` reads them."""
+        if not self.others:
+            return each[0]
+        return {f"models/{i}/{name}": value for i, own in enumerate(each) for name, value in own.items()}
+
+    def make_answering(self) -> Seq2Seq | Ensemble:
+        """Makes the model that `join_params` are of: its own, or an ensemble."""
+        own = self.make_model()
+        return Ensemble([own, *(other.make_model() for other in self.others)]) if self.others else own
+
+
+def open_ensemble(workdirs: Sequence[pathlib.Path], config: ConfigDict | None = None) -> Seq2SeqTask:
+    """Opens several work directories, whose models then answer together; the first one's settings hold.
+
+    Raises:
+      UserError: what `open_task` refuses, another task, or vocabularies that differ.
+    """
+    tasks = []
+    for i, workdir in enumerate(workdirs):
+        task = open_task(workdir, config if i == 0 else None)
+        if not isinstance(task, Seq2SeqTask):
+            raise UserError(f"--ensemble: {workdir} is of {task.config.experiment}, and seq2seq is needed")
+        tasks.append(task)
+    first, *others = tasks
+    for other in others:
+        for side in ("source", "target"):
+            if getattr(other, side) != getattr(first, side):
+                raise UserError(
+                    f"{other.workdir}: its {side} vocabulary is not that of {first.workdir}; models that answer "
+                    "together must be trained on the same data in the same units"
+                )
+    return dataclasses.replace(first, others=tuple(others))
+
+
+def open_corpus(config: ConfigDict, digests: Mapping[str, str] | None = None) -> Corpus:
+    """Opens the dataset that the config names; with `digests`, other contents are refused when they are read."""
+    data = config.data
+    where = {"prepared": data.prepared, "files": data.files.to_dict(), "directory": data.directory}
+    return Corpus(data.name, language=data.language, expected=digests, **where)
+
+
+def probe_batch(task: Seq2SeqTask, examples: Sequence[Example]) -> Batch:
+    """Assembles pairs of the lengths that most of some examples have, at most 8."""
+    pairs = task.encode([example for example in examples if example.source])
+    lengths = list(zip(pairs.sources.lengths.tolist(), pairs.targets.lengths.tolist(), strict=True))
+    source, target = collections.Counter(lengths).most_common(1)[0][0]
+    rows = [row for row, found in enumerate(lengths) if found == (source, target)][:_PROBED]
+    return assemble(pairs, rows, (source, target + 1), len(rows))
+
+
+def log_vocabularies(task: "Seq2SeqTask", splits: Mapping[str, Pairs]) -> None:
+    """Logs the size of each vocabulary and the share of unknown tokens in each of `splits`: a warning where it is
+    large, or where a vocabulary is empty."""
+    for side in ("source", "target"):
+        size = len(getattr(task, side)) - (UNK + 1)
+        shares = {split: getattr(pairs, f"{side}s").share(UNK) for split, pairs in splits.items()}
+        unknown = ", ".join(f"{share:.2%} of {split}" for split, share in shares.items())
+        few = not size or max(shares.values()) > _MANY_UNKNOWN
+        hint = f"; look at config.data.{side}.unit and min_count" if few else ""
+        level = logging.WARNING if few else logging.INFO
+        logging.getLogger("rnnlab").log(
+            level, "%s vocabulary: %s tokens; unknown: %s%s", side, f"{size:,}", unknown, hint
+        )
+
+
+@functools.cache  # the runs of a sweep mostly have the same data
+def _digests(data: str) -> dict[str, str]:
+    """Of the contents of each split of the data that a config names, in JSON; none where they are out of reach."""
+    try:
+        corpus = open_corpus(ConfigDict({"data": json.loads(data)}))
+        return {split: corpus.digest(split) for split in corpus.splits}
+    except UserError:
+        return {}
+
+
+def _same_data(saved: ConfigDict, config: ConfigDict, split: str) -> bool:
+    fields = ("data.name", "data.language", "data.directory", f"data.files.{split}")
+    return all(get_field(saved, field) == get_field(config, field) for field in fields)
+
+
+def _check_best_metric(config: ConfigDict) -> None:
+    allowed, metric = ("loss", "perplexity", *metric_names(config)), config.training.best_metric
+    if metric not in allowed:
+        wanted = difflib.get_close_matches(metric, allowed, 1)
+        hint = f" (did you mean {wanted[0]!r}?)" if wanted else ""
+        raise UserError(f"config.training.best_metric: unknown {metric!r}{hint}; allowed: {', '.join(allowed)}")
+
+
+def check_metrics(config: ConfigDict) -> None:
+    """Refuses metrics that there are not.
+
+    Raises:
+      UserError: an unknown metric or tokenizer of BLEU, or one that needs what is not installed.
+    """
+    for name in metric_names(config):
+        if name not in (*METRICS, FREE_RUNNING):
+            raise UserError(
+                f"config.evaluation.metrics: unknown {name!r}; allowed: {', '.join((*METRICS, FREE_RUNNING))}"
+            )
+    field, tokenizer = "config.evaluation.bleu_tokenizer", config.evaluation.bleu_tokenizer
+    if tokenizer not in BLEU_TOKENIZERS:
+        raise UserError(f"{field}: unknown {tokenizer!r}; allowed: {', '.join(BLEU_TOKENIZERS)}")
+    if "bleu" in metric_names(config):
+        try:
+            translation_scores(["a"], [["a"]], tokenizer=tokenizer)
+        except Exception as error:  # each tokenizer needs a package or a download of its own, and fails in its own way
+            raise UserError(f"{field}: {tokenizer!r} cannot be used here: {error}") from None
+
+
+def _make_model(config: ConfigDict, source_size: int, target_size: int) -> Seq2Seq:
+    options = config.model.to_dict() | {"never_predicted": SIGNS.never_predicted}
+    try:
+        return Seq2Seq(source_size, target_size, rngs=nnx.Rngs(jax.random.key(config.seed)), **options)
+    except ValueError as error:
+        raise UserError(f"config.model: {error}") from None

@@ -1,0 +1,81 @@
+"""The end of a run: the scores of its best parameters, pictures, samples."""
+
+import itertools
+import logging
+import pathlib
+
+import jax
+
+from rnnlab.errors import UserError
+from rnnlab.files import write_text
+from rnnlab.printing import show, to_json
+from rnnlab.tasks.base import ModelParams, Task
+from rnnlab.training.checkpoint import Checkpoints
+from rnnlab.training.plots import plot_curves
+from rnnlab.training.step import split_model
+
+
+def best_params(task: Task) -> tuple[int, ModelParams]:
+    """Reads the step and the parameters of the best evaluation so far; of several members, the step of the first one.
+
+    With `evaluation.average` = n above 1 they are the mean over the n newest of those that were the best when they were
+    saved; where there are fewer, over those, with a warning.
+
+    Raises:
+      UserError: nothing has been saved yet.
+    """
+    found = [_best_params(member, task.config.evaluation.average) for member in task.members]
+    return found[0][0], task.join_params([params for _, params in found])
+
+
+def _best_params(task: Task, wanted: int) -> tuple[int, ModelParams]:
+    _, params = split_model(task.make_model())
+    store = Checkpoints(task.workdir / "best", keep=wanted, reading=True)
+    try:
+        newest = list(itertools.islice(store.newest(params), wanted))
+    finally:
+        store.close()
+    if not newest:
+        raise UserError(f"{task.workdir}: holds no whole checkpoint in its folder best; train it first")
+    if len(newest) < wanted:
+        logging.getLogger("rnnlab").warning(
+            "%s holds %d best checkpoints, fewer than evaluation.average=%d; the mean is over those",
+            task.workdir,
+            len(newest),
+            wanted,
+        )
+    if len(newest) == 1:
+        return newest[0].step, jax.device_put(newest[0].arrays)
+    mean = jax.tree.map(lambda *values: sum(values) / len(values), *(restored.arrays for restored in newest))
+    return newest[0].step, jax.device_put(mean)
+
+
+def evaluate(task: Task, params: ModelParams, split: str) -> None:
+    """Prints the scores of parameters on a split as one JSON object, the last line on stdout.
+
+    Raises:
+      UserError: the task's data have no such split, or are out of reach.
+    """
+    show(to_json(split_scores(task, params, split)))
+
+
+def split_scores(task: Task, params: ModelParams, split: str) -> dict:
+    """Computes what is reported of a split: its name and its scores."""
+    return {"split": split, **task.evaluator(final=True)(params, split)}
+
+
+def report(task: Task, steps: int, shapes: int) -> None:
+    """Scores the best parameters into `result.json`; then draws the pictures, prints samples and, last, the scores.
+
+    Args:
+      task: of a run that ended after so many `steps`.
+      shapes: of batches, for each of which the training step was compiled.
+    """
+    step, params = best_params(task)
+    split = "test" if "test" in task.splits else "validation"
+    scores = to_json(split_scores(task, params, split))
+    write_text(pathlib.Path(task.workdir) / "result.json", scores)
+    plot_curves(task)
+    task.finish(params)
+    show(f"best step {step} of {steps}; compiled train-step shapes: {shapes}")
+    show(scores)

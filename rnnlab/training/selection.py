@@ -1,0 +1,78 @@
+"""Which step is the best so far, by a metric on validation; its parameters are kept in the folder `best`."""
+
+import logging
+import math
+from typing import Any
+
+from rnnlab.tasks.base import ModelParams, Scores, Task
+from rnnlab.training import distributed
+from rnnlab.training.checkpoint import Checkpoints
+
+_LOG = logging.getLogger("rnnlab")
+# By what the best step was chosen, its value (None where none was finite), evaluations since.
+_UNDECIDED: dict[str, Any] = {"by": None, "best": None, "misses": 0}
+
+
+class Selection:
+    """The best step so far and the evaluations since.
+
+    Args:
+      task: whose metric decides.
+      like: parameters of the shapes that are kept.
+    """
+
+    def __init__(self, task: Task, like: ModelParams):
+        self._metric, self._like = task.config.training.best_metric, like
+        self._lower_is_better = task.lower_is_better(self._metric)
+        self._by = {**task.scored_by(self._metric), "best_metric": self._metric}
+        self._store = Checkpoints(task.workdir / "best", keep=task.config.evaluation.average)
+        self.decision = _UNDECIDED
+
+    @property
+    def undecided(self) -> bool:
+        """Whether no step was chosen by this metric yet."""
+        return self.decision["by"] is None
+
+    @property
+    def misses(self) -> int:
+        """Evaluations in a row without a new best."""
+        return self.decision["misses"]
+
+    def resume(self, decision: dict[str, Any] | None, step: int) -> None:
+        """Takes up the decision of a checkpoint of `step`, if it was by the same metric and what it chose is there.
+
+        Best parameters of later steps are of another run, and taken away.
+        """
+        decision = _UNDECIDED if decision is None else decision
+        first = distributed.is_first()
+        if first and (later := self._store.forget_after(step)):
+            _LOG.warning("step %d: the best parameters of later steps (%s) are taken away", step, later)
+        newest = max(self._store.steps(), default=None)
+        found = self._store.restore(self._like) if first else None
+        whole = distributed.agree(found is not None and found.step == newest)
+        if decision.get("by") == self._by and whole:
+            self.decision = decision
+            return
+        if decision["best"] is not None:
+            _LOG.info("step %d: which step is best is decided anew, by %s", step, self._metric)
+        self.decision = _UNDECIDED
+
+    def judge(self, step: int, scores: Scores, params: ModelParams) -> None:
+        """Keeps the parameters of `step` if they are the best so far; scores that are not finite never are."""
+        value, best = float(scores[self._metric]), self.decision["best"]
+        sound = math.isfinite(value) and math.isfinite(float(scores["loss"]))  # of NaN a search finds something, too
+        better = sound and (best is None or (value < best if self._lower_is_better else value > best))
+        misses = 0 if better else self.misses + 1
+        self.decision = {"by": self._by, "best": value if better else best, "misses": misses}
+        if distributed.is_first() and (better or not self._store.steps()):
+            self._store.save(step, params, {self._metric: value if sound else None})
+            if best is None:  # what is there was chosen by something else, or is not finite
+                self._store.keep_only(step)
+
+    def steps(self) -> list[int]:
+        """Steps whose parameters are kept."""
+        return self._store.steps()
+
+    def close(self) -> None:
+        """Waits for what is being written."""
+        self._store.close()
