@@ -41,16 +41,18 @@ class Field(NamedTuple):
       default: its value where a config does not change it; its type is the field's.
       meaning: what it does, in a few words.
       allowed: conditions on its value, beside those of `check_fields` on every value.
+      own: whether it may name a thing of the user's own, as `module:NAME`.
     """
 
     default: Any
     meaning: str = ""
     allowed: tuple[Allowed, ...] = ()
+    own: bool = False
 
 
-def field(default: Any, meaning: str = "", *allowed: Allowed) -> Field:
+def field(default: Any, meaning: str, *allowed: Allowed, own: bool = False) -> Field:
     """Describes a field."""
-    return Field(default, meaning, allowed)
+    return Field(default, meaning, allowed, own)
 
 
 Fields = Mapping[str, Any]  # of `Field`s and of further `Fields`
@@ -123,6 +125,14 @@ def show_fields(config: ConfigDict, fields: Fields) -> Iterator[str]:
 
 def _plain(value: Any) -> Any:
     return value.get() if isinstance(value, FieldReference) else value
+
+
+def set_field(config: ConfigDict, path: str, value: Any) -> None:
+    """Sets the value at a dotted path."""
+    *parts, name = path.split(".")
+    for part in parts:
+        config = config[part]
+    config[name] = value
 
 
 def get_field(config: ConfigDict, path: str) -> Any:

@@ -80,7 +80,7 @@ def _begin(config: ConfigDict, workdir: pathlib.Path) -> None:
     if not _affordable(config):
         create_task(config, workdir)
         return
-    run = loop._Run(*create_task(config, workdir))
+    run = loop._Run(create_task(config, workdir))
     try:
         batch = run._devices.share(next(run._batches))
         jax.eval_shape(run._step, run.state, batch)
@@ -122,11 +122,9 @@ def fuzz_data(examples: int, folder: pathlib.Path) -> collections.Counter:
 
 
 def _read(config: ConfigDict, workdir: pathlib.Path) -> None:
-    experiment, corpus = create_task(config, workdir)
-    examples = corpus.read("train")
-    experiment.check_lengths(corpus.read("validation"), "validation")
-    pairs = experiment.training_pairs(examples)
-    for side, ids in ((experiment.source, pairs.sources), (experiment.target, pairs.targets)):
+    task = create_task(config, workdir)
+    pairs = task.training_pairs(task.corpus.read("train"))
+    for side, ids in ((task.source, pairs.sources), (task.target, pairs.targets)):
         side.decode(ids.row(0))
 
 

@@ -17,15 +17,24 @@ class Stopped(Exception):
     """What scores raise to end a run as if it were killed."""
 
 
-def start(config: ConfigDict, workdir: pathlib.Path, scores: Scores | None = None, ruins=lambda run: False):
+def start(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    scores: Scores | None = None,
+    ruins=lambda run: False,
+    compiled: str = "seq2seq",
+):
     """A run before its next step.
 
     Args:
       scores: of a step, instead of an evaluation's.
+      compiled: runs of the same name share a compiled step.
       ruins: `(run) -> bool`: whether the step that comes makes the parameters infinite.
     """
     run = loop._Run(create_task(config, workdir))
-    step = _COMPILED.setdefault(config.training.average_decay, run._step)  # all else that shapes it stays the same
+    step = _COMPILED.setdefault(
+        (compiled, config.training.average_decay), run._step
+    )  # all else that shapes it stays the same
     if scores is not None:
         run._evaluate_on = lambda params, split: scores(run.step)
 

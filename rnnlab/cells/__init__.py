@@ -1,7 +1,7 @@
 """Recurrent cells as descriptions: pure functions and facts, no loops and no modules.
 
 A new cell is one file with a `Cell` and one line in `CELLS`; scan, models, tests and labs take it up by themselves.
-Imports nothing from the rest of rnnlab.
+Imports `own` only.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from rnnlab.cells.minimal import MIN_GRU, MIN_GRU_LOG, MIN_LSTM, MIN_LSTM_LOG
 from rnnlab.cells.rg_lru import RG_LRU
 from rnnlab.cells.rnn import RNN, RNN_RELU
 from rnnlab.cells.slstm import SLSTM
+from rnnlab.own import is_own, load_own
 
 _NONLINEAR = (RNN, RNN_RELU, GRU, GRU_RESET_BEFORE, LSTM, LSTM_LAYER_NORM, SLSTM)
 _LINEAR = (MIN_GRU, MIN_GRU_LOG, MIN_LSTM, MIN_LSTM_LOG, LRU, S5, RG_LRU)
@@ -24,14 +25,25 @@ __all__ = ["CELLS", "RECURRENCES", "Cell", "Params", "State", "find_cell", "stru
 
 
 def find_cell(name: str, known: Mapping[str, Cell] = CELLS) -> Cell:
-    """A cell by its name, or by name and structure of `R`: "lstm", "rnn/diagonal", "slstm/heads4".
+    """Finds a cell by its name, or by name and structure of `R`: "lstm", "rnn/diagonal", "slstm/heads4".
+
+    A cell of one's own is `module:NAME` or `file.py:NAME`, which such a structure may follow.
 
     Raises:
-      ValueError: an unknown name or structure, or a structure that the cell cannot have.
+      ValueError: an unknown name or structure, a structure that the cell cannot have, or a thing of one's own that
+        cannot be imported or is no `Cell`.
     """
-    kind, slash, recurrence = name.partition("/")
+    kind, slash, recurrence = name.rpartition("/") if is_own(name) else name.partition("/")
+    if is_own(name) and not is_own(kind):  # the last slash is one of the path
+        kind, slash = name, ""
+    if is_own(kind):
+        found = load_own(kind)
+        if not isinstance(found, Cell):
+            raise ValueError(f"{kind!r} is no Cell but of type {type(found).__name__}")
+        return structured(found, recurrence) if slash else found
     if kind not in known:
         raise ValueError(
-            f"unknown value {name!r}; allowed: {', '.join(known)}, and these followed by /{', /'.join(RECURRENCES)}"
+            f"unknown value {name!r}; allowed: {', '.join(known)}, these followed by /{', /'.join(RECURRENCES)}, and "
+            "cells of your own as module:NAME or file.py:NAME"
         )
     return structured(known[kind], recurrence) if slash else known[kind]

@@ -52,14 +52,16 @@ class Batches(Protocol):
         """Takes up a position again."""
 
 
-class Predictor(Protocol):
+class Predictor(abc.ABC):
     """Answers lines, and tells at the end what was odd about them."""
 
+    @abc.abstractmethod
     def __call__(self, lines: Sequence[bytes], first: int) -> list[str]:
         """Returns an answer for each line, in order; the number of the first one counts from 0."""
 
     def remarks(self) -> Iterator[str]:
         """Yields what to log once all lines are answered."""
+        yield from ()
 
 
 class Task(abc.ABC):
@@ -81,6 +83,9 @@ class Task(abc.ABC):
     places: ClassVar[tuple[str, ...]] = ()
     unit: ClassVar[str] = "tokens"
 
+    def __init__(self, config: ConfigDict, workdir: pathlib.Path):
+        self.config, self.workdir = config, workdir
+
     @classmethod
     def check(cls, config: ConfigDict) -> None:
         """Refuses a config that no run can use, before anything is read or written.
@@ -100,23 +105,23 @@ class Task(abc.ABC):
         return True
 
     @classmethod
-    @abc.abstractmethod
     def create(cls, config: ConfigDict, workdir: pathlib.Path) -> Self:
         """Makes the task from its data (vocabularies, sizes, scalers); writes nothing."""
+        return cls(config, workdir)
 
     @classmethod
-    @abc.abstractmethod
     def load(cls, config: ConfigDict, saved: ConfigDict, workdir: pathlib.Path) -> Self:
         """Reads what `save` wrote; the data need not be there.
 
         Args:
-          config: that holds; saved: that of the work directory.
+          config: that holds.
+          saved: that of the work directory; data that it names otherwise may be others.
 
         Raises:
           UserError: a file is missing or damaged.
         """
+        return cls(config, workdir)
 
-    @abc.abstractmethod
     def save(self) -> None:
         """Writes what `load` reads to the work directory."""
 

@@ -12,6 +12,7 @@ from rnnlab.cells import Cell, Params, State
 from rnnlab.gradient_flow.trajectory import Trajectory, run
 from rnnlab.models.embedding import Lookup, rows
 from rnnlab.models.recurrent import Recurrent, Stack
+from rnnlab.scans.product import are_ids
 
 Model = Any
 
@@ -86,12 +87,13 @@ class _Watched:
         self, inputs: Array | Lookup, state: State, *, reverse: bool = False, **_options
     ) -> tuple[Float[Array, "time batch features"], State]:
         turn = (lambda values: values[::-1]) if reverse else (lambda values: values)
-        read, recurrent = turn(rows(inputs)), None
+        params = {name: value[...] for name, value in self._recurrent.params.items()}
+        ids = not isinstance(inputs, Lookup) and are_ids(inputs)
+        read, recurrent = turn(jax.nn.one_hot(inputs, len(params["W"])) if ids else rows(inputs)), None
         if self._nudges is not None:
             done = sum(record.inputs.shape[0] for record in self._records)
             now = jax.tree.map(lambda values: values[done : done + inputs.shape[0]], self._nudges)
             read, recurrent = read + now.inputs, now.recurrent
-        params = {name: value[...] for name, value in self._recurrent.params.items()}
         found = run(self.cell, params, read, state, recurrent)
         self._records.append(Record(params, read, state, found))
         return turn(found.hidden), found.after

@@ -8,11 +8,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rnnlab.config import field_paths, get_field, make_config
+from rnnlab.config import each_field, field_paths, get_field, make_config, set_field
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
+from rnnlab.own import absolute_own, digest_of_own, file_of_own, is_own
 from rnnlab.tasks import find_task
 from rnnlab.tasks.base import Task
+
+_OWN = "own_code.json"  # digest of the file of each thing of the user's own
 
 
 def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:
@@ -27,17 +30,18 @@ def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:
     """
     kind = find_task(config.experiment)
     kind.check(config)
-    kind.resolve_paths(config)
+    resolve_paths(kind, config)
     if not (workdir / "config.json").exists():
         task = kind.create(config, workdir)
         task.open_data()
         workdir.mkdir(parents=True, exist_ok=True)
         task.save()
+        _write_own(kind, config, workdir)
         _write_config(config, workdir)
         return task
     saved = read_config(workdir)
     check_same_run(saved, config, workdir, fixed=("experiment", *kind.fixed), places=kind.places)
-    task = kind.load(config, saved, workdir)
+    task = kind.load(config, config, workdir)  # wherever its data lie now, they must be those that it was made with
     task.open_data()
     task.save()
     if config.to_dict() != saved.to_dict():
@@ -61,7 +65,7 @@ def open_task(workdir: pathlib.Path, config: ConfigDict | None = None) -> Task:
     if config is None:
         return kind.load(saved, saved, workdir)
     kind.check(config)
-    kind.resolve_paths(config)
+    resolve_paths(kind, config)
     check_same_run(saved, config, workdir, fixed=("experiment", *kind.fixed_in_use), places=kind.places)
     return kind.load(config, saved, workdir)
 
@@ -76,6 +80,7 @@ def read_config(workdir: pathlib.Path) -> ConfigDict:
     if not path.exists():
         raise UserError(f"{workdir}: not a work directory (it holds no config.json); train first, with --config")
     saved = read_json(path)
+    _check_own(workdir)
     try:
         config = make_config(find_task(str(saved["experiment"])).fields)
         config.update(saved)
@@ -96,6 +101,41 @@ def read_json(path: pathlib.Path) -> Any:
         raise UserError(f"{path.parent}: {path.name} is missing; an older version of rnnlab wrote none") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: is damaged: {error}") from None
+
+
+def resolve_paths(kind: type[Task], config: ConfigDict) -> None:
+    """Makes paths absolute, in place: those of the task, and of files of the user's own code."""
+    kind.resolve_paths(config)
+    for path, name in _own_names(kind, config).items():
+        set_field(config, path, absolute_own(name))
+
+
+def _own_names(kind: type[Task], config: ConfigDict) -> dict[str, str]:
+    """What the config names of the user's own, by field."""
+    values = {path: get_field(config, path) for path, field in each_field(kind.fields) if field.own}
+    return {path: value for path, value in values.items() if is_own(value)}
+
+
+def _write_own(kind: type[Task], config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Records the digest of each file of the user's own code that the config names."""
+    found = {name: digest_of_own(name) for name in _own_names(kind, config).values()}
+    if found:
+        write_text(workdir / _OWN, json.dumps(found, indent=2))
+
+
+def _check_own(workdir: pathlib.Path) -> None:
+    """Makes sure that the user's own code is what the run was made with; no code of the work directory is run."""
+    if not (workdir / _OWN).exists():
+        return
+    for name, digest in read_json(workdir / _OWN).items():
+        try:
+            path = file_of_own(name)
+            if path.resolve().is_relative_to(workdir.resolve()):
+                raise ValueError(f"{name!r} lies in the work directory, whose code is never run; move it elsewhere")
+            if digest_of_own(name) != digest:
+                raise ValueError(f"{path} has changed since the run was made; give it back, or use another --workdir")
+        except ValueError as error:
+            raise UserError(f"{workdir}: {error}") from None
 
 
 def _write_config(config: ConfigDict, workdir: pathlib.Path) -> None:

@@ -18,6 +18,7 @@ from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.tasks.seq2seq.task import probe_batch
 from rnnlab.training.flow import FlowProbe, measure_flow
 from rnnlab.training.loop import train
+from rnnlab.training.report import best_params
 from rnnlab.training.step import split_model
 from rnnlab.training.watch import no_nudges, watched
 from rnnlab.training.workdir import open_task

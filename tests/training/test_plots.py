@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from rnnlab.pictures import drawable, picture, survived
-from rnnlab.tasks.seq2seq import attention as plots
+from rnnlab.tasks.seq2seq import attention
 from rnnlab.tasks.seq2seq.attention import write_attention
 from rnnlab.tasks.seq2seq.evaluation import Evaluator
+from rnnlab.training import plots
 from rnnlab.training.plots import plot_curves
 from rnnlab.training.report import best_params
 from rnnlab.training.workdir import open_task
@@ -51,8 +52,8 @@ def test_the_brightest_cell_of_each_row_moves_along_the_source(trained, tmp_path
 def test_attention_over_any_tokens_is_drawn_as_they_are(tmp_path, tokens):
     """With warnings as errors: no formula, no missing glyph, no label without room, no picture without bounds."""
     path = tmp_path / "a.png"
-    plots._plot_attention(path, np.eye(len(tokens), 3), ["a", "b", "c"], tokens)
-    plots._plot_attention(path, np.eye(3, len(tokens)), tokens, ["a", "b", "c"])
+    attention._plot_attention(path, np.eye(len(tokens), 3), ["a", "b", "c"], tokens)
+    attention._plot_attention(path, np.eye(3, len(tokens)), tokens, ["a", "b", "c"])
     height, width = matplotlib.image.imread(path).shape[:2]
     assert 100 <= height <= 3000
     assert 100 <= width <= 3000
@@ -94,7 +95,7 @@ def test_a_picture_that_fails_is_a_warning(trained, tmp_path, monkeypatch, caplo
     with survived(tmp_path / "other.png"):
         fail()
     assert caplog.text.count("could not be drawn") == 3
-    monkeypatch.setattr(plots, "drawable", fail)
+    monkeypatch.setattr(attention, "drawable", fail)
     evaluator = Evaluator(experiment, beam_size=1)
     said = np.array(experiment.target.encode("A B C D E F"))
     write_attention(evaluator, best_params(experiment)[1], [[4, 5, 6, 7, 8, 9]], [said], [tmp_path / "seen"])

@@ -55,7 +55,7 @@ _SIDE: Fields = {
     "reverse": field(False, "reads from the last token to the first (Sutskever et al. 2014)"),
 }
 _STACK: Fields = {
-    "cell": field("lstm", "of rnnlab.CELLS; lstm/diagonal, lstm/heads4 and lstm/none give R a structure"),
+    "cell": field("lstm", "of rnnlab.CELLS, lstm/diagonal, lstm/heads4, lstm/none, or file.py:NAME", own=True),
     "features": field(128, "of each direction", POSITIVE),
     "layers": field(1, "recurrent layers", POSITIVE, at_most(100)),  # each is traced and compiled by itself
     "embedding": field(64, "size of an embedding", POSITIVE),
@@ -124,7 +124,7 @@ _EVALUATION: Fields = {
     ),
 }
 FIELDS: Fields = {
-    "experiment": field("seq2seq", "the task"),
+    "experiment": field("seq2seq", "the task: a name of rnnlab.tasks.TASKS, or file.py:NAME", own=True),
     "seed": field(0, "of parameters, data order and dropout", NOT_NEGATIVE),
     "data": _DATA,
     "model": _MODEL,

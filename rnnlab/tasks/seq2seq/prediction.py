@@ -8,7 +8,7 @@ import numpy as np
 from rnnlab.data.vocabulary import EOS, PAD, UNK
 from rnnlab.decoding import Hypotheses
 from rnnlab.errors import UserError
-from rnnlab.tasks.base import ModelParams
+from rnnlab.tasks.base import ModelParams, Predictor
 from rnnlab.tasks.seq2seq.attention import write_attention
 from rnnlab.tasks.seq2seq.evaluation import CUT, Evaluator, was_cut
 from rnnlab.tasks.seq2seq.task import Seq2SeqTask
@@ -16,7 +16,7 @@ from rnnlab.tasks.seq2seq.task import Seq2SeqTask
 _LONGEST = 4  # times the longest source of training: what is longer is cut there
 
 
-class LinePredictor:
+class LinePredictor(Predictor):
     """Answers lines by the best output, or by several.
 
     An empty line gives an empty line. Symbols that training did not have, bytes that are not UTF-8 and lines longer

@@ -144,7 +144,7 @@ class Seq2SeqTask(Task):
             getattr(self, side).save(self.workdir / f"{side}_vocabulary.json")
         write_text(self.workdir / "buckets.json", json.dumps(self.sizes))
         write_text(self.workdir / "lengths.json", json.dumps(self.lengths._asdict()))
-        write_text(self.workdir / "data.json", json.dumps({s: self.corpus.digest(s) for s in self.corpus.splits}))
+        write_text(self.workdir / "data.json", json.dumps(self.digests))
 
     # --- data
 
@@ -171,6 +171,7 @@ class Seq2SeqTask(Task):
         for split in self.splits[1:]:
             self.check_lengths(self.corpus.read(split), split)
         self._pairs  # noqa: B018 (whatever is wrong with the training split is found now)
+        self.digests.update({split: self.corpus.digest(split) for split in self.splits})
 
     @functools.cached_property
     def _pairs(self) -> Pairs:

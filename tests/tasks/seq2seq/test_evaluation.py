@@ -19,6 +19,7 @@ from rnnlab.errors import UserError
 from rnnlab.metrics import LOWER_IS_BETTER, METRICS
 from rnnlab.tasks.seq2seq.evaluation import Evaluator
 from rnnlab.tasks.seq2seq.task import check_metrics, open_ensemble
+from rnnlab.training import report
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.flow import Flow, FlowProbe, measure_flow
 from rnnlab.training.report import best_params
@@ -105,7 +106,7 @@ def test_best_parameters_may_be_the_mean_of_several_checkpoints(tiny_config, tmp
     jax.tree.map(lambda m, p: np.testing.assert_allclose(m, 2 * p, rtol=1e-6), mean, params)
     member = open_task(tmp_path)  # whose own config asks for one
     member.config.evaluation.average = 1
-    _, both = dataclasses.replace(experiment, members=(member,)).best_params()
+    _, both = best_params(dataclasses.replace(experiment, others=(member,)))
     for name, value in mean.items():
         np.testing.assert_array_equal(both[f"models/0/{name}"], value)
         np.testing.assert_array_equal(both[f"models/1/{name}"], value)
@@ -197,7 +198,7 @@ class _Endless:
         self.experiment = open_ensemble(workdirs)
         found = best_params(self.experiment)
         ended = {n: v.at[EOS].set(-1e9) if n.endswith("output/bias") else v for n, v in found[1].items()}
-        monkeypatch.setattr(Experiment, "best_params", lambda _: (found[0], ended))
+        monkeypatch.setattr(report, "best_params", lambda _: (found[0], ended))
         monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
 
     def predict(self, words, **options):

@@ -130,7 +130,7 @@ def test_attention_of_a_model_without_is_refused(trained, tmp_path):
     experiment = open_task(trained)
     experiment.config.model.attention = "none"
     with pytest.raises(UserError, match=r"--attention: the model of .* has none"):
-        predict(experiment, io.BytesIO(b"a"), io.BytesIO(), attention=tmp_path / "seen")
+        experiment.predictor({}, attention=tmp_path / "seen")
 
 
 class _Breaking(io.RawIOBase):

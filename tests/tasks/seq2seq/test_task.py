@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from rnnlab.errors import UserError
-from rnnlab.tasks.seq2seq.task import log_vocabularies, open_corpus
+from rnnlab.tasks.seq2seq.task import Seq2SeqTask, log_vocabularies, open_corpus
 from rnnlab.training.report import best_params
 from rnnlab.training.workdir import create_task, open_task
 from tests import tiny
@@ -113,10 +113,10 @@ def test_a_run_resumes_with_the_same_data_under_any_name_and_is_used_from_any_fo
     monkeypatch.chdir(tmp_path / "other")
     config = tiny.get_config("nowhere")
     config.data.files.update({split: f"{split} , packed.tsv" for split in tiny.SPLITS})
-    again, corpus = create_task(config, tmp_path / "w")
+    again = create_task(config, tmp_path / "w")
     assert again.digests == made.digests
     monkeypatch.chdir("/")
-    assert open_corpus(open_task(tmp_path / "w").config).read("train") == corpus.read("train")
+    assert open_corpus(open_task(tmp_path / "w").config).read("train") == again.corpus.read("train")
 
 
 def test_a_split_is_evaluated_without_the_files_of_the_others_and_one_may_come_later(own_data, tmp_path):
@@ -144,7 +144,7 @@ def test_the_files_of_a_split_may_be_a_list_of_names(tiny_config, tmp_path, kind
         path.write_text("\n".join(side))
     files = kind(map(str, names))
     config = tiny_config(data__files__train=files, data__files__validation=files, data__files__test="")
-    _, corpus = create_task(config, tmp_path / "w")
+    corpus = create_task(config, tmp_path / "w").corpus
     assert [(example.source, *example.targets) for example in corpus.read("train")] == rows
     again = open_task(tmp_path / "w")
     assert again.corpus.read("validation") == corpus.read("train")
@@ -157,7 +157,8 @@ def test_the_size_of_a_vocabulary_and_the_share_of_unknown_tokens_are_logged(
     """A warning where nothing but the unknown token is left."""
     monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
     config = tiny_config(**{f"data__source__{field}": {"min_count": 1000, "lowercase": True}[field]})
-    experiment, corpus = create_task(config, tmp_path)
+    experiment = create_task(config, tmp_path)
+    corpus = experiment.corpus
     splits = {split: experiment.encode(corpus.read(split)) for split in ("train", "validation")}
     with caplog.at_level(logging.INFO, logger="rnnlab"):
         log_vocabularies(experiment, splits)
@@ -189,14 +190,20 @@ def test_a_folder_that_is_no_work_directory_or_is_damaged_is_named(tiny_config, 
         "buckets.json": "[[1]]",
         "config.json": '{"seed": 0, "sead": 1}',
     }.items():
+        whole = (tmp_path / "w" / name).read_text()
         (tmp_path / "w" / name).write_text(text)
-        with pytest.raises(UserError, match=rf"w: .*{name}.* is damaged"):
+        with pytest.raises(UserError, match=rf"w.*{name}.* is damaged"):
             open_task(tmp_path / "w")
+        (tmp_path / "w" / name).write_text(whole)
 
 
 def test_texts_that_are_too_long_are_left_out_of_training_and_refused_elsewhere(tiny_config, tmp_path):
     config = tiny_config(data__longest=7)  # g is two phones, so some words are longer
-    experiment, corpus = create_task(config, tmp_path)
+    with pytest.raises(UserError, match=r"data\.longest: a target of the validation split has .* more than 7"):
+        create_task(config, tmp_path / "w")
+    assert not (tmp_path / "w").exists()
+    experiment = Seq2SeqTask.create(config, tmp_path)
+    corpus = experiment.corpus
     examples = corpus.read("train")
     lengths = [max(len(e.source), len(e.targets[0].split(" "))) for e in examples]
     pairs = experiment.training_pairs(examples)

@@ -1,0 +1,104 @@
+"""Things of a user's own, named in a config as `module:NAME`: a module on the path, or a `.py` file.
+
+Imports nothing from rnnlab.
+"""
+
+import functools
+import hashlib
+import importlib
+import importlib.util
+import pathlib
+import re
+import sys
+from types import ModuleType
+from typing import Any
+
+_OWN = re.compile(r"(.+):([A-Za-z_]\w*)((?:/\w+)?)")  # place, name, and the structure of a cell's R
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is of the form `module:NAME`, which "/heads4" and the like may follow."""
+    return _OWN.fullmatch(name) is not None
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    if (found := _OWN.fullmatch(name)) is None:
+        raise ValueError(f"{name!r} is not of the form module:NAME or file.py:NAME")
+    return found[1], found[2], found[3]
+
+
+def load_own(name: str) -> Any:
+    """Imports what `module:NAME` names; a file is imported once for each of its contents.
+
+    Raises:
+      ValueError: there is no such module, file or name in it, or it fails when it is imported.
+    """
+    place, attribute, _ = _split(name)
+    try:
+        module = _from_file(pathlib.Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except Exception as error:  # of whatever kind the module's own code raises
+        raise ValueError(f"{name!r} cannot be imported: {type(error).__name__}: {error}") from None
+    if not hasattr(module, attribute):
+        known = [word for word in vars(module) if not word.startswith("_")]
+        raise ValueError(f"{name!r}: {place} has no {attribute}; it has {', '.join(known) or 'nothing'}")
+    return getattr(module, attribute)
+
+
+def _from_file(path: pathlib.Path) -> ModuleType:
+    path = path.expanduser()
+    return _execute(path.absolute(), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+@functools.cache
+def _execute(path: pathlib.Path, digest: str) -> ModuleType:
+    own = f"rnnlab_own_{path.stem}_{digest[:8]}"
+    spec = importlib.util.spec_from_file_location(own, path)
+    assert spec is not None and spec.loader is not None  # noqa: PT018 (of a name that ends in .py there always is one)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[own] = module  # by which pickle and dataclasses find it
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[own]
+        raise
+    return module
+
+
+def absolute_own(name: str) -> str:
+    """The same name with an absolute path, so that it is found from any folder; others stay as they are."""
+    if not is_own(name):
+        return name
+    place, attribute, structure = _split(name)
+    path = pathlib.Path(place).expanduser().absolute() if place.endswith(".py") else place
+    return f"{path}:{attribute}{structure}"
+
+
+def file_of_own(name: str) -> pathlib.Path:
+    """The file that defines `module:NAME`, which need not have been imported.
+
+    Raises:
+      ValueError: there is none.
+    """
+    place, *_ = _split(name)
+    if place.endswith(".py"):
+        path = pathlib.Path(place).expanduser()
+    else:
+        try:
+            spec = importlib.util.find_spec(place)
+        except (ImportError, ValueError):
+            spec = None
+        if spec is None or not spec.origin:
+            raise ValueError(f"{name!r}: there is no module {place}")
+        path = pathlib.Path(spec.origin)
+    if not path.is_file():
+        raise ValueError(f"{name!r}: there is no file {path}")
+    return path
+
+
+def digest_of_own(name: str) -> str:
+    """SHA-256 of the file that defines `module:NAME`.
+
+    Raises:
+      ValueError: there is none.
+    """
+    return hashlib.sha256(file_of_own(name).read_bytes()).hexdigest()
