@@ -10,6 +10,7 @@ import pytest
 
 from rnnlab.cells import CELLS, find_cell
 from rnnlab.errors import UserError
+from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.loop import train
 from rnnlab.training.workdir import create_task, open_task
 from tests import scripted
