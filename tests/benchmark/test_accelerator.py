@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from jax.experimental import rnn
 
-from rnnlab.benchmark.accelerator import driver, loop, records
+from rnnlab.benchmark.accelerator import driver, facts, job, layer, loop, records
 from rnnlab.benchmark.accelerator.driver import run
 from rnnlab.benchmark.accelerator.parts import PARTS, Part
 from rnnlab.benchmark.cases import Case
-from rnnlab.benchmark.implementations import build
+from rnnlab.benchmark.implementations import build, jax_layer
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _FOUND = {
@@ -59,6 +59,9 @@ def test_the_figures_of_a_dry_run_fit_together(dry):
             assert row["repeats"] >= 10
         if row["part"] == "exactness":
             assert row["kept"] == (row["excess"] <= 1)
+        if row["part"] == "job" and "search" in row["case"]["what"]:
+            tokens = row["tokens_per_s"] * row["median_ms"] / 1e3
+            assert tokens == pytest.approx(16 * row["case"]["batch"])  # none of them ended before
     newton = [row["newton_iterations"] for row in rows if row["case"].get("implementation") == "rnnlab/newton"]
     assert newton
     assert min(newton) > 0
@@ -230,6 +233,65 @@ def test_a_mistake_is_told_of(arguments, message):
     assert done.returncode == 1
     assert message in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_what_fails_after_the_times_does_not_cost_them(monkeypatch):
+    class Layer:
+        build = facts = dict
+
+        def run(self):
+            pass
+
+        def device_peak_bytes(self):
+            return 7
+
+    def more(case, layer):
+        raise RuntimeError("no profiler")
+
+    monkeypatch.setattr(layer, "build", lambda *_: Layer())
+    limits = {"flops_per_s": 1.0, "copied_bytes_per_s": 1.0, "empty_step_s": 1.0}
+    known = {"x": {"status": "ok", "case": {"dtype": "float32", "precision": "default"}, **limits}}
+    ((_, row),) = layer.measure_layers(PARTS["loop"].cases(True)[:1], known, more=more)
+    assert (row["status"], row["bytes"], row["further"]) == ("ok", 7, "failed: RuntimeError: no profiler")
+    assert row["median_ms"] > 0
+
+
+def test_limits_that_no_row_has_are_measured_once(monkeypatch):
+    measured = []
+    monkeypatch.setattr(facts, "measure_limits", lambda dtype: measured.append(dtype) or {"flops_per_s": 1.0})
+    facts._limits_now.cache_clear()
+    for _ in range(2):
+        assert facts.limits_of({}, "bfloat16") == {"flops_per_s": 1.0}
+    facts._limits_now.cache_clear()
+    assert measured == ["bfloat16"]
+
+
+def test_layers_share_what_is_drawn():
+    case = Case("lstm", 2, 3, 4, "float32", "training")
+    first, second, others = build("rnnlab", case), build("lax.scan", case), jax_layer.draw(case, "others")
+    assert first._arguments[1] is second._arguments[1]
+    assert not np.array_equal(first._arguments[1], others)
+    kept = len(jax_layer._drawn)
+    del first, second, others
+    assert len(jax_layer._drawn) == kept - 3
+
+
+def test_a_case_of_the_job_that_fails_costs_itself_alone(monkeypatch):
+    def built(case):
+        if case["dtype"] == "bfloat16":
+            raise RuntimeError("no bfloat16")
+        return 7, lambda: None, 1
+
+    monkeypatch.setattr(job, "_built", built)
+    found = [row.get("status", "ok") for _, row in job.measure(PARTS["job"].cases(True)[:4], {})]
+    assert found == ["ok", "failed: RuntimeError: no bfloat16"] * 2
+
+
+def test_long_loops_are_measured_after_all_that_is_parallel():
+    cases = PARTS["parallel"].cases(False)
+    late = [case["implementation"] == "rnnlab/sequential" and case["length"] > 8192 for case in cases]
+    assert late == sorted(late)
+    assert sum(late) == 14
 
 
 def test_ctrl_c_ends_a_run_at_once_and_blames_no_case(tmp_path):
