@@ -27,7 +27,7 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     part, path = PARTS[job["part"]], pathlib.Path(job["path"])
     cases = part.cases(job["tiny"])
-    facts = records.latest(records.read(path), "facts")
+    facts = records.latest(records.of_one_machine(records.read(path), job["run"]), "facts")
     for start in range(0, len(job["cases"]), part.together):
         numbers = job["cases"][start : start + part.together]
         print(json.dumps(numbers), file=answers, flush=True)
