@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax.experimental import rnn
 
-from rnnlab.benchmark.accelerator import driver, facts, job, layer, loop, records
+from rnnlab.benchmark.accelerator import driver, facts, job, layer, loop, records, worker
 from rnnlab.benchmark.accelerator.driver import run
 from rnnlab.benchmark.accelerator.parts import PARTS, Part
 from rnnlab.benchmark.cases import Case
@@ -285,6 +285,12 @@ def test_a_case_of_the_job_that_fails_costs_itself_alone(monkeypatch):
     monkeypatch.setattr(job, "_built", built)
     found = [row.get("status", "ok") for _, row in job.measure(PARTS["job"].cases(True)[:4], {})]
     assert found == ["ok", "failed: RuntimeError: no bfloat16"] * 2
+
+
+def test_implementations_of_one_layer_are_measured_together():
+    cases = [{"cell": cell, "implementation": name} for cell in "abc" for name in ("x", "y", "z")]
+    assert worker._groups(list(range(9)), cases, 4) == [[0, 1, 2, 3, 4, 5], [6, 7, 8]]
+    assert worker._groups([0, 4, 8], cases, 1) == [[0], [4], [8]]
 
 
 def test_long_loops_are_measured_after_all_that_is_parallel():

@@ -15,7 +15,7 @@ class Part(NamedTuple):
       cases: all of them, those worth most first; True asks for few and tiny ones.
       measure: measures cases, and yields each with what was found as soon as it is known. Of a single case it may
         raise what went wrong.
-      together: how many cases it is given at once.
+      together: how many cases it is given at once, or a few more that differ in their implementation alone.
       environment: variables of the process that measures a case.
       side_by_side: the name of a field by whose values cases are measured in processes at the same time.
     """
