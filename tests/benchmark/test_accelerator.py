@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from jax.experimental import rnn
 
-from rnnlab.benchmark.accelerator import driver, loop, records
+from rnnlab.benchmark.accelerator import driver, facts, job, layer, loop, records, worker
 from rnnlab.benchmark.accelerator.driver import run
 from rnnlab.benchmark.accelerator.parts import PARTS, Part
 from rnnlab.benchmark.cases import Case
-from rnnlab.benchmark.implementations import build
+from rnnlab.benchmark.implementations import build, jax_layer
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _FOUND = {
@@ -59,6 +59,9 @@ def test_the_figures_of_a_dry_run_fit_together(dry):
             assert row["repeats"] >= 10
         if row["part"] == "exactness":
             assert row["kept"] == (row["excess"] <= 1)
+        if row["part"] == "job" and "search" in row["case"]["what"]:
+            tokens = row["tokens_per_s"] * row["median_ms"] / 1e3
+            assert tokens == pytest.approx(16 * row["case"]["batch"])  # none of them ended before
     newton = [row["newton_iterations"] for row in rows if row["case"].get("implementation") == "rnnlab/newton"]
     assert newton
     assert min(newton) > 0
@@ -127,7 +130,7 @@ _SCRIPT = """
             with open(job["path"], "a") as file:
                 print(json.dumps({"part": "facts", "run": job["run"], "case": case, "status": "ok"}), file=file)
 """
-_DOES = ("ok", "crash", "ok", "ok", "crash", "hang", "ok")
+_DOES = ("ok", "crash", "ok", "ok", "crash", "hang", "ok", "ok")
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +144,7 @@ def scripted(tmp_path_factory):
     script = out / "worker.py"
     script.write_text(f"DOES = {_DOES}\n" + textwrap.dedent(_SCRIPT))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(driver, "_WORKER", (sys.executable, str(script)))
+        patch.setattr(driver, "_WORKER", (sys.executable, "-S", str(script)))  # starts sooner, of 3 s
         patch.setattr(driver, "PARTS", {"facts": Part(1.0, lambda tiny: cases, iter, 3, environment)})
         patch.setattr(driver, "tables", lambda rows: "")
         return out, run(out, minutes=0.05, only=["facts"], tiny=True)
@@ -158,10 +161,11 @@ def test_a_crash_or_a_hang_costs_its_own_case_alone(scripted):
         3: "ok",
         4: "died",
         5: "stopped",
-        6: "not",
+        6: "stopped",  # built beside what hangs
+        7: "not",
     }
     assert statuses[1] == "died: killed by SIGABRT"
-    assert statuses[6].startswith("not reached within")
+    assert statuses[7].startswith("not reached within")
 
 
 def test_cases_of_another_environment_have_another_process(scripted):
@@ -169,7 +173,7 @@ def test_cases_of_another_environment_have_another_process(scripted):
     seen = collections.defaultdict(set)
     for which, numbers in map(json.loads, path.read_text().splitlines()):
         seen[which] |= set(numbers)
-    assert seen == {"early": {0, 1, 2, 3}, "late": {4, 5, 6}}
+    assert seen == {"early": {0, 1, 2, 3}, "late": {4, 5, 6, 7}}
 
 
 def test_a_part_needs_only_the_packages_that_are_named():
@@ -229,6 +233,108 @@ def test_a_mistake_is_told_of(arguments, message):
     assert done.returncode == 1
     assert message in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_what_fails_after_the_times_does_not_cost_them(monkeypatch):
+    class Layer:
+        build = facts = dict
+
+        def run(self):
+            pass
+
+        def device_peak_bytes(self):
+            return 7
+
+    def more(case, layer):
+        raise RuntimeError("no profiler")
+
+    monkeypatch.setattr(layer, "build", lambda *_: Layer())
+    limits = {"flops_per_s": 1.0, "copied_bytes_per_s": 1.0, "empty_step_s": 1.0}
+    known = {"x": {"status": "ok", "case": {"dtype": "float32", "precision": "default"}, **limits}}
+    ((_, row),) = layer.measure_layers(PARTS["loop"].cases(True)[:1], known, more=more)
+    assert (row["status"], row["bytes"], row["further"]) == ("ok", 7, "failed: RuntimeError: no profiler")
+    assert row["median_ms"] > 0
+
+
+def test_limits_that_no_row_has_are_measured_once(monkeypatch):
+    measured = []
+    monkeypatch.setattr(facts, "measure_limits", lambda dtype: measured.append(dtype) or {"flops_per_s": 1.0})
+    facts._limits_now.cache_clear()
+    for _ in range(2):
+        assert facts.limits_of({}, "bfloat16") == {"flops_per_s": 1.0}
+    facts._limits_now.cache_clear()
+    assert measured == ["bfloat16"]
+
+
+def test_layers_share_what_is_drawn():
+    case = Case("lstm", 2, 3, 4, "float32", "training")
+    first, second, others = build("rnnlab", case), build("lax.scan", case), jax_layer.draw(case, "others")
+    assert first._arguments[1] is second._arguments[1]
+    assert not np.array_equal(first._arguments[1], others)
+    kept = len(jax_layer._drawn)
+    del first, second, others
+    assert len(jax_layer._drawn) == kept - 3
+
+
+def test_a_case_of_the_job_that_fails_costs_itself_alone(monkeypatch):
+    def built(case):
+        if case["dtype"] == "bfloat16":
+            raise RuntimeError("no bfloat16")
+        return 7, lambda: None, 1
+
+    monkeypatch.setattr(job, "_built", built)
+    found = [row.get("status", "ok") for _, row in job.measure(PARTS["job"].cases(True)[:4], {})]
+    assert found == ["ok", "failed: RuntimeError: no bfloat16"] * 2
+
+
+def test_implementations_of_one_layer_are_measured_together():
+    cases = [{"cell": cell, "implementation": name} for cell in "abc" for name in ("x", "y", "z")]
+    assert worker._groups(list(range(9)), cases, 4) == [[0, 1, 2, 3, 4, 5], [6, 7, 8]]
+    assert worker._groups([0, 4, 8], cases, 1) == [[0], [4], [8]]
+
+
+def test_long_loops_are_measured_after_all_that_is_parallel():
+    cases = PARTS["parallel"].cases(False)
+    late = [case["implementation"] == "rnnlab/sequential" and case["length"] > 8192 for case in cases]
+    assert late == sorted(late)
+    assert sum(late) == 14
+
+
+def test_ctrl_c_ends_a_run_at_once_and_blames_no_case(tmp_path):
+    command = [sys.executable, "-m", "rnnlab.benchmark.accelerator", f"--out={tmp_path}", "--tiny", "--only=facts"]
+    process = subprocess.Popen(command, cwd=_ROOT, stderr=subprocess.PIPE, text=True)
+    path = tmp_path / "accelerator.jsonl"
+    while not _workers_of(tmp_path):
+        assert process.poll() is None, "ended without a worker"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert told.endswith(f"stopped; {tmp_path} keeps what was measured\n")
+    assert "Traceback" not in told
+    assert all(row["status"] == "ok" for row in records.read(path))
+    assert not _workers_of(tmp_path)
+
+
+def test_rows_of_another_machine_or_of_other_versions_are_left_out():
+    def run(name: str, device: str, jax: str) -> list[dict]:
+        facts = {"device": device, "devices": 1, "versions": {"jax": jax}}
+        own = [{"part": "facts", "case": {"what": "machine"}, **facts}, {"part": "job", "case": {"what": "training"}}]
+        return [row | {"run": name, "status": "ok"} for row in own]
+
+    first, second, third, fourth = run("1", "a", "2"), run("2", "b", "2"), run("3", "a", "3"), run("4", "a", "2")
+    rows = first + second + third + fourth
+    assert records.of_one_machine(rows, "4") == first + fourth
+    assert records.of_one_machine(rows, "2") == second
+    assert records.of_one_machine(rows, "5") == rows  # of which nothing is known
+
+
+def test_a_file_may_be_damaged(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'5\n{}\n\xff\xfe\n{"part": "jo')
+    row = {"part": "job", "run": "now", "case": {"what": "x"}, "status": "ok"}
+    records.append(path, row)
+    assert records.read(path) == [row]
 
 
 def test_a_line_that_was_cut_is_no_row(tmp_path):

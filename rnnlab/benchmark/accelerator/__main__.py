@@ -9,7 +9,7 @@ from rnnlab.benchmark.accelerator.driver import run
 from rnnlab.benchmark.accelerator.parts import PARTS
 
 _OUT = flags.DEFINE_string("out", None, "Folder of accelerator.jsonl, .md and .log: made, or resumed.", required=True)
-_MINUTES = flags.DEFINE_float("minutes", 7.5, "Wall time of all parts together.", lower_bound=0.05)
+_MINUTES = flags.DEFINE_float("minutes", 7.5, "Wall time of all parts together.", lower_bound=0.05, upper_bound=1e5)
 _ONLY = flags.DEFINE_list("only", [], f"Parts to measure, of {', '.join(PARTS)}; the facts are always measured.")
 _TINY = flags.DEFINE_bool("tiny", False, "Tiny sizes: shows in a minute that every part runs, on a CPU, too.")
 flags.register_validator(
@@ -25,8 +25,11 @@ def main(argv: list[str]) -> int:
     try:
         failed = run(out, minutes=_MINUTES.value, only=_ONLY.value or list(PARTS), tiny=_TINY.value)
     except OSError as error:
-        print(f"error: --out: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"error: --out: {error.filename or out}: {error.strerror}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"stopped; {out} keeps what was measured", file=sys.stderr)
+        return 130
     return 1 if failed else 0
 
 

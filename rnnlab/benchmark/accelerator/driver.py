@@ -31,7 +31,7 @@ def run(out: pathlib.Path, *, minutes: float, only: Sequence[str], tiny: bool) -
     """Measures parts into `out/accelerator.jsonl`, prints their tables and writes them to `out/accelerator.md`.
 
     A part has the share of the time that is left which `Part.seconds` gives it among the parts that are left. What the
-    file already holds is not measured again, but for the facts, which are those of each run.
+    file already holds of this machine is not measured again, but for the facts, which are those of each run.
 
     Args:
       out: a folder, made if it is not there.
@@ -52,7 +52,7 @@ def run(out: pathlib.Path, *, minutes: float, only: Sequence[str], tiny: bool) -
         _LOG.info("%s: %d cases within %.0f s", name, len(PARTS[name].cases(tiny)), seconds)
         with open(out / "accelerator.log", "a") as log:
             _Run(name, path, started, tiny, log).measure(max(0.0, seconds))
-    rows = records.read(path)
+    rows = records.of_one_machine(records.read(path), started)
     text = tables(rows)
     write_text(out / "accelerator.md", text)
     show(text)
@@ -73,21 +73,33 @@ class _Run:
         self._name, self._path, self._started, self._tiny, self._log = name, path, started, tiny, log
         self._part: Part = PARTS[name]
         self._cases = self._part.cases(tiny)
+        self._processes: set[subprocess.Popen] = set()
+        self._given_up = threading.Event()
 
     def measure(self, seconds: float) -> None:
         """Measures for so many seconds at most; then every case has a row."""
         self._seconds, self._deadline = seconds, time.monotonic() + seconds
         lanes = list(self._lanes())
         with concurrent.futures.ThreadPoolExecutor(max(1, len(lanes))) as threads:
-            list(threads.map(self._go_through, lanes))
+            try:
+                list(threads.map(self._go_through, lanes))
+            except BaseException:  # Ctrl-C, a full disk: else what was begun would go on to the end of the part
+                self._give_up()
+                raise
         for number in self._unsettled(range(len(self._cases))):
             self._append(number, f"not reached within {seconds:.0f} s")
 
+    def _give_up(self) -> None:
+        self._given_up.set()
+        for process in list(self._processes):
+            process.kill()
+
     def _unsettled(self, numbers: Sequence[int]) -> list[int]:
         """Of these cases, those without a row in this run, and before this run without one that settles them."""
-        rows = records.latest((row for row in records.read(self._path) if row["run"] == self._started), self._name)
+        written = records.of_one_machine(records.read(self._path), self._started)
+        rows = records.latest((row for row in written if row["run"] == self._started), self._name)
         if self._name != "facts":
-            before = records.latest(records.read(self._path), self._name)
+            before = records.latest(written, self._name)
             rows = {name: row for name, row in before.items() if records.is_settled(row)} | rows
         return [number for number in numbers if records.key(self._cases[number]) not in rows]
 
@@ -102,10 +114,12 @@ class _Run:
             yield collections.deque(_Job(list(own), environment) for environment, own in each)
 
     def _go_through(self, jobs: collections.deque[_Job]) -> None:
-        """One process after another; what a dead one left is given to others, and what may have killed it is alone."""
+        """One process after another; what a dead one left is given to others, what may have killed it in halves."""
         while jobs and (left := self._deadline - time.monotonic()) > 0:
             job = jobs.popleft()
             status, at = self._work(job, left)
+            if self._given_up.is_set():
+                return
             rest = self._unsettled(job.numbers)
             if status is None:
                 for number in self._unsettled(at):
@@ -116,7 +130,8 @@ class _Run:
             suspects = self._unsettled(at) or rest[:1]
             if status and len(suspects) == 1:
                 self._append(suspects[0], f"died: {status}")
-            apart = [[number] for number in suspects] if status and len(suspects) > 1 else []
+            half = len(suspects) // 2
+            apart = [suspects[:half], suspects[half:]] if status and half else []
             others = [number for number in rest if not status or number not in suspects]
             jobs.extendleft(_Job(own, job.environment) for own in reversed([*apart, others]) if own)
 
@@ -125,9 +140,13 @@ class _Run:
         pipe, flags = subprocess.PIPE, " ".join((os.environ.get("XLA_FLAGS", ""), job.environment.get("XLA_FLAGS", "")))
         environment = {**os.environ, **job.environment, "XLA_FLAGS": flags.strip()}
         environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # compiling is measured
+        # in a group of its own: Ctrl-C is for the driver alone, else a case would be said to have died of it
         process = subprocess.Popen(
-            _WORKER, cwd=_ROOT, env=environment, text=True, stdin=pipe, stdout=pipe, stderr=self._log
+            _WORKER, cwd=_ROOT, env=environment, text=True, stdin=pipe, stdout=pipe, stderr=self._log, process_group=0
         )
+        self._processes.add(process)
+        if self._given_up.is_set():
+            process.kill()
         assert process.stdin is not None and process.stdout is not None  # noqa: PT018
         stopped = threading.Event()
 
@@ -148,6 +167,7 @@ class _Run:
         finally:
             status = process.wait()
             timer.cancel()
+            self._processes.discard(process)
         if stopped.is_set():
             return None, at
         if status < 0:

@@ -1,5 +1,6 @@
 """The machine: device, driver, versions, memory, and the most that it can do."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -32,11 +33,16 @@ def measure(given: Sequence[Case], settled: Mapping[str, Row]) -> Iterator[tuple
 
 
 def limits_of(rows: Mapping[str, Row], dtype: str) -> Row:
-    """The limits of a dtype by default precision, measured now where no row has them."""
+    """The limits of a dtype by default precision, measured now, once in a process, where no row has them."""
     for row in rows.values():
         case = row["case"]
         if row["status"] == OK and (case.get("dtype"), case.get("precision")) == (dtype, "default"):
             return row
+    return _limits_now(dtype)
+
+
+@functools.cache
+def _limits_now(dtype: str) -> Row:
     return measure_limits(dtype)
 
 

@@ -13,7 +13,7 @@ from rnnlab.benchmark.cases import Case as LayerCase
 from rnnlab.benchmark.implementations import build, status_of
 from rnnlab.timing import time_in_turn
 
-_WARM_UP = 2
+_WARM_UP = 1  # and before it the run that shows whether a layer runs
 
 
 def describe(
@@ -86,7 +86,15 @@ def _timed(running: list, facts: Mapping[str, Row], more: Callable, **how: Any) 
     for i, (case, layer, row) in enumerate(running):
         own = _layer_case(case)
         row["bytes"] = row.get("program_bytes") or layer.device_peak_bytes()
-        yield case, {**row, **figures(own, found[i], limits_of(facts, own.dtype)), **layer.facts(), **more(case, layer)}
+        yield case, {**row, **figures(own, found[i], limits_of(facts, own.dtype)), **_further(case, layer, more)}
+
+
+def _further(case: Case, layer: Any, more: Callable[[Case, Any], Row]) -> Row:
+    """What else there is to know, or why it is not known: too little memory or no profiler must not cost the times."""
+    try:
+        return {**layer.facts(), **more(case, layer)}
+    except Exception as error:
+        return {"further": status_of(error)}
 
 
 def _layer_case(case: Case) -> LayerCase:

@@ -11,11 +11,11 @@ class Part(NamedTuple):
     """A part of the measurement.
 
     Attributes:
-      seconds: of a run of 7.5 minutes; its share of any other.
+      seconds: at most, of a run of 7.5 minutes; its share of any other.
       cases: all of them, those worth most first; True asks for few and tiny ones.
       measure: measures cases, and yields each with what was found as soon as it is known. Of a single case it may
         raise what went wrong.
-      together: how many cases it is given at once.
+      together: how many cases it is given at once, or a few more that differ in their implementation alone.
       environment: variables of the process that measures a case.
       side_by_side: the name of a field by whose values cases are measured in processes at the same time.
     """
@@ -29,10 +29,10 @@ class Part(NamedTuple):
 
 
 PARTS = {
-    "facts": Part(10, facts.cases, facts.measure),
+    "facts": Part(30, facts.cases, facts.measure),
     "exactness": Part(60, exactness.cases, exactness.measure, 1, exactness.environment, "cell"),
     "layers": Part(150, layers.cases, layers.measure, 24, layers.environment),
     "parallel": Part(90, parallel.cases, parallel.measure, 20),
     "loop": Part(40, loop.cases, loop.measure, 8, loop.environment),
-    "job": Part(60, job.cases, job.measure),
+    "job": Part(60, job.cases, job.measure, 4),
 }

@@ -3,7 +3,7 @@
 import json
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rnnlab.printing import to_json
@@ -16,24 +16,35 @@ _UNSUPPORTED = ("not supported", "not installed")
 
 def append(path: pathlib.Path, row: Row) -> None:
     """Adds a row by one write, so that processes can share a file, and a killed one leaves whole lines."""
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(file, (to_json(row) + "\n").encode())
+        size = os.fstat(file).st_size
+        cut = size and os.pread(file, 1, size - 1) != b"\n"  # the disk was full
+        os.write(file, ("\n" * bool(cut) + to_json(row) + "\n").encode())
     finally:
         os.close(file)
 
 
 def read(path: pathlib.Path) -> list[Row]:
-    """All whole rows; none of a file that is not there."""
+    """All whole rows, whatever else the file holds; none of a file that is not there."""
     if not path.exists():
         return []
     found = []
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().splitlines():
         try:
-            found.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:  # the disk was full
             continue
+        if isinstance(row, dict) and row.keys() >= {"part", "run", "case", "status"}:
+            found.append(row)
     return found
+
+
+def of_one_machine(rows: Sequence[Row], run: str) -> list[Row]:
+    """The rows of a run, and of those on the same device by the same versions: others have other figures."""
+    found = (row for row in rows if row["case"].get("what") == "machine" and row["status"] == OK)
+    machines = {row["run"]: (row["device"], row["devices"], row["versions"]) for row in found}
+    return [row for row in rows if run not in machines or machines.get(row["run"]) == machines[run]]
 
 
 def latest(rows: Iterable[Row], part: str) -> dict[str, Row]:

@@ -23,7 +23,7 @@ def _facts(rows: list[Row]) -> str:
             continue
         if row["case"]["what"] == "machine":
             versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-            memory = f", {row['memory_bytes'] / 2**30:.0f} GiB" if row["memory_bytes"] else ""
+            memory = f", {row['memory_bytes'] / 2**30:.0f} GiB for XLA" if row["memory_bytes"] else ""
             driver = f", driver {row['driver']}" if row["driver"] else ""
             lines.append(
                 f"{row['devices']} x {row['device']} ({row['platform']}{memory}{driver}), {row['cores']} cores, "
@@ -77,7 +77,7 @@ def _loop(rows: list[Row]) -> str:
     measured = [row for row in rows if row["status"] == OK]
 
     def figure(row: Row) -> str:
-        kernels = row["kernels_per_step"]
+        kernels = row.get("kernels_per_step")
         return _median(row) + (f" ({kernels:.3g} kernels a step)" if kernels else "")
 
     table = _pivot(measured, (*_LAYER[:4], "implementation"), lambda row: row["case"]["command_buffers"], figure)

@@ -27,14 +27,26 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     part, path = PARTS[job["part"]], pathlib.Path(job["path"])
     cases = part.cases(job["tiny"])
-    facts = records.latest(records.read(path), "facts")
-    for start in range(0, len(job["cases"]), part.together):
-        numbers = job["cases"][start : start + part.together]
+    facts = records.latest(records.of_one_machine(records.read(path), job["run"]), "facts")
+    for numbers in _groups(job["cases"], cases, part.together):
         print(json.dumps(numbers), file=answers, flush=True)
         for case, row in _measured(part, [cases[number] for number in numbers], facts):
             records.append(path, {"part": job["part"], "run": job["run"], "case": case, "status": OK, **row})
             if row.get("status", OK).startswith("failed") and not _device_works():
                 return
+
+
+def _groups(numbers: list[int], cases: list[Case], together: int) -> list[list[int]]:
+    """So many cases at once, and those that belong to the last of them: implementations of one layer are not parted."""
+    found: list[list[int]] = []
+    layer = None
+    for number in numbers:
+        before, layer = layer, {**cases[number], "implementation": ""}
+        if found and (len(found[-1]) < together or layer == before):
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return found
 
 
 def _measured(part, given: list[Case], facts: dict[str, Row]):

@@ -1,6 +1,8 @@
 """A layer written in jax, built and run with each stage timed apart."""
 
+import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,8 @@ import jax.numpy as jnp
 from rnnlab.benchmark.cases import Case
 
 Stages = dict[str, float | int | None]
+_drawn: weakref.WeakValueDictionary[tuple, jax.Array] = weakref.WeakValueDictionary()
+_drawing = threading.Lock()
 
 
 class JaxLayer:
@@ -82,6 +86,13 @@ def layer_of(
 
 
 def draw(case: Case, name: str, width: int = 1) -> jax.Array:
-    """Normal numbers `[time, batch, width * hidden]`, which depend on the name alone."""
-    key = jax.random.fold_in(jax.random.key(0), sum(name.encode()))
-    return jax.random.normal(key, (case.length, case.batch, width * case.hidden), jnp.dtype(case.dtype))
+    """Normal numbers `[time, batch, width * hidden]`, which depend on the name alone.
+
+    Layers that are held at the same time share them: those of long sequences are gigabytes.
+    """
+    shape, dtype = (case.length, case.batch, width * case.hidden), jnp.dtype(case.dtype)
+    with _drawing:
+        if (found := _drawn.get((name, shape, dtype))) is None:
+            key = jax.random.fold_in(jax.random.key(0), sum(name.encode()))
+            found = _drawn[name, shape, dtype] = jax.random.normal(key, shape, dtype)
+    return found

@@ -13,7 +13,6 @@ class TorchLayer:
 
     def __init__(self, case: Case, kind: type[torch.nn.Module]):
         self._device, dtype = "cuda" if torch.cuda.is_available() else "cpu", getattr(torch, case.dtype)
-        self._held = torch.cuda.memory_allocated() if self._device == "cuda" else 0
         self._layer = kind(case.hidden, case.hidden).to(self._device, dtype)
         shape, self._trains = (case.length, case.batch, case.hidden), case.pass_ == "training"
         random = torch.Generator(self._device).manual_seed(0)
@@ -24,14 +23,11 @@ class TorchLayer:
 
     def build(self) -> dict[str, float | int | None]:
         """Torch runs as it is: nothing to trace, lower or compile."""
-        if self._device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
         return {}
 
     def run(self) -> None:
         """Runs once, to the end."""
-        self._layer.zero_grad()
-        self._inputs.grad = None
+        self._forget_gradients()
         with contextlib.nullcontext() if self._trains else torch.inference_mode():
             outputs, _ = self._layer(self._inputs)
             if self._trains:
@@ -40,8 +36,19 @@ class TorchLayer:
             torch.cuda.synchronize()
 
     def device_peak_bytes(self) -> int | None:
-        """The most memory in use on a GPU since it was built, without what others held before; None on a CPU."""
-        return torch.cuda.max_memory_allocated() - self._held if self._device == "cuda" else None
+        """The most memory that one more run takes on a GPU, without what other layers hold; None on a CPU."""
+        if self._device == "cpu":
+            return None
+        self._forget_gradients()
+        own = sum(values.nbytes for values in (self._inputs, self._d_outputs, *self._layer.parameters()))
+        others = torch.cuda.memory_allocated() - own
+        torch.cuda.reset_peak_memory_stats()
+        self.run()
+        return torch.cuda.max_memory_allocated() - others
+
+    def _forget_gradients(self) -> None:
+        self._layer.zero_grad()
+        self._inputs.grad = None
 
     def facts(self) -> dict:
         """Nothing more to say."""
