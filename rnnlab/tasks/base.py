@@ -4,6 +4,7 @@ Imports `config` and `errors` only.
 """
 
 import abc
+import copy
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
@@ -199,13 +200,29 @@ class Task(abc.ABC):
     def finish(self, params: ModelParams) -> None:
         """Writes pictures and prints samples of a finished run."""
 
-    def predictor(self, params: ModelParams, **options: Any) -> Predictor:
-        """Makes what answers lines.
+    def predictor(self, params: ModelParams) -> Predictor:
+        """Makes what answers lines; what a task adds to its arguments are options of its own.
 
         Raises:
-          UserError: the task answers no lines, or has no such option.
+          UserError: the task answers no lines, or an option has a value that is not allowed.
         """
         raise UserError(f"--mode=predict: {self.config.experiment} answers no lines")
+
+    def encode_lines(self, params: ModelParams, lines: Sequence[str]) -> list[Any]:
+        """Returns an encoder's outputs and states for each line.
+
+        Raises:
+          UserError: the task has no encoder.
+        """
+        raise UserError(f"{self.config.experiment} has no encoder")
+
+    def attention(self, params: ModelParams, lines: Sequence[str]) -> list[Any]:
+        """Returns where the model looks for the best output of each line, `[output, source]`.
+
+        Raises:
+          UserError: the model has no attention.
+        """
+        raise UserError(f"{self.config.experiment} has no attention")
 
     def breakdown(self) -> None:
         """Prints where the time of a training step goes.
@@ -214,6 +231,12 @@ class Task(abc.ABC):
           UserError: the task does not tell.
         """
         raise UserError(f"--mode=breakdown: {self.config.experiment} has none")
+
+    def configured(self, config: ConfigDict) -> Self:
+        """Returns the same task, its data and all, by another config of the same model."""
+        other = copy.copy(self)
+        other.__dict__["config"] = config
+        return other
 
     @property
     def members(self) -> tuple["Task", ...]:

@@ -1,13 +1,14 @@
 """A trained model at work: a line in, a line out."""
 
+import inspect
 import logging
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 from rnnlab.errors import UserError
-from rnnlab.tasks.base import ModelParams, Task
+from rnnlab.tasks.base import ModelParams, Predictor, Task
 
 _LINES_AT_ONCE = 2048  # most lines answered together, so that length buckets fill up
 
@@ -25,7 +26,7 @@ def predict(task: Task, params: ModelParams, lines: BinaryIO, answers: BinaryIO,
       UserError: an option that the task does not have, or lines that cannot be read any further (those before are
         answered).
     """
-    predictor, done = task.predictor(params, **options), 0
+    predictor, done = make_predictor(task, params, options), 0
     for chunk in _chunks(lines):
         for answer in predictor(chunk, done):
             answers.write(answer.encode() + b"\n")
@@ -33,6 +34,20 @@ def predict(task: Task, params: ModelParams, lines: BinaryIO, answers: BinaryIO,
         done += len(chunk)
     for remark in predictor.remarks():
         logging.getLogger("rnnlab").warning("%s", remark)
+
+
+def make_predictor(task: Task, params: ModelParams, options: Mapping[str, Any]) -> Predictor:
+    """Makes a task's predictor with options of its own.
+
+    Raises:
+      UserError: an option that it does not have, or a value that it refuses.
+    """
+    known = list(inspect.signature(task.predictor).parameters)[1:]
+    for name in options:
+        if name not in known:
+            allowed = ", ".join((*known, "the fields of config.evaluation"))
+            raise UserError(f"{name}: no option of {task.config.experiment}; allowed: {allowed}")
+    return task.predictor(params, **options)
 
 
 class _End(NamedTuple):

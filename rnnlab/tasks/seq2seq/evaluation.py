@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,14 @@ from rnnlab.training.step import split_model
 
 _LOG = logging.getLogger("rnnlab")
 CUT = "reached the longest output that is searched (config.evaluation.max_tokens) and were cut there"
+
+
+class Encoded(NamedTuple):
+    """What an encoder makes of a line: `outputs` `[source, features]`, and the last state of each layer, entries
+    `[features]`."""
+
+    outputs: np.ndarray
+    states: tuple[tuple[np.ndarray, ...], ...]
 
 
 class Evaluator:
@@ -68,6 +76,8 @@ class Evaluator:
         self._loss = jax.jit(loss, static_argnames="forced")
         self._search = jax.jit(search, static_argnames="max_length")
         self._attention = jax.jit(look)
+        own, _ = split_model(task.make_model())
+        self._encode = jax.jit(lambda params, source, seq_lengths: own(params).encoder(source, seq_lengths))
         self._warned = False
 
     def loss(self, params: ModelParams, examples: list[Example], *, forced: bool = True) -> float:
@@ -115,6 +125,16 @@ class Evaluator:
             weights = jax.device_get(self._attention(params, jax.device_put(batch)))
             for column, row in enumerate(rows):
                 found[row] = weights[: batch.target_lengths[column], column, : batch.source_lengths[column]]
+        return found
+
+    def encode(self, params: ModelParams, sources: list[list[int]]) -> list[Encoded]:
+        """Runs the encoder over encoded sources, in their order."""
+        found: list[Any] = [None] * len(sources)
+        for rows, batch in self._batches(Pairs(sources, [[]] * len(sources))):
+            outputs, states = jax.device_get(self._encode(params, batch.source, batch.source_lengths))
+            for column, row in enumerate(rows):
+                own = jax.tree.map(lambda entry, column=column: entry[column], states)
+                found[row] = Encoded(outputs[: batch.source_lengths[column], column], own)
         return found
 
     def evaluate(self, params: ModelParams, examples: list[Example]) -> Scores:

@@ -314,11 +314,39 @@ class Seq2SeqTask(Task):
 
         write_samples(self, params)
 
-    def predictor(self, params: ModelParams, **options: Any) -> Predictor:
+    def predictor(
+        self,
+        params: ModelParams,
+        *,
+        n_best: int = 0,
+        token_scores: bool = False,
+        attention: pathlib.Path | None = None,
+    ) -> Predictor:
         """Makes what answers lines; options as in `LinePredictor`."""
         from rnnlab.tasks.seq2seq.prediction import LinePredictor
 
-        return LinePredictor(self, params, **options)
+        return LinePredictor(self, params, n_best=n_best, token_scores=token_scores, attention=attention)
+
+    def encode_lines(self, params: ModelParams, lines: Sequence[str]) -> list[Any]:
+        """Returns for each line an `Encoded`: outputs and last states of the encoder."""
+        from rnnlab.tasks.seq2seq.evaluation import Evaluator
+
+        return Evaluator(self, beam_size=1).encode(params, [self.source.encode(line) for line in lines])
+
+    def attention(self, params: ModelParams, lines: Sequence[str]) -> list[np.ndarray]:
+        """Returns where the model looks for the best output of each line, `[output, source]`, EOS's row last.
+
+        Raises:
+          UserError: the model has no attention.
+        """
+        from rnnlab.tasks.seq2seq.evaluation import Evaluator
+
+        if self.config.model.attention == "none":
+            raise UserError(f"the model of {self.workdir} has no attention")
+        evaluator = Evaluator(self, beam_size=self.config.evaluation.beam_size)
+        sources = [self.source.encode(line) for line in lines]
+        found = [each.tokens[0] for each in evaluator.search(params, sources)]
+        return evaluator.attention(params, sources, [tokens[tokens > EOS].tolist() for tokens in found])
 
     def breakdown(self) -> None:
         """Prints the milliseconds of each part of a step."""

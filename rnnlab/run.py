@@ -1,0 +1,132 @@
+"""A run from Python: train one, load one, and use it.
+
+run = rnnlab.train(config, "runs/g2p")  # or rnnlab.load("runs/g2p")
+run.predict(["recurrence"], beam_size=5)
+"""
+
+import copy
+import functools
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from flax import nnx
+from ml_collections import ConfigDict
+
+from rnnlab.errors import UserError
+from rnnlab.tasks.base import Scores, Task
+from rnnlab.training.prediction import make_predictor
+from rnnlab.training.report import best_params, split_scores
+from rnnlab.training.reporting import read_metrics
+from rnnlab.training.step import split_model
+from rnnlab.training.workdir import open_task
+
+
+class Run:
+    """A trained run: its best parameters, and what can be done with them.
+
+    Attributes:
+      task: what was trained; its `config` is that of the work directory.
+      step: after how many training steps the parameters were the best.
+      params: they, by path.
+    """
+
+    def __init__(self, task: Task):
+        self.task = task
+        self.step, self.params = best_params(task)
+
+    def __repr__(self) -> str:
+        return f"<rnnlab run {self.task.workdir}: {self.config.experiment}, best step {self.step}>"
+
+    @property
+    def config(self) -> ConfigDict:
+        """The config; a change of it changes nothing that was trained."""
+        return self.task.config
+
+    @functools.cached_property
+    def model(self) -> nnx.Module:
+        """The flax module with the best parameters."""
+        merge, _ = split_model(self.task.make_model())
+        return merge(self.params)
+
+    def predict(self, lines: Sequence[str], **options: Any) -> list[str]:
+        """Answers lines of text.
+
+        Args:
+          lines: any number.
+          options: fields of `config.evaluation` (`beam_size=10`) and those of the task's predictor (`n_best=3`).
+
+        Raises:
+          UserError: an option that the task does not have.
+        """
+        task, others = self._with(options)
+        return make_predictor(task, self.params, others)([line.encode() for line in lines], 0)
+
+    def scores(self, split: str = "test", **options: Any) -> Scores:
+        """Scores a split of the data, as `--mode=evaluate` does.
+
+        Args:
+          split: train, validation or test.
+          options: fields of `config.evaluation`.
+
+        Raises:
+          UserError: there is no such split or option, or the data are out of reach.
+        """
+        task, others = self._with(options)
+        if others:
+            known = ", ".join(self.config.evaluation)
+            raise UserError(f"{next(iter(others))}: no field of config.evaluation; allowed: {known}")
+        return split_scores(task, self.params, split)
+
+    def encode(self, lines: Sequence[str]) -> list[Any]:
+        """Returns the encoder's outputs and states for each line.
+
+        Raises:
+          UserError: the task has no encoder.
+        """
+        return self.task.encode_lines(self.params, lines)
+
+    def attention(self, lines: Sequence[str]) -> list[Any]:
+        """Returns where the model looks for the best output of each line, `[output, source]`.
+
+        Raises:
+          UserError: the model has no attention.
+        """
+        return self.task.attention(self.params, lines)
+
+    def metrics(self) -> list[dict[str, str | int | float]]:
+        """Reads `metrics.csv`: a row for each value, with its step, split and name."""
+        rows = read_metrics(self.task.workdir)
+        return [{**row, "step": int(row["step"]), "value": float(row["value"])} for row in rows]
+
+    def _with(self, options: dict[str, Any]) -> tuple[Task, dict[str, Any]]:
+        """The task with those options that are fields of `config.evaluation`, and the others."""
+        config = copy.deepcopy(self.config)
+        own = {name: value for name, value in options.items() if name in config.evaluation}
+        config.evaluation.update(own)
+        self.task.check(config)
+        return self.task.configured(config), {name: v for name, v in options.items() if name not in own}
+
+
+def load(workdir: str | os.PathLike) -> Run:
+    """Loads a run out of its work directory.
+
+    Raises:
+      UserError: it is none, or nothing has been saved in it yet.
+    """
+    return Run(open_task(pathlib.Path(workdir).expanduser()))
+
+
+def train(config: ConfigDict, workdir: str | os.PathLike) -> Run:
+    """Trains a run, or resumes it, and loads its best parameters.
+
+    Raises:
+      UserError: a config that no run can use, or a work directory of another one.
+      Interrupted: after SIGINT or SIGTERM, once the state is saved.
+    """
+    from rnnlab.training import loop
+
+    path = pathlib.Path(workdir).expanduser()
+    loop.train(copy.deepcopy(config), path)
+    return load(path)
