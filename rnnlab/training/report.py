@@ -12,7 +12,7 @@ from rnnlab.printing import show, to_json
 from rnnlab.tasks.base import ModelParams, Task
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.plots import plot_curves
-from rnnlab.training.step import split_model
+from rnnlab.training.step import split_shapes
 
 
 def best_params(task: Task) -> tuple[int, ModelParams]:
@@ -29,7 +29,7 @@ def best_params(task: Task) -> tuple[int, ModelParams]:
 
 
 def _best_params(task: Task, wanted: int) -> tuple[int, ModelParams]:
-    _, params = split_model(task.make_model())
+    _, params = split_shapes(task.make_model)
     store = Checkpoints(task.workdir / "best", keep=wanted, reading=True)
     try:
         newest = list(itertools.islice(store.newest(params), wanted))

@@ -19,7 +19,7 @@ from rnnlab.metrics import FREE_RUNNING, needs_a_tokenizer, score
 from rnnlab.tasks.base import ModelParams, Scores
 from rnnlab.tasks.seq2seq.config import metric_names
 from rnnlab.tasks.seq2seq.task import SIGNS, Seq2SeqTask
-from rnnlab.training.step import split_model
+from rnnlab.training.step import split_shapes
 
 _LOG = logging.getLogger("rnnlab")
 CUT = "reached the longest output that is searched (config.evaluation.max_tokens) and were cut there"
@@ -44,7 +44,7 @@ class Evaluator:
 
     def __init__(self, task: Seq2SeqTask, *, beam_size: int, draws: bool = False):
         self.task = task
-        merge, _ = split_model(task.make_answering())
+        merge, _ = split_shapes(task.make_answering)
 
         def loss(params: ModelParams, batch: Batch, forced: bool):
             model, source = merge(params), (batch.source, batch.source_lengths)
@@ -76,7 +76,7 @@ class Evaluator:
         self._loss = jax.jit(loss, static_argnames="forced")
         self._search = jax.jit(search, static_argnames="max_length")
         self._attention = jax.jit(look)
-        own, _ = split_model(task.make_model())
+        own, _ = split_shapes(task.make_model)
         self._encode = jax.jit(lambda params, source, seq_lengths: own(params).encoder(source, seq_lengths))
         self._warned = False
 
