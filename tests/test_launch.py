@@ -69,7 +69,7 @@ MISTAKES = [
 # All of them in a child each of one process, which has imported what they need.
 _MISTAKEN = """
 import json, os, sys
-import launch, rnnlab.benchmark, rnnlab.flow_lab, rnnlab.sweep, rnnlab.training
+import rnnlab.app, rnnlab.benchmark, rnnlab.flow_lab.driver, rnnlab.sweep, rnnlab.training
 
 for number, arguments in enumerate(json.load(sys.stdin)):
     child = os.fork()
@@ -77,7 +77,7 @@ for number, arguments in enumerate(json.load(sys.stdin)):
         os.dup2(os.open(f"{sys.argv[1]}/{number}.txt", os.O_CREAT | os.O_WRONLY), 2)
         sys.argv = ["launch.py", f"--workdir={sys.argv[1]}/{number}", *arguments]
         try:
-            status = launch._run()
+            status = rnnlab.app.run()
         finally:
             sys.stderr.flush()
             os._exit(status)
