@@ -157,11 +157,14 @@ def _benchmark(config, workdir: pathlib.Path) -> int:
 def _sweep(grid: str, config, workdir: pathlib.Path) -> int:
     from rnnlab.sweep import read_sweep, run_sweep
 
+    return run_sweep(read_sweep(grid, config), config, workdir, _command_of_a_run(), _SWEEP_CELL.value)
+
+
+def _command_of_a_run() -> list[str]:
+    """This process's command, by launch.py, `-m rnnlab` or `rnnlab`, without the flags that a sweep sets for a run."""
     own = ("sweep", "workdir", "mode")
-    shared = [arg for arg in _joined(sys.argv[1:]) if not arg.lstrip("-").startswith(own)]
-    started_by = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv[1:])]  # launch.py, -m rnnlab, or bin/rnnlab
-    command = [sys.executable, *started_by, *shared]
-    return run_sweep(read_sweep(grid, config), config, workdir, command, _SWEEP_CELL.value)
+    program = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv[1:])]
+    return [sys.executable, *program, *(a for a in _joined(sys.argv[1:]) if not a.lstrip("-").startswith(own))]
 
 
 def _joined(arguments: list[str]) -> list[str]:

@@ -12,8 +12,8 @@ BENCHMARK = "--config=configs/benchmark.py"
 FLOW = "--config=configs/gradient_flow.py"
 
 
-def _launch(*arguments, stdin=b"", cache=None):
-    environment = os.environ | ({"JAX_COMPILATION_CACHE_DIR": str(cache)} if cache else {})
+def _launch(*arguments, stdin=b"", **variables):
+    environment = os.environ | {name: str(value) for name, value in variables.items()}
     command = [sys.executable, "launch.py", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, timeout=120, env=environment)
 
@@ -120,11 +120,13 @@ def test_a_missing_workdir_is_told():
     assert b"--workdir: missing" in _launch(CONFIG).stderr
 
 
-def test_everything_after_training_needs_only_the_workdir(trained):
+def test_everything_after_training_needs_only_the_workdir(trained, tmp_path):
     result = _launch(f"--workdir={trained}", "--mode=evaluate", "--split=validation", "--beam_size=1")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1])["examples"] == 40
-    result = _launch(f"--workdir={trained}", "--mode=predict", stdin=b"abc\n\nfed")
+    for package in ("tensorflow_datasets", "grain"):  # for data, which prediction has none of
+        (tmp_path / f"{package}.py").write_text("raise ImportError")
+    result = _launch(f"--workdir={trained}", "--mode=predict", stdin=b"abc\n\nfed", PYTHONPATH=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout == b"A B C\n\nF E D\n"
     assert result.stderr == b""
@@ -134,7 +136,9 @@ def test_a_second_start_of_the_same_experiment_compiles_nothing(trained, tmp_pat
     """Every program that is compiled leaves a file; the second start finds them all and adds none."""
     kept = []
     for _ in range(2):
-        result = _launch(f"--workdir={trained}", "--mode=evaluate", "--split=validation", cache=tmp_path)
+        result = _launch(
+            f"--workdir={trained}", "--mode=evaluate", "--split=validation", JAX_COMPILATION_CACHE_DIR=tmp_path
+        )
         assert result.returncode == 0, result.stderr
         kept.append((result.stdout, {path.name for path in tmp_path.iterdir() if path.name.endswith("-cache")}))
     assert kept[0][1]

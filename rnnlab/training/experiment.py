@@ -20,7 +20,7 @@ from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from rnnlab.decoding import Signs
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
-from rnnlab.metrics import BLEU_TOKENIZERS, FREE_RUNNING, METRICS, translation_scores
+from rnnlab.metrics import FREE_RUNNING, METRICS, bleu_tokenizers, translation_scores
 from rnnlab.models import Ensemble, Seq2Seq
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.config import check_ranges, default_config, field_paths, get_field, metric_names, resolve_paths
@@ -341,8 +341,8 @@ def check_metrics(config: ConfigDict) -> None:
                 f"config.evaluation.metrics: unknown {name!r}; allowed: {', '.join((*METRICS, FREE_RUNNING))}"
             )
     field, tokenizer = "config.evaluation.bleu_tokenizer", config.evaluation.bleu_tokenizer
-    if tokenizer not in BLEU_TOKENIZERS:
-        raise UserError(f"{field}: unknown {tokenizer!r}; allowed: {', '.join(BLEU_TOKENIZERS)}")
+    if tokenizer not in bleu_tokenizers():
+        raise UserError(f"{field}: unknown {tokenizer!r}; allowed: {', '.join(bleu_tokenizers())}")
     if "bleu" in metric_names(config):
         try:
             translation_scores(["a"], [["a"]], tokenizer=tokenizer)
