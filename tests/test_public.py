@@ -28,7 +28,7 @@ def _python(*arguments, cwd=ROOT):
 
 
 def test_a_public_name_is_that_of_its_module():
-    assert set(rnnlab.__all__) <= set(dir(rnnlab))
+    assert set(rnnlab.__all__) == set(rnnlab._HOMES) <= set(dir(rnnlab))
     for module in ("cells", "scans", "models", "testing"):
         home = importlib.import_module(f"rnnlab.{module}")
         for name in set(rnnlab.__all__) & set(vars(home)):
