@@ -6,14 +6,17 @@ One layer of 512 on each side, the context in every step and in the output layer
 (14,219,781) with the second biases that torch keeps. Data, training and figures as in `configs/multi30k_1.py`.
 """
 
+import pathlib
+import runpy
+
 from ml_collections import ConfigDict
 
-from configs import multi30k_1
+_MODEL_1 = pathlib.Path(__file__).with_name("multi30k_1.py")
 
 
 def get_config() -> ConfigDict:
     """Model 1's data and training; one layer of GRU on each side, the context in every step and in the output layer."""
-    config = multi30k_1.get_config()
+    config = runpy.run_path(str(_MODEL_1))["get_config"]()
     stack = {"cell": "gru", "layers": 1}
     config.model.encoder.update(stack)
     config.model.decoder.update(stack)

@@ -1,5 +1,63 @@
 """rnnlab: recurrent cells, scans and encoder-decoder models in JAX.
 
-Imports point one way: cells <- scan <- models <- decoding <- training <- launch.
-`data`, `losses` and `metrics` stand aside and are imported by training and launch only.
+The public names are here, flat, and each is imported when it is first used. Imports point one way:
+cells <- scans <- models <- decoding <- training <- app. `data`, `losses` and `metrics` stand aside and are imported by
+training and app only.
 """
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rnnlab.cells import CELLS, Cell, find_cell
+    from rnnlab.models import Stack
+    from rnnlab.run import Run, load, train
+    from rnnlab.scans import Associative, Newton, Plan, newton_scan, scan
+    from rnnlab.testing import check_cell
+
+__version__ = "0.1.0"
+__all__ = [
+    "CELLS",
+    "Associative",
+    "Cell",
+    "Newton",
+    "Plan",
+    "Run",
+    "Stack",
+    "check_cell",
+    "find_cell",
+    "load",
+    "newton_scan",
+    "scan",
+    "train",
+]
+
+# The module of each name; what builds on training (`needs("train")` of rnnlab.extras) has its lines at the end.
+_HOMES = {
+    "CELLS": "rnnlab.cells",
+    "Cell": "rnnlab.cells",
+    "find_cell": "rnnlab.cells",
+    "Associative": "rnnlab.scans",
+    "Newton": "rnnlab.scans",
+    "Plan": "rnnlab.scans",
+    "newton_scan": "rnnlab.scans",
+    "scan": "rnnlab.scans",
+    "Stack": "rnnlab.models",
+    "check_cell": "rnnlab.testing",
+    "Run": "rnnlab.run",
+    "load": "rnnlab.run",
+    "train": "rnnlab.run",
+}
+
+
+if not TYPE_CHECKING:  # which would take every name for one of these
+
+    def __getattr__(name: str):
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """Wrong input from outside: a config, a file, a work directory. `launch.py` prints it on one line and exits 1."""
+    """Wrong input from outside: a config, a file, a work directory. `app.py` prints it on one line and exits 1."""

@@ -7,19 +7,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import regex
-import sacrebleu
 from rapidfuzz.distance import Levenshtein
 
 METRICS = ("wer", "per", "cer", "bleu", "chrf", "token_bleu")  # of what was predicted
 FREE_RUNNING = "free_running_loss"  # of the labels, where each step reads the most likely token of the one before it
 LOWER_IS_BETTER = {"loss", "perplexity", FREE_RUNNING, "wer", "per", "cer"}
-BLEU_TOKENIZERS: tuple[str, ...] = tuple(sacrebleu.BLEU.TOKENIZERS)
 _SCRIPTS = "Han Hiragana Katakana Thai Lao Khmer Myanmar Tibetan Javanese Balinese Tai_Tham Tai_Le New_Tai_Lue Tai_Viet"
 _UNSPACED = regex.compile("[" + "".join(rf"\p{{{script}}}" for script in _SCRIPTS.split()) + "]")
 _LETTER = regex.compile(r"\p{L}")
 
 Tokens = Sequence[str]  # a text is a sequence of its characters
 Reading = tuple[str, tuple[str, ...]]  # a text and its tokens
+
+
+def bleu_tokenizers() -> tuple[str, ...]:
+    """Names the tokenizers that BLEU may use, sacrebleu's."""
+    import sacrebleu
+
+    return tuple(sacrebleu.BLEU.TOKENIZERS)
 
 
 def error_rates(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> dict[str, float]:
@@ -47,8 +52,10 @@ def translation_scores(
 
     Args:
       hypotheses, references: a text for each source, and every right answer to it.
-      tokenizer: of BLEU, one of `BLEU_TOKENIZERS`.
+      tokenizer: of BLEU, one of `bleu_tokenizers()`.
     """
+    import sacrebleu
+
     chrf = sacrebleu.CHRF()
     found = chrf.corpus_score(list(hypotheses), _streams(references)) if hypotheses else None
     return _bleu("bleu", hypotheses, references, tokenize=tokenizer) | _signed("chrf", chrf, found)
@@ -65,6 +72,8 @@ def _bleu(
 ) -> dict[str, float | str]:
     """BLEU; where right answers need not hold a 4-gram, and the hypotheses hold none, by the longest n-grams that there
     are (signature eff:yes), for else those answers themselves would score 0."""
+    import sacrebleu
+
     metric, streams = sacrebleu.BLEU(**options), _streams(references)
 
     def is_short(text: str) -> bool:

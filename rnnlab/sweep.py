@@ -1,6 +1,6 @@
 """A grid of runs: each in a work directory and a process of its own, gone on with where it was stopped, one table last.
 
-Imports `rnnlab.training`; only `launch.py` imports it.
+Imports `rnnlab.training`; only `app.py` imports it.
 """
 
 import copy

@@ -12,8 +12,8 @@ BENCHMARK = "--config=configs/benchmark.py"
 FLOW = "--config=configs/gradient_flow.py"
 
 
-def _launch(*arguments, stdin=b"", cache=None):
-    environment = os.environ | ({"JAX_COMPILATION_CACHE_DIR": str(cache)} if cache else {})
+def _launch(*arguments, stdin=b"", **variables):
+    environment = os.environ | {name: str(value) for name, value in variables.items()}
     command = [sys.executable, "launch.py", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, timeout=120, env=environment)
 
@@ -34,8 +34,8 @@ MISTAKES = [
     ([CONFIG, "--mode=trian"], "train|evaluate|predict"),
     ([CONFIG, "stray"], "'stray': not a flag"),
     ([CONFIG, "--sweep=seed=0,x"], "--sweep: seed='x' is not of type int"),
-    ([CONFIG, "--sweep_cell=1"], "--sweep_cell: a run of what? give --sweep, too"),
-    ([BENCHMARK, "--sweep=seed=0"], "--sweep: is for training by the config of a seq2seq model"),
+    ([CONFIG, "--sweep_cell=1"], "--sweep_cell: requires --sweep"),
+    ([BENCHMARK, "--sweep=seed=0"], "--sweep: is for training; config.experiment must be seq2seq or file.py:NAME"),
     ([CONFIG, "--processes=2"], "--processes: several processes need all of --coordinator"),
     ([], "--config: missing"),
     ([CONFIG, "--config.experiment=seq"], "unknown 'seq'; allowed: seq2seq, benchmark, gradient_flow"),
@@ -69,7 +69,7 @@ MISTAKES = [
 # All of them in a child each of one process, which has imported what they need.
 _MISTAKEN = """
 import json, os, sys
-import launch, rnnlab.benchmark, rnnlab.flow_lab, rnnlab.sweep, rnnlab.training
+import rnnlab.app, rnnlab.benchmark, rnnlab.flow_lab.driver, rnnlab.sweep, rnnlab.training
 
 for number, arguments in enumerate(json.load(sys.stdin)):
     child = os.fork()
@@ -77,7 +77,7 @@ for number, arguments in enumerate(json.load(sys.stdin)):
         os.dup2(os.open(f"{sys.argv[1]}/{number}.txt", os.O_CREAT | os.O_WRONLY), 2)
         sys.argv = ["launch.py", f"--workdir={sys.argv[1]}/{number}", *arguments]
         try:
-            status = launch._run()
+            status = rnnlab.app.run()
         finally:
             sys.stderr.flush()
             os._exit(status)
@@ -120,11 +120,13 @@ def test_a_missing_workdir_is_told():
     assert b"--workdir: missing" in _launch(CONFIG).stderr
 
 
-def test_everything_after_training_needs_only_the_workdir(trained):
+def test_everything_after_training_needs_only_the_workdir(trained, tmp_path):
     result = _launch(f"--workdir={trained}", "--mode=evaluate", "--split=validation", "--beam_size=1")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1])["examples"] == 40
-    result = _launch(f"--workdir={trained}", "--mode=predict", stdin=b"abc\n\nfed")
+    for package in ("tensorflow_datasets", "grain"):  # for data, which prediction has none of
+        (tmp_path / f"{package}.py").write_text("raise ImportError")
+    result = _launch(f"--workdir={trained}", "--mode=predict", stdin=b"abc\n\nfed", PYTHONPATH=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout == b"A B C\n\nF E D\n"
     assert result.stderr == b""
@@ -134,7 +136,9 @@ def test_a_second_start_of_the_same_experiment_compiles_nothing(trained, tmp_pat
     """Every program that is compiled leaves a file; the second start finds them all and adds none."""
     kept = []
     for _ in range(2):
-        result = _launch(f"--workdir={trained}", "--mode=evaluate", "--split=validation", cache=tmp_path)
+        result = _launch(
+            f"--workdir={trained}", "--mode=evaluate", "--split=validation", JAX_COMPILATION_CACHE_DIR=tmp_path
+        )
         assert result.returncode == 0, result.stderr
         kept.append((result.stdout, {path.name for path in tmp_path.iterdir() if path.name.endswith("-cache")}))
     assert kept[0][1]

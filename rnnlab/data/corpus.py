@@ -2,17 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-import tensorflow_datasets as tfds
-
-from rnnlab.data.cmudict import Cmudict
 from rnnlab.data.parallel_text import Files, file_names, read_pairs
-from rnnlab.data.patience import short_patience
-from rnnlab.data.prepared import open_prepared
-from rnnlab.data.published import HOMES, open_published, published_files
+from rnnlab.data.published import HOMES, published_files
 from rnnlab.errors import UserError
+from rnnlab.extras import needs
+
+if TYPE_CHECKING:
+    from tensorflow_datasets.core import DatasetBuilder
 
 SPLITS = ("train", "validation", "test")
 _NAMED = 8  # most examples that `Corpus.describe` names
@@ -52,7 +51,7 @@ class Corpus:
     ):
         self.name, self._expected = name, expected or {}
         self._files: Mapping[str, Files] = {}
-        self._builder: tfds.core.DatasetBuilder | None = None
+        self._builder: DatasetBuilder | None = None
         self._read: dict[str, list[Example]] = {}
         self._digests: dict[str, str] = {}
         if name == "parallel_text":
@@ -62,8 +61,7 @@ class Corpus:
         elif name in HOMES and directory:
             self._files = published_files(name, language, directory)
         else:
-            tfds.disable_progress_bar()
-            self._builder = open_prepared("data.name", name, prepared, _maker(name, language))
+            self._builder = _open_builder(name, language, prepared)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -121,21 +119,31 @@ class Corpus:
         return f"dataset {self.name!r}" if self._builder is not None else " / ".join(file_names(self._files[split]))
 
 
-def _maker(name: str, language: str) -> Callable[[str], tfds.core.DatasetBuilder]:
-    """What makes the builder of a set in a folder."""
+def _open_builder(name: str, language: str, prepared: str) -> "DatasetBuilder":
+    with needs("train", f"data.name: {name!r}"):
+        import tensorflow_datasets as tfds  # half a second, and files of the user's do without it
 
-    def make(folder: str) -> tfds.core.DatasetBuilder:
+        from rnnlab.data.cmudict import Cmudict
+        from rnnlab.data.prepared import open_prepared
+        from rnnlab.data.published_builder import open_published
+    tfds.disable_progress_bar()
+
+    def make(folder: str) -> "DatasetBuilder":
         options = {"data_dir": folder, "file_format": "array_record"}
         if name == "cmudict":
             return Cmudict(**options)
         return open_published(name, language, **options) if name in HOMES else _tfds_builder(name, options)
 
-    return make
+    return open_prepared("data.name", name, prepared, make)
 
 
-def _tfds_builder(name: str, options: dict) -> tfds.core.DatasetBuilder:
+def _tfds_builder(name: str, options: dict) -> "DatasetBuilder":
+    import tensorflow_datasets as tfds
+
+    from rnnlab.data.patience import one_line_where_out_of_reach
+
     try:
-        with short_patience("data.name", name):
+        with one_line_where_out_of_reach("data.name", name):
             builder = tfds.builder(name, **options)
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         first = str(error).strip().splitlines()[0]

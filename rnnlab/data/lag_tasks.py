@@ -3,24 +3,21 @@
 Every task answers at each step; `weights` say where the answer counts. Time-major.
 """
 
-import contextlib
 import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
-from unittest import mock
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tensorflow_datasets as tfds
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
-from PIL import Image
-from sklearn.datasets import load_digits
-from tensorflow_datasets.core.features import image_feature
 
-from rnnlab.data.prepared import open_prepared
+from rnnlab.extras import needs
+
+if TYPE_CHECKING:
+    from tensorflow_datasets.core import DatasetBuilder
 
 SPLITS = ("train", "test")
 _Images = dict[str, tuple[np.ndarray, np.ndarray]]  # of each split: images `[number, side, side]`, classes `[number]`
@@ -263,6 +260,8 @@ def _image_task(name: str, side: int, lag: int, load: Callable[[], _Images]) -> 
 
 @functools.cache
 def _load_digits() -> _Images:
+    with needs("lab", "task 'digits'"):
+        from sklearn.datasets import load_digits
     data = load_digits()
     images, classes = (data.images / 16).astype(np.float32), data.target.astype(np.int32)
     of_test = np.arange(len(images)) % 6 == 5
@@ -271,11 +270,17 @@ def _load_digits() -> _Images:
 
 @functools.cache
 def _load_mnist(prepared: str) -> _Images:
-    def make(folder: str) -> tfds.core.DatasetBuilder:
-        return tfds.builder("mnist", data_dir=folder, file_format="array_record")
+    with needs("lab", "task 'mnist'"):
+        import tensorflow_datasets as tfds
 
-    with encode_by_pillow():
-        builder = open_prepared("task", "mnist", prepared, make)
+        from rnnlab.data.prepared import open_prepared
+
+    def make(folder: str) -> "DatasetBuilder":
+        builder = tfds.builder("mnist", data_dir=folder, file_format="array_record")
+        encode_by_pillow(builder)
+        return builder
+
+    builder = open_prepared("task", "mnist", prepared, make)
     found = {}
     for split in SPLITS:
         source = builder.as_data_source(split)
@@ -285,15 +290,17 @@ def _load_mnist(prepared: str) -> _Images:
     return found
 
 
-@contextlib.contextmanager
-def encode_by_pillow() -> Iterator[None]:
-    """Within it TFDS writes images as PNG by Pillow, instead of asking TensorFlow to."""
+def encode_by_pillow(builder: "DatasetBuilder") -> None:
+    """Makes a builder of gray images write them by Pillow, instead of asking TensorFlow to."""
+    from PIL import Image
 
-    def encode(self, image: np.ndarray) -> bytes:
-        return self._encode_pil_image(Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image))
+    generate = builder._generate_examples
 
-    with mock.patch.object(image_feature._ImageEncoder, "_encode_image", encode):
-        yield
+    def generate_for_pillow(*args: Any, **options: Any) -> Iterator[tuple[Any, dict]]:
+        for key, row in generate(*args, **options):
+            yield key, row | {"image": Image.fromarray(row["image"].squeeze(-1))}
+
+    builder._generate_examples = generate_for_pillow
 
 
 def _check_lag(lag: int, least: int) -> None:

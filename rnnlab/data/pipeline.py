@@ -5,13 +5,15 @@ Time-major: ids are `[time, batch]`.
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import grain
 import numpy as np
 
 from rnnlab.data.batch import Batch
 from rnnlab.data.vocabulary import BOS, EOS, PAD
+
+if TYPE_CHECKING:
+    import grain
 
 _SLACK, _MARGIN = 1.5, 10  # of an output over the targets of training: half as long again, and so many tokens more
 Sizes = list[tuple[int, int]]
@@ -165,7 +167,7 @@ def evaluation_batches(pairs: Pairs, sizes: Sizes, batch_size: int) -> Iterator[
 
 def training_batches(
     pairs: Pairs, sizes: Sizes, batch_size: int, *, seed: int, process: int = 0, processes: int = 1
-) -> grain.IterDataset[Batch]:
+) -> "grain.IterDataset[Batch]":
     """Batches without end, reshuffled in every epoch; the iterator's state is a small JSON object.
 
     No batch holds a pair twice, and every pair comes as often as every other. A bucket with fewer pairs than a batch
@@ -177,8 +179,12 @@ def training_batches(
         order and of the same shape.
       seed: of the shuffling.
     """
+    import grain  # with the module below: half a second that nothing but training needs
+
+    from rnnlab.data.bucketed import Bucketed
+
     rows = grain.MapDataset.range(len(pairs)).seed(seed).shuffle().repeat()
-    return _Bucketed(
+    return Bucketed(
         rows.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)),
         pairs,
         sizes,
@@ -186,83 +192,3 @@ def training_batches(
         process,
         processes,
     )
-
-
-class _Bucketed(grain.IterDataset):
-    def __init__(self, parent, pairs: Pairs, sizes: Sizes, batch_size: int, process: int, processes: int):
-        super().__init__(parent)
-        self.pairs, self.batch_size = pairs, batch_size
-        lengths = pairs.sources.lengths, pairs.targets.lengths
-        widest = fitting_size(sizes, *(int(side.max()) for side in lengths))
-        self.sizes = sizes if widest in sizes else [*sizes, widest]
-        self.buckets = _full_buckets(*lengths, self.sizes, batch_size).tolist()
-        self.full = min(batch_size, len(pairs))  # rows of a batch
-        self.columns = batch_size // processes
-        self.share = slice(process * self.columns, (process + 1) * self.columns)
-
-    def __iter__(self) -> "_BucketedIterator":
-        return _BucketedIterator(self._parent.__iter__(), self)
-
-
-def _full_buckets(sources: np.ndarray, targets: np.ndarray, sizes: Sizes, batch_size: int) -> np.ndarray:
-    """The bucket of each pair: the first that it fits into, or one above it, so that each that is used has `batch_size`
-    pairs."""
-    bounds = np.array(sizes).T
-    fitting = np.maximum(np.searchsorted(bounds[0], sources), np.searchsorted(bounds[1], targets + 1))
-    order = np.lexsort((np.maximum(sources, targets + 1), fitting))  # the shortest first
-    begin = np.searchsorted(fitting[order], np.arange(len(sizes)))  # of each bucket, in that order
-    above = len(order)  # where the next bucket begins
-    for bucket in reversed(range(len(sizes))):
-        begin[bucket] = min(begin[bucket], above)
-        if begin[bucket] < above:
-            begin[bucket] = max(0, min(begin[bucket], above - batch_size))
-            if begin[bucket] < batch_size:  # what is left would not fill one
-                begin[bucket] = 0
-        above = begin[bucket]
-    buckets = np.empty(len(order), np.int64)
-    buckets[order] = np.searchsorted(begin, np.arange(len(order)), side="right") - 1
-    return buckets
-
-
-class _BucketedIterator(grain.DatasetIterator):
-    """Fills one buffer of row numbers per bucket and emits the first that holds enough different ones; the buffers are
-    its state. `rows` are those of the batch that came last."""
-
-    def __init__(self, parent, dataset: _Bucketed):
-        super().__init__(parent)
-        self._dataset = dataset
-        self._buffers: list[list[int]] = [[] for _ in dataset.sizes]
-        self.rows: list[int] = []
-
-    def __next__(self) -> Batch:
-        dataset = self._dataset
-        while True:
-            row = int(next(self._parent))
-            bucket = dataset.buckets[row]
-            buffer = self._buffers[bucket]
-            buffer.append(row)
-            if len(buffer) >= dataset.full and len(set(buffer)) >= dataset.full:
-                self.rows, self._buffers[bucket] = _first_different(buffer, dataset.full)
-                mine = self.rows[dataset.share]
-                return assemble(dataset.pairs, mine, dataset.sizes[bucket], dataset.columns)
-
-    def get_state(self) -> dict[str, Any]:
-        return {"parent": self._parent.get_state(), "buffers": [list(b) for b in self._buffers]}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        self._parent.set_state(state["parent"])
-        self._buffers = [[] for _ in self._dataset.sizes]
-        for row in itertools.chain(*state["buffers"]):  # the batch size, and so the buckets, may have been others
-            self._buffers[self._dataset.buckets[row]].append(row)
-
-
-def _first_different(rows: list[int], number: int) -> tuple[list[int], list[int]]:
-    """The first `number` different rows, and the others: a row of the last epoch may stand before itself."""
-    taken: dict[int, None] = {}
-    left = []
-    for row in rows:
-        if row in taken or len(taken) == number:
-            left.append(row)
-        else:
-            taken[row] = None
-    return list(taken), left

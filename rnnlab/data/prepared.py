@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import tensorflow_datasets as tfds
 
-from rnnlab.data.patience import short_patience
+from rnnlab.data.patience import download_impatiently, one_line_where_out_of_reach
 from rnnlab.errors import UserError
 from rnnlab.files import one_at_a_time, write_text
 
@@ -36,7 +36,7 @@ def open_prepared(
       UserError: the set cannot be reached or written, or is damaged and its code is not there; what `make` raises.
     """
     home = pathlib.Path(prepared or tfds.core.constants.DATA_DIR).expanduser()
-    with short_patience(field, name), tempfile.TemporaryDirectory() as empty:
+    with one_line_where_out_of_reach(field, name), tempfile.TemporaryDirectory() as empty:
         try:
             place = pathlib.Path(make(empty).data_dir).relative_to(empty)
         except UserError:  # unknown, or a set of which there is what was prepared alone, without its code
@@ -46,6 +46,7 @@ def open_prepared(
             if folder.exists() and (fault := _fault(folder, lambda: make(str(home)))):
                 _make_room(folder, fault)
             builder = make(str(home))
+            download_impatiently(builder)
             try:
                 builder.download_and_prepare()
             except OSError:

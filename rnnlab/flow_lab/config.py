@@ -2,12 +2,12 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
-from rnnlab.data.lag_tasks import LAG_TASKS, LagTask
-from rnnlab.models.choice import check_choice
+if TYPE_CHECKING:
+    from rnnlab.data.lag_tasks import LagTask
 
 STUDIES = ("criterion", "flow", "newton", "reach", "explosion", "vanishing", "warm", "generation", "cost")
 _DEFAULTS_OF_GRIDS: dict[str, Any] = {
@@ -118,12 +118,15 @@ def numbers(text: str, *, where: str) -> list[int]:
     return [int(word) for word in found]
 
 
-def read_task(text: str, *, where: str) -> Callable[[int], LagTask]:
+def read_task(text: str, *, where: str) -> Callable[[int], "LagTask"]:
     """The task of a name, with options of its own after a colon ("mnist:prepared=/data"), for any lag.
 
     Raises:
       ValueError: a task or an option that does not exist, or a value of another kind; the task itself refuses lags.
     """
+    from rnnlab.data.lag_tasks import LAG_TASKS  # here, so that a mistyped field of the config costs no import of jax
+    from rnnlab.models.choice import check_choice
+
     name, *options = text.replace(":", ",", 1).split(",")
     make = LAG_TASKS[check_choice(f"config.{where}", name, LAG_TASKS)]
     defaults = {p.name: p.default for p in inspect.signature(make).parameters.values() if p.default is not p.empty}

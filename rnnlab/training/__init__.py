@@ -1,5 +1,5 @@
 """The experiment that trains, resumes, evaluates and uses a seq2seq model out of one work directory.
 
 config -> experiment (vocabularies, model) -> loop (step, evaluation, checkpoints, logging) -> prediction.
-Imports everything below it; `launch.py`, `configs/` and the labs import it, each the module that it needs.
+Imports everything below it; `app.py`, `configs/` and the labs import it, each the module that it needs.
 """

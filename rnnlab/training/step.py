@@ -67,7 +67,7 @@ def split_model(model: M) -> tuple[Callable[[ModelParams], M], ModelParams]:
 def split_shapes(make_model: Callable[[], M]) -> tuple[Callable[[ModelParams], M], dict[str, jax.ShapeDtypeStruct]]:
     """Does what `split_model` does for a model that is never built: the shapes of its parameters instead of values."""
     merge, shapes = split_model(nnx.eval_shape(make_model))  # a tenth of the time that drawing initial parameters takes
-    return merge, shapes  # type: ignore[return-value]  (what eval_shape gives holds shapes where values would be)
+    return merge, shapes  # type: ignore[return-value]
 
 
 def apply_gradients(

@@ -177,12 +177,12 @@ def test_cases_of_another_environment_have_another_process(scripted):
 
 
 def test_a_part_needs_only_the_packages_that_are_named():
-    """Those of requirements.txt that the package's docstring does not name cannot be imported here."""
+    """Those of the requirements that the package's docstring does not name cannot be imported here."""
     named = {"jax", "flax", "optax", "jaxtyping", "ml_collections", "absl-py", "numpy"}
-    lines = (_ROOT / "requirements.txt").read_text().splitlines()
+    lines = [line for path in (_ROOT / "requirements").iterdir() for line in path.read_text().splitlines()]
     names = {line.split(";")[0].split(">")[0].split("<")[0].strip() for line in lines if not line.startswith("#")}
     modules = {"scikit-learn": "sklearn", "pillow": "PIL", "orbax-checkpoint": None, "importlib_resources": None}
-    absent = [modules.get(name, name) for name in names - named]  # flax itself imports the two
+    absent = [modules.get(name, name.replace("-", "_")) for name in names - named]  # flax itself imports the two
     code = f"""
         import sys
         sys.modules.update(dict.fromkeys({[name for name in absent if name]!r}))

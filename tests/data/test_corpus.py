@@ -4,7 +4,9 @@ import lzma
 import socket
 
 import pytest
+from tensorflow_datasets.core.download import downloader
 
+from rnnlab.data import patience
 from rnnlab.data.corpus import SPLITS, Corpus, Example
 from rnnlab.errors import UserError
 
@@ -93,3 +95,11 @@ def test_a_set_out_of_reach_is_told(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="'ted_hrlr_translate/pt_to_en' cannot be reached"):
         Corpus("ted_hrlr_translate/pt_to_en", prepared=str(tmp_path))
     silent.close()
+
+
+def test_what_is_no_file_of_the_web_is_left_to_tfds(tmp_path, monkeypatch):
+    left = []
+    monkeypatch.setattr(downloader._Downloader, "_sync_download", lambda _, url, *more: left.append(url))
+    for url in ("ftp://example.org/a", "https://drive.google.com/uc?id=1"):
+        patience._Downloader()._sync_download(url, tmp_path)
+    assert left == ["ftp://example.org/a", "https://drive.google.com/uc?id=1"]

@@ -157,8 +157,9 @@ def _prepare_small_mnist(folder, images):
                 for index, image in enumerate(images[split]):
                     yield index, {"image": image, "label": int(image[0, 0, 0]) % 10}
 
-    with encode_by_pillow():
-        Mnist(data_dir=str(folder), file_format="array_record").download_and_prepare()
+    builder = Mnist(data_dir=str(folder), file_format="array_record")
+    encode_by_pillow(builder)
+    builder.download_and_prepare()
 
 
 def test_mnist_is_read_through_tfds_with_its_own_test_split(tmp_path):

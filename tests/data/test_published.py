@@ -7,7 +7,7 @@ import threading
 import pytest
 import tensorflow_datasets as tfds
 
-from rnnlab.data import published
+from rnnlab.data import published, published_builder
 from rnnlab.data.corpus import Corpus, Example
 from rnnlab.errors import UserError
 
@@ -54,7 +54,7 @@ def home(tmp_path, monkeypatch):
         digest = hashlib.sha256(text.encode()).hexdigest()
         info = tfds.download.checksums.UrlInfo(checksum=digest, size=len(text), filename=f"{split}.tsv")
         sums[f"{url}/{split}/xyz_{split}.tsv"] = info
-    monkeypatch.setattr(published._Published, "url_infos", sums)
+    monkeypatch.setattr(published_builder._Published, "url_infos", sums)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
     yield tmp_path / "home"
@@ -76,7 +76,7 @@ def test_a_download_that_is_not_what_was_published_is_refused(home, tmp_path):
 
 
 def test_every_published_file_has_a_checksum():
-    known = published._Published.url_infos
+    known = published_builder._Published.url_infos
     for name, language in {"multi30k": "de-en", "sigmorphon2020": "kor"}.items():
         home = published.HOMES[name]
         for split in home.files:

@@ -1,6 +1,7 @@
 import pytest
 
-from rnnlab.flow_lab import default_config, run
+from rnnlab.flow_lab.config import default_config
+from rnnlab.flow_lab.driver import run
 
 
 @pytest.fixture(scope="session")

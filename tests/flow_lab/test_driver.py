@@ -8,7 +8,7 @@ import matplotlib.figure
 import pytest
 
 from rnnlab.errors import UserError
-from rnnlab.flow_lab import run
+from rnnlab.flow_lab.driver import run
 from rnnlab.flow_lab.report import write_report
 from rnnlab.flow_lab.results import Results, Unit
 from rnnlab.flow_lab.studies import read_plan

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnnlab.cells import CELLS, find_cell
-from rnnlab.flow_lab import default_config
+from rnnlab.flow_lab.config import default_config
 from rnnlab.flow_lab.generation import fold, generate, hearing_itself
 from rnnlab.flow_lab.studies import read_plan
 from rnnlab.scans import scan

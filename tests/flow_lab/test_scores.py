@@ -2,7 +2,7 @@ import copy
 
 import pytest
 
-from rnnlab.flow_lab import default_config
+from rnnlab.flow_lab.config import default_config
 from rnnlab.flow_lab.results import Row, Unit
 from rnnlab.flow_lab.scores import score_rows
 from rnnlab.flow_lab.table import Table

@@ -26,7 +26,7 @@ from rnnlab.decoding import Signs
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.losses import cross_entropy
-from rnnlab.metrics import BLEU_TOKENIZERS, FREE_RUNNING, LOWER_IS_BETTER, METRICS, translation_scores
+from rnnlab.metrics import FREE_RUNNING, LOWER_IS_BETTER, METRICS, bleu_tokenizers, translation_scores
 from rnnlab.models import Ensemble, Seq2Seq
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.seq2seq.config import FIELDS, check_ranges, metric_names, resolve_paths
@@ -462,8 +462,8 @@ def check_metrics(config: ConfigDict) -> None:
                 f"config.evaluation.metrics: unknown {name!r}; allowed: {', '.join((*METRICS, FREE_RUNNING))}"
             )
     field, tokenizer = "config.evaluation.bleu_tokenizer", config.evaluation.bleu_tokenizer
-    if tokenizer not in BLEU_TOKENIZERS:
-        raise UserError(f"{field}: unknown {tokenizer!r}; allowed: {', '.join(BLEU_TOKENIZERS)}")
+    if tokenizer not in bleu_tokenizers():
+        raise UserError(f"{field}: unknown {tokenizer!r}; allowed: {', '.join(bleu_tokenizers())}")
     if "bleu" in metric_names(config):
         try:
             translation_scores(["a"], [["a"]], tokenizer=tokenizer)

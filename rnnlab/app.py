@@ -1,0 +1,322 @@
+"""Launches the experiment that a config names, or uses what it left in a work directory. `rnnlab`, installed, and
+`python -m rnnlab` do the same as `python launch.py`.
+
+python launch.py --config=configs/cmudict.py --workdir=runs/g2p
+python launch.py --workdir=runs/g2p --mode=evaluate --split=test
+python launch.py --workdir=runs/g2p --mode=predict < words.txt > phones.txt
+python launch.py --workdir=runs/g2p --ensemble=runs/b,runs/c --mode=predict < words.txt > phones.txt
+python launch.py --workdir=runs/g2p --mode=breakdown
+python launch.py --workdir=runs/g2p --mode=flow
+python launch.py --config=configs/cmudict.py --mode=config
+python launch.py --config=configs/cmudict.py --workdir=runs/grid --sweep="model.encoder.cell=lstm,gru,rnn;seed=0,1,2"
+python launch.py --config=configs/benchmark.py --workdir=runs/bench
+python launch.py --config=configs/gradient_flow.py --workdir=runs/flow
+"""
+
+import difflib
+import errno
+import logging
+import os
+import pathlib
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from absl import app, flags
+from absl import logging as absl_logging
+from ml_collections import config_flags
+
+from rnnlab.errors import UserError
+from rnnlab.own import is_own
+from rnnlab.printing import show
+from rnnlab.tasks import TASKS
+
+if TYPE_CHECKING:
+    from rnnlab.tasks.base import Task
+
+MODES = ("train", "evaluate", "predict", "breakdown", "flow", "config")
+_LABS = ("benchmark", "gradient_flow")
+_HOMES = (pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1])  # of configs/: installed, in a clone
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: made, or gone on with.")
+_MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
+_SPLIT = flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "evaluate, flow: the split to use.")
+_BEAM_SIZE = flags.DEFINE_integer("beam_size", None, "evaluate, predict: instead of the config's.", lower_bound=1)
+_MAX_TOKENS = flags.DEFINE_integer("max_tokens", None, "evaluate, predict: instead of the config's.", lower_bound=0)
+_LENGTH_PENALTY = flags.DEFINE_float("length_penalty", None, "evaluate, predict: instead of the config's.")
+_ENSEMBLE = flags.DEFINE_list("ensemble", [], "evaluate, predict: further work directories that answer together.")
+_TEMPERATURE = flags.DEFINE_float(
+    "temperature", None, "predict: above 0, draws beam_size outputs instead of searching."
+)
+_TOP_K = flags.DEFINE_integer("top_k", None, "predict: draws from the so many likeliest tokens only.", lower_bound=0)
+_TOP_P = flags.DEFINE_float("top_p", None, "predict: draws from the fewest likeliest that hold this share.")
+_COVERAGE_PENALTY = flags.DEFINE_float("coverage_penalty", None, "evaluate, predict: instead of the config's.")
+_AVERAGE = flags.DEFINE_integer(
+    "average", None, "evaluate, predict: the mean of so many best checkpoints.", lower_bound=1
+)
+_TOKEN_SCORES = flags.DEFINE_bool("token_scores", False, "predict: the log-probabilities of each output's tokens, too.")
+_ATTENTION = flags.DEFINE_string("attention", None, "predict: folder for each line's attention, array and picture.")
+_SWEEP = flags.DEFINE_string("sweep", None, "train: a grid of runs, such as 'model.encoder.cell=lstm,gru;seed=0,1,2'.")
+_SWEEP_CELL = flags.DEFINE_integer("sweep_cell", None, "sweep: the number of the only run to do, from 0.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "train: address:port of process 0, where a run has several.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "train: how many processes a run has.")
+_PROCESS = flags.DEFINE_integer("process", None, "train: the number of this one, from 0.")
+_N_BEST = flags.DEFINE_integer(
+    "n_best", 0, "predict: this many outputs for each line, each with its score, between TABs.", lower_bound=0
+)
+
+
+def _main(argv: list[str]) -> int:
+    """Runs the mode that the flags ask for; returns the exit status, 128 + signal where one stopped it.
+
+    Raises:
+      UserError: flags that do not fit each other, or what the experiment refuses.
+    """
+    config, workdir = _check_flags(argv)
+    absl_logging.set_verbosity(absl_logging.ERROR)  # jax, orbax and tfds tell of every file that they open
+    if config is not None and config.experiment == "benchmark":
+        return _benchmark(config, workdir)
+    from rnnlab.training.compile_cache import use_compile_cache  # jax starts here, after the flags were found good
+
+    use_compile_cache()
+    if config is not None and config.experiment == "gradient_flow":
+        from rnnlab.flow_lab.driver import run as run_lab
+
+        run_lab(config, workdir)
+        return 0
+    if _MODE.value == "config":
+        _show_config(config, workdir)
+        return 0
+    if _MODE.value != "train":
+        _use(config, workdir)
+        return 0
+    return _train(config, workdir) if _SWEEP.value is None else _sweep(_SWEEP.value, config, workdir)
+
+
+def _check_flags(argv: list[str]):
+    """The config, if there is one, and the work directory, once the flags fit each other."""
+    if argv[1:]:
+        raise UserError(f"{argv[1]!r}: not a flag; flags start with --")
+    if _WORKDIR.value is None and (_MODE.value != "config" or _CONFIG.value is None):
+        raise UserError("--workdir: missing; give the folder of the run")
+    if any("\ud800" <= character <= "\udfff" for character in _WORKDIR.value or ""):  # which no library could open
+        raise UserError(f"--workdir: {_WORKDIR.value!r} is no text in this locale; set LC_ALL=C.UTF-8, or use ASCII")
+    if _MODE.value == "predict" and (sys.stdin is None or sys.stdout is None):
+        raise UserError("--mode=predict: reads standard input and writes standard output, of which one is closed")
+    if _ENSEMBLE.value and _MODE.value not in ("evaluate", "predict"):
+        raise UserError(f"--ensemble: --mode={_MODE.value} takes one work directory; allowed: evaluate, predict")
+    config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value or ".").expanduser()
+    if config is None and _MODE.value == "train":
+        raise UserError("--config: missing; training needs one, such as --config=configs/cmudict.py")
+    experiment = None if config is None else str(config.get("experiment"))
+    is_task = experiment in TASKS or (experiment is not None and is_own(experiment))
+    if experiment is not None and not is_task and experiment not in _LABS:
+        known = ", ".join((*TASKS, *_LABS))
+        raise UserError(f"config.experiment: unknown {experiment!r}; allowed: {known}, or file.py:NAME")
+    if experiment in _LABS and _MODE.value != "train":
+        raise UserError(f"--mode={_MODE.value}: a {experiment} has nothing to {_MODE.value}; leave --mode out")
+    if _SWEEP.value is None and _SWEEP_CELL.value is not None:
+        raise UserError("--sweep_cell: requires --sweep")
+    if _SWEEP.value is not None and (_MODE.value != "train" or not is_task):
+        raise UserError(f"--sweep: is for training; config.experiment must be {', '.join(TASKS)} or file.py:NAME")
+    return config, workdir
+
+
+def _use(config, workdir: pathlib.Path) -> None:
+    """Every mode but training, by what a work directory holds."""
+    from rnnlab.training.report import best_params, evaluate
+    from rnnlab.training.workdir import open_task
+
+    task: Task
+    if _ENSEMBLE.value:
+        from rnnlab.tasks.seq2seq.task import open_ensemble
+
+        task = open_ensemble([workdir, *(pathlib.Path(name).expanduser() for name in _ENSEMBLE.value)], config)
+    else:
+        task = open_task(workdir, config)
+    search = (_BEAM_SIZE, _MAX_TOKENS, _LENGTH_PENALTY, _COVERAGE_PENALTY, _TEMPERATURE, _TOP_K, _TOP_P, _AVERAGE)
+    for flag in search:
+        if flag.value is not None:
+            if flag.name not in task.config.evaluation:
+                raise UserError(f"--{flag.name}: {task.config.experiment} has no such option")
+            task.config.evaluation[flag.name] = flag.value
+    task.check(task.config)
+    if _MODE.value == "breakdown":
+        task.breakdown()
+        return
+    step, params = best_params(task)
+    if _MODE.value == "evaluate":
+        show(f"{task.workdir}: best step {step}")
+        evaluate(task, params, _SPLIT.value)
+    elif _MODE.value == "flow":
+        from rnnlab.training.flow import measure_flow
+
+        measure_flow(task, params, _SPLIT.value)
+    else:
+        from rnnlab.training.prediction import predict
+
+        predict(task, params, sys.stdin.buffer, sys.stdout.buffer, **_shown())
+
+
+def _shown() -> dict[str, object]:
+    """The options of a task's predictor that flags set."""
+    attention = pathlib.Path(_ATTENTION.value).expanduser() if _ATTENTION.value else None
+    given = {"n_best": _N_BEST.value, "token_scores": _TOKEN_SCORES.value, "attention": attention}
+    return {name: value for name, value in given.items() if value}
+
+
+def _show_config(config, workdir: pathlib.Path) -> None:
+    """Prints every field of a config, or of that of a work directory, with its value and its meaning."""
+    from rnnlab.config import show_fields
+    from rnnlab.tasks import find_task
+    from rnnlab.training.workdir import read_config
+
+    config = read_config(workdir) if config is None else config
+    for line in show_fields(config, find_task(config.experiment).fields):
+        show(line)
+
+
+def _benchmark(config, workdir: pathlib.Path) -> int:
+    from rnnlab import benchmark
+
+    try:
+        benchmark.read_grid(config)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    benchmark.run(config, workdir)
+    return 0
+
+
+def _sweep(grid: str, config, workdir: pathlib.Path) -> int:
+    from rnnlab.sweep import read_sweep, run_sweep
+
+    return run_sweep(read_sweep(grid, config), config, workdir, _command_of_a_run(), _SWEEP_CELL.value)
+
+
+def _command_of_a_run() -> list[str]:
+    """This process's command, by launch.py, `-m rnnlab` or `rnnlab`, without the flags that a sweep sets for a run."""
+    own = ("sweep", "workdir", "mode")
+    program = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv[1:])]
+    return [sys.executable, *program, *(a for a in _joined(sys.argv[1:]) if not a.lstrip("-").startswith(own))]
+
+
+def _joined(arguments: list[str]) -> list[str]:
+    """Each flag with its value in one argument."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and not argument.startswith("-") and "=" not in joined[-1]:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _train(config, workdir: pathlib.Path) -> int:
+    from rnnlab.training.distributed import join
+    from rnnlab.training.loop import Interrupted, train
+
+    join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    try:
+        train(config, workdir)
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return 128 + stop.signal
+    return 0
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    """Flags, with every mistake told on one line.
+
+    Raises:
+      UserError: an unknown flag or field (with the nearest known one), or a value of the wrong type.
+    """
+    argv = [argv[0], *_with_shipped_config(argv[1:])]
+    try:
+        _check_fields(argv)
+        return flags.FLAGS(argv)
+    except (flags.Error, OSError, KeyError, TypeError, ValueError, SyntaxError, ImportError) as error:
+        text = str(error).strip()  # of an error within a config, only what it said
+        raise UserError(text.splitlines()[-1] if "Traceback" in text else text) from None
+
+
+def _with_shipped_config(arguments: list[str]) -> list[str]:
+    """The same arguments, in which a config `configs/NAME.py` that is not there is the one that came with rnnlab."""
+    found = list(arguments)
+    for i, argument in enumerate(found):
+        if argument.startswith("--config="):
+            found[i] = f"--config={_config_file(argument.removeprefix('--config='))}"
+        elif found[max(i - 1, 0)] == "--config":
+            found[i] = _config_file(argument)
+    return found
+
+
+def _config_file(name: str) -> str:
+    path, colon, value = name.partition(":")
+    if path.startswith("configs/") and not pathlib.Path(path).exists():
+        path = str(next((folder / path for folder in _HOMES if (folder / path).is_file()), path))
+    return f"{path}{colon}{value}"
+
+
+def _check_fields(argv: list[str]) -> None:
+    """Refuses overrides of fields that the config does not have, which absl would answer with a stack of its own."""
+    overrides = [arg.partition("=")[0] for arg in argv if arg.startswith("--config.")]
+    alone = flags.FlagValues()
+    holder = config_flags.DEFINE_config_file("config", None, "", flag_values=alone, sys_argv=[])
+    alone(argv, known_only=True)
+    getattr(holder.value, "experiment", None)  # a file that could not be loaded says so when it is first read
+    if overrides and holder.value is None:
+        raise UserError(f"{overrides[0]}: there is nothing to override; give --config=FILE before it")
+    for override in overrides:
+        here, known = holder.value, "--config"
+        for name in override.split(".")[1:]:
+            fields = list(here) if hasattr(here, "keys") else []
+            if name not in fields:
+                nearest = difflib.get_close_matches(name, fields, n=1, cutoff=0)
+                hint = f"; nearest: {known}.{nearest[0]}" if nearest else f"; {known} is a single value"
+                raise UserError(f"{override}: unknown field{hint}")
+            here, known = here[name], f"{known}.{name}"
+
+
+def _in_one_line(error: Exception) -> str | None:
+    """What a full disk, a folder that may not be written, or too little memory say; None of a mistake of ours."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "no space left on the device"
+    if isinstance(error, OSError) and error.strerror is not None:  # of a pipe or a terminal that is gone
+        return error.strerror
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return "not enough memory; make the model, training.batch_size or evaluation.batch_size smaller"
+    return None
+
+
+def run() -> int:
+    """Runs the command by the flags in `sys.argv`.
+
+    Returns:
+      the exit status: 0, 1 after one line on stderr, or 128 + signal.
+    """
+    logger = logging.getLogger("rnnlab")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(logging.StreamHandler())
+    for flag in flags.FLAGS.get_flags_for_module(__name__):  # --help shows those of the main module
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    sys.modules["__main__"].__doc__ = __doc__  # and its docstring
+    try:
+        app.run(_main, flags_parser=_parse_flags)
+    except UserError as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever reads the answers has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except (OSError, MemoryError, RuntimeError) as error:
+        if (line := _in_one_line(error)) is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0

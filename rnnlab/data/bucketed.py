@@ -1,0 +1,92 @@
+"""Grain's part of the pipeline: a stream of row numbers becomes one of batches, each out of one length bucket."""
+
+import itertools
+from typing import Any
+
+import grain
+import numpy as np
+
+from rnnlab.data.batch import Batch
+from rnnlab.data.pipeline import Pairs, Sizes, assemble, fitting_size
+
+
+class Bucketed(grain.IterDataset):
+    """Rows of `pairs` as batches, each of one bucket; `rnnlab.data.pipeline.training_batches` makes it."""
+
+    def __init__(self, parent, pairs: Pairs, sizes: Sizes, batch_size: int, process: int, processes: int):
+        super().__init__(parent)
+        self.pairs, self.batch_size = pairs, batch_size
+        lengths = pairs.sources.lengths, pairs.targets.lengths
+        widest = fitting_size(sizes, *(int(side.max()) for side in lengths))
+        self.sizes = sizes if widest in sizes else [*sizes, widest]
+        self.buckets = _full_buckets(*lengths, self.sizes, batch_size).tolist()
+        self.full = min(batch_size, len(pairs))  # rows of a batch
+        self.columns = batch_size // processes
+        self.share = slice(process * self.columns, (process + 1) * self.columns)
+
+    def __iter__(self) -> "_BucketedIterator":
+        return _BucketedIterator(self._parent.__iter__(), self)
+
+
+def _full_buckets(sources: np.ndarray, targets: np.ndarray, sizes: Sizes, batch_size: int) -> np.ndarray:
+    """The bucket of each pair: the first that it fits into, or one above it, so that each that is used has `batch_size`
+    pairs."""
+    bounds = np.array(sizes).T
+    fitting = np.maximum(np.searchsorted(bounds[0], sources), np.searchsorted(bounds[1], targets + 1))
+    order = np.lexsort((np.maximum(sources, targets + 1), fitting))  # the shortest first
+    begin = np.searchsorted(fitting[order], np.arange(len(sizes)))  # of each bucket, in that order
+    above = len(order)  # where the next bucket begins
+    for bucket in reversed(range(len(sizes))):
+        begin[bucket] = min(begin[bucket], above)
+        if begin[bucket] < above:
+            begin[bucket] = max(0, min(begin[bucket], above - batch_size))
+            if begin[bucket] < batch_size:  # what is left would not fill one
+                begin[bucket] = 0
+        above = begin[bucket]
+    buckets = np.empty(len(order), np.int64)
+    buckets[order] = np.searchsorted(begin, np.arange(len(order)), side="right") - 1
+    return buckets
+
+
+class _BucketedIterator(grain.DatasetIterator):
+    """Fills one buffer of row numbers per bucket and emits the first that holds enough different ones; the buffers are
+    its state. `rows` are those of the batch that came last."""
+
+    def __init__(self, parent, dataset: Bucketed):
+        super().__init__(parent)
+        self._dataset = dataset
+        self._buffers: list[list[int]] = [[] for _ in dataset.sizes]
+        self.rows: list[int] = []
+
+    def __next__(self) -> Batch:
+        dataset = self._dataset
+        while True:
+            row = int(next(self._parent))
+            bucket = dataset.buckets[row]
+            buffer = self._buffers[bucket]
+            buffer.append(row)
+            if len(buffer) >= dataset.full and len(set(buffer)) >= dataset.full:
+                self.rows, self._buffers[bucket] = _first_different(buffer, dataset.full)
+                mine = self.rows[dataset.share]
+                return assemble(dataset.pairs, mine, dataset.sizes[bucket], dataset.columns)
+
+    def get_state(self) -> dict[str, Any]:
+        return {"parent": self._parent.get_state(), "buffers": [list(b) for b in self._buffers]}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self._parent.set_state(state["parent"])
+        self._buffers = [[] for _ in self._dataset.sizes]
+        for row in itertools.chain(*state["buffers"]):  # the batch size, and so the buckets, may have been others
+            self._buffers[self._dataset.buckets[row]].append(row)
+
+
+def _first_different(rows: list[int], number: int) -> tuple[list[int], list[int]]:
+    """The first `number` different rows, and the others: a row of the last epoch may stand before itself."""
+    taken: dict[int, None] = {}
+    left = []
+    for row in rows:
+        if row in taken or len(taken) == number:
+            left.append(row)
+        else:
+            taken[row] = None
+    return list(taken), left
