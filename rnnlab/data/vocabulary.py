@@ -118,6 +118,28 @@ class Vocabulary:
             description["tight"] = Spacing.learn(zip(texts, cut, strict=True)).tight
         return cls(description | {"tokens": [*_SPECIAL, *kept]})
 
+    @property
+    def ids(self) -> dict[str, int]:
+        """The id of each token, special ones left out.
+
+        Raises:
+          UserError: of subwords, which are no tokens of a text.
+        """
+        if self._subwords is not None:
+            raise UserError("unit 'subword': its pieces are no tokens of a text")
+        return self._ids
+
+    def check_options(self, **options: object) -> None:
+        """Refuses options of `build` that this vocabulary was not built with.
+
+        Raises:
+          UserError: names the option and both values.
+        """
+        for name in ("unit", "lowercase", "normal_form", "language", "reverse"):
+            given, own = options[name], self._description.get(name, False if name == "reverse" else "")
+            if given != own and given != "auto":
+                raise UserError(f"{name}: {given!r}, but the vocabulary was built with {own!r}")
+
     def normalise(self, text: str) -> str:
         """`text` in the case and the normal form of this vocabulary."""
         return _normalised(text, self._description)

@@ -79,7 +79,14 @@ class Task(abc.ABC):
     config: ConfigDict
     workdir: pathlib.Path
     fields: ClassVar[Fields]
-    fixed: ClassVar[tuple[str, ...]] = ("seed", "data", "model", "training.optimizer", "training.intervention")
+    fixed: ClassVar[tuple[str, ...]] = (
+        "seed",
+        "data",
+        "model",
+        "training.optimizer",
+        "training.intervention",
+        "training.init_from",
+    )
     fixed_in_use: ClassVar[tuple[str, ...]] = ("model",)
     places: ClassVar[tuple[str, ...]] = ()
     unit: ClassVar[str] = "tokens"
@@ -144,6 +151,10 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def make_model(self) -> nnx.Module:
         """Makes the model with its initial parameters, which follow from the seed."""
+
+    def start_params(self, params: ModelParams) -> ModelParams:
+        """Returns initial parameters with what the data bring along, such as pretrained embeddings."""
+        return params
 
     @abc.abstractmethod
     def longest(self) -> int:

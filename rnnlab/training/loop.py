@@ -24,6 +24,7 @@ from rnnlab.training.report import report
 from rnnlab.training.reporting import Reporter
 from rnnlab.training.selection import Selection
 from rnnlab.training.step import StepMetrics, TrainState, make_train_step, split_model
+from rnnlab.training.warm_start import frozen_names, take_over
 from rnnlab.training.workdir import create_task
 
 _LOG = logging.getLogger("rnnlab")
@@ -92,9 +93,12 @@ class _Run:
         optimizer = make_optimizer(config)
         intervention = Intervention(config.intervention, model, task.config.seed)
         params = intervention.start(params, longest=task.longest())
+        frozen = frozen_names(params, config.freeze)
+        if not Checkpoints.are_in(task.workdir / "checkpoints"):
+            params = take_over(task.start_params(params), task.config)
         start = TrainState.start(params, optimizer, task.start_carry(model, config.batch_size))
         shardings = self._devices.shardings(start)
-        how = {"constrain": intervention.constrain, "shardings": shardings}
+        how: dict[str, Any] = {"constrain": intervention.constrain, "frozen": frozen, "shardings": shardings}
         self._step = make_train_step(task.loss, merge, optimizer, config, task.config.seed, **how)
         self._schedule = make_schedule(config)
         self._evaluate_on = task.evaluator(final=False)

@@ -92,6 +92,7 @@ def make_train_step(
     seed: int,
     *,
     constrain: Callable[[ModelParams], ModelParams] = lambda params: params,
+    frozen: frozenset[str] = frozenset(),
     shardings: TrainState | None = None,
 ) -> jax.stages.Wrapped:
     """Compiles the step, `(TrainState, batch) -> (TrainState, StepMetrics)`.
@@ -104,7 +105,8 @@ def make_train_step(
       merge: makes the model of its parameters, as `split_model` gives it.
       optimizer, training: of the parameters, and the config that it was made by.
       seed: of dropout and sampling.
-      constrain: has the last word on the parameters.
+      constrain: has the last word on the parameters but for those that are frozen.
+      frozen: names of parameters that do not change; their gradients count as 0.
       shardings: where the arrays of the state that it returns lie; None leaves it to jax.
     """
 
@@ -120,11 +122,14 @@ def make_train_step(
         (mean, found), gradients = jax.value_and_grad(loss_of, has_aux=True)(
             state.params, batch, state.carry, state.step
         )
+        gradients |= {name: jnp.zeros_like(gradients[name]) for name in frozen}
+        held = {name: state.params[name] for name in frozen}
         norm = optax.global_norm(gradients)
         limit = training.clip_global_norm or jnp.inf
         counts, guard = state.guard.judge(mean, norm, spike=training.spike)
         metrics = StepMetrics(mean, norm, norm > limit, found.weight, guard.skipped, dict(found.figures))
-        after = apply_gradients(optimizer, state, gradients, constrain=constrain)._replace(carry=found.carry)
+        after = apply_gradients(optimizer, state, gradients, constrain=lambda params: constrain(params) | held)
+        after = after._replace(carry=found.carry)
         kept = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, state)
         return kept._replace(step=after.step, guard=guard), metrics
 

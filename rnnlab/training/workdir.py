@@ -106,6 +106,8 @@ def read_json(path: pathlib.Path) -> Any:
 def resolve_paths(kind: type[Task], config: ConfigDict) -> None:
     """Makes paths absolute, in place: those of the task, and of files of the user's own code."""
     kind.resolve_paths(config)
+    if config.training.init_from:
+        config.training.init_from = str(pathlib.Path(config.training.init_from).expanduser().absolute())
     for path, name in _own_names(kind, config).items():
         set_field(config, path, absolute_own(name))
 

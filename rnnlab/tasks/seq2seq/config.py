@@ -52,6 +52,7 @@ _SIDE: Fields = {
     "normal_form": field("", "NFC, NFD, NFKC, NFKD or none; auto: NFC or NFD, whichever leaves fewer symbols unseen"),
     "min_count": field(1, "occurrences in training that a token of the vocabulary has", POSITIVE),
     "size": field(8000, "of a subword vocabulary, no smaller than its number of characters", POSITIVE, _MANY),
+    "embeddings": field("", "file of pretrained embeddings, a token and its numbers a line (GloVe, word2vec as text)"),
     "reverse": field(False, "reads from the last token to the first (Sutskever et al. 2014)"),
 }
 _STACK: Fields = {
@@ -83,6 +84,9 @@ _DATA: Fields = {
     },
     "source": _SIDE,
     "target": {**_SIDE, "unit": field("symbol", "character, word, symbol, spacy or subword")},
+    "vocabularies": field(
+        "", "work directory of a run whose vocabularies are used; empty: of the training split"
+    ),
     "longest": field(1000, "tokens of a side: longer training pairs are left out, longer others refused", POSITIVE),
     "buckets": field(8, "most length buckets, and so compiled shapes", POSITIVE),
 }
@@ -159,8 +163,10 @@ def resolve_paths(config: ConfigDict) -> None:
       UserError: files that are neither "source,target" nor one TSV.
     """
     data = config.data
-    for name in ("prepared", "directory"):
-        data[name] = str(absolute(data[name])) if data[name] else ""
+    for part, name in ((data, "prepared"), (data, "directory"), (data, "vocabularies")):
+        part[name] = str(absolute(part[name])) if part[name] else ""
+    for side in (data.source, data.target):
+        side.embeddings = str(absolute(side.embeddings)) if side.embeddings else ""
     for split, names in data.files.items():
         data.files[split] = absolute_names(names) if names else ""
 

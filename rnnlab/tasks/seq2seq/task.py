@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from rnnlab.config import get_field
 from rnnlab.data.batch import Batch
 from rnnlab.data.corpus import Corpus, Example
+from rnnlab.data.embeddings import read_embeddings
 from rnnlab.data.pipeline import Lengths, Pairs, Sizes, assemble, bucket_sizes, training_batches
 from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from rnnlab.decoding import Signs
@@ -103,12 +104,7 @@ class Seq2SeqTask(Task):
         corpus = open_corpus(config)
         examples = corpus.read("train")
         texts = {"source": [e.source for e in examples], "target": [t for e in examples for t in e.targets]}
-        vocabularies = {}
-        for side in texts:
-            try:
-                vocabularies[side] = Vocabulary.build(texts[side], **config.data[side])
-            except UserError as error:
-                raise UserError(f"config.data.{side}.{error}") from None
+        vocabularies = {side: _vocabulary(config, side, own) for side, own in texts.items()}
         digests = {split: corpus.digest(split) for split in corpus.splits}
         sides = vocabularies["source"], vocabularies["target"]
         task = cls(config, workdir, *sides, [], Lengths(0, 0, 0.0), digests)
@@ -249,6 +245,18 @@ class Seq2SeqTask(Task):
           UserError: names in the config that the model does not know, or sizes that do not fit.
         """
         return _make_model(self.config, len(self.source), len(self.target))
+
+    def start_params(self, params: ModelParams) -> ModelParams:
+        """Returns initial parameters with pretrained embeddings for the tokens that have some.
+
+        Raises:
+          UserError: a file of embeddings that cannot be read, or of another size.
+        """
+        for side, part in (("source", "encoder"), ("target", "decoder")):
+            if path := self.config.data[side].embeddings:
+                name = f"{part}/embedding/embedding"
+                params = params | {name: _pretrained(path, getattr(self, side), params[name], side)}
+        return params
 
     def loss(self, model: Seq2Seq, batch: Batch, carry: Carry, *, rngs: nnx.Rngs | None, step: Array) -> Loss:
         """Computes the cross-entropy of the labels, smoothed, by teacher forcing or scheduled sampling."""
@@ -425,6 +433,35 @@ def log_vocabularies(task: "Seq2SeqTask", splits: Mapping[str, Pairs]) -> None:
         logging.getLogger("rnnlab").log(
             level, "%s vocabulary: %s tokens; unknown: %s%s", side, f"{size:,}", unknown, hint
         )
+
+
+def _vocabulary(config: ConfigDict, side: str, texts: list[str]) -> Vocabulary:
+    """Of the texts, or that of the run `data.vocabularies`."""
+    options = {name: value for name, value in config.data[side].items() if name != "embeddings"}
+    if not config.data.vocabularies:
+        try:
+            return Vocabulary.build(texts, **options)
+        except UserError as error:
+            raise UserError(f"config.data.{side}.{error}") from None
+    vocabulary = Vocabulary.load(pathlib.Path(config.data.vocabularies) / f"{side}_vocabulary.json")
+    try:
+        vocabulary.check_options(**options)
+    except UserError as error:
+        raise UserError(f"config.data.{side}.{error} in config.data.vocabularies") from None
+    return vocabulary
+
+
+def _pretrained(path: str, vocabulary: Vocabulary, table: Array, side: str) -> Array:
+    """A table of embeddings `[tokens, size]` with the rows that a file has."""
+    try:
+        ids = vocabulary.ids
+    except UserError as error:
+        raise UserError(f"config.data.{side}.embeddings: {error}") from None
+    found = read_embeddings(path, ids, table.shape[1])
+    logging.getLogger("rnnlab").info("%s: embeddings of %s of %s tokens from %s", side, len(found), len(ids), path)
+    if not found:
+        return table
+    return table.at[jnp.array(list(found))].set(jnp.array(list(found.values())))
 
 
 @functools.cache  # the runs of a sweep mostly have the same data

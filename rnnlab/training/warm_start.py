@@ -1,0 +1,65 @@
+"""What a run takes over from another one, and which of its parameters never change."""
+
+import fnmatch
+import logging
+import pathlib
+from collections.abc import Iterable
+
+from ml_collections import ConfigDict
+
+from rnnlab.config import words
+from rnnlab.errors import UserError
+from rnnlab.tasks.base import ModelParams
+from rnnlab.training.report import best_params
+from rnnlab.training.workdir import open_task
+
+_LOG = logging.getLogger("rnnlab")
+_SHOWN = 8  # names in a message
+
+
+def take_over(params: ModelParams, config: ConfigDict) -> ModelParams:
+    """Returns initial parameters with those of the run `training.init_from`, wherever name and shape agree.
+
+    What was not found there is logged.
+
+    Raises:
+      UserError: it is no run of the same task, or has no checkpoint, or nothing of it fits.
+    """
+    if not config.training.init_from:
+        return params
+    where = f"config.training.init_from: {config.training.init_from}"
+    try:
+        other = open_task(pathlib.Path(config.training.init_from))
+        if other.config.experiment != config.experiment:
+            raise UserError(f"is of {other.config.experiment}, not of {config.experiment}")
+        step, found = best_params(other)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    fitting = {name: found[name] for name, own in params.items() if name in found and found[name].shape == own.shape}
+    if not fitting:
+        raise UserError(f"{where}: none of its parameters has the name and shape of one of this model")
+    left = [name for name in params if name not in fitting]
+    rest = f"; new: {_listed(left)}" if left else ""
+    _LOG.info("%d of %d parameters from step %d of %s%s", len(fitting), len(params), step, other.workdir, rest)
+    return params | fitting
+
+
+def frozen_names(names: Iterable[str], patterns: str) -> frozenset[str]:
+    """Finds the parameters that `training.freeze` names: words with * for any letters, such as "encoder/*".
+
+    Raises:
+      UserError: a word that matches no parameter, or all of them frozen.
+    """
+    known, found = list(names), set[str]()
+    for pattern in words(patterns):
+        matched = fnmatch.filter(known, pattern)
+        if not matched:
+            raise UserError(f"config.training.freeze: {pattern!r} matches no parameter; there are {_listed(known)}")
+        found |= set(matched)
+    if found and len(found) == len(known):
+        raise UserError(f"config.training.freeze: {patterns!r} leaves nothing to train")
+    return frozenset(found)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
