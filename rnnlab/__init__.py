@@ -1,12 +1,12 @@
 """rnnlab: recurrent cells, scans and encoder-decoder models in JAX.
 
 The public names are here, flat, and each is imported when it is first used. Imports point one way:
-cells <- scans <- models <- decoding <- training <- app. `data`, `losses` and `metrics` stand aside and are imported by
-training and app only.
+cells <- scans <- models <- decoding <- tasks <- run <- app; `training` is handed a task and imports `tasks.base` only.
+`data`, `losses` and `metrics` stand aside and are imported by tasks only.
 """
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rnnlab.cells import CELLS, Cell, find_cell
@@ -32,7 +32,7 @@ __all__ = [
     "train",
 ]
 
-# The module of each name; what builds on training (`needs("train")` of rnnlab.extras) has its lines at the end.
+# The module of each name; what builds on training stands last.
 _HOMES = {
     "CELLS": "rnnlab.cells",
     "Cell": "rnnlab.cells",
@@ -55,8 +55,17 @@ if not TYPE_CHECKING:  # which would take every name for one of these
     def __getattr__(name: str):
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
-        return value
+        if _HOMES[name] != "rnnlab.run":
+            return _import(name)
+        from rnnlab.extras import needs
+
+        with needs("train", f"rnnlab.{name}"):
+            return _import(name)
+
+
+def _import(name: str) -> Any:
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:

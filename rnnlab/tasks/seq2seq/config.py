@@ -84,9 +84,7 @@ _DATA: Fields = {
     },
     "source": _SIDE,
     "target": {**_SIDE, "unit": field("symbol", "character, word, symbol, spacy or subword")},
-    "vocabularies": field(
-        "", "work directory of a run whose vocabularies are used; empty: of the training split"
-    ),
+    "vocabularies": field("", "work directory of a run whose vocabularies are used; empty: of the training split"),
     "longest": field(1000, "tokens of a side: longer training pairs are left out, longer others refused", POSITIVE),
     "buckets": field(8, "most length buckets, and so compiled shapes", POSITIVE),
 }
