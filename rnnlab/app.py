@@ -184,8 +184,7 @@ def _benchmark(config, workdir: pathlib.Path) -> int:
         benchmark.read_grid(config)
     except ValueError as error:
         raise UserError(str(error)) from None
-    benchmark.run(config, workdir)
-    return 0
+    return 0 if benchmark.run(config, workdir) else 1
 
 
 def _sweep(grid: str, config, workdir: pathlib.Path) -> int:

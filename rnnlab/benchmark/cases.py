@@ -8,6 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from rnnlab.cells import Cell, find_cell
+from rnnlab.own import absolute_own
 
 DTYPES = ("float32", "bfloat16")
 PASSES = ("forward", "training")
@@ -93,7 +94,7 @@ def _check_numbers(config: ConfigDict) -> None:
 
 
 def _cells(config: ConfigDict) -> list[str]:
-    names = _words(config, "cells")
+    names = [absolute_own(name) for name in _words(config, "cells")]  # each worker has a folder of its own
     try:
         return [name for name in names if find_cell(name)]
     except ValueError as error:

@@ -32,10 +32,13 @@ def read_grid(config: ConfigDict) -> tuple[list[Case], list[str]]:
     return read_cases(config), read_implementations(config.implementations)
 
 
-def run(config: ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: ConfigDict, workdir: pathlib.Path) -> bool:
     """Measures every case by every implementation; writes `benchmark.json`, `benchmark.csv` and pictures to `workdir`.
 
     The files are written anew after each case, so that a run that is stopped leaves what it measured.
+
+    Returns:
+      Whether every case was measured by every implementation that has it and is installed; others are logged.
 
     Raises:
       ValueError: what `read_grid` refuses; nothing is written then.
@@ -49,6 +52,10 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         measured = _measure(case, implementations, config)
         rows += add_comparisons([_row(name, case, found, limits[case.dtype]) for name, found in measured.items()])
         write_report(workdir, config, limits, rows, last=number == len(cases))
+    failed = [row for row in rows if row["status"].startswith(("failed", "died", "killed"))]
+    for row in failed:
+        _LOG.error("%s, %s: %s", row["implementation"], row["cell"], row["status"])
+    return not failed
 
 
 class _Process:

@@ -16,7 +16,7 @@ def _config(**fields):
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("bench")
-    run(_config(), workdir)
+    assert run(_config(), workdir)
     return workdir
 
 
@@ -52,7 +52,7 @@ def test_the_pictures_are_drawn(measured):
 def test_what_cannot_be_measured_is_a_row_that_says_why(tmp_path, capsys):
     """Out of memory in one process, a cell that a peer lacks in another: the rest is measured all the same."""
     config = _config(cells="rnn_relu", shapes="64x30000x512", implementations="rnnlab,flax.nnx", memory_limit_gb=1.0)
-    run(config, tmp_path)
+    assert not run(config, tmp_path)
     ours, flax = json.loads((tmp_path / "benchmark.json").read_text())["rows"]
     assert "emory" in ours["status"]
     assert flax["status"] == "not supported: has no cell 'rnn_relu'"
@@ -63,3 +63,16 @@ def test_a_bad_grid_writes_nothing(tmp_path):
     with pytest.raises(ValueError, match=r"config\.shapes"):
         run(_config(shapes="8"), tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_cell_of_ones_own_is_measured_by_its_file(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.py").write_text(
+        "import jax.numpy as jnp\nfrom rnnlab.cells import Cell\n"
+        'PLAIN = Cell(name="plain", gates=("h",), combine=lambda params, state, a, r: (jnp.tanh(a + r),))\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    config = _config(cells="mine.py:PLAIN", shapes="2x4x4", implementations="rnnlab,flax.nnx", repeats=1)
+    assert run(config, tmp_path / "w")
+    rows = json.loads((tmp_path / "w" / "benchmark.json").read_text())["rows"]
+    assert [row["status"] for row in rows] == ["ok", f"not supported: has no cell '{tmp_path}/mine.py:PLAIN'"]
+    assert f"{tmp_path}/mine.py:PLAIN" in capsys.readouterr().out
