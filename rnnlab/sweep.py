@@ -24,6 +24,7 @@ from rnnlab.files import write_text
 from rnnlab.pictures import drawable, picture, survived
 from rnnlab.printing import show
 from rnnlab.tasks import find_task
+from rnnlab.training.workdir import resolve_paths
 
 Values = dict[str, str]  # of the fields of one run
 
@@ -120,7 +121,7 @@ def _result(folder: pathlib.Path, values: Values, config: ConfigDict) -> dict[st
     with wanted.unlocked():
         wanted.update_from_flattened_dict({name: _typed(name, value, config) for name, value in values.items()})
     kind = find_task(config.experiment)
-    kind.resolve_paths(wanted)
+    resolve_paths(kind, wanted)
     try:
         saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))

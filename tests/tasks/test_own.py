@@ -13,7 +13,7 @@ from rnnlab.errors import UserError
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.loop import train
 from rnnlab.training.workdir import create_task, open_task
-from tests import scripted
+from tests import scripted, tiny
 from tests.runs import evaluate, predict
 from tests.tasks import counting
 
@@ -148,3 +148,15 @@ def test_a_thing_that_is_no_task_is_refused(cells, tmp_path):
 def test_a_task_that_answers_no_lines_says_so(counted):
     with pytest.raises(UserError, match="has none"):
         open_task(counted).breakdown()
+
+
+def test_a_task_of_ones_own_is_swept_by_the_command_and_its_fields_are_printed(tmp_path):
+    flags = ["--config=tests/tasks/counting.py", "--config.training.steps=20", "--config.training.evaluate_every=20"]
+    process = tiny.launch(*flags, f"--workdir={tmp_path}", "--sweep=model.cell=gru,rnn")
+    printed, told = process.communicate()
+    assert process.returncode == 0, told
+    assert [line.split(",")[0] for line in printed.splitlines()[-3:-1]] == ["gru", "rnn"]
+    process = tiny.launch(f"--workdir={tmp_path / 'model.cell=rnn'}", "--mode=config")
+    lines = process.communicate()[0].splitlines()
+    assert "model.cell = 'rnn'" in " ".join(lines)
+    assert any(line.startswith("training.steps = 20 ") and line.endswith("above 0") for line in lines)
