@@ -1,5 +1,5 @@
-"""The experiment that trains, resumes, evaluates and uses a seq2seq model out of one work directory.
+"""The training of a task: step, loop and what makes a run survive.
 
-config -> experiment (vocabularies, model) -> loop (step, evaluation, checkpoints, logging) -> prediction.
-Imports everything below it; `app.py`, `configs/` and the labs import it, each the module that it needs.
+config -> task (`rnnlab.tasks`) -> loop (step, evaluation, checkpoints, logging) -> report.
+Of the tasks it imports `base` only; a task is handed to it.
 """
