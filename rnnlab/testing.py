@@ -31,8 +31,8 @@ _BFLOAT16_DRIFT = 0.05  # relative, about 6 times the unit round-off 2^-8 of one
 def check_cell(cell: Cell, *, seed: int = 0) -> None:
     """Checks a cell against every promise that `scan` makes for it.
 
-    The description itself; padded = unpadded (also with NaN in the padding); chunked = whole; reversed; resets =
-    separate sequences; lengths 0 and 1; `step_jacobian` = `jax.jacfwd`; every method = the reference, values and
+    The description itself; padded = unpadded (also with NaN in the padding); chunked = whole; reversed; segments
+    = separate sequences; lengths 0 and 1; `step_jacobian` = `jax.jacfwd`; every method = the reference, values and
     gradients; gradients = finite differences; bfloat16 within 5 % of float32; with each gate and each of `unit_params`
     at +-100, values and gradients by every method finite and within 1 % of float64, with all of them finite.
 
@@ -151,7 +151,7 @@ def _description_fits_its_parameters(near: Near, cell: Cell, params: Params, inp
     after = cell.combine(read, state, a, r)
     assert len(after) == len(cell.state_names), f"combine returned {len(after)} entries for {cell.state_names}"
     near(after, cell.combine(params, state, a, r))
-    summed = (jnp.arange(width) < width - len(cell.apart) * _HIDDEN) * r
+    summed = (jnp.arange(width) < width - len(cell.split_gates) * _HIDDEN) * r
     near(cell.combine(read, state, a + summed, r - summed), after)
 
 
@@ -194,13 +194,13 @@ def _reversed_is_flipped(near: Near, cell: Cell, params: Params, inputs: Array, 
     near(_scan(cell, params, inputs, state=state, reverse=True), (outputs[::-1], final))
 
 
-def _resets_are_separate_sequences(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
-    resets = jnp.zeros((_TIME, _BATCH), bool).at[3].set(True)
+def _segments_are_separate_sequences(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
+    starts = jnp.zeros((_TIME, _BATCH), bool).at[3].set(True)
     run = functools.partial(_scan, cell, params)
     first, second = run(inputs[:3], state=state), run(inputs[3:], state=state)
-    near(run(inputs, state=state, resets=resets), (jnp.concatenate([first[0], second[0]]), second[1]))
+    near(run(inputs, state=state, segment_starts=starts), (jnp.concatenate([first[0], second[0]]), second[1]))
     first, second = run(inputs[:3], state=state, reverse=True), run(inputs[3:], state=state, reverse=True)
-    packed = run(inputs, state=state, resets=resets, reverse=True)
+    packed = run(inputs, state=state, segment_starts=starts, reverse=True)
     near(packed, (jnp.concatenate([first[0], second[0]]), first[1]))
 
 
@@ -216,14 +216,14 @@ def _any_length_works(near: Near, cell: Cell, params: Params, inputs: Array, sta
 
 
 def _methods_agree(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
-    resets = jnp.zeros((_TIME, _BATCH), bool).at[2, 0].set(True)
+    starts = jnp.zeros((_TIME, _BATCH), bool).at[2, 0].set(True)
     keys = jax.random.split(jax.random.key(3), len(state) + 1)
-    noise: dict = {"kept": tuple(jax.random.bernoulli(key, 0.3, (_TIME, *state[0].shape)) for key in keys[1:])}
-    if "R" not in cell.reads:
+    noise: dict = {"zoneout_mask": tuple(jax.random.bernoulli(key, 0.3, (_TIME, *state[0].shape)) for key in keys[1:])}
+    if "R" not in cell.reads_params:
         noise["recurrent_mask"] = 2.0 * jax.random.bernoulli(keys[0], 0.5, state[0].shape)
     situations: list[dict] = [
         {},
-        {"seq_lengths": jnp.array(_LENGTHS), "reverse": True, "resets": resets, **noise},
+        {"seq_lengths": jnp.array(_LENGTHS), "reverse": True, "segment_starts": starts, **noise},
     ]
     for options in situations:
         wanted = _loss_and_gradients(cell, params, inputs, state, method="reference", **options)
@@ -311,7 +311,7 @@ _PROMISES: dict[str, Callable[..., None]] = {
         _saturation_leaves_all_finite_and_right,
         _chunked_is_whole,
         _reversed_is_flipped,
-        _resets_are_separate_sequences,
+        _segments_are_separate_sequences,
         _any_length_works,
         _padding_is_never_read,
         _methods_agree,

@@ -93,9 +93,9 @@ class Cell:
         -1 where the less.
       unit_params: parameters `[hidden]` that `combine` reads by name, with their initial value, or what draws it:
         `(key, [hidden]) -> values`.
-      apart: gates, the last of `gates`, whose `a` and `r` `combine` reads apart. Of every other gate it reads `a + r`
-        only, so that a scan need store but the sum.
-      reads: which of `R` and `b` `combine` reads itself.
+      split_gates: the trailing gates for which `combine` uses `a` and `r` separately. For all others it uses only
+        `a + r`, so the scan stores just the sum.
+      reads_params: which of `R` and `b` `combine` reads itself.
       mixes_units: a unit of the new state depends on others by more than `r`.
       affine: `combine` is affine in the state as long as `r` is 0.
       recurrence: the structure of `R`: "dense"; "headsN", N blocks on the diagonal, between which nothing passes;
@@ -114,8 +114,8 @@ class Cell:
     gate_bias: Mapping[str, float] = dataclasses.field(default_factory=dict)
     memory_gates: Mapping[str, int] = dataclasses.field(default_factory=dict)
     unit_params: Mapping[str, float | Callable[..., Array]] = dataclasses.field(default_factory=dict)
-    apart: tuple[str, ...] = ()
-    reads: tuple[str, ...] = ()
+    split_gates: tuple[str, ...] = ()
+    reads_params: tuple[str, ...] = ()
     mixes_units: bool = False
     affine: bool = False
     recurrence: str = "dense"
@@ -124,7 +124,7 @@ class Cell:
     mean: Callable[[float, State, State], State] | None = None
 
     def __post_init__(self):
-        for field in ("gates", "state_names", "apart", "reads", "together"):
+        for field in ("gates", "state_names", "split_gates", "reads_params", "together"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         object.__setattr__(self, "gate_bias", dict(sorted(self.gate_bias.items())))  # their order means nothing
         for field in ("gate_bias", "memory_gates", "unit_params"):
@@ -138,9 +138,9 @@ class Cell:
         for field in ("gate_bias", "memory_gates"):
             if unknown := set(getattr(self, field)) - set(self.gates):
                 raise ValueError(f"cell {self.name!r}: {field} names {sorted(unknown)}, but its gates are {self.gates}")
-        if self.apart != self.gates[len(self.gates) - len(self.apart) :]:
+        if self.split_gates != self.gates[len(self.gates) - len(self.split_gates) :]:
             raise ValueError(
-                f"cell {self.name!r}: apart is {self.apart}, but must be the last of its gates {self.gates}"
+                f"cell {self.name!r}: split_gates is {self.split_gates}, but must be the last of its gates {self.gates}"
             )
         if unknown := set(self.together) - set(self.state_names):
             raise ValueError(
@@ -182,7 +182,7 @@ class Cell:
     @property
     def combine_params(self) -> tuple[str, ...]:
         """Names of the parameters that `combine` reads."""
-        return (*self.unit_params, *self.reads)
+        return (*self.unit_params, *self.reads_params)
 
     def init(
         self, key: PRNGKeyArray, in_features: int, hidden_features: int, dtype: jax.typing.DTypeLike = jnp.float32
@@ -253,7 +253,7 @@ def _check_recurrence(cell: Cell) -> None:
         raise ValueError(
             f"cell {cell.name!r}: unknown recurrence {cell.recurrence!r}; allowed: {', '.join(RECURRENCES)} (heads4)"
         )
-    if cell.recurrence != "dense" and "R" in cell.reads:
+    if cell.recurrence != "dense" and "R" in cell.reads_params:
         raise ValueError(
             f"cell {cell.name!r}: recurrence {cell.recurrence!r} is not allowed; its combine multiplies with a dense R"
         )

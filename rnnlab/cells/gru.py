@@ -40,14 +40,14 @@ GRU = Cell(
     combine=_combine,
     memory_gates={"z": 1},
     unit_params={"b_n": 0.0},
-    apart=("n",),
+    split_gates=("n",),
 )
 GRU_RESET_BEFORE = Cell(
     name="gru_reset_before",
     gates=("r", "z", "n"),
     combine=_combine_reset_before,
     memory_gates={"z": 1},
-    apart=("n",),
-    reads=("R",),
+    split_gates=("n",),
+    reads_params=("R",),
     mixes_units=True,
 )

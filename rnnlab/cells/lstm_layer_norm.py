@@ -45,7 +45,7 @@ LSTM_LAYER_NORM = Cell(
     gate_bias={"f": 1.0},
     memory_gates={"f": 1, "i": -1},
     unit_params={f"gain_{p}_{gate}": 1.0 for p in "ar" for gate in _GATES} | {"gain_c": 1.0, "shift_c": 0.0},
-    apart=_GATES,
-    reads=("b",),
+    split_gates=_GATES,
+    reads_params=("b",),
     mixes_units=True,
 )

@@ -90,12 +90,12 @@ class Recurrent(nnx.Module):
     def draw(self, rngs: nnx.Rngs | None, time: int, batch: int) -> Noise:
         """What training leaves out: units to keep at each step, and masks of `h R` and of `R`."""
         shape = (batch, self.features)
-        kept = None
+        zoneout_mask = None
         if rngs is not None and any(self.zoneout):
             drawn = [jax.random.bernoulli(rngs.dropout(), rate, (time, *shape)) for rate in self.zoneout]
-            kept = tuple(drawn[mask] for mask in self.cell.masks)
+            zoneout_mask = tuple(drawn[mask] for mask in self.cell.masks)
         weights = draw_mask(rngs, self.rates.weights, self.params["R"].shape) if self.rates.weights else None
-        return Noise(kept, (draw_mask(rngs, self.rates.recurrent, shape), weights))
+        return Noise(zoneout_mask, (draw_mask(rngs, self.rates.recurrent, shape), weights))
 
     def __call__(
         self,
@@ -113,9 +113,9 @@ class Recurrent(nnx.Module):
           options: those of `rnnlab.scans.scan`.
         """
         params = {name: value[...] for name, value in self.params.items()}
-        cell, kept, mask = self.evaluated_cell, None, None
+        cell, zoneout_mask, recurrent_mask = self.evaluated_cell, None, None
         if noise is not None:
-            kept, (mask, weights) = noise
+            zoneout_mask, (recurrent_mask, weights) = noise
             cell = self.cell
             params |= {} if weights is None else {"R": params["R"] * weights}
         state = self.initial_state(inputs.shape[1]) if state is None else state
@@ -123,7 +123,9 @@ class Recurrent(nnx.Module):
             params["W"] = inputs.table @ params["W"]
             inputs = inputs.ids
         options = {"method": self.method} | options
-        return scan(cell, params, inputs, state=state, recurrent_mask=mask, kept=kept, **options)
+        return scan(
+            cell, params, inputs, state=state, recurrent_mask=recurrent_mask, zoneout_mask=zoneout_mask, **options
+        )
 
 
 class Stack(nnx.Module):
@@ -198,20 +200,21 @@ class Stack(nnx.Module):
         states: tuple[State, ...] | None = None,
         *,
         seq_lengths: Int[Array, "batch"] | None = None,
-        resets: Bool[Array, "time batch"] | None = None,
+        segment_starts: Bool[Array, "time batch"] | None = None,
         noise: Noise | None = None,
     ) -> tuple[Float[Array, "time batch out"], tuple[State, ...]]:
         """Runs every layer over `inputs` `[time, batch, in]`, or a `Lookup` of them.
 
         Args:
           states: one per layer, as `initial_states` gives them; None is those.
-          seq_lengths, resets: as in `rnnlab.scans.scan`; every new sequence starts from `states`.
+          seq_lengths, segment_starts: as in `rnnlab.scans.scan`; every new sequence starts from `states`.
           noise: from `draw`; None means evaluation.
 
         Returns:
           The last layer's outputs `[time, batch, out_features]`, and the state of each layer after the last step.
         """
         states = self.initial_states(inputs.shape[1]) if states is None else states
+        segments = {"seq_lengths": seq_lengths, "segment_starts": segment_starts}
         finals = []
         for index, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
             drawn: list[Noise | None] = [None, None]
@@ -221,7 +224,7 @@ class Stack(nnx.Module):
                 inputs = apply_mask(rows(inputs), between[index - 1]) if index else inputs
             parts = zip(layer, _part(state, len(layer)), drawn, (False, True), strict=False)
             runs = [
-                direction(inputs, part, noise=own, seq_lengths=seq_lengths, resets=resets, reverse=backwards)
+                direction(inputs, part, noise=own, reverse=backwards, **segments)
                 for direction, part, own, backwards in parts
             ]
             outputs = jnp.concatenate([out for out, _ in runs], axis=-1) if len(runs) > 1 else runs[0][0]
@@ -238,7 +241,7 @@ def _find(name: str) -> Cell:
 
 
 def _check_rates(cell: Cell, rates: Rates) -> None:
-    if rates.recurrent and "R" in cell.reads:
+    if rates.recurrent and "R" in cell.reads_params:
         raise ValueError(f"recurrent_dropout: cell {cell.name!r} multiplies with R inside itself; use weight_drop")
     for field, rate in (("recurrent_dropout", rates.recurrent), ("weight_drop", rates.weights)):
         if rate and cell.recurrence == "none":
