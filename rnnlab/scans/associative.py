@@ -18,15 +18,16 @@ from rnnlab.scans.sequences import Sequences, flip
 
 @dataclasses.dataclass(frozen=True)
 class Associative:
-    """How a linear recurrence is scanned.
+    """Settings of the associative scan of a linear recurrence.
 
-    Attributes:
-      block: steps that follow one another; blocks are run at once, and an associative scan over them tells what each
-        begins with. 1: an associative scan of all steps; all steps or more: a loop, in which nothing is left but the
-        products with the decays. None: as measured for the device.
+    Main arguments:
+      block: the number of steps that one block does sequentially. All blocks run in parallel, and an associative scan
+        over the blocks gives the state with which each of them starts. 1: an associative scan over all steps; as many
+        as there are steps or more: one loop that does nothing but multiply with the decays. None: the block measured
+        to be fastest on the device.
 
     Raises:
-      ValueError: a block below 1.
+      ValueError: a block below 1. A cell that is not linear, or has an `R`, is refused by `scan`.
     """
 
     block: int | None = None

@@ -1,9 +1,9 @@
-"""A recurrence that is not linear, for all steps at once: Newton's method on the T equations s_t = f(s_{t-1}, x_t).
+"""A nonlinear recurrence, parallel in time: Newton's method on the T equations s_t = f(s_{t-1}, x_t).
 
-Each iteration solves the linearised recurrence by an associative scan: DEER (Lim et al. 2024, arXiv 2309.12252); with
-the diagonal of the Jacobian only, quasi-DEER, and damped (Gonzalez et al. 2024, arXiv 2407.19115); exact for a diagonal
-R (ParaRNN: Danieli et al. 2025, arXiv 2510.21450). Gradients are those at the solution, by one linear recurrence
-backwards.
+Each iteration solves the linearised recurrence by an associative scan: DEER (Lim et al. 2024, arXiv 2309.12252). With
+only the diagonal of the Jacobian it is quasi-DEER, and it can be damped (Gonzalez et al. 2024, arXiv 2407.19115). For a
+diagonal R the diagonal is exact (ParaRNN: Danieli et al. 2025, arXiv 2510.21450). Gradients are those at the solution,
+from one linear recurrence that runs backwards.
 """
 
 import dataclasses
@@ -33,22 +33,26 @@ _SETTLED = 0.1  # of the estimated error: the last correction to it, at which no
 
 @dataclasses.dataclass(frozen=True)
 class Newton:
-    """How the equations are solved.
+    """Settings of Newton's method.
 
-    Attributes:
-      jacobian: "full": a block for each head of R; "diagonal": an S x S block for each unit, S entries of its state;
-        "auto": full up to 32 numbers a head, and for cells that mix units, else diagonal. With a diagonal R they are
-        the same.
-      damping: 0 to 1, by which Jacobians are made smaller: 0 is Newton, 1 a fixed-point iteration. It keeps the scan
-        from overflowing where Jacobians grow (the scaled form of ELK's trust region), and makes convergence slower
-        where they do not.
-      tolerance: of the last change of a state, relative to the larger of 1 and its size; the error that is estimated in
-        the end may be ten times that.
-      iterations: the most of one chunk.
-      chunk: steps that are solved together, chunks one after another; None: all. It divides the number of steps.
+    Main arguments:
+      jacobian: "full": a block for each head of R; "diagonal": an S x S block for each unit, where S is the number of
+        entries of the state; "auto": full for heads whose state has up to 32 numbers and for cells that mix units, else
+        diagonal. With a diagonal R the two are the same.
+      tolerance: the largest last change of a state at which the iteration has converged, relative to the larger of 1
+        and the size of the state. The error that is estimated at the end may be ten times as large.
+      iterations: the largest number of iterations in one chunk. Where that is not enough, the result is that of the
+        sequential scan.
+
+    Other arguments:
+      damping: 0 to 1, by how much the Jacobians are scaled down: 0 is Newton's method, 1 a fixed-point iteration. It
+        prevents overflow where products of Jacobians grow (the scaled form of ELK's trust region) and slows convergence
+        elsewhere.
+      chunk: the number of steps that are solved together; chunks follow one another, and the iteration needs the memory
+        of one chunk. It must divide the number of steps. None: all steps.
 
     Raises:
-      ValueError: a value outside of these.
+      ValueError: a value outside these ranges.
     """
 
     jacobian: str = "auto"
@@ -71,15 +75,15 @@ class Newton:
 
 
 class Report(NamedTuple):
-    """How a solution was found.
+    """How Newton's method found a solution.
 
     Attributes:
       converged: whether the result is that of the iteration; if not, it is that of the sequential scan.
-      iterations: the most that a chunk took.
+      iterations: the largest number of iterations that a chunk took.
       change: the last change of a state, relative to the larger of 1 and its size.
-      error: the distance to the exact recurrence that rounding alone would explain, in the same measure: where it is
-        large, neighbouring trajectories part, and no float32 result means anything but its own rounding.
-      states: all entries of the state after each step `[time, batch, hidden]`: a first guess for the next time.
+      error: the estimated distance to the exact recurrence that rounding alone would cause, in the same measure. Where
+        it is large, neighbouring trajectories diverge, and any float32 result depends on its own rounding.
+      states: all entries of the state after each step, `[time, batch, hidden]`: the `guess` for the next training step.
     """
 
     converged: Array

@@ -76,9 +76,9 @@ def _enter(rows: Rows, before: State) -> State:
 
 @dataclasses.dataclass(frozen=True)
 class Linearisation:
-    """How the Jacobians of steps are written down: whole, a block for each head, or an S x S block for each unit.
+    """The form of the Jacobians of steps: `whole`, a block for each head, or else an S x S block for each unit.
 
-    The blocks of units are exact where units meet nowhere: with a diagonal `R`, or none.
+    The blocks of units are exact if no unit depends on another: with a diagonal `R`, or none.
     """
 
     cell: Cell
@@ -86,7 +86,7 @@ class Linearisation:
 
     @property
     def exact(self) -> bool:
-        """Whether it is the Jacobian, and not an approximation."""
+        """Whether this form is exact, not an approximation."""
         return self.whole or (self.cell.recurrence in ("diagonal", "none") and not self.cell.mixes_units)
 
     def matrices(self, params: Params, rows: Rows, before: State, time: int) -> linear.Matrices:
@@ -104,7 +104,7 @@ class Linearisation:
         return jax.tree.map(lambda v: v.reshape(time, -1, *v.shape[1:]), of_rows)
 
     def to_vectors(self, params: Params, state: State) -> State | Array:
-        """A state of entries `[..., hidden]` as `linear` takes it: itself, or `[..., heads, S * hidden / heads]`."""
+        """Returns a state in the form of `linear`: entries `[..., hidden]`, or `[..., heads, S * hidden / heads]`."""
         if not self.whole:
             return state
         heads = self._heads(params)
@@ -112,7 +112,7 @@ class Linearisation:
         return jnp.concatenate(by_head, axis=-1)
 
     def to_state(self, vectors: State | Array) -> State:
-        """The other way round."""
+        """Returns the state, from the form of `linear`."""
         if isinstance(vectors, tuple):
             return vectors
         entries = jnp.split(vectors, len(self.cell.state_names), axis=-1)
@@ -156,7 +156,7 @@ class Linearisation:
 
 
 def _diagonals(cell: Cell, params: Params) -> list[Array]:
-    """R of a unit with itself, `[hidden]` for each gate."""
+    """The entries of R from a unit to itself, `[hidden]` for each gate."""
     return [jnp.diagonal(own) for own in jnp.split(dense(cell, params), len(cell.gates), axis=1)]
 
 
