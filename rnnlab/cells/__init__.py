@@ -24,10 +24,10 @@ __all__ = ["CELLS", "RECURRENCES", "Cell", "Params", "State", "find_cell", "stru
 
 
 def find_cell(name: str, known: Mapping[str, Cell] = CELLS) -> Cell:
-    """A cell by its name, or by name and structure of `R`: "lstm", "rnn/diagonal", "slstm/heads4".
+    """Returns a cell by its name, or by name and structure of `R`: "lstm", "rnn/diagonal", "slstm/heads4".
 
     Raises:
-      ValueError: an unknown name or structure, or a structure that the cell cannot have.
+      ValueError: an unknown name or structure, or a structure that this cell cannot have.
     """
     kind, slash, recurrence = name.partition("/")
     if kind not in known:

@@ -7,7 +7,7 @@ Gates in the order i, f, g, o, as in `rnnlab.cells.lstm`:
     h_t = sigmoid(o) * tanh(LN(c_t; gain_c) + shift_c)
 
 LN(z; gain) = gain * (z - mean) / sqrt(variance + 1e-5), over all four gates of a sequence together, and over the units
-of c. The paper's two shifts of the gates are but one, `b`. The gains start at 1, the forget gate's bias, too.
+of c. The paper's two shifts of the gates are one here, `b`. The gains and the forget gate's bias start at 1.
 """
 
 import jax

@@ -28,10 +28,10 @@ _REPEATS = 3
 def hearing_itself(cell: Cell) -> Cell:
     """The cell whose input is what a readout of its last `h` says, plus the input that is left, the noise.
 
-    Where `combine` reads `a` and `r` apart, what it hears is a product with `h` that belongs to `a`: a gate of its own.
+    For `Cell.split_gates` the readout is a product with `h` that belongs to `a`, so it becomes an additional gate.
 
     Raises:
-      ValueError: a cell without a dense `R`, or whose `combine` reads it or the bias.
+      ValueError: a cell without a dense `R`, or whose `combine` reads `R` or `b` itself.
     """
     if cell.reads_params or cell.recurrence != "dense":
         raise ValueError(f"cell {cell.name!r} cannot hear itself; that takes a dense R and b, neither read by combine")

@@ -18,15 +18,15 @@ INITIAL_STATES = ("zero", "learnt")
 
 
 class Rates(NamedTuple):
-    """How much of a recurrence training leaves out, each from 0 to below 1.
+    """Rates of regularisation in a recurrence, each from 0 to below 1; 0 disables.
 
     Attributes:
-      recurrent: of `h` where it enters `h R`, the same units at every step (variational dropout: Gal and Ghahramani
-        2016, arXiv 1512.05287).
-      weights: of the entries of `R`, the same ones for a whole batch (DropConnect: Merity, Keskar and Socher 2018,
-        arXiv 1708.02182).
-      zoneout, zoneout_cell: of the units of `h`, and of the other entries of the state, that keep their value at a step
-        (Krueger et al. 2017, arXiv 1606.01305); entries that are one number (`Cell.together`) have one mask.
+      recurrent: dropout on `h` where it enters `h R`, the same units at every step (variational dropout: Gal and
+        Ghahramani 2016, arXiv 1512.05287).
+      weights: dropout on the entries of `R`, the same ones for a whole batch (DropConnect: Merity, Keskar and Socher
+        2018, arXiv 1708.02182).
+      zoneout, zoneout_cell: the probability that a unit of `h`, or of another entry of the state, keeps its value at a
+        step (Krueger et al. 2017, arXiv 1606.01305). Entries that form one number (`Cell.together`) share a mask.
     """
 
     recurrent: float = 0.0
@@ -45,13 +45,13 @@ class Recurrent(nnx.Module):
       cell: a name that `find_cell` knows ("lstm", "rnn/diagonal"), or a `Cell`.
       in_features, features: sizes of the input and of the state.
       initial_state: "zero", or "learnt": a parameter `[features]` for each entry of the state.
-      rates: what training leaves out.
-      method: how it is scanned, "auto" or one of `rnnlab.scans.methods_of(cell)`.
+      rates: regularisation in training.
+      method: that of `rnnlab.scans.scan`: "auto" or one of `rnnlab.scans.methods_of(cell)`.
 
     Raises:
-      ValueError: an unknown cell or initial state, a method that is not for the cell, features that its heads cannot
-        share, recurrent dropout or weight drop where there is no `R` that it could be applied to, or rates of zoneout
-        that differ for a state that is one number.
+      ValueError: an unknown cell or initial state, a method that the cell does not have, features that are not a
+        multiple of its heads, recurrent dropout or weight drop without an `R` to apply it to, or two different rates of
+        zoneout for a state that is one number.
     """
 
     def __init__(
@@ -77,18 +77,18 @@ class Recurrent(nnx.Module):
         self.start = nnx.Dict({n: nnx.Param(v[0]) for n, v in start} if initial_state == "learnt" else {})
 
     def initial_state(self, batch: int) -> State:
-        """The state before the first step, entries `[batch, features]`."""
+        """Returns the state before the first step, entries `[batch, features]`."""
         if not self.start:
             return self.cell.initial_state(batch, self.features)
         return tuple(jnp.tile(self.start[name][...], (batch, 1)) for name in self.cell.state_names)
 
     @property
     def evaluated_cell(self) -> Cell:
-        """The cell in evaluation: the mean over what zoneout draws."""
+        """The cell in evaluation: the mean over zoneout masks."""
         return zoneout.expected(self.cell, self.zoneout) if any(self.zoneout) else self.cell
 
     def draw(self, rngs: nnx.Rngs | None, time: int, batch: int) -> Noise:
-        """What training leaves out: units to keep at each step, and masks of `h R` and of `R`."""
+        """Draws the regularisation of a batch: the zoneout mask, and masks of `h R` and of `R`."""
         shape = (batch, self.features)
         zoneout_mask = None
         if rngs is not None and any(self.zoneout):
@@ -129,16 +129,16 @@ class Recurrent(nnx.Module):
 
 
 class Stack(nnx.Module):
-    """Layers of one cell, one upon the other.
+    """Stacked layers of one cell.
 
     Args:
       cell, features, initial_state, method: as in `Recurrent`; `features` is the size of each direction.
-      layers: how many.
-      bidirectional: each layer runs forwards and backwards; its output joins the two (Schuster and Paliwal 1997).
-      dropout: rate on the outputs of every layer but the last.
-      variational: draws those masks once for all steps.
+      layers: the number of layers.
+      bidirectional: run each layer in both directions and concatenate the outputs (Schuster and Paliwal 1997).
+      dropout: the rate on the outputs of every layer but the last.
+      variational: draw those masks once for all steps.
       recurrent_dropout, weight_drop, zoneout, zoneout_cell: as in `Rates`.
-      residual: adds a layer's input to its output where their sizes agree (as in Wu et al. 2016, arXiv 1609.08144).
+      residual: add a layer's input to its output where their sizes agree (as in Wu et al. 2016, arXiv 1609.08144).
     """
 
     def __init__(
@@ -178,13 +178,13 @@ class Stack(nnx.Module):
         return self.layers[0][0].cell
 
     def initial_states(self, batch: int) -> tuple[State, ...]:
-        """The state of each layer before the first step, entries `[batch, out_features]`, directions side by side."""
+        """Returns the initial state of each layer, entries `[batch, out_features]`, both directions concatenated."""
         return tuple(_join([d.initial_state(batch) for d in layer]) for layer in self.layers)
 
     def draw(self, rngs: nnx.Rngs | None, time: int, batch: int) -> Noise | None:
-        """What training leaves out of each layer; None in evaluation.
+        """Draws the regularisation of each layer; None in evaluation.
 
-        Masks `[time, batch, out_features]` for the outputs of every layer but the last, and what its recurrences draw.
+        Masks `[time, batch, out_features]` for the outputs of every layer but the last, and the draws of `Recurrent`.
         """
         if rngs is None:
             return None
@@ -206,7 +206,7 @@ class Stack(nnx.Module):
         """Runs every layer over `inputs` `[time, batch, in]`, or a `Lookup` of them.
 
         Args:
-          states: one per layer, as `initial_states` gives them; None is those.
+          states: one per layer; None is `initial_states`.
           seq_lengths, segment_starts: as in `rnnlab.scans.scan`; every new sequence starts from `states`.
           noise: from `draw`; None means evaluation.
 

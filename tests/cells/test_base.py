@@ -220,5 +220,5 @@ def test_equal_cells_are_one_program(name):
 def test_facts_about_entries_of_the_state_that_are_not_there_are_refused():
     with pytest.raises(ValueError, match=r"'mine': together names \['c'\], but its state is \('h',\)"):
         _make(together=("h", "c"))
-    with pytest.raises(ValueError, match="'mine': mean is for entries of the state that are together"):
+    with pytest.raises(ValueError, match="'mine': mean is for the entries in `together`, which is empty"):
         _make(mean=lambda rate, old, new: new)
