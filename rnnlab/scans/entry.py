@@ -1,8 +1,7 @@
 """`scan` and `newton_scan`: a cell over a batch of sequences, by the method that suits it."""
 
 import functools
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +11,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scans import associative, newton, reference, sequential
+from rnnlab.scans.arguments import Arguments, check_arguments, own_params
 from rnnlab.scans.associative import Associative
 from rnnlab.scans.newton import Newton, Report
-from rnnlab.scans.plan import Plan, checkpoint_plan, is_known, resolve_plan
+from rnnlab.scans.plan import Plan, checkpoint_plan, resolve_plan
 from rnnlab.scans.product import are_ids, at_least_float32, poison
 from rnnlab.scans.recurrence import weights_dtype
 from rnnlab.scans.reverse_mode import refuse_forward_mode
@@ -88,8 +88,8 @@ def scan(
       TypeError: forward-mode differentiation by another method than "reference".
     """
     chosen = _resolve(cell, method, checkpoint_every, *inputs.shape[:2])
-    given = _Arguments(
-        _own_params(cell, params), inputs, state, seq_lengths, segment_starts, recurrent_mask, zoneout_mask
+    given = Arguments(
+        own_params(cell, params), inputs, state, seq_lengths, segment_starts, recurrent_mask, zoneout_mask
     )
     return _scan(cell, chosen, reverse, given)[:2]
 
@@ -133,8 +133,8 @@ def newton_scan(
     if guess is not None and [entry.shape for entry in guess] != wanted:
         raise ValueError(f"guess must be arrays of shapes {wanted}, not {[entry.shape for entry in guess]}")
     chosen = _resolve(cell, newton, None, time, batch)
-    given = _Arguments(
-        _own_params(cell, params), inputs, state, seq_lengths, segment_starts, recurrent_mask, zoneout_mask, guess
+    given = Arguments(
+        own_params(cell, params), inputs, state, seq_lengths, segment_starts, recurrent_mask, zoneout_mask, guess
     )
     if not time:
         nothing = tuple(jnp.zeros(shape) for shape in wanted)
@@ -166,23 +166,9 @@ def methods_of(cell: Cell) -> tuple[str, ...]:
     return tuple(name for name in METHODS if name != "associative" or (cell.is_linear and not cell.mixes_units))
 
 
-class _Arguments(NamedTuple):
-    """The arrays that `scan` and `newton_scan` are given, by the names that they have there."""
-
-    params: Params
-    inputs: Array
-    state: State | None
-    seq_lengths: Any  # of jax or numpy
-    segment_starts: Any
-    recurrent_mask: Array | None
-    zoneout_mask: tuple[Array, ...] | None
-    guess: State | None = None
-
-
-def _scan(cell: Cell, method: Method | None, reverse: bool, given: _Arguments) -> tuple[Array, State, Any]:
+def _scan(cell: Cell, method: Method | None, reverse: bool, given: Arguments) -> tuple[Array, State, Any]:
     """Outputs, last state, and the report of Newton's method (else None); `method` None is the reference."""
-    _check_shapes(cell, given)
-    _check_masks(cell, given)
+    check_arguments(cell, given)
     lengths, starts = (None if own is None else jnp.asarray(own) for own in (given.seq_lengths, given.segment_starts))
     given = given._replace(seq_lengths=lengths, segment_starts=starts)
     run = functools.partial(_scan_arrays, cell, method, reverse)
@@ -190,16 +176,16 @@ def _scan(cell: Cell, method: Method | None, reverse: bool, given: _Arguments) -
 
 
 def _layout(cell: Cell, method: Method | None, inputs: Array, state: State | None) -> tuple:
-    """How results are laid out over explicit axes of a mesh: steps and rows as inputs, the last state as the first."""
+    """The layout of results over explicit axes of a mesh: steps and rows as inputs, the last state as the first."""
     steps = PartitionSpec(*jax.typeof(inputs).sharding.spec[:2], None)
-    fresh = [PartitionSpec(steps[1], None)] * len(cell.state_names)
-    final = tuple(fresh if state is None else (jax.typeof(entry).sharding.spec for entry in state))
+    rows = [PartitionSpec(steps[1], None)] * len(cell.state_names)
+    final = tuple(rows if state is None else (jax.typeof(entry).sharding.spec for entry in state))
     report = Report._make([*[PartitionSpec()] * 4, (steps,) * len(final)]) if isinstance(method, Newton) else None
     return steps, final, report
 
 
 def _scan_arrays(
-    cell: Cell, method: Method | None, reverse: bool, given: _Arguments
+    cell: Cell, method: Method | None, reverse: bool, given: Arguments
 ) -> tuple[Array, State, Report | None]:
     params, inputs, state = given.params, given.inputs, given.state
     time, batch = inputs.shape[:2]
@@ -218,7 +204,7 @@ def _scan_arrays(
     return outputs, tuple(new.astype(old.dtype) for new, old in zip(final, state, strict=True)), report
 
 
-def _steps(cell: Cell, block: int, reverse: bool, given: _Arguments) -> tuple[Steps, Array | None]:
+def _steps(cell: Cell, block: int, reverse: bool, given: Arguments) -> tuple[Steps, Array | None]:
     """The steps, padded to whole blocks, and which of them `[time, batch]` lie within a sequence (None: all)."""
     time, batch = given.inputs.shape[:2]
     padding = -(-time // block) * block - time
@@ -266,7 +252,7 @@ def _run(
 def _resolve(
     cell: Cell, method: str | Method, checkpoint_every: int | str | None, time: int, batch: int
 ) -> Method | None:
-    """What carries the scan out; None is the reference, which is as good as any over no steps."""
+    """The settings of the method to use; None: the reference, which also does scans over no steps."""
     if isinstance(method, str) and method not in ("auto", *METHODS):
         raise ValueError(
             f"unknown method {method!r}; allowed: auto, {', '.join(METHODS)}, or a Plan, Associative or Newton"
@@ -299,62 +285,3 @@ def _check_method(cell: Cell, method: Method, time: int) -> None:
     size = getattr(method, field)
     if size and time % size and not getattr(method, "recompute", False):
         raise ValueError(f"method: {field} {size} does not divide the time {time}")
-
-
-def _own_params(cell: Cell, params: Mapping[str, Array]) -> Params:
-    """What the cell reads of a mapping, as a dict."""
-    names = dict.fromkeys(("W", "b", *(() if cell.recurrence == "none" else ("R",)), *cell.combine_params))
-    if missing := [name for name in names if name not in params]:
-        raise ValueError(f"params of cell {cell.name!r} must have {', '.join(names)}, but have no {', '.join(missing)}")
-    return {name: params[name] for name in names}
-
-
-def _check_masks(cell: Cell, given: _Arguments) -> None:
-    (time, batch), units = given.inputs.shape[:2], cell.features(given.params)
-    mask = given.recurrent_mask
-    if mask is not None and "R" in cell.reads_params:
-        raise ValueError(
-            f"recurrent_mask: cell {cell.name!r} multiplies with R inside its combine, where no mask can be applied"
-        )
-    if mask is not None and mask.shape != (batch, units):
-        raise ValueError(f"recurrent_mask must be [batch, hidden] = {(batch, units)}, not of shape {mask.shape}")
-    wanted = [(time, batch, units)] * len(cell.state_names)
-    if given.zoneout_mask is not None and [own.shape for own in given.zoneout_mask] != wanted:
-        shapes = [own.shape for own in given.zoneout_mask]
-        raise ValueError(f"zoneout_mask must be arrays of shapes {wanted}, not {shapes}")
-
-
-def _check_shapes(cell: Cell, given: _Arguments) -> None:
-    inputs, weights, state = given.inputs, given.params["W"], given.state
-    if inputs.ndim != (2 if are_ids(inputs) else 3):
-        raise ValueError(
-            f"inputs must be [time, batch, features], or integers [time, batch], not {inputs.dtype} of shape "
-            f"{inputs.shape}"
-        )
-    time, batch, *features = inputs.shape
-    if features and weights.shape[0] != features[0]:
-        raise ValueError(f"inputs have {features[0]} features, but W of cell {cell.name!r} takes {weights.shape[0]}")
-    if state is not None:
-        wanted = (batch, cell.features(given.params))
-        if len(state) != len(cell.state_names) or any(entry.shape != wanted for entry in state):
-            raise ValueError(
-                f"state of cell {cell.name!r} must be {len(cell.state_names)} arrays ({', '.join(cell.state_names)}) "
-                f"of shape {wanted}, not {[entry.shape for entry in state]}"
-            )
-    starts, lengths = given.segment_starts, given.seq_lengths
-    if starts is not None and np.shape(starts) != (time, batch):
-        raise ValueError(f"segment_starts must be [time, batch] = {(time, batch)}, not of shape {np.shape(starts)}")
-    if lengths is not None:
-        _check_lengths(lengths, time, batch)
-
-
-def _check_lengths(lengths: Array | np.ndarray, time: int, batch: int) -> None:
-    if np.shape(lengths) != (batch,):
-        raise ValueError(f"seq_lengths must be [batch] = {(batch,)}, not of shape {np.shape(lengths)}")
-    if not isinstance(lengths, jax.core.Tracer):
-        most = time if is_known(time) else np.inf  # beyond a symbolic time they are clipped
-        outside = [int(n) for n in np.asarray(lengths) if not 0 <= n <= most]
-        if outside:
-            raise ValueError(
-                f"seq_lengths must lie in 0 to {time} (the time of inputs), but {outside[0]} is among them"
-            )
