@@ -1,4 +1,4 @@
-"""The conformance kit: what every cell must satisfy, whoever wrote it.
+"""The conformance tests for cells, the registered ones and your own.
 
     from rnnlab.testing import check_cell
     check_cell(my_cell)
@@ -29,15 +29,16 @@ _BFLOAT16_DRIFT = 0.05  # relative, about 6 times the unit round-off 2^-8 of one
 
 
 def check_cell(cell: Cell, *, seed: int = 0) -> None:
-    """Checks a cell against every promise that `scan` makes for it.
+    """Checks that a cell keeps every promise of `scan`.
 
-    The description itself; padded = unpadded (also with NaN in the padding); chunked = whole; reversed; resets =
-    separate sequences; lengths 0 and 1; `step_jacobian` = `jax.jacfwd`; every method = the reference, values and
-    gradients; gradients = finite differences; bfloat16 within 5 % of float32; with each gate and each of `unit_params`
-    at +-100, values and gradients by every method finite and within 1 % of float64, with all of them finite.
+    The description fits its parameters; padded = unpadded (also with NaN in the padding); chunked = whole; reversed =
+    flipped; segments = separate sequences; lengths 0 and 1; `step_jacobian` = `jax.jacfwd`; every method = the
+    reference, values and gradients; gradients = finite differences; bfloat16 within 5 % of float32. With one gate or
+    one of `unit_params` at +-100, values and gradients of every method are finite and within 1 % of float64; with all
+    of them at +-100 they are finite.
 
     Raises:
-      AssertionError: names the cell, the promise and the largest difference.
+      AssertionError: a broken promise; the message names the cell, the promise and the largest difference.
     """
     for name, promise in _PROMISES.items():
         try:
@@ -50,10 +51,10 @@ class Finding(NamedTuple):
     """How well a cell keeps a promise.
 
     Attributes:
-      promise: its name, one of `PROMISES`.
-      excess: the largest difference over the one that is allowed: above 1 the promise is broken; infinite where it is
+      promise: one of `PROMISES`.
+      excess: the largest difference, divided by the allowed one: above 1 the promise is broken. Infinite if it is
         broken in another way.
-      what: what differs by how much, or the other way; empty where nothing differs.
+      what: what differs and by how much, or how else the promise is broken; empty if nothing differs.
     """
 
     promise: str
@@ -62,10 +63,10 @@ class Finding(NamedTuple):
 
 
 def measure_promise(cell: Cell, promise: str, *, seed: int = 0) -> Finding:
-    """Measures how well a cell keeps one of `PROMISES`, for machines whose products are less exact than float32.
+    """Measures how well a cell keeps one of `PROMISES`, for devices whose products are less exact than float32.
 
     Raises:
-      KeyError: the promise is none of them.
+      KeyError: an unknown promise.
     """
     worst = Finding(promise, 0.0, "")
 
@@ -83,7 +84,7 @@ def measure_promise(cell: Cell, promise: str, *, seed: int = 0) -> Finding:
 
 
 def _example(cell: Cell, seed: int, dtype=jnp.float32) -> tuple[Params, Array, State]:
-    """Parameters, inputs and a state without zeros, so that no term of a formula goes unseen."""
+    """Parameters, inputs and a state without zeros, which would hide terms of a formula."""
     keys = iter(jax.random.split(jax.random.key(seed), 32))
     params = cell.init(next(keys), _IN, _HIDDEN, dtype)
     params = {name: v + 0.3 * jax.random.normal(next(keys), v.shape, dtype) for name, v in params.items()}
@@ -103,7 +104,7 @@ def _near(actual, expected, tolerance: float = _FLOAT32, what: str = "") -> None
 
 
 def _gaps(actual, expected, tolerance: float) -> Iterator[tuple[float, float]]:
-    """The largest difference of each array, and the one that is allowed."""
+    """The largest difference of each array, and the allowed one."""
     for got, wanted in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         assert got.shape == wanted.shape, f"shape {got.shape}, should be {wanted.shape}"
         got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
@@ -121,13 +122,13 @@ def _difference(what: str, gap: float, allowed: float) -> str:
     return f"{what}differs by {gap:.2e}, allowed {allowed:.0e}"
 
 
-# Compiled once for each cell, shape and choice of options: an eager scan would be compiled anew at every call.
+# Compiled once for each cell, shape and set of options: an eager scan is compiled again at every call.
 _STATIC = ("cell", "method", "reverse")
 _scan = jax.jit(scan, static_argnames=_STATIC)
 
 
 def _loss(cell: Cell, params: Params, inputs: Array, state: State, **options) -> Array:
-    """A scalar in which every output and every entry of the last state has a weight of its own."""
+    """A weighted sum of all outputs and of the last state, no two weights equal."""
     results = jax.tree.leaves(scan(cell, params, inputs, state=state, **options))
     return sum(
         (jnp.sum(jnp.sin(jnp.arange(v.size, dtype=v.dtype) + 1).reshape(v.shape) * v) for v in results), jnp.zeros(())
@@ -151,7 +152,7 @@ def _description_fits_its_parameters(near: Near, cell: Cell, params: Params, inp
     after = cell.combine(read, state, a, r)
     assert len(after) == len(cell.state_names), f"combine returned {len(after)} entries for {cell.state_names}"
     near(after, cell.combine(params, state, a, r))
-    summed = (jnp.arange(width) < width - len(cell.apart) * _HIDDEN) * r
+    summed = (jnp.arange(width) < width - len(cell.split_gates) * _HIDDEN) * r
     near(cell.combine(read, state, a + summed, r - summed), after)
 
 
@@ -167,7 +168,7 @@ def _padded_is_unpadded(near: Near, cell: Cell, params: Params, inputs: Array, s
 
 
 def _ways(cell: Cell) -> list:
-    """The methods of a cell, with an associative scan in blocks, too: short sequences are one block otherwise."""
+    """The methods of a cell, and an associative scan in short blocks: by default a short sequence is one block."""
     methods = methods_of(cell)
     return [*methods, *([Associative(3)] if "associative" in methods else [])]
 
@@ -194,13 +195,13 @@ def _reversed_is_flipped(near: Near, cell: Cell, params: Params, inputs: Array, 
     near(_scan(cell, params, inputs, state=state, reverse=True), (outputs[::-1], final))
 
 
-def _resets_are_separate_sequences(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
-    resets = jnp.zeros((_TIME, _BATCH), bool).at[3].set(True)
+def _segments_are_separate_sequences(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
+    starts = jnp.zeros((_TIME, _BATCH), bool).at[3].set(True)
     run = functools.partial(_scan, cell, params)
     first, second = run(inputs[:3], state=state), run(inputs[3:], state=state)
-    near(run(inputs, state=state, resets=resets), (jnp.concatenate([first[0], second[0]]), second[1]))
+    near(run(inputs, state=state, segment_starts=starts), (jnp.concatenate([first[0], second[0]]), second[1]))
     first, second = run(inputs[:3], state=state, reverse=True), run(inputs[3:], state=state, reverse=True)
-    packed = run(inputs, state=state, resets=resets, reverse=True)
+    packed = run(inputs, state=state, segment_starts=starts, reverse=True)
     near(packed, (jnp.concatenate([first[0], second[0]]), first[1]))
 
 
@@ -216,14 +217,14 @@ def _any_length_works(near: Near, cell: Cell, params: Params, inputs: Array, sta
 
 
 def _methods_agree(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
-    resets = jnp.zeros((_TIME, _BATCH), bool).at[2, 0].set(True)
+    starts = jnp.zeros((_TIME, _BATCH), bool).at[2, 0].set(True)
     keys = jax.random.split(jax.random.key(3), len(state) + 1)
-    noise: dict = {"kept": tuple(jax.random.bernoulli(key, 0.3, (_TIME, *state[0].shape)) for key in keys[1:])}
-    if "R" not in cell.reads:
+    noise: dict = {"zoneout_mask": tuple(jax.random.bernoulli(key, 0.3, (_TIME, *state[0].shape)) for key in keys[1:])}
+    if "R" not in cell.reads_params:
         noise["recurrent_mask"] = 2.0 * jax.random.bernoulli(keys[0], 0.5, state[0].shape)
     situations: list[dict] = [
         {},
-        {"seq_lengths": jnp.array(_LENGTHS), "reverse": True, "resets": resets, **noise},
+        {"seq_lengths": jnp.array(_LENGTHS), "reverse": True, "segment_starts": starts, **noise},
     ]
     for options in situations:
         wanted = _loss_and_gradients(cell, params, inputs, state, method="reference", **options)
@@ -262,7 +263,7 @@ def _saturation_leaves_all_finite_and_right(near: Near, cell: Cell, params: Para
 
 
 def _saturated(cell: Cell, params: Params, state: State) -> Iterator[tuple]:
-    """What is saturated and, to be scanned, parameters, inputs and a state: each gate, each of `unit_params`, then all.
+    """Saturates each gate, each of `unit_params`, then all; yields its name, parameters, inputs and a state.
 
     Each step reads one row of `W`. Two sequences start from zeros.
     """
@@ -311,7 +312,7 @@ _PROMISES: dict[str, Callable[..., None]] = {
         _saturation_leaves_all_finite_and_right,
         _chunked_is_whole,
         _reversed_is_flipped,
-        _resets_are_separate_sequences,
+        _segments_are_separate_sequences,
         _any_length_works,
         _padding_is_never_read,
         _methods_agree,

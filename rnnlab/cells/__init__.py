@@ -33,10 +33,9 @@ def find_cell(name: str, known: Mapping[str, Cell] = CELLS) -> Cell:
       ValueError: an unknown name or structure, a structure that the cell cannot have, or a thing of one's own that
         cannot be imported or is no `Cell`.
     """
-    kind, slash, recurrence = name.rpartition("/") if is_own(name) else name.partition("/")
-    if is_own(name) and not is_own(kind):  # the last slash is one of the path
-        kind, slash = name, ""
-    if is_own(kind):
+    kind, slash, recurrence = name.partition("/")
+    if is_own(name):  # in which the last slash may be one of the path
+        kind, slash, recurrence = name.rpartition("/") if is_own(name.rpartition("/")[0]) else (name, "", "")
         found = load_own(kind)
         if not isinstance(found, Cell):
             raise ValueError(f"{kind!r} is no Cell but of type {type(found).__name__}")

@@ -1,4 +1,4 @@
-"""The description of a recurrent cell: all that is known about a cell, as data.
+"""The description of a recurrent cell, as data.
 
 A step of every cell is
 
@@ -27,7 +27,7 @@ RECURRENCES = ("dense", "headsN", "diagonal", "none")
 
 
 class _Facts(Mapping[str, Any]):
-    """A mapping that cannot be changed, and so has a hash; equal to another with the same items in the same order."""
+    """An immutable and hashable mapping, equal to any other with the same items in the same order."""
 
     def __init__(self, items: Mapping[str, Any]):
         self._items = {name: _by_value(value) if callable(value) else float(value) for name, value in items.items()}
@@ -55,7 +55,7 @@ class _Facts(Mapping[str, Any]):
 
 
 class _Partial(functools.partial):
-    """A partial that is equal to another of the same function and arguments."""
+    """A partial that is equal to any other with the same function and arguments."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Partial) and self._parts() == other._parts()
@@ -70,7 +70,7 @@ class _Partial(functools.partial):
 def _by_value(value: Any) -> Any:
     if type(value) is functools.partial:
         keywords = {name: _by_value(own) for name, own in value.keywords.items()}
-        with contextlib.suppress(TypeError):  # of arrays, which have no hash: it stays equal to itself only
+        with contextlib.suppress(TypeError):  # arrays have no hash: a partial with one stays equal to itself only
             hash(equal := _Partial(_by_value(value.func), *map(_by_value, value.args), **keywords))
             return equal
     return value
@@ -78,33 +78,38 @@ def _by_value(value: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A recurrent cell, equal to any other with the same facts: a copy of one, or one that was pickled.
+    """A recurrent cell, equal to any other with the same fields: a copy, for instance, or a pickled one.
 
-    Functions are equal if they are the same, partials (`functools.partial`) if their function and arguments are.
+    Functions are equal if they are the same object, partials (`functools.partial`) if function and arguments are equal.
 
-    Attributes:
-      name: what messages call it.
+    Main attributes:
+      name: used in messages.
       gates: one name per block of columns of `W`, `R` and `b`, in that order.
       combine: `(params, state, a, r) -> state`, with `state` a tuple of `[batch, hidden]` and `a`, `r`
-        `[batch, gates * hidden]`. Everything in it is pointwise in the units, unless `mixes_units`.
+        `[batch, gates * hidden]`. It is pointwise in the units, unless `mixes_units`.
       state_names: the entries of the state; the first one is the output `h`.
-      gate_bias: gates whose bias starts at another value than 0.
-      memory_gates: gates whose bias says how long a memory lasts: 1 where it lasts longer the further the gate is open,
-        -1 where the less.
-      unit_params: parameters `[hidden]` that `combine` reads by name, with their initial value, or what draws it:
-        `(key, [hidden]) -> values`.
-      apart: gates, the last of `gates`, whose `a` and `r` `combine` reads apart. Of every other gate it reads `a + r`
-        only, so that a scan need store but the sum.
-      reads: which of `R` and `b` `combine` reads itself.
-      mixes_units: a unit of the new state depends on others by more than `r`.
-      affine: `combine` is affine in the state as long as `r` is 0.
-      recurrence: the structure of `R`: "dense"; "headsN", N blocks on the diagonal, between which nothing passes;
-        "diagonal", a number for each unit and gate; or "none". `structured` makes a cell with another one.
-      first_recurrence: the structure of the cell that `structured` made this one of; None: it was made of none.
-      together: entries of the state that mean nothing but together, such as the parts of a complex number: zoneout
+
+    Other attributes:
+      gate_bias: the gates whose bias has an initial value other than 0, with that value.
+      memory_gates: the gates whose bias controls how long a memory lasts: 1 if an open gate makes it longer, -1 if an
+        open gate makes it shorter.
+      unit_params: parameters `[hidden]` that `combine` reads by name, with their initial value, or a function that
+        draws it: `(key, [hidden]) -> values`.
+      split_gates: the trailing gates for which `combine` uses `a` and `r` separately. For all others it uses only
+        `a + r`, so the scan stores just the sum.
+      reads_params: which of `R` and `b` `combine` reads itself.
+      mixes_units: whether a unit of the new state depends on other units by more than `r`.
+      affine: whether `combine` is affine in the state while `r` is 0.
+      recurrence: the structure of `R`: "dense"; "headsN", N blocks on the diagonal; "diagonal", a number for each unit
+        and gate; or "none". `structured` returns the cell with another structure.
+      first_recurrence: the structure of the cell from which `structured` made this one; None: it did not.
+      together: entries of the state that have a meaning only together, such as the parts of a complex number: zoneout
         keeps either all of them or none.
       mean: `(rate, old, new) -> entries`, the mean over a zoneout that keeps the old entries of `together` with
-        probability `rate`, above 0 and below 1; None: rate * old + (1 - rate) * new of each entry.
+        probability `rate`, above 0 and below 1; None: rate * old + (1 - rate) * new for each entry.
+
+    Raises:
+      ValueError: an unknown recurrence, or fields that do not fit each other.
     """
 
     name: str
@@ -114,8 +119,8 @@ class Cell:
     gate_bias: Mapping[str, float] = dataclasses.field(default_factory=dict)
     memory_gates: Mapping[str, int] = dataclasses.field(default_factory=dict)
     unit_params: Mapping[str, float | Callable[..., Array]] = dataclasses.field(default_factory=dict)
-    apart: tuple[str, ...] = ()
-    reads: tuple[str, ...] = ()
+    split_gates: tuple[str, ...] = ()
+    reads_params: tuple[str, ...] = ()
     mixes_units: bool = False
     affine: bool = False
     recurrence: str = "dense"
@@ -124,9 +129,9 @@ class Cell:
     mean: Callable[[float, State, State], State] | None = None
 
     def __post_init__(self):
-        for field in ("gates", "state_names", "apart", "reads", "together"):
+        for field in ("gates", "state_names", "split_gates", "reads_params", "together"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
-        object.__setattr__(self, "gate_bias", dict(sorted(self.gate_bias.items())))  # their order means nothing
+        object.__setattr__(self, "gate_bias", dict(sorted(self.gate_bias.items())))  # their order has no meaning
         for field in ("gate_bias", "memory_gates", "unit_params"):
             try:
                 object.__setattr__(self, field, _Facts(getattr(self, field)))
@@ -138,37 +143,37 @@ class Cell:
         for field in ("gate_bias", "memory_gates"):
             if unknown := set(getattr(self, field)) - set(self.gates):
                 raise ValueError(f"cell {self.name!r}: {field} names {sorted(unknown)}, but its gates are {self.gates}")
-        if self.apart != self.gates[len(self.gates) - len(self.apart) :]:
+        if self.split_gates != self.gates[len(self.gates) - len(self.split_gates) :]:
             raise ValueError(
-                f"cell {self.name!r}: apart is {self.apart}, but must be the last of its gates {self.gates}"
+                f"cell {self.name!r}: split_gates is {self.split_gates}, but must be the last of its gates {self.gates}"
             )
         if unknown := set(self.together) - set(self.state_names):
             raise ValueError(
                 f"cell {self.name!r}: together names {sorted(unknown)}, but its state is {self.state_names}"
             )
         if self.mean and not self.together:
-            raise ValueError(f"cell {self.name!r}: mean is for entries of the state that are together, which is none")
+            raise ValueError(f"cell {self.name!r}: mean is for the entries in `together`, which is empty")
 
     @property
     def is_linear(self) -> bool:
-        """Whether a step is affine in the state: nothing of the state is multiplied with `R`, nor bent by `combine`."""
+        """Whether a step is affine in the state: there is no `R`, and `combine` is affine."""
         return self.affine and self.recurrence == "none"
 
     @property
     def masks(self) -> tuple[int, ...]:
-        """For each entry of the state, the entry whose zoneout mask it has: itself, or the first of `together`."""
+        """The index of the zoneout mask of each entry of the state: its own, or that of the first of `together`."""
         grouped = [name in self.together for name in self.state_names]
         return tuple(grouped.index(True) if own else index for index, own in enumerate(grouped))
 
     def features(self, params: Params) -> int:
-        """The number of units that parameters are for."""
+        """Returns the number of units of parameters."""
         return params["b"].shape[0] // len(self.gates)
 
     def heads(self, hidden_features: int) -> int:
-        """Blocks on the diagonal of `R`: 1 of a dense one, as many as there are units of a diagonal one or of none.
+        """Returns the number of blocks of `R`: 1 if it is dense, one for each unit if it is diagonal or there is none.
 
         Raises:
-          ValueError: the units are not a multiple of the heads.
+          ValueError: the number of units is not a multiple of the number of heads.
         """
         if self.recurrence == "dense":
             return 1
@@ -182,19 +187,19 @@ class Cell:
     @property
     def combine_params(self) -> tuple[str, ...]:
         """Names of the parameters that `combine` reads."""
-        return (*self.unit_params, *self.reads)
+        return (*self.unit_params, *self.reads_params)
 
     def init(
         self, key: PRNGKeyArray, in_features: int, hidden_features: int, dtype: jax.typing.DTypeLike = jnp.float32
     ) -> Params:
         """Draws parameters `{"W": [in, G*H], "R": [H, G*H], "b": [G*H]}` and one `[H]` for each of `unit_params`.
 
-        With N heads `R` is `[N, H/N, G*H/N]`, of a diagonal recurrence `[G*H]`; with none there is no `R`. Each gate's
+        With N heads `R` is `[N, H/N, G*H/N]`, with a diagonal recurrence `[G*H]`; with none it is absent. Each gate's
         block of `W` is Glorot-uniform (Glorot and Bengio 2010), each block of `R` orthogonal (Saxe et al. 2014, arXiv
         1312.6120), a diagonal uniform in 0 to 1 (Li et al. 2018, arXiv 1803.04831); biases are 0 or `gate_bias`.
 
         Raises:
-          ValueError: `hidden_features` that are not a multiple of the heads.
+          ValueError: `hidden_features` is not a multiple of the number of heads.
         """
         input_key, recurrent_key = jax.random.split(key)
         blocks = len(self.gates)
@@ -227,18 +232,18 @@ class Cell:
     def initial_state(
         self, batch: int, hidden_features: int, dtype: jax.typing.DTypeLike = jnp.float32
     ) -> tuple[Float[Array, "batch hidden"], ...]:
-        """The state before the first step: zeros `[batch, hidden]`, one for each of `state_names`."""
+        """Returns the state before the first step: zeros `[batch, hidden]`, one array for each of `state_names`."""
         return tuple(jnp.zeros((batch, hidden_features), dtype) for _ in self.state_names)
 
 
 def structured(cell: Cell, recurrence: str) -> Cell:
-    """The cell with another structure of `R`: IndRNN is `rnn` with "diagonal" (Li et al. 2018, arXiv 1803.04831).
+    """Returns the cell with another structure of `R`.
 
-    Its name becomes "rnn/diagonal", by which `find_cell` finds it; with the structure that it had at first it is the
-    cell of that time again.
+    `rnn` with "diagonal" is IndRNN (Li et al. 2018, arXiv 1803.04831). Its name becomes "rnn/diagonal", which
+    `find_cell` accepts. With its first structure it is the first cell again.
 
     Raises:
-      ValueError: a structure that there is not, or a cell that multiplies with a dense `R` itself.
+      ValueError: an unknown structure, or a cell whose `combine` multiplies with a dense `R`.
     """
     first, name = cell.recurrence, cell.name
     if cell.first_recurrence is not None:
@@ -253,7 +258,7 @@ def _check_recurrence(cell: Cell) -> None:
         raise ValueError(
             f"cell {cell.name!r}: unknown recurrence {cell.recurrence!r}; allowed: {', '.join(RECURRENCES)} (heads4)"
         )
-    if cell.recurrence != "dense" and "R" in cell.reads:
+    if cell.recurrence != "dense" and "R" in cell.reads_params:
         raise ValueError(
             f"cell {cell.name!r}: recurrence {cell.recurrence!r} is not allowed; its combine multiplies with a dense R"
         )

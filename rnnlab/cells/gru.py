@@ -5,8 +5,8 @@ Gates in the order r, z, n (reset, update, candidate), as torch and cuDNN have t
     h_t = (1 - z) * n + z * h_{t-1}
 
 `GRU` applies the reset gate after the recurrent product, n = tanh(a_n + r * (h R_n + b_n)), as torch and cuDNN do;
-`b_n` is a bias of its own inside the reset gate. `GRU_RESET_BEFORE` applies it before, n = tanh(a_n + (r * h) R_n),
-as in the paper; that second product depends on the first, so `combine` does it itself.
+`b_n` is a separate bias inside the reset gate. `GRU_RESET_BEFORE` applies the gate before, n = tanh(a_n + (r * h) R_n),
+as in the paper; this second product depends on the first, so `combine` computes it.
 """
 
 import jax
@@ -40,14 +40,14 @@ GRU = Cell(
     combine=_combine,
     memory_gates={"z": 1},
     unit_params={"b_n": 0.0},
-    apart=("n",),
+    split_gates=("n",),
 )
 GRU_RESET_BEFORE = Cell(
     name="gru_reset_before",
     gates=("r", "z", "n"),
     combine=_combine_reset_before,
     memory_gates={"z": 1},
-    apart=("n",),
-    reads=("R",),
+    split_gates=("n",),
+    reads_params=("R",),
     mixes_units=True,
 )

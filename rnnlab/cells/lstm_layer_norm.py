@@ -7,7 +7,7 @@ Gates in the order i, f, g, o, as in `rnnlab.cells.lstm`:
     h_t = sigmoid(o) * tanh(LN(c_t; gain_c) + shift_c)
 
 LN(z; gain) = gain * (z - mean) / sqrt(variance + 1e-5), over all four gates of a sequence together, and over the units
-of c. The paper's two shifts of the gates are but one, `b`. The gains start at 1, the forget gate's bias, too.
+of c. The paper's two shifts of the gates are one here, `b`. The gains and the forget gate's bias start at 1.
 """
 
 import jax
@@ -45,7 +45,7 @@ LSTM_LAYER_NORM = Cell(
     gate_bias={"f": 1.0},
     memory_gates={"f": 1, "i": -1},
     unit_params={f"gain_{p}_{gate}": 1.0 for p in "ar" for gate in _GATES} | {"gain_c": 1.0, "shift_c": 0.0},
-    apart=_GATES,
-    reads=("b",),
+    split_gates=_GATES,
+    reads_params=("b",),
     mixes_units=True,
 )

@@ -1,4 +1,4 @@
-"""Zoneout in evaluation (Krueger et al. 2017, arXiv 1606.01305): the mean over what training keeps at random."""
+"""Zoneout in evaluation (Krueger et al. 2017, arXiv 1606.01305): the mean over the random masks of training."""
 
 import dataclasses
 import functools
@@ -9,10 +9,10 @@ from rnnlab.cells.base import Cell, Params, State
 
 
 def entry_rates(cell: Cell, hidden: float, others: float) -> tuple[float, ...]:
-    """The rate of each entry of the state: `hidden` of `h` and of what is kept together with it, `others` of the rest.
+    """Returns the rate of each entry of the state: `hidden` for `h` and the entries together with it, else `others`.
 
     Raises:
-      ValueError: a rate of the others where `h` is one number together with all of them.
+      ValueError: `others` is neither 0 nor `hidden` although `h` forms one number with all other entries.
     """
     rates = tuple(others if mask else hidden for mask in cell.masks)
     if others not in (0, hidden) and len(rates) > 1 and not any(cell.masks):
@@ -24,9 +24,9 @@ def entry_rates(cell: Cell, hidden: float, others: float) -> tuple[float, ...]:
 
 
 def expected(cell: Cell, rates: tuple[float, ...]) -> Cell:
-    """The cell whose new state is the mean over old ones, with a rate for each entry of the state, and new ones.
+    """Returns the cell whose new state is the mean over zoneout masks, with a rate for each entry of the state.
 
-    That is rate * old + (1 - rate) * new, unless the cell has a `mean` of its own for the entries that are together.
+    That is rate * old + (1 - rate) * new, unless the cell has its own `mean` for the entries that are together.
     """
     return dataclasses.replace(cell, combine=functools.partial(_combine, cell=cell, rates=rates))
 

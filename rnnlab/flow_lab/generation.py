@@ -28,26 +28,26 @@ _REPEATS = 3
 def hearing_itself(cell: Cell) -> Cell:
     """The cell whose input is what a readout of its last `h` says, plus the input that is left, the noise.
 
-    Where `combine` reads `a` and `r` apart, what it hears is a product with `h` that belongs to `a`: a gate of its own.
+    For `Cell.split_gates` the readout is a product with `h` that belongs to `a`, so it becomes an additional gate.
 
     Raises:
-      ValueError: a cell without a dense `R`, or whose `combine` reads it or the bias.
+      ValueError: a cell without a dense `R`, or whose `combine` reads `R` or `b` itself.
     """
-    if cell.reads or cell.recurrence != "dense":
+    if cell.reads_params or cell.recurrence != "dense":
         raise ValueError(f"cell {cell.name!r} cannot hear itself; that takes a dense R and b, neither read by combine")
-    heard = tuple(f"{gate} heard" for gate in cell.apart)
+    heard = tuple(f"{gate} heard" for gate in cell.split_gates)
     return dataclasses.replace(
         cell,
         name=f"{cell.name}, hearing itself",
         gates=cell.gates + heard,
         combine=functools.partial(_hear, cell=cell),
-        apart=cell.apart + heard,
+        split_gates=cell.split_gates + heard,
     )
 
 
 def _hear(params: Params, state: State, a: Array, r: Array, *, cell: Cell) -> State:
     hidden = state[0].shape[-1]
-    joint, own = hidden * (len(cell.gates) - len(cell.apart)), hidden * len(cell.gates)
+    joint, own = hidden * (len(cell.gates) - len(cell.split_gates)), hidden * len(cell.gates)
     told = jnp.concatenate([a[..., :joint], a[..., joint:own] + r[..., own:]], axis=-1)
     return cell.combine(params, state, told, r[..., :own])
 
@@ -55,7 +55,7 @@ def _hear(params: Params, state: State, a: Array, r: Array, *, cell: Cell) -> St
 def fold(cell: Cell, params: Params, kernel: Array, bias: Array) -> Params:
     """Parameters of `hearing_itself(cell)` out of those of the cell and its readout `[hidden, in]`, `[in]`."""
     hidden = cell.features(params)
-    joint = hidden * (len(cell.gates) - len(cell.apart))
+    joint = hidden * (len(cell.gates) - len(cell.split_gates))
     weights, recurrent = params["W"], params["R"]
     of_heard = kernel @ weights
     none = jnp.zeros_like(weights[:, joint:])

@@ -36,7 +36,7 @@ def step_gradients(
     """Measures each step's part in the gradient (Pascanu, Mikolov and Bengio 2013, arXiv 1211.5063, equations 3 to 5).
 
     Args:
-      cell, params, inputs, state: as in `rnnlab.scans.scan`, without lengths or resets.
+      cell, params, inputs, state: as in `rnnlab.scans.scan`, without lengths or segment starts.
       loss: `h` of every step `[time, batch, hidden]` -> a scalar.
       edges: of the bins of the gates' histogram, growing; None is -8, -7, ... 8.
     """

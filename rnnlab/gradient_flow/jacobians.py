@@ -49,7 +49,7 @@ def lag_jacobians(
     values.
 
     Args:
-      cell, params, inputs, state: as in `rnnlab.scans.scan`, without lengths or resets.
+      cell, params, inputs, state: as in `rnnlab.scans.scan`, without lengths or segment starts.
       lags: from 0 to time, growing.
 
     Raises:

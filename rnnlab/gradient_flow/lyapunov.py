@@ -25,7 +25,7 @@ def lyapunov_exponents(
     By QR re-orthonormalisation at every step (Engelken, Wolf and Abbott 2023, arXiv 2006.02427; Benettin et al. 1980).
 
     Args:
-      cell, params, inputs, state: as in `rnnlab.scans.scan`, without lengths or resets.
+      cell, params, inputs, state: as in `rnnlab.scans.scan`, without lengths or segment starts.
       exponents: how many; None is all, the size of the whole state.
       burn_in: first steps that only turn the directions towards those that grow.
 

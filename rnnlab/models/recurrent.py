@@ -18,15 +18,15 @@ INITIAL_STATES = ("zero", "learnt")
 
 
 class Rates(NamedTuple):
-    """How much of a recurrence training leaves out, each from 0 to below 1.
+    """Rates of regularisation in a recurrence, each from 0 to below 1; 0 disables.
 
     Attributes:
-      recurrent: of `h` where it enters `h R`, the same units at every step (variational dropout: Gal and Ghahramani
-        2016, arXiv 1512.05287).
-      weights: of the entries of `R`, the same ones for a whole batch (DropConnect: Merity, Keskar and Socher 2018,
-        arXiv 1708.02182).
-      zoneout, zoneout_cell: of the units of `h`, and of the other entries of the state, that keep their value at a step
-        (Krueger et al. 2017, arXiv 1606.01305); entries that are one number (`Cell.together`) have one mask.
+      recurrent: dropout on `h` where it enters `h R`, the same units at every step (variational dropout: Gal and
+        Ghahramani 2016, arXiv 1512.05287).
+      weights: dropout on the entries of `R`, the same ones for a whole batch (DropConnect: Merity, Keskar and Socher
+        2018, arXiv 1708.02182).
+      zoneout, zoneout_cell: the probability that a unit of `h`, or of another entry of the state, keeps its value at a
+        step (Krueger et al. 2017, arXiv 1606.01305). Entries that form one number (`Cell.together`) share a mask.
     """
 
     recurrent: float = 0.0
@@ -45,13 +45,13 @@ class Recurrent(nnx.Module):
       cell: a name that `find_cell` knows ("lstm", "rnn/diagonal"), or a `Cell`.
       in_features, features: sizes of the input and of the state.
       initial_state: "zero", or "learnt": a parameter `[features]` for each entry of the state.
-      rates: what training leaves out.
-      method: how it is scanned, "auto" or one of `rnnlab.scans.methods_of(cell)`.
+      rates: regularisation in training.
+      method: that of `rnnlab.scans.scan`: "auto" or one of `rnnlab.scans.methods_of(cell)`.
 
     Raises:
-      ValueError: an unknown cell or initial state, a method that is not for the cell, features that its heads cannot
-        share, recurrent dropout or weight drop where there is no `R` that it could be applied to, or rates of zoneout
-        that differ for a state that is one number.
+      ValueError: an unknown cell or initial state, a method that the cell does not have, features that are not a
+        multiple of its heads, recurrent dropout or weight drop without an `R` to apply it to, or two different rates of
+        zoneout for a state that is one number.
     """
 
     def __init__(
@@ -77,25 +77,25 @@ class Recurrent(nnx.Module):
         self.start = nnx.Dict({n: nnx.Param(v[0]) for n, v in start} if initial_state == "learnt" else {})
 
     def initial_state(self, batch: int) -> State:
-        """The state before the first step, entries `[batch, features]`."""
+        """Returns the state before the first step, entries `[batch, features]`."""
         if not self.start:
             return self.cell.initial_state(batch, self.features)
         return tuple(jnp.tile(self.start[name][...], (batch, 1)) for name in self.cell.state_names)
 
     @property
     def evaluated_cell(self) -> Cell:
-        """The cell in evaluation: the mean over what zoneout draws."""
+        """The cell in evaluation: the mean over zoneout masks."""
         return zoneout.expected(self.cell, self.zoneout) if any(self.zoneout) else self.cell
 
     def draw(self, rngs: nnx.Rngs | None, time: int, batch: int) -> Noise:
-        """What training leaves out: units to keep at each step, and masks of `h R` and of `R`."""
+        """Draws the regularisation of a batch: the zoneout mask, and masks of `h R` and of `R`."""
         shape = (batch, self.features)
-        kept = None
+        zoneout_mask = None
         if rngs is not None and any(self.zoneout):
             drawn = [jax.random.bernoulli(rngs.dropout(), rate, (time, *shape)) for rate in self.zoneout]
-            kept = tuple(drawn[mask] for mask in self.cell.masks)
+            zoneout_mask = tuple(drawn[mask] for mask in self.cell.masks)
         weights = draw_mask(rngs, self.rates.weights, self.params["R"].shape) if self.rates.weights else None
-        return Noise(kept, (draw_mask(rngs, self.rates.recurrent, shape), weights))
+        return Noise(zoneout_mask, (draw_mask(rngs, self.rates.recurrent, shape), weights))
 
     def __call__(
         self,
@@ -113,9 +113,9 @@ class Recurrent(nnx.Module):
           options: those of `rnnlab.scans.scan`.
         """
         params = {name: value[...] for name, value in self.params.items()}
-        cell, kept, mask = self.evaluated_cell, None, None
+        cell, zoneout_mask, recurrent_mask = self.evaluated_cell, None, None
         if noise is not None:
-            kept, (mask, weights) = noise
+            zoneout_mask, (recurrent_mask, weights) = noise
             cell = self.cell
             params |= {} if weights is None else {"R": params["R"] * weights}
         state = self.initial_state(inputs.shape[1]) if state is None else state
@@ -123,20 +123,22 @@ class Recurrent(nnx.Module):
             params["W"] = inputs.table @ params["W"]
             inputs = inputs.ids
         options = {"method": self.method} | options
-        return scan(cell, params, inputs, state=state, recurrent_mask=mask, kept=kept, **options)
+        return scan(
+            cell, params, inputs, state=state, recurrent_mask=recurrent_mask, zoneout_mask=zoneout_mask, **options
+        )
 
 
 class Stack(nnx.Module):
-    """Layers of one cell, one upon the other.
+    """Stacked layers of one cell.
 
     Args:
       cell, features, initial_state, method: as in `Recurrent`; `features` is the size of each direction.
-      layers: how many.
-      bidirectional: each layer runs forwards and backwards; its output joins the two (Schuster and Paliwal 1997).
-      dropout: rate on the outputs of every layer but the last.
-      variational: draws those masks once for all steps.
+      layers: the number of layers.
+      bidirectional: run each layer in both directions and concatenate the outputs (Schuster and Paliwal 1997).
+      dropout: the rate on the outputs of every layer but the last.
+      variational: draw those masks once for all steps.
       recurrent_dropout, weight_drop, zoneout, zoneout_cell: as in `Rates`.
-      residual: adds a layer's input to its output where their sizes agree (as in Wu et al. 2016, arXiv 1609.08144).
+      residual: add a layer's input to its output where their sizes agree (as in Wu et al. 2016, arXiv 1609.08144).
     """
 
     def __init__(
@@ -176,13 +178,13 @@ class Stack(nnx.Module):
         return self.layers[0][0].cell
 
     def initial_states(self, batch: int) -> tuple[State, ...]:
-        """The state of each layer before the first step, entries `[batch, out_features]`, directions side by side."""
+        """Returns the initial state of each layer, entries `[batch, out_features]`, both directions concatenated."""
         return tuple(_join([d.initial_state(batch) for d in layer]) for layer in self.layers)
 
     def draw(self, rngs: nnx.Rngs | None, time: int, batch: int) -> Noise | None:
-        """What training leaves out of each layer; None in evaluation.
+        """Draws the regularisation of each layer; None in evaluation.
 
-        Masks `[time, batch, out_features]` for the outputs of every layer but the last, and what its recurrences draw.
+        Masks `[time, batch, out_features]` for the outputs of every layer but the last, and the draws of `Recurrent`.
         """
         if rngs is None:
             return None
@@ -198,20 +200,21 @@ class Stack(nnx.Module):
         states: tuple[State, ...] | None = None,
         *,
         seq_lengths: Int[Array, "batch"] | None = None,
-        resets: Bool[Array, "time batch"] | None = None,
+        segment_starts: Bool[Array, "time batch"] | None = None,
         noise: Noise | None = None,
     ) -> tuple[Float[Array, "time batch out"], tuple[State, ...]]:
         """Runs every layer over `inputs` `[time, batch, in]`, or a `Lookup` of them.
 
         Args:
-          states: one per layer, as `initial_states` gives them; None is those.
-          seq_lengths, resets: as in `rnnlab.scans.scan`; every new sequence starts from `states`.
+          states: one per layer; None is `initial_states`.
+          seq_lengths, segment_starts: as in `rnnlab.scans.scan`; every new sequence starts from `states`.
           noise: from `draw`; None means evaluation.
 
         Returns:
           The last layer's outputs `[time, batch, out_features]`, and the state of each layer after the last step.
         """
         states = self.initial_states(inputs.shape[1]) if states is None else states
+        segments = {"seq_lengths": seq_lengths, "segment_starts": segment_starts}
         finals = []
         for index, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
             drawn: list[Noise | None] = [None, None]
@@ -221,7 +224,7 @@ class Stack(nnx.Module):
                 inputs = apply_mask(rows(inputs), between[index - 1]) if index else inputs
             parts = zip(layer, _part(state, len(layer)), drawn, (False, True), strict=False)
             runs = [
-                direction(inputs, part, noise=own, seq_lengths=seq_lengths, resets=resets, reverse=backwards)
+                direction(inputs, part, noise=own, reverse=backwards, **segments)
                 for direction, part, own, backwards in parts
             ]
             outputs = jnp.concatenate([out for out, _ in runs], axis=-1) if len(runs) > 1 else runs[0][0]
@@ -238,7 +241,7 @@ def _find(name: str) -> Cell:
 
 
 def _check_rates(cell: Cell, rates: Rates) -> None:
-    if rates.recurrent and "R" in cell.reads:
+    if rates.recurrent and "R" in cell.reads_params:
         raise ValueError(f"recurrent_dropout: cell {cell.name!r} multiplies with R inside itself; use weight_drop")
     for field, rate in (("recurrent_dropout", rates.recurrent), ("weight_drop", rates.weights)):
         if rate and cell.recurrence == "none":

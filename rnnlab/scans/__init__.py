@@ -1,7 +1,7 @@
 """Running a cell over time: one entry, `scan`, and the exact Jacobian of a step.
 
-`reference.py` is the plain definition that every faster method must match.
-Imports cells only.
+`entry.py` turns the arguments of `scan` into one `Sequences`; each method (`reference.py`, the plain definition that
+all others must match, `sequential.py`, `associative.py`, `newton.py`) takes that. Imports cells only.
 """
 
 from rnnlab.scans.associative import Associative

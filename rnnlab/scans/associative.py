@@ -1,4 +1,4 @@
-"""Cells whose step is affine in the state, over all steps at once by an associative scan (minGRU, LRU, RG-LRU ...)."""
+"""Cells whose step is affine in the state (minGRU, LRU, RG-LRU ...), parallel in time by an associative scan."""
 
 import dataclasses
 import functools
@@ -8,24 +8,26 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scans import linear, parallel, sequential
+from rnnlab.scans import linear, parallel
+from rnnlab.scans.backward import backward
 from rnnlab.scans.plan import Plan
 from rnnlab.scans.product import project
-from rnnlab.scans.recurrence import weights_dtype
-from rnnlab.scans.select import Where
+from rnnlab.scans.residuals import Residuals
+from rnnlab.scans.sequences import Sequences, flip
 
 
 @dataclasses.dataclass(frozen=True)
 class Associative:
-    """How a linear recurrence is scanned.
+    """Settings of the associative scan of a linear recurrence.
 
-    Attributes:
-      block: steps that follow one another; blocks are run at once, and an associative scan over them tells what each
-        begins with. 1: an associative scan of all steps; all steps or more: a loop, in which nothing is left but the
-        products with the decays. None: as measured for the device.
+    Main arguments:
+      block: the number of steps that one block does sequentially. All blocks run in parallel, and an associative scan
+        over the blocks gives the state with which each of them starts. 1: an associative scan over all steps; as many
+        as there are steps or more: one loop that does nothing but multiply with the decays. None: the block measured
+        to be fastest on the device.
 
     Raises:
-      ValueError: a block below 1.
+      ValueError: a block below 1. A cell that is not linear, or has an `R`, is refused by `scan`.
     """
 
     block: int | None = None
@@ -35,50 +37,34 @@ class Associative:
             raise ValueError(f"associative: block must be at least 1, or None, not {self.block}")
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def run(
-    cell: Cell,
-    method: Associative,
-    reverse: bool,
-    params: Params,
-    inputs: Array,
-    state: State,
-    updates: Where,
-    resets: Array | None,
-    mask: Array | None,
-) -> tuple[Array, State]:
-    """Returns `h` of every step `[time, batch, hidden]` and the last state; arguments as in `sequential.run`.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def run(cell: Cell, method: Associative, params: Params, given: Sequences) -> tuple[Array, State]:
+    """Returns `h` of every step `[time, batch, hidden]` and the last state.
 
-    A linear cell's `combine` is its own linearisation, at any state: at 0 it gives what is added, and its derivatives
-    the matrices.
+    The `combine` of a linear cell is its own linearisation, at any state: at 0 its value is what a step adds, and its
+    derivatives are the matrices.
     """
-    return _forward(cell, method, reverse, params, inputs, state, updates, resets, mask)[0]
+    return _forward(cell, method, params, given)[0]
 
 
-def _forward(cell, method, reverse, params, inputs, state, updates, resets, mask):
-    a, time = project(params, inputs), inputs.shape[0]
-
-    def in_order(values):
-        return jax.tree.map(lambda v: v[::-1] if reverse else v, values)
-
-    a_own, updates_own, resets_own = in_order((a, updates, resets))
-    steps = parallel.Steps.over(a_own, updates_own, resets_own, state, mask)
-    nothing = tuple(jnp.zeros_like(steps.a[:, : entry.shape[1]], entry.dtype) for entry in state)
-    linearisation = parallel.Linearisation(cell, whole=False)
-    matrices = linearisation.matrices(params, steps, nothing, time)
-    drives = parallel.advance(cell, params, steps, nothing)
+def _forward(cell: Cell, method: Associative, params: Params, given: Sequences):
+    projected, time = given.with_inputs(project(params, given.steps.inputs)), given.time
+    rows = parallel.Rows.of(projected.in_order())
+    zeros = tuple(jnp.zeros_like(rows.a[:, : entry.shape[1]], entry.dtype) for entry in given.initial)
+    matrices = parallel.Linearisation(cell, whole=False).matrices(params, rows, zeros, time)
+    drives = parallel.advance(cell, params, rows, zeros)
     drives = tuple(entry.reshape(time, -1, entry.shape[-1]) for entry in drives)
-    states = in_order(linear.solve(matrices, drives, state, block=method.block))
-    found = parallel.Solution.of_states(state, states, reverse, jnp.result_type(inputs, weights_dtype(params)))
-    kept = parallel.residuals(cell, params, a, (updates, resets, mask), state, found, reverse)
-    return (found.hidden, found.final), (params, (inputs, updates, resets), mask, state, (), kept)
+    states = flip(linear.solve(matrices, drives, given.initial, block=method.block), given.reverse)
+    found = parallel.Solution.of_states(given, states, given.dtype(params))
+    stored = parallel.residuals_of(cell, params, projected, found)
+    return (found.hidden, found.final), Residuals(params, given, (), stored)
 
 
-def _backward(cell, method, reverse, residuals, cotangents):
+def _backward(cell: Cell, method: Associative, residuals: Residuals, cotangents: tuple[Array, State]):
     linearisation = parallel.Linearisation(cell, whole=False)
     pull = functools.partial(parallel.pull_steps, linearisation, method.block)
     plan = Plan(cotangents[0].shape[0], project="block")
-    return sequential.backward(cell, plan, reverse, residuals, cotangents, pull)
+    return backward(cell, plan, residuals, cotangents, pull)
 
 
 run.defvjp(_forward, _backward)

@@ -1,7 +1,7 @@
-"""`scan`: a cell over a batch of sequences, by whichever method suits."""
+"""`scan` and `newton_scan`: a cell over a batch of sequences, by the method that suits it."""
 
 import functools
-from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,15 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scans import associative, newton, reference, sequential
+from rnnlab.scans.arguments import Arguments, check_arguments, own_params
 from rnnlab.scans.associative import Associative
 from rnnlab.scans.newton import Newton, Report
-from rnnlab.scans.plan import Plan, checkpoint_plan, is_known, resolve_plan
+from rnnlab.scans.plan import Plan, checkpoint_plan, resolve_plan
 from rnnlab.scans.product import are_ids, at_least_float32, poison
 from rnnlab.scans.recurrence import weights_dtype
 from rnnlab.scans.reverse_mode import refuse_forward_mode
 from rnnlab.scans.select import Where
+from rnnlab.scans.sequences import Sequences, Steps
 from rnnlab.scans.sharding import over_explicit_axes, vary_alike
 
 Method = Plan | Associative | Newton
@@ -33,68 +35,63 @@ def scan(
     state: tuple[Float[Array, "batch hidden"], ...] | None = None,
     seq_lengths: Int[Array | np.ndarray, "batch"] | None = None,
     reverse: bool = False,
-    resets: Bool[Array | np.ndarray, "time batch"] | None = None,
+    segment_starts: Bool[Array | np.ndarray, "time batch"] | None = None,
     recurrent_mask: Float[Array, "batch hidden"] | None = None,
-    kept: tuple[Bool[Array, "time batch hidden"], ...] | None = None,
+    zoneout_mask: tuple[Bool[Array, "time batch hidden"], ...] | None = None,
     method: str | Method = "auto",
     checkpoint_every: int | str | None = None,
 ) -> tuple[Float[Array, "time batch hidden"], tuple[Float[Array, "batch hidden"], ...]]:
     """Runs a cell over time.
 
-    Args:
-      cell: a description out of `CELLS`, or one of your own.
-      params: `cell.init(...)`, or a mapping of the same names to values of your own; other names are not read.
-      inputs: `[time, batch, features]`; time may be 0. Or ids `[time, batch]`, integers from 0 to features - 1, each in
-        place of a one-hot vector: a step then reads a row of `W` instead of multiplying with it. An id outside
+    Main arguments:
+      cell: a description from `CELLS`, or one of your own.
+      params: what `cell.init(...)` returns, or any mapping with these names; other names are ignored.
+      inputs: `[time, batch, features]`; time may be 0. Or ids `[time, batch]`, integers from 0 to features - 1, each of
+        which stands for a one-hot vector: a step then reads a row of `W` and does no product. An id outside this range
         makes all results NaN.
-      state: the state before the first step, each entry `[batch, hidden]`; None is `cell.initial_state`.
-      seq_lengths: `[batch]`, steps in each sequence, 0 to time; traced ones (under `jax.jit`) are clipped to that. A
-        step past the end keeps the state and its output is zero; what stands in the padding, NaN too, changes neither
-        values nor gradients.
-      reverse: from the last step of each sequence (its own last one, given seq_lengths) to the first; the outputs stay
-        in the order of the inputs.
-      resets: `[time, batch]`, True where a new sequence starts within a row: nothing passes between that step and the
-        one before it, in either direction. The new sequence starts from `state`, as the first one does: a state
-        carried over from earlier steps is not for rows of several sequences.
-      recurrent_mask: `[batch, hidden]`, on `h` where it enters `h R`, the same at every step (variational dropout: Gal
-        and Ghahramani 2016, arXiv 1512.05287).
-      kept: `[time, batch, hidden]` for each entry of the state, True where a unit keeps its value at a step (zoneout:
-        Krueger et al. 2017, arXiv 1606.01305). Entries that are one number (`Cell.together`) follow the first of them.
-      method: "sequential" (one loop, weight gradients after it), "reference" (plain, differentiated by jax),
-        "associative" (all steps at once: linear cells), "newton" (all steps at once, by iteration: every cell;
-        `newton_scan` also tells how that went), "auto" (as `resolve_method` says), or a `Plan`, `Associative` or
-        `Newton` of your own.
-      checkpoint_every: keep the state of every so many steps only ("sqrt": the square root of time) and recompute the
-        rest in the backward pass: memory for time, the gradients the same.
+      state: the state before the first step, entries `[batch, hidden]`; None: `cell.initial_state`.
+      seq_lengths: `[batch]`, the number of steps of each sequence, 0 to time. Traced values (under `jax.jit`) are not
+        checked but clipped to that range. A step past the end keeps the state, and its output is zero; the contents of
+        the padding, NaN included, change neither values nor gradients.
+      reverse: run from the last step of each sequence (with seq_lengths its own last step) to the first. The outputs
+        stay in the order of the inputs.
 
-    Products are done in the dtype of the weights; state and sums are float32 where that is narrower (bfloat16).
+    Other arguments:
+      segment_starts: `[time, batch]`, True where a new sequence starts within a row: neither values nor gradients pass
+        between that step and the step before it. Each of these sequences starts from `state`, as the first one does, so
+        do not combine this with a state carried over from earlier steps.
+      recurrent_mask: `[batch, hidden]`, multiplies `h` where it enters `h R`, the same at every step (variational
+        dropout: Gal and Ghahramani 2016, arXiv 1512.05287).
+      zoneout_mask: `[time, batch, hidden]` for each entry of the state, True where a unit keeps its value at a step
+        (zoneout: Krueger et al. 2017, arXiv 1606.01305). Entries that form one number (`Cell.together`) use the mask of
+        the first of them.
+      method: "auto" (chosen by `resolve_method`), "sequential" (one loop, weight gradients after it), "reference"
+        (plain, differentiated by jax), "associative" (parallel in time, for linear cells), "newton" (parallel in time
+        by iteration, for every cell; `newton_scan` also reports how it converged), or a `Plan`, `Associative` or
+        `Newton` with settings of your own.
+      checkpoint_every: store the state of every so many steps only ("sqrt": the square root of time) and recompute the
+        rest in the backward pass. Takes less memory and more time; the gradients are the same.
+
+    Products are computed in the dtype of the weights. Where that is narrower than float32 (bfloat16), state and sums
+    are float32. Every method can be mapped by `jax.vmap`; "newton" then iterates until the slowest
+    member has converged, and always computes the sequential scan that it falls back to, too.
 
     Returns:
       `h` of every step `[time, batch, hidden]` in the dtype of inputs and weights, and the state after the last step of
-      each sequence, in the dtype of `state` (None: float32 or better).
+      each sequence, in the dtype of `state` (None: float32 or wider).
 
     Raises:
-      ValueError: shapes that do not fit each other, lengths outside 0 to time, an unknown method, or one that is not
-        for this cell, a plan's block or a chunk that does not divide the time, a `checkpoint_every` that is none or
-        goes with another method than "sequential", a parameter that is missing, or a `recurrent_mask` for a cell that
-        multiplies with `R` itself.
-      TypeError: forward-mode differentiation of another method than "reference".
+      ValueError: shapes that do not fit each other; lengths outside 0 to time; an unknown method, or one that the cell
+        does not have; a block (`Plan`) or chunk (`Newton`) that does not divide the time; a `checkpoint_every` that is
+        neither "sqrt" nor at least 1, or is used with another method than "sequential"; a missing parameter; a
+        `recurrent_mask` for a cell whose `combine` multiplies with `R`.
+      TypeError: forward-mode differentiation by another method than "reference".
     """
     chosen = _resolve(cell, method, checkpoint_every, *inputs.shape[:2])
-    given = (state, seq_lengths, reverse, resets, recurrent_mask, kept)
-    return _scan(cell, params, inputs, given, chosen, None)[:2]
-
-
-def resolve_method(cell: Cell, time: int, batch: int, *, device: str | None = None) -> Method:
-    """The fastest method measured for a cell; `docs/parallel.md` has the table.
-
-    On a CPU that is one loop for every cell: a step of its own costs less than what all steps at once do in its place.
-    On an accelerator, where nothing was measured, a linear recurrence is solved for all steps at once; Newton's method
-    is never chosen.
-    """
-    if "associative" in methods_of(cell) and (device or jax.default_backend()) != "cpu":
-        return Associative()
-    return resolve_plan(cell, time, batch, device=device)
+    given = Arguments(
+        own_params(cell, params), inputs, state, seq_lengths, segment_starts, recurrent_mask, zoneout_mask
+    )
+    return _scan(cell, chosen, reverse, given)[:2]
 
 
 def newton_scan(
@@ -107,91 +104,130 @@ def newton_scan(
     state: tuple[Float[Array, "batch hidden"], ...] | None = None,
     seq_lengths: Int[Array | np.ndarray, "batch"] | None = None,
     reverse: bool = False,
-    resets: Bool[Array | np.ndarray, "time batch"] | None = None,
+    segment_starts: Bool[Array | np.ndarray, "time batch"] | None = None,
     recurrent_mask: Float[Array, "batch hidden"] | None = None,
-    kept: tuple[Bool[Array, "time batch hidden"], ...] | None = None,
+    zoneout_mask: tuple[Bool[Array, "time batch hidden"], ...] | None = None,
 ) -> tuple[Float[Array, "time batch hidden"], tuple[Float[Array, "batch hidden"], ...], Report]:
-    """`scan` by Newton's method, with a report of how the solution was found.
+    """Runs `scan` by Newton's method and reports how the solution was found.
 
-    Where it did not converge, the outputs are those of a sequential scan, and the report says so. No gradient passes
-    through the report.
+    If the iteration does not converge, the outputs are those of a sequential scan, and `Report.converged` is False.
+    No gradient passes through the report or the guess.
 
-    Args:
-      newton: how to solve.
-      guess: the states after each step to start from, entries `[time, batch, hidden]`, such as `report.states` of the
-        same sequences a training step ago; None: the first state everywhere.
-      cell, params, inputs, ...: as in `scan`.
+    Main arguments:
+      cell, params, inputs: as in `scan`.
+      newton: the settings of the solver.
+      guess: the states after each step from which the iteration starts, entries `[time, batch, hidden]`, such as
+        `report.states` of the same sequences one training step ago; None: the initial state at every step.
+
+    Other arguments:
+      state, seq_lengths, reverse, segment_starts, recurrent_mask, zoneout_mask: as in `scan`.
 
     Returns:
-      Outputs and last state, as `scan` does, and a `Report`.
+      Outputs and last state, as from `scan`, and a `Report`.
 
     Raises:
-      ValueError: as in `scan`, or a guess of other shapes.
+      ValueError: as in `scan`, or a guess whose shapes do not fit.
     """
     time, batch = inputs.shape[:2]
     wanted = [(time, batch, cell.features(params))] * len(cell.state_names)
     if guess is not None and [entry.shape for entry in guess] != wanted:
         raise ValueError(f"guess must be arrays of shapes {wanted}, not {[entry.shape for entry in guess]}")
     chosen = _resolve(cell, newton, None, time, batch)
-    given = (state, seq_lengths, reverse, resets, recurrent_mask, kept)
+    given = Arguments(
+        own_params(cell, params), inputs, state, seq_lengths, segment_starts, recurrent_mask, zoneout_mask, guess
+    )
     if not time:
         nothing = tuple(jnp.zeros(shape) for shape in wanted)
         empty = Report(jnp.array(True), jnp.array(0), jnp.array(0.0), jnp.array(0.0), nothing)
-        return *_scan(cell, params, inputs, given, None, None)[:2], empty
-    outputs, final, report = _scan(cell, params, inputs, given, chosen, guess)
+        return *_scan(cell, None, reverse, given._replace(guess=None))[:2], empty
+    outputs, final, report = _scan(cell, chosen, reverse, given)
     return outputs, final, jax.lax.stop_gradient(report)
 
 
-def _scan(cell: Cell, params: Params, inputs: Array, given: tuple, method: Method | None, guess: State | None):
+def resolve_method(cell: Cell, time: int, batch: int, *, device: str | None = None) -> Method:
+    """Returns the fastest method measured for a cell; `docs/parallel.md` has the table.
+
+    On a CPU that is the sequential loop for every cell: a step of it costs less than its share of a scan that is
+    parallel in time. On an accelerator, where nothing has been measured, a linear recurrence is solved by an
+    associative scan. Newton's method is never chosen.
+
+    Args:
+      cell: the cell to run.
+      time, batch: steps and sequences.
+      device: "cpu", "gpu" or "tpu"; None: jax's default.
+    """
+    if "associative" in methods_of(cell) and (device or jax.default_backend()) != "cpu":
+        return Associative()
+    return resolve_plan(cell, time, batch, device=device)
+
+
+def methods_of(cell: Cell) -> tuple[str, ...]:
+    """Returns the methods that can run a cell: "associative" is for linear ones only."""
+    return tuple(name for name in METHODS if name != "associative" or (cell.is_linear and not cell.mixes_units))
+
+
+def _scan(cell: Cell, method: Method | None, reverse: bool, given: Arguments) -> tuple[Array, State, Any]:
     """Outputs, last state, and the report of Newton's method (else None); `method` None is the reference."""
-    state, seq_lengths, reverse, resets, recurrent_mask, kept = given
-    params = _own_params(cell, params)
-    _check(cell, params, inputs, state, seq_lengths, resets)
-    _check_noise(cell, params, inputs, recurrent_mask, kept)
-    seq_lengths, resets = (None if own is None else jnp.asarray(own) for own in (seq_lengths, resets))
-    arrays = (params, inputs, state, seq_lengths, resets, recurrent_mask, kept, guess)
+    check_arguments(cell, given)
+    lengths, starts = (None if own is None else jnp.asarray(own) for own in (given.seq_lengths, given.segment_starts))
+    given = given._replace(seq_lengths=lengths, segment_starts=starts)
     run = functools.partial(_scan_arrays, cell, method, reverse)
-    return over_explicit_axes(run, arrays, _layout(cell, method, inputs, state))
+    return over_explicit_axes(run, (given,), _layout(cell, method, given.inputs, given.state))
 
 
 def _layout(cell: Cell, method: Method | None, inputs: Array, state: State | None) -> tuple:
-    """How results are laid out over explicit axes of a mesh: steps and rows as inputs, the last state as the first."""
+    """The layout of results over explicit axes of a mesh: steps and rows as inputs, the last state as the first."""
     steps = PartitionSpec(*jax.typeof(inputs).sharding.spec[:2], None)
-    fresh = [PartitionSpec(steps[1], None)] * len(cell.state_names)
-    final = tuple(fresh if state is None else (jax.typeof(entry).sharding.spec for entry in state))
+    rows = [PartitionSpec(steps[1], None)] * len(cell.state_names)
+    final = tuple(rows if state is None else (jax.typeof(entry).sharding.spec for entry in state))
     report = Report._make([*[PartitionSpec()] * 4, (steps,) * len(final)]) if isinstance(method, Newton) else None
     return steps, final, report
 
 
-def _scan_arrays(cell, method, reverse, params, inputs, state, seq_lengths, resets, recurrent_mask, kept, guess):
+def _scan_arrays(
+    cell: Cell, method: Method | None, reverse: bool, given: Arguments
+) -> tuple[Array, State, Report | None]:
+    params, inputs, state = given.params, given.inputs, given.state
     time, batch = inputs.shape[:2]
     wide = at_least_float32(jnp.result_type(inputs, weights_dtype(params), *(state or ())))
     if state is None:
         state = cell.initial_state(batch, cell.features(params), wide)
     block = method.block if isinstance(method, Plan) else 1
-    padding = -(-time // block) * block - time
-    inputs, valid = _pad(inputs, padding), None
-    if seq_lengths is not None or padding:
-        valid = _within(time, time + padding, jnp.full(batch, time) if seq_lengths is None else seq_lengths)
-        inputs = jnp.where(valid if are_ids(inputs) else valid[..., None], inputs, 0)
-    if resets is not None:
-        resets = _pad(resets.astype(bool), padding)
-        resets = resets if valid is None else resets & valid
-        if reverse:  # a sequence that starts at step t ends, run backwards, before step t - 1
-            resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
-    updates: Where = valid
-    if kept is not None:
-        moves = (~_pad(kept[mask].astype(bool), padding) for mask in cell.masks)
-        updates = tuple(own if valid is None else own & valid[..., None] for own in moves)
+    steps, valid = _steps(cell, block, reverse, given)
     if are_ids(inputs):
-        params = poison(params, inputs)
-    mask = None if recurrent_mask is None or cell.recurrence == "none" else recurrent_mask.astype(wide)
-    widened, guess = jax.tree.map(lambda v: v.astype(wide), (tuple(state), guess))
-    arguments = (params, inputs, widened, updates, resets, mask, *(() if guess is None else (guess,)))
-    outputs, final, *report = _run(cell, method, reverse, vary_alike(arguments))
+        params = poison(params, steps.inputs)
+    mask = None if cell.recurrence == "none" else given.recurrent_mask
+    initial, mask, guess = jax.tree.map(lambda v: v.astype(wide), (tuple(state), mask, given.guess))
+    sequences = Sequences(steps, initial, mask, reverse)
+    outputs, final, report = _run(cell, method, *vary_alike((params, sequences, guess)))
     outputs = outputs if valid is None else jnp.where(valid[..., None], outputs, 0)[:time]
-    final = tuple(new.astype(old.dtype) for new, old in zip(final, state, strict=True))
-    return outputs, final, report[0] if report else None
+    return outputs, tuple(new.astype(old.dtype) for new, old in zip(final, state, strict=True)), report
+
+
+def _steps(cell: Cell, block: int, reverse: bool, given: Arguments) -> tuple[Steps, Array | None]:
+    """The steps, padded to whole blocks, and which of them `[time, batch]` lie within a sequence (None: all)."""
+    time, batch = given.inputs.shape[:2]
+    padding = -(-time // block) * block - time
+    inputs, valid = _pad(given.inputs, padding), None
+    if given.seq_lengths is not None or padding:
+        lengths = jnp.full(batch, time) if given.seq_lengths is None else given.seq_lengths
+        valid = _within(time, time + padding, lengths)
+        inputs = jnp.where(valid if are_ids(inputs) else valid[..., None], inputs, 0)
+    starts = given.segment_starts
+    if starts is not None:
+        starts = _pad(starts.astype(bool), padding)
+        starts = starts if valid is None else starts & valid
+        if reverse:  # a sequence that starts at step t ends, run backwards, before step t - 1
+            starts = jnp.concatenate([starts[1:], jnp.zeros_like(starts[:1])])
+    updates: Where = valid
+    if given.zoneout_mask is not None:
+        moves = (~_pad(given.zoneout_mask[mask].astype(bool), padding) for mask in cell.masks)
+        updates = tuple(own if valid is None else own & valid[..., None] for own in moves)
+    return Steps(inputs, updates, starts), valid
+
+
+def _pad(steps: Array, padding: int) -> Array:
+    return jnp.pad(steps, [(0, padding)] + [(0, 0)] * (steps.ndim - 1))
 
 
 def _within(time: int, steps: int, lengths: Array) -> Array:
@@ -200,17 +236,23 @@ def _within(time: int, steps: int, lengths: Array) -> Array:
     return at < lengths if steps == time else (at < lengths) & (at < time)
 
 
-def _run(cell: Cell, method: Method | None, reverse: bool, arguments: tuple) -> tuple:
+def _run(
+    cell: Cell, method: Method | None, params: Params, given: Sequences, guess: State | None
+) -> tuple[Array, State, Report | None]:
     if method is None:
-        return reference.run(cell, reverse, *arguments)
-    module = newton if isinstance(method, Newton) else associative if isinstance(method, Associative) else sequential
-    return module.run(cell, method, reverse, *refuse_forward_mode(arguments))
+        return *reference.run(cell, params, given), None
+    params, given, guess = refuse_forward_mode((params, given, guess))
+    if isinstance(method, Newton):
+        return newton.run(cell, method, params, given, guess)
+    if isinstance(method, Associative):
+        return *associative.run(cell, method, params, given), None
+    return *sequential.run(cell, method, params, given), None
 
 
 def _resolve(
     cell: Cell, method: str | Method, checkpoint_every: int | str | None, time: int, batch: int
 ) -> Method | None:
-    """What carries the scan out; None is the reference, which is as good as any over no steps."""
+    """The settings of the method to use; None: the reference, which also does scans over no steps."""
     if isinstance(method, str) and method not in ("auto", *METHODS):
         raise ValueError(
             f"unknown method {method!r}; allowed: auto, {', '.join(METHODS)}, or a Plan, Associative or Newton"
@@ -232,11 +274,6 @@ def _resolve(
     return None if method == "reference" or time == 0 else chosen
 
 
-def methods_of(cell: Cell) -> tuple[str, ...]:
-    """The methods that a cell can be run by: "associative" is for linear ones."""
-    return tuple(name for name in METHODS if name != "associative" or (cell.is_linear and not cell.mixes_units))
-
-
 def _check_method(cell: Cell, method: Method, time: int) -> None:
     if isinstance(method, Associative):
         if "associative" not in methods_of(cell):
@@ -248,61 +285,3 @@ def _check_method(cell: Cell, method: Method, time: int) -> None:
     size = getattr(method, field)
     if size and time % size and not getattr(method, "recompute", False):
         raise ValueError(f"method: {field} {size} does not divide the time {time}")
-
-
-def _own_params(cell: Cell, params: Mapping[str, Array]) -> Params:
-    """What the cell reads of a mapping, as a dict."""
-    names = dict.fromkeys(("W", "b", *(() if cell.recurrence == "none" else ("R",)), *cell.combine_params))
-    if missing := [name for name in names if name not in params]:
-        raise ValueError(f"params of cell {cell.name!r} must have {', '.join(names)}, but have no {', '.join(missing)}")
-    return {name: params[name] for name in names}
-
-
-def _pad(steps: Array, padding: int) -> Array:
-    return jnp.pad(steps, [(0, padding)] + [(0, 0)] * (steps.ndim - 1))
-
-
-def _check_noise(cell, params, inputs, recurrent_mask, kept):
-    units = (inputs.shape[1], cell.features(params))
-    if recurrent_mask is not None and "R" in cell.reads:
-        raise ValueError(
-            f"recurrent_mask: cell {cell.name!r} multiplies with R inside its combine, out of a mask's reach"
-        )
-    if recurrent_mask is not None and recurrent_mask.shape != units:
-        raise ValueError(f"recurrent_mask must be [batch, hidden] = {units}, not of shape {recurrent_mask.shape}")
-    wanted = [(inputs.shape[0], *units)] * len(cell.state_names)
-    if kept is not None and [own.shape for own in kept] != wanted:
-        raise ValueError(f"kept must be arrays of shapes {wanted}, not {[own.shape for own in kept]}")
-
-
-def _check(cell, params, inputs, state, seq_lengths, resets):
-    if inputs.ndim != (2 if are_ids(inputs) else 3):
-        raise ValueError(
-            f"inputs must be [time, batch, features], or integers [time, batch], not {inputs.dtype} of shape "
-            f"{inputs.shape}"
-        )
-    time, batch, *features = inputs.shape
-    if features and params["W"].shape[0] != features[0]:
-        raise ValueError(
-            f"inputs have {features[0]} features, but W of cell {cell.name!r} takes {params['W'].shape[0]}"
-        )
-    if state is not None:
-        wanted = (batch, cell.features(params))
-        if len(state) != len(cell.state_names) or any(entry.shape != wanted for entry in state):
-            raise ValueError(
-                f"state of cell {cell.name!r} must be {len(cell.state_names)} arrays ({', '.join(cell.state_names)}) "
-                f"of shape {wanted}, not {[entry.shape for entry in state]}"
-            )
-    if resets is not None and np.shape(resets) != (time, batch):
-        raise ValueError(f"resets must be [time, batch] = {(time, batch)}, not of shape {np.shape(resets)}")
-    if seq_lengths is None:
-        return
-    if np.shape(seq_lengths) != (batch,):
-        raise ValueError(f"seq_lengths must be [batch] = {(batch,)}, not of shape {np.shape(seq_lengths)}")
-    if not isinstance(seq_lengths, jax.core.Tracer):
-        most = time if is_known(time) else np.inf  # beyond a symbolic time they are clipped
-        outside = [int(n) for n in np.asarray(seq_lengths) if not 0 <= n <= most]
-        if outside:
-            raise ValueError(
-                f"seq_lengths must lie in 0 to {time} (the time of inputs), but {outside[0]} is among them"
-            )

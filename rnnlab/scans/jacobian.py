@@ -14,10 +14,10 @@ Pointwise = Callable[[State, Array], State]
 
 
 def local_derivatives(step: Pointwise, state: State, r: Array, gates: int) -> tuple[list[list[Array]], list[State]]:
-    """d step / d state and d step / d r of what is pointwise in the units.
+    """Returns d step / d state and d step / d r of a step that is pointwise in the units.
 
-    All of these matrices are diagonal, so one forward derivative along a direction that is the same for every unit
-    gives one of them whole.
+    All these matrices are diagonal, so one forward derivative, in a direction that is the same for every unit, gives a
+    whole matrix.
 
     Args:
       step: `(state, r) -> state`.
@@ -46,12 +46,12 @@ def local_derivatives(step: Pointwise, state: State, r: Array, gates: int) -> tu
 def step_jacobian(
     cell: Cell, params: Params, state: State, inputs: Float[Array, "batch features"] | Int[Array, "batch"]
 ) -> Float[Array, "batch after before"]:
-    """d s_t / d s_{t-1} for each sequence of the batch.
+    """Returns d s_t / d s_{t-1} for each sequence of the batch.
 
-    d combine / d s + d combine / d r R^T (only through the entry h), both as `local_derivatives` gives them.
+    That is d combine / d s + d combine / d r R^T (through the entry h only), both from `local_derivatives`.
 
     Args:
-      cell, params: the cell; one that mixes units inside `combine` is differentiated as a whole instead.
+      cell, params: the cell. One that mixes units inside `combine` is differentiated as a whole.
       state: s_{t-1}, S entries `[batch, hidden]`.
       inputs: x_t, `[batch, features]`.
 

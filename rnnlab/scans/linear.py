@@ -1,7 +1,7 @@
-"""Linear recurrences s_t = A_t s_{t-1} + b_t over all steps at once, by an associative scan (Blelloch 1990).
+"""Linear recurrences s_t = A_t s_{t-1} + b_t, parallel in time by an associative scan (Blelloch 1990).
 
-Two steps in a row are one of the same form: (A', b') after (A, b) is (A' A, A' b + b'). The matrices are either S x S
-for each unit, as nested lists of `[time, batch, hidden]` beside states of S such entries, or one array
+Two consecutive steps are a step of the same form: (A', b') after (A, b) is (A' A, A' b + b'). The matrices are either
+S x S for each unit, as nested lists of `[time, batch, hidden]` beside states of S such entries, or one array
 `[time, batch, heads, n, n]` beside states `[time, batch, heads, n]`.
 """
 
@@ -19,14 +19,14 @@ _BLOCK = 16
 
 
 def solve(matrices: Matrices, drives: Any, first: Any, *, block: int | None = None) -> Any:
-    """The states after every step.
+    """Returns the states after every step.
 
     Args:
       matrices, drives: A_t and b_t, time first.
       first: the state before the first step, as `drives` without time.
-      block: steps of a block. 1: an associative scan of all steps; all of them: a loop. Between, all blocks are run
-        at once, twice, each step by step: for what a block does as a whole, and, once the same was done with those to
-        tell what each begins with, for its states. None: 16 on a CPU, where 16 to 1024 were found to be about as fast;
+      block: steps of a block. 1: an associative scan over all steps; all of them: a loop. Otherwise all blocks run in
+        parallel, each step by step, twice: first for the matrix and drive of the block as a whole, which give the state
+        at its start (by the same method), then for its states. None: 16 on a CPU, where 16 to 1024 were about as fast;
         1 elsewhere, not measured. A symbolic time is one block.
     """
     time = jax.tree.leaves(drives)[0].shape[0]
@@ -52,7 +52,7 @@ def _solve_together(matrices: Matrices, drives: Any, first: Any) -> Any:
 
 
 def _cut(values: Array, block: int) -> Array:
-    """`[blocks, block, ...]`; steps are added at the end, of zeros, after which no state is asked for."""
+    """`[blocks, block, ...]`, padded with steps of zeros at the end, whose states are not used."""
     padding = -values.shape[0] % block
     padded = jnp.pad(values, [(0, padding)] + [(0, 0)] * (values.ndim - 1)) if padding else values
     return padded.reshape(padded.shape[0] // block, block, *values.shape[1:])
@@ -65,7 +65,7 @@ def _whole(blocks: tuple[Matrices, Any]) -> tuple[Matrices, Any]:
 
 
 def _go_through(blocks: tuple[Matrices, Any], begin: Any) -> Any:
-    """The states after every step, each block from a state of `begin` `[blocks, ...]`."""
+    """The states after every step; `begin` `[blocks, ...]` holds the state before each block."""
 
     def advance(step: Array, carry):
         states, found = carry
@@ -84,7 +84,7 @@ def _at(blocks: Any, step: Array | int) -> Any:
 
 
 def solve_back(matrices: Matrices, drives: Any, *, block: int | None = None) -> Any:
-    """The adjoint recurrence l_t = b_t + A_{t+1}^T l_{t+1}, from the last step, at which l is b, to the first."""
+    """Solves the adjoint recurrence l_t = b_t + A_{t+1}^T l_{t+1}, from the last step, where l is b, to the first."""
     following = jax.tree.map(lambda v: jnp.concatenate([v[:1], v[:0:-1]]), transpose(matrices))
     first = jax.tree.map(lambda v: jnp.zeros_like(v[0]), drives)
     found = solve(following, jax.tree.map(lambda v: v[::-1], drives), first, block=block)
@@ -92,14 +92,14 @@ def solve_back(matrices: Matrices, drives: Any, *, block: int | None = None) -> 
 
 
 def transpose(matrices: Matrices) -> Matrices:
-    """A^T of each step."""
+    """Returns A^T of each step."""
     if isinstance(matrices, list):
         return [list(column) for column in zip(*matrices, strict=True)]
     return jnp.swapaxes(matrices, -1, -2)
 
 
 def apply(matrices: Matrices, states: Any) -> Any:
-    """A s of each step."""
+    """Returns A s of each step."""
     if isinstance(matrices, list):
         return tuple(_dot(row, states) for row in matrices)
     return jnp.matmul(matrices, states[..., None], precision="highest")[..., 0]

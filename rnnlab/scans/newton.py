@@ -1,9 +1,9 @@
-"""A recurrence that is not linear, for all steps at once: Newton's method on the T equations s_t = f(s_{t-1}, x_t).
+"""A nonlinear recurrence, parallel in time: Newton's method on the T equations s_t = f(s_{t-1}, x_t).
 
-Each iteration solves the linearised recurrence by an associative scan: DEER (Lim et al. 2024, arXiv 2309.12252); with
-the diagonal of the Jacobian only, quasi-DEER, and damped (Gonzalez et al. 2024, arXiv 2407.19115); exact for a diagonal
-R (ParaRNN: Danieli et al. 2025, arXiv 2510.21450). Gradients are those at the solution, by one linear recurrence
-backwards.
+Each iteration solves the linearised recurrence by an associative scan: DEER (Lim et al. 2024, arXiv 2309.12252). With
+only the diagonal of the Jacobian it is quasi-DEER, and it can be damped (Gonzalez et al. 2024, arXiv 2407.19115). For a
+diagonal R the diagonal is exact (ParaRNN: Danieli et al. 2025, arXiv 2510.21450). Gradients are those at the solution,
+from one linear recurrence that runs backwards.
 """
 
 import dataclasses
@@ -15,37 +15,44 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scans import linear, parallel, sequential
-from rnnlab.scans.parallel import Linearisation, Solution, Steps
+from rnnlab.scans import linear, parallel
+from rnnlab.scans.backward import Pull, backward
+from rnnlab.scans.loop import pull_steps, run_blocks
+from rnnlab.scans.parallel import Linearisation, Rows, Solution
 from rnnlab.scans.plan import Plan, resolve_plan
 from rnnlab.scans.product import project
-from rnnlab.scans.recurrence import weights_dtype
-from rnnlab.scans.select import Where
+from rnnlab.scans.residuals import Residuals, after_each, before_each
+from rnnlab.scans.sequences import Sequences, flip
 from rnnlab.scans.sharding import vary_alike
 
 JACOBIANS = ("auto", "full", "diagonal")
 _LARGEST_BLOCK = 32  # numbers of the state of a head up to which "auto" takes the full Jacobian
 _TRUST = 10  # times the tolerance that the estimated error may be
+_SETTLED = 0.1  # of the estimated error: the last correction to it, at which no other is made
 
 
 @dataclasses.dataclass(frozen=True)
 class Newton:
-    """How the equations are solved.
+    """Settings of Newton's method.
 
-    Attributes:
-      jacobian: "full": a block for each head of R; "diagonal": an S x S block for each unit, S entries of its state;
-        "auto": full up to 32 numbers a head, and for cells that mix units, else diagonal. With a diagonal R they are
-        the same.
-      damping: 0 to 1, by which Jacobians are made smaller: 0 is Newton, 1 a fixed-point iteration. It keeps the scan
-        from overflowing where Jacobians grow (the scaled form of ELK's trust region), and makes convergence slower
-        where they do not.
-      tolerance: of the last change of a state, relative to the larger of 1 and its size; the error that is estimated in
-        the end may be ten times that.
-      iterations: the most of one chunk.
-      chunk: steps that are solved together, chunks one after another; None: all. It divides the number of steps.
+    Main arguments:
+      jacobian: "full": a block for each head of R; "diagonal": an S x S block for each unit, where S is the number of
+        entries of the state; "auto": full for heads whose state has up to 32 numbers and for cells that mix units, else
+        diagonal. With a diagonal R the two are the same.
+      tolerance: the largest last change of a state at which the iteration has converged, relative to the larger of 1
+        and the size of the state. The error that is estimated at the end may be ten times as large.
+      iterations: the largest number of iterations in one chunk. Where that is not enough, the result is that of the
+        sequential scan.
+
+    Other arguments:
+      damping: 0 to 1, by how much the Jacobians are scaled down: 0 is Newton's method, 1 a fixed-point iteration. It
+        prevents overflow where products of Jacobians grow (the scaled form of ELK's trust region) and slows convergence
+        elsewhere.
+      chunk: the number of steps that are solved together; chunks follow one another, and the iteration needs the memory
+        of one chunk. It must divide the number of steps. None: all steps.
 
     Raises:
-      ValueError: a value outside of these.
+      ValueError: a value outside these ranges.
     """
 
     jacobian: str = "auto"
@@ -68,15 +75,15 @@ class Newton:
 
 
 class Report(NamedTuple):
-    """How a solution was found.
+    """How Newton's method found a solution.
 
     Attributes:
       converged: whether the result is that of the iteration; if not, it is that of the sequential scan.
-      iterations: the most that a chunk took.
+      iterations: the largest number of iterations that a chunk took.
       change: the last change of a state, relative to the larger of 1 and its size.
-      error: the distance to the exact recurrence that rounding alone would explain, in the same measure: where it is
-        large, neighbouring trajectories part, and no float32 result means anything but its own rounding.
-      states: all entries of the state after each step `[time, batch, hidden]`: a first guess for the next time.
+      error: the estimated distance to the exact recurrence that rounding alone would cause, in the same measure. Where
+        it is large, neighbouring trajectories diverge, and any float32 result depends on its own rounding.
+      states: all entries of the state after each step, `[time, batch, hidden]`: the `guess` for the next training step.
     """
 
     converged: Array
@@ -86,107 +93,119 @@ class Report(NamedTuple):
     states: State
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def run(
-    cell: Cell,
-    method: Newton,
-    reverse: bool,
-    params: Params,
-    inputs: Array,
-    state: State,
-    updates: Where,
-    resets: Array | None,
-    mask: Array | None,
-    guess: State | None = None,
+    cell: Cell, method: Newton, params: Params, given: Sequences, guess: State | None = None
 ) -> tuple[Array, State, Report]:
     """Returns `h` of every step `[time, batch, hidden]`, the last state and a report.
 
-    Arguments as in `sequential.run`; `guess` is where the iteration starts, None: all states as the first one.
+    The iteration starts from the states `guess`; None: from the initial state at every step.
     """
-    return _forward(cell, method, reverse, params, inputs, state, updates, resets, mask, guess)[0]
+    return _forward(cell, method, params, given, guess)[0]
 
 
-def _forward(cell, method, reverse, params, inputs, state, updates, resets, mask, guess=None):
-    def in_order(values):
-        return jax.tree.map(lambda v: v[::-1] if reverse else v, values)
+def _forward(cell: Cell, method: Newton, params: Params, given: Sequences, guess: State | None = None):
+    projected, time = given.with_inputs(project(params, given.steps.inputs)), given.time
+    ordered, size = projected.in_order(), method.chunk or time
+    cut = ordered.steps, flip(guess, given.reverse)
+    chunks = jax.tree.map(lambda v: v.reshape(time // size, size, *v.shape[1:]), cut)
+    linearisation = _linearisation(cell, params, method)
 
-    a, time = project(params, inputs), inputs.shape[0]
-    steps = (*in_order((a, updates, resets)), in_order(guess))
-    size = method.chunk or time
-    chunks = jax.tree.map(lambda v: v.reshape(time // size, size, *v.shape[1:]), steps)
+    def of_chunk(before: _Before, at_chunk):
+        steps, start = at_chunk
+        rows = Rows.of(dataclasses.replace(ordered, steps=steps))
+        chunk = _Chunk(params, rows, linearisation, (size, given.initial[0].shape[0]))
+        states, doubts, found = _solve(chunk, method, before, start)
+        return _Before(_last(states), _last(doubts), found.converged), (states, found)
 
-    def of_chunk(carry, given):
-        first, doubt, trusted = carry
-        a_own, updates_own, resets_own, start = given
-        own = Steps.over(a_own, updates_own, resets_own, state, mask)
-        states, doubts, found = _solve(cell, method, params, own, size, (first, doubt), start, trusted)
-        return (_last(states), _last(doubts), found.converged), (states, found)
+    begin = vary_alike(_Before(given.initial, jax.tree.map(jnp.zeros_like, given.initial), jnp.array(True)))
+    (_, _, converged), (states, reports) = jax.lax.scan(of_chunk, begin, chunks)
 
-    start = vary_alike((state, jax.tree.map(jnp.zeros_like, state), jnp.array(True)))
-    (_, _, converged), (states, reports) = jax.lax.scan(of_chunk, start, chunks)
-    dtype = jnp.result_type(inputs, weights_dtype(params))
-
-    def together() -> Solution:
-        return Solution.of_states(state, in_order(jax.tree.map(parallel.as_rows, states)), reverse, dtype)
+    def in_parallel() -> Solution:
+        in_time = flip(jax.tree.map(parallel.as_rows, states), given.reverse)
+        return Solution.of_states(given, in_time, given.dtype(params))
 
     def one_by_one() -> Solution:
-        plan = resolve_plan(cell, time, inputs.shape[1])
-        return Solution(*sequential.every_state(cell, plan, params, (inputs, updates, resets), state, mask, reverse))
+        plan = resolve_plan(cell, time, given.steps.inputs.shape[1])
+        final, _, stored = run_blocks(cell, plan, params, given, store=True)
+        return Solution(stored.hidden, stored.rest_before, final)
 
-    found = jax.lax.cond(converged, together, one_by_one)
-    kept = parallel.residuals(cell, params, a, (updates, resets, mask), state, found, reverse)
-    after = (
-        sequential.after(before, last, reverse) for before, last in zip(found.rest_before, found.final[1:], strict=True)
-    )
+    found = jax.lax.cond(converged, in_parallel, one_by_one)
+    stored = parallel.residuals_of(cell, params, projected, found)
+    pairs = zip(found.rest_before, found.final[1:], strict=True)
+    rest_after = (after_each(entry, last, given.reverse) for entry, last in pairs)
     iterations, change, error = (value.max() for value in reports[1:4])
-    report = Report(converged, iterations, change, error, (found.hidden, *after))
-    return (found.hidden, found.final, report), ((params, (inputs, updates, resets), mask, state, (), kept), guess)
+    report = Report(converged, iterations, change, error, (found.hidden, *rest_after))
+    return (found.hidden, found.final, report), (Residuals(params, given, (), stored), guess)
+
+
+def _backward(cell: Cell, method: Newton, residuals: tuple[Residuals, State | None], cotangents: tuple):
+    of_scan, guess = residuals
+    linearisation = _linearisation(cell, of_scan.params, method)
+    plan = Plan(method.chunk or cotangents[0].shape[0], project="block")
+    if linearisation.exact:
+        pull: Pull = functools.partial(parallel.pull_steps, linearisation, None)
+    else:
+        pull = functools.partial(pull_steps, cell, plan)
+    d_guess = None if guess is None else jax.tree.map(jnp.zeros_like, guess)
+    return *backward(cell, plan, of_scan, cotangents[:2], pull), d_guess
+
+
+run.defvjp(_forward, _backward)
 
 
 def _last(states: State) -> State:
     return tuple(entry[-1] for entry in states)
 
 
+class _Before(NamedTuple):
+    """What a chunk gets from the one before it.
+
+    Attributes:
+      state: the state before its first step.
+      doubt: how far rounding may have put that state off.
+      trusted: whether all chunks so far converged; otherwise nothing is done.
+    """
+
+    state: State
+    doubt: State
+    trusted: Array
+
+
 class _Chunk(NamedTuple):
     """Steps that are solved together."""
 
-    cell: Cell
     params: Params
-    steps: Steps
+    rows: Rows
     linearisation: Linearisation
     shape: tuple[int, int]  # time, batch
 
-    def rows_before(self, start: State, states: State) -> State:
-        """The states before each step, `[time * batch, hidden]`, of those after it and the first."""
-        pairs = zip(start, states, strict=True)
-        return tuple(parallel.as_rows(sequential.before(early, entry, False)) for early, entry in pairs)
+    def rows_before(self, first: State, states: State) -> State:
+        """The states before each step, `[time * batch, hidden]`, from the first one and those after each."""
+        pairs = zip(first, states, strict=True)
+        return tuple(parallel.as_rows(before_each(early, entry, False)) for early, entry in pairs)
 
     def in_time(self, rows: State) -> State:
-        """The other way round: `[time, batch, hidden]`."""
+        """The states of rows as `[time, batch, hidden]`."""
         return tuple(entry.reshape(*self.shape, entry.shape[-1]) for entry in rows)
 
-    def step_from(self, rows: State) -> State:
-        """The states after each step."""
-        return parallel.advance(self.cell, self.params, self.steps, rows)
+    def step_from(self, before: State) -> State:
+        """The states after each step, from those before each, as rows."""
+        return parallel.advance(self.linearisation.cell, self.params, self.rows, before)
 
-    def correct(self, rows: State, missing: State, damping: float) -> State:
-        """What the recurrence, linearised at `rows`, makes of what is missing after each step."""
-        matrices = self.linearisation.matrices(self.params, self.steps, rows, self.shape[0])
+    def correct(self, before: State, missing: State, damping: float) -> State:
+        """Solves the recurrence, linearised at the states before each step, for what is missing after each."""
+        matrices = self.linearisation.matrices(self.params, self.rows, before, self.shape[0])
         drives = self.linearisation.to_vectors(self.params, missing)
-        nothing = jax.tree.map(lambda v: jnp.zeros_like(v[0]), drives)
-        solved = linear.solve(jax.tree.map(lambda m: (1 - damping) * m, matrices), drives, nothing)
+        zeros = jax.tree.map(lambda v: jnp.zeros_like(v[0]), drives)
+        solved = linear.solve(jax.tree.map(lambda m: (1 - damping) * m, matrices), drives, zeros)
         found = self.linearisation.to_state(solved)
         return jax.tree.map(lambda own, direct: jnp.where(jnp.isfinite(own), own, direct), found, missing)
 
 
-def _solve(cell, method, params, steps, time, before, guess, trusted):
-    """A chunk: its states `[time, batch, hidden]`, how far they may be off, and a report without states.
-
-    `before` is the state before it, and how far that may be off; where an earlier chunk was not `trusted`, nothing is
-    done.
-    """
-    first, doubt = before
-    chunk = _Chunk(cell, params, steps, _linearisation(cell, params, method), (time, first[0].shape[0]))
+def _solve(chunk: _Chunk, method: Newton, before: _Before, guess: State | None) -> tuple[State, State, Report]:
+    """Solves a chunk: its states `[time, batch, hidden]`, how far they may be off, and a report without states."""
+    first, _, trusted = before
     if guess is None:
         guess = tuple(jnp.broadcast_to(entry, (chunk.shape[0], *entry.shape)) for entry in first)
 
@@ -197,21 +216,25 @@ def _solve(cell, method, params, steps, time, before, guess, trusted):
         change = chunk.correct(rows, missing, method.damping)
         return jax.tree.map(jnp.add, states, change), count + 1, _relative(change, states)
 
-    def goes_on(carry):
+    def unsolved(carry):
         _, count, change = carry
         return trusted & (count < method.iterations) & ~(change <= method.tolerance)
 
     start = vary_alike((guess, jnp.array(0), jnp.array(jnp.inf, first[0].dtype)))
-    states, count, change = jax.lax.while_loop(goes_on, iterate, start)
+    states, count, change = jax.lax.while_loop(unsolved, iterate, start)
     trusted &= change <= method.tolerance
-    doubts, error = _estimate_error(chunk, method, first, states, doubt, trusted)
+    doubts, error = _estimate_error(chunk, method, before._replace(trusted=trusted), states)
     converged = trusted & (error <= _TRUST * method.tolerance)
     return states, doubts, Report(converged, count, change, error, ())
 
 
-def _estimate_error(chunk: _Chunk, method: Newton, first: State, states: State, doubt: State, trusted: Array):
-    """How far rounding puts the states off: a round-off of random sign in every step, carried on by the linearised
-    recurrence; and the largest of it, relative to the states, infinite where that is not found."""
+def _estimate_error(chunk: _Chunk, method: Newton, before: _Before, states: State) -> tuple[State, Array]:
+    """Estimates how far rounding puts the states off, and the largest of it relative to the states.
+
+    A round-off of random sign is made in every step and carried on by the linearised recurrence. The error is infinite
+    where no estimate is found.
+    """
+    first, doubt, trusted = before
     rows = chunk.rows_before(first, states)
     noise = tuple(_signs(entry) * _round_off(entry) for entry in states)
 
@@ -225,14 +248,14 @@ def _estimate_error(chunk: _Chunk, method: Newton, first: State, states: State, 
         size = jnp.maximum(_relative(doubts, states), jnp.finfo(first[0].dtype).eps)
         return jax.tree.map(jnp.add, doubts, found), tries + 1, _relative(found, states) / size
 
-    def goes_on(carry):
+    def unsettled(carry):
         doubts, tries, share = carry
         within = _relative(doubts, states) <= _TRUST * method.tolerance
-        return trusted & (tries < method.iterations) & ~(share <= 0.1) & within
+        return trusted & (tries < method.iterations) & ~(share <= _SETTLED) & within
 
     begin = vary_alike((jax.tree.map(jnp.zeros_like, states), jnp.array(0), jnp.array(jnp.inf, first[0].dtype)))
-    doubts, _, share = jax.lax.while_loop(goes_on, doubt_more, begin)
-    return doubts, jnp.where(share <= 0.1, _relative(doubts, states), jnp.inf)
+    doubts, _, share = jax.lax.while_loop(unsettled, doubt_more, begin)
+    return doubts, jnp.where(share <= _SETTLED, _relative(doubts, states), jnp.inf)
 
 
 def _linearisation(cell: Cell, params: Params, method: Newton) -> Linearisation:
@@ -254,16 +277,3 @@ def _round_off(states: Array) -> Array:
 
 def _signs(states: Array) -> Array:
     return jax.random.rademacher(jax.random.key(0), states.shape, states.dtype)
-
-
-def _backward(cell, method, reverse, residuals, cotangents):
-    kept, guess = residuals
-    linearisation = _linearisation(cell, kept[0], method)
-    time = cotangents[0].shape[0]
-    pull = functools.partial(parallel.pull_steps, linearisation, None) if linearisation.exact else None
-    plan = Plan(method.chunk or time, project="block")
-    d_guess = None if guess is None else jax.tree.map(jnp.zeros_like, guess)
-    return *sequential.backward(cell, plan, reverse, kept, cotangents[:2], pull), d_guess
-
-
-run.defvjp(_forward, _backward)

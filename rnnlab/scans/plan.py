@@ -1,4 +1,4 @@
-"""How the sequential scan is carried out: one resolver from cell, shape and device; `docs/scan.md` has the tables."""
+"""Settings of the sequential scan, and their choice by cell, shape and device; `docs/scan.md` has the tables."""
 
 import dataclasses
 import math
@@ -9,8 +9,8 @@ import jax
 from rnnlab.cells import Cell
 
 EXTENTS = ("step", "block")
-# Rows (steps * batch) that one product of a block works on. Shorter blocks lose to the loop around them; longer ones to
-# memory: what a block stores falls out of the cache.
+# Rows (steps * batch) of one product of a block. Shorter blocks lose time to the loop around them, longer ones to
+# memory: what they store no longer fits into the cache.
 _ROWS = 2048
 _SHORTEST_BLOCK = 64
 _FEW_ROWS = 4
@@ -18,17 +18,19 @@ _FEW_ROWS = 4
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How the sequential scan runs.
+    """Settings of the sequential scan. They change its cost, not its results.
 
-    Attributes:
-      block: steps whose weight gradients, and input projection where `project` is "block", are one product each; it
-        divides the number of steps.
-      project: the input projection "step" by step inside the loop, or for a "block" of steps before them.
-      pull: the gradients of the projections and of what `combine` reads of the parameters, "step" by step inside the
-        backward loop, or for a "block" of steps after them: the loop then does the state's gradient only, and
-        `combine` is differentiated twice.
+    Main arguments:
+      block: the number of steps whose weight gradients are one product, as is their input projection if `project` is
+        "block". It must divide the number of steps, unless `recompute`, which pads them.
       recompute: store only the states between blocks, and run each block again in the backward pass.
-      unroll: steps that one round of a loop does, forward and backward, as in `jax.lax.scan`.
+
+    Other arguments:
+      project: compute the input projection "step" by step inside the loop, or for a "block" of steps before it.
+      pull: compute the gradients of the projections and of the parameters that `combine` reads "step" by step inside
+        the backward loop, or for a "block" of steps after it. With "block" the loop computes the gradient of the state
+        only, and `combine` is differentiated twice.
+      unroll: the number of steps in one iteration of a loop, forward and backward, as in `jax.lax.scan`.
 
     Raises:
       ValueError: a block or an unroll below 1, or an unknown `project` or `pull`.
@@ -51,32 +53,36 @@ class Plan:
 
 
 def resolve_plan(cell: Cell, time: int, batch: int, *, device: str | None = None) -> Plan:
-    """The fastest plan measured for `time` steps of `batch` rows on `device` ("cpu", "gpu", "tpu"; None: the default).
+    """Returns the fastest plan measured for `time` steps of `batch` rows.
 
-    One product for all steps pays where its result is small (a single gate) or where the product of a step would read
-    its weights for a single row. Else the projection stays inside the loop, which spares its result the way to memory
-    and back. Over few rows a loop takes as long as the number of things that it does: without a product of its own (no
-    R) it then does what it alone can do, and the rest is left to the steps of a block together. Accelerators get one
-    product before and after the loop, as cuDNN does it: not measured here. A symbolic batch counts as many rows, and a
-    symbolic time is one block.
+    One product for all steps pays where its result is small (a single gate), and where the product of a step would read
+    its weights for a single row. Otherwise the projection stays inside the loop, so that its result is not written to
+    memory and read again. With few rows the time of a loop grows with the number of operations in a step: without `R`
+    (and so without a product) the loop does only what must be sequential, and a block of steps shares the rest. On
+    accelerators there is one product before and one after the loop, as in cuDNN; this was not measured.
+
+    Args:
+      cell: the cell to run.
+      time, batch: steps and rows. A symbolic batch counts as many rows, a symbolic time as one block.
+      device: "cpu", "gpu" or "tpu"; None: jax's default.
     """
     on_cpu = (device or jax.default_backend()) == "cpu"
     rows = batch if is_known(batch) else _ROWS
     whole = max(time, 1) if is_known(time) else time
-    apart = "block" if on_cpu and cell.recurrence == "none" and rows <= _FEW_ROWS else "step"
+    extent = "block" if on_cpu and cell.recurrence == "none" and rows <= _FEW_ROWS else "step"
     if not on_cpu or len(cell.gates) == 1 or rows <= 1:
-        return Plan(whole, project="block", pull=apart)
+        return Plan(whole, project="block", pull=extent)
     block = _divisor_near(time, max(_SHORTEST_BLOCK, _ROWS // rows), default=whole) if is_known(time) else whole
-    return Plan(block, project=apart, pull=apart)
+    return Plan(block, project=extent, pull=extent)
 
 
 def checkpoint_plan(cell: Cell, time: int, batch: int, every: int | str, *, device: str | None = None) -> Plan:
-    """The plan that keeps every `every`-th state ("sqrt": about every sqrt(time)-th) and recomputes the rest.
+    """Returns the plan that stores every `every`-th state ("sqrt": about every sqrt(time)-th) and recomputes the rest.
 
     Memory is then that of time / every states and of one block (Chen et al. 2016, arXiv 1604.06174).
 
     Raises:
-      ValueError: `every` is neither "sqrt" nor at least 1, or "sqrt" of a symbolic time.
+      ValueError: `every` is neither "sqrt" nor at least 1, or it is "sqrt" and the time is symbolic.
     """
     if every == "sqrt":
         if not is_known(time):
@@ -84,7 +90,7 @@ def checkpoint_plan(cell: Cell, time: int, batch: int, every: int | str, *, devi
                 f"checkpoint_every must be a number of steps, not 'sqrt', where the time is symbolic ({time})"
             )
         root = math.isqrt(max(time, 1) - 1) + 1
-        every = _divisor_near(time, root, default=root)  # another block would be padded, at the price of a copy
+        every = _divisor_near(time, root, default=root)  # another block would need padding, which costs a copy
     if not isinstance(every, int) or every < 1:
         raise ValueError(f"checkpoint_every must be a number of steps from 1, or 'sqrt', not {every!r}")
     fastest = resolve_plan(cell, time, batch, device=device)
@@ -92,11 +98,11 @@ def checkpoint_plan(cell: Cell, time: int, batch: int, every: int | str, *, devi
 
 
 def is_known(size: int) -> bool:
-    """Whether a size is a number, and not a symbolic dimension of `jax.export`: of those, few can be compared."""
+    """Returns whether a size is a number, not a symbolic dimension of `jax.export`: few of those can be compared."""
     return isinstance(size, numbers.Integral)
 
 
 def _divisor_near(time: int, wanted: int, *, default: int) -> int:
-    """The divisor of `time` nearest to `wanted`, within a factor of 2; `default` where there is none."""
+    """The divisor of `time` nearest to `wanted`, within a factor of 2; `default` if there is none."""
     near = [d for d in range((wanted + 1) // 2, 2 * wanted + 1) if time and time % d == 0]
     return min(near, key=lambda d: abs(math.log(d / wanted)), default=default)

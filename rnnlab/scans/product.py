@@ -1,4 +1,4 @@
-"""Products with weights: in the weights' precision, summed in float32 or better; shared by every method of scan."""
+"""Products with weights: operands in the dtype of the weights, sums in float32 or wider; shared by every method."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -7,27 +7,27 @@ from rnnlab.cells import Params
 
 
 def at_least_float32(dtype) -> jnp.dtype:
-    """The dtype of states and sums: float32 for anything narrower, else `dtype` itself."""
+    """Returns the dtype of states and sums: float32 if `dtype` is narrower, else `dtype`."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
 def product(rows: Array, weights: Array) -> Array:
-    """`rows @ weights` with the operands in the weights' dtype (bfloat16, say) and the sum in `at_least_float32`."""
+    """Returns `rows @ weights`, operands in the dtype of the weights (bfloat16, say), the sum in `at_least_float32`."""
     return jnp.matmul(rows.astype(weights.dtype), weights, preferred_element_type=at_least_float32(weights.dtype))
 
 
 def apply_mask(values: Array, mask: Array | None) -> Array:
-    """`values` times the mask; None leaves them as they are."""
+    """Multiplies `values` with the mask; None leaves them unchanged."""
     return values if mask is None else values * mask
 
 
 def are_ids(inputs: Array) -> bool:
-    """Whether inputs are ids, each in place of the one-hot vector `[features]` that it stands for."""
+    """Returns whether inputs are ids, each of which stands for a one-hot vector `[features]`."""
     return jnp.issubdtype(inputs.dtype, jnp.integer)
 
 
 def project(params: Params, inputs: Array) -> Array:
-    """`inputs @ W + b`, of ids `W[inputs] + b`."""
+    """Returns `inputs @ W + b`, or `W[inputs] + b` for ids."""
     weights = params["W"]
     if are_ids(inputs):
         return weights[inputs].astype(at_least_float32(weights.dtype)) + params["b"]
@@ -35,6 +35,6 @@ def project(params: Params, inputs: Array) -> Array:
 
 
 def poison(params: Params, ids: Array) -> Params:
-    """`params` that make everything NaN if an id has no row in `W`: once, for a check in each step doubles its time."""
+    """Makes `params` turn all results NaN if an id has no row in `W`; a check in each step would double its time."""
     known = ((ids >= 0) & (ids < params["W"].shape[0])).all()
     return params | {"b": params["b"] + jnp.where(known, 0, jnp.nan).astype(params["b"].dtype)}

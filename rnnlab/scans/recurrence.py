@@ -1,6 +1,6 @@
-"""The product with R, of whatever structure: forwards, backwards, its gradient, and as a dense matrix.
+"""The product with R for each structure of R: forward, backward, its gradient, and R as a dense matrix.
 
-`h R` has the gates one after another, `[..., gates * hidden]`, whatever the structure. Of a cell without R it is 0.
+`h R` is `[..., gates * hidden]`, gate after gate, for every structure. Without R it is 0.
 """
 
 import jax.numpy as jnp
@@ -12,12 +12,12 @@ from rnnlab.scans.product import at_least_float32, product
 
 
 def weights_dtype(params: Params) -> jnp.dtype:
-    """The dtype of the weights: that of `W`, which every cell has."""
+    """Returns the dtype of the weights: that of `W`, which every cell has."""
     return params["W"].dtype
 
 
 def recur(cell: Cell, params: Params, hidden: Array) -> Array:
-    """`h R`, from `h` `[..., batch, hidden]`."""
+    """Returns `h R`, from `h` `[..., batch, hidden]`."""
     wide = at_least_float32(weights_dtype(params))
     if cell.recurrence == "none":
         return jnp.zeros((*hidden.shape[:-1], params["b"].shape[0]), wide)
@@ -32,12 +32,12 @@ def recur(cell: Cell, params: Params, hidden: Array) -> Array:
 
 
 def transposed(cell: Cell, params: Params) -> Array:
-    """`R` as `recur_back` reads it: a copy that pays where it is read at many steps."""
+    """Returns `R` in the layout of `recur_back`: a copy, which pays if it is used at many steps."""
     return params["R"] if cell.recurrence == "diagonal" else jnp.swapaxes(params["R"], -1, -2)
 
 
 def recur_back(cell: Cell, weights: Array, d_recurrent: Array) -> Array:
-    """The gradient of `h` `[..., batch, hidden]` from that of `h R`; `weights` are `transposed`."""
+    """Returns the gradient of `h` `[..., batch, hidden]`, from that of `h R`; `weights` come from `transposed`."""
     if cell.recurrence == "dense":
         return product(d_recurrent, weights)
     gates = len(cell.gates)
@@ -50,7 +50,7 @@ def recur_back(cell: Cell, weights: Array, d_recurrent: Array) -> Array:
 
 
 def recurrence_gradient(cell: Cell, params: Params, hidden: Array, d_recurrent: Array) -> Params:
-    """`{"R": gradient}` from all rows of `h` `[..., hidden]` and of the gradient of `h R`; `{}` of a cell without."""
+    """Returns `{"R": gradient}`, from all rows of `h` `[..., hidden]` and of the gradient of `h R`; `{}` without R."""
     if cell.recurrence == "none":
         return {}
     weights, gates = params["R"], len(cell.gates)
@@ -66,7 +66,7 @@ def recurrence_gradient(cell: Cell, params: Params, hidden: Array, d_recurrent: 
 
 
 def dense(cell: Cell, params: Params) -> Array:
-    """`R` as a dense matrix `[hidden, gates * hidden]` of at least float32."""
+    """Returns `R` as a dense matrix `[hidden, gates * hidden]` in at least float32."""
     hidden, gates = cell.features(params), len(cell.gates)
     wide = at_least_float32(weights_dtype(params))
     if cell.recurrence == "none":
@@ -93,7 +93,7 @@ def _join_gates(by_head: Array, gates: int) -> Array:
 
 
 def _part_gates(projections: Array, heads: int, gates: int) -> Array:
-    """The other way round."""
+    """`[..., batch, gates * hidden]` as `[..., heads, batch, gates * part]`."""
     *lead, batch, width = projections.shape
     parted = projections.reshape(*lead, batch, gates, heads, width // gates // heads)
     return jnp.moveaxis(parted, -2, -4).reshape(*lead, heads, batch, width // heads)

@@ -1,6 +1,7 @@
-"""A derivative written by hand goes backwards only: a forward one is refused by a message that names what allows it.
+"""A message for forward-mode differentiation of a custom VJP, which has reverse mode only.
 
-jax by itself says "can't apply forward-mode autodiff (jvp) to a custom_vjp function", of a function that no user wrote.
+The message of jax, "can't apply forward-mode autodiff (jvp) to a custom_vjp function", names a function that no user
+wrote.
 """
 
 from typing import Any
@@ -12,10 +13,10 @@ from jax.interpreters import ad, batching, mlir
 
 
 def refuse_forward_mode(values: Any) -> Any:
-    """Returns the same arrays, whose forward derivative (`jax.jvp`, `jax.jacfwd`, `jax.linearize`) cannot be taken.
+    """Returns the same arrays, but refuses their forward derivative (`jax.jvp`, `jax.jacfwd`, `jax.linearize`).
 
     Raises:
-      TypeError: where one is; under `jax.jit` when that is compiled.
+      TypeError: when that derivative is taken; under `jax.jit` when it is compiled.
     """
     return jax.tree.map(lambda v: _value.bind(v) if jnp.issubdtype(v.dtype, jnp.inexact) else v, values)
 
@@ -27,7 +28,7 @@ def _refuse(*_, **__):
     )
 
 
-# Reverse mode transposes a tangent and never computes it; what would compute it is refused.
+# Reverse mode transposes a tangent and never computes it; every way to compute one is refused.
 _tangent = Primitive("reverse_mode_tangent")
 _tangent.def_abstract_eval(lambda tangent: tangent)
 _tangent.def_impl(_refuse)

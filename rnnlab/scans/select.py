@@ -20,14 +20,14 @@ def select_state(where: Where, chosen: State, otherwise: State) -> State:
     return tuple(jnp.where(own, new, old) for own, new, old in zip(each, chosen, otherwise, strict=True))
 
 
-def enter_step(resets: Array | None, state: State, fresh: State) -> State:
-    """The state with which a step starts: `fresh` in the rows of `resets` `[batch]` that are True."""
-    return state if resets is None else select_state(resets, fresh, state)
+def enter_step(segment_starts: Array | None, state: State, initial: State) -> State:
+    """Returns the state with which a step starts: `initial` in the rows `[batch]` where a segment starts."""
+    return state if segment_starts is None else select_state(segment_starts, initial, state)
 
 
-def split_entered(resets: Array | None, d_entered: State) -> tuple[State, State | None]:
-    """Splits the gradient of what `enter_step` gave: of `state`, and of `fresh`, None where there are no resets."""
-    if resets is None:
+def split_entered(segment_starts: Array | None, d_entered: State) -> tuple[State, State | None]:
+    """Splits the gradient of the result of `enter_step`: of `state`, and of `initial`, None without segment starts."""
+    if segment_starts is None:
         return d_entered, None
     zeros = jax.tree.map(jnp.zeros_like, d_entered)
-    return select_state(resets, zeros, d_entered), select_state(resets, d_entered, zeros)
+    return select_state(segment_starts, zeros, d_entered), select_state(segment_starts, d_entered, zeros)

@@ -1,4 +1,4 @@
-"""Where values lie on a mesh, as far as jax leaves it to the code: inside `jax.shard_map`, and with explicit axes."""
+"""The layout of values on a mesh where jax does not infer it: inside `jax.shard_map`, and with explicit axes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +9,9 @@ from jax.sharding import AxisType, NamedSharding, auto_axes
 
 
 def vary_alike(values: Any) -> Any:
-    """Casts arrays to vary over the same axes of a mesh, as `jax.shard_map` wants it of what a loop carries.
+    """Casts arrays to vary over the same axes of a mesh, as `jax.shard_map` requires of the carry of a loop.
 
-    Nothing is done outside of it. The cast's transpose sums the gradient of a value that did not vary over the axes.
+    Outside `jax.shard_map` it does nothing. The transpose of the cast sums the gradient of a value that did not vary.
     """
     axes = frozenset().union(*(_varying(leaf) for leaf in jax.tree.leaves(values)))
     return jax.tree.map(lambda v: jax.lax.pcast(v, tuple(sorted(axes - _varying(v))), to="varying"), values)
@@ -22,10 +22,10 @@ def _varying(value: Array) -> frozenset[str]:
 
 
 def over_explicit_axes(run: Callable, arguments: tuple, layout: Any) -> Any:
-    """Returns `run(*arguments)`; over explicit axes of a mesh it is computed as over automatic ones.
+    """Returns `run(*arguments)`, with explicit axes of a mesh treated as automatic ones.
 
     Args:
-      layout: `PartitionSpec`s of the results, for each array or what holds it.
+      layout: `PartitionSpec`s of the results, one for each array or for a tree of them.
     """
     shardings = (jax.typeof(leaf).sharding for leaf in jax.tree.leaves(arguments))
     mesh = next((of.mesh for of in shardings if AxisType.Explicit in of.mesh.axis_types), None)

@@ -85,7 +85,7 @@ def test_the_registry_names_each_cell_as_the_cell_does():
     assert {"rnn", "rnn_relu", "gru", "gru_reset_before", "lstm"} <= set(CELLS)
 
 
-@pytest.mark.parametrize("name", [name for name, cell in CELLS.items() if "R" not in cell.reads])
+@pytest.mark.parametrize("name", [name for name, cell in CELLS.items() if "R" not in cell.reads_params])
 def test_a_structure_takes_the_place_of_another_and_the_first_gives_the_plain_cell_back(name):
     plain = CELLS[name]
     for one in STRUCTURES:
@@ -168,8 +168,8 @@ def test_a_cell_is_another_with_any_other_fact():
         {"memory_gates": {"h": -1}},
         {"unit_params": {"scale": 2.0, "drawn": _draw}},
         {"unit_params": {"drawn": _draw, "scale": 1.0}},  # each is drawn by its place
-        {"apart": ("h",)},
-        {"reads": ("b",)},
+        {"split_gates": ("h",)},
+        {"reads_params": ("b",)},
         {"mixes_units": True},
         {"affine": True},
         {"recurrence": "none"},
@@ -182,7 +182,7 @@ def test_a_cell_is_another_with_any_other_fact():
 
 def test_lists_dicts_and_numbers_of_any_kind_are_facts_that_do_not_change_afterwards():
     bias, drawn = {"h": np.float32(0.5)}, {"scale": jnp.ones(()), "drawn": _draw}
-    cell = _make(gates=["h"], state_names=["h"], apart=[], gate_bias=bias, unit_params=drawn)
+    cell = _make(gates=["h"], state_names=["h"], split_gates=[], gate_bias=bias, unit_params=drawn)
     bias["h"] = 3.0
     drawn.clear()
     assert cell == _make()
@@ -220,5 +220,5 @@ def test_equal_cells_are_one_program(name):
 def test_facts_about_entries_of_the_state_that_are_not_there_are_refused():
     with pytest.raises(ValueError, match=r"'mine': together names \['c'\], but its state is \('h',\)"):
         _make(together=("h", "c"))
-    with pytest.raises(ValueError, match="'mine': mean is for entries of the state that are together"):
+    with pytest.raises(ValueError, match="'mine': mean is for the entries in `together`, which is empty"):
         _make(mean=lambda rate, old, new: new)

@@ -49,11 +49,11 @@ def _numbers(name, state):
 @pytest.mark.parametrize("name", CELLS)
 def test_a_unit_keeps_all_of_what_is_one_number_or_none_of_it(name):
     params, inputs, state = _example(name)
-    _, after = _scan(CELLS[name], params, inputs, state=state, kept=(jnp.zeros(UNITS, bool),) * len(state))
+    _, after = _scan(CELLS[name], params, inputs, state=state, zoneout_mask=(jnp.zeros(UNITS, bool),) * len(state))
     keys = jax.random.split(jax.random.key(2), len(state))
     drawn = _layer(name).draw(nnx.Rngs(dropout=1), *UNITS[:2]).steps
-    for kept in (drawn, tuple(jax.random.bernoulli(key, 0.5, UNITS) for key in keys)):
-        _, found = _scan(CELLS[name], params, inputs, state=state, kept=kept)
+    for zoneout_mask in (drawn, tuple(jax.random.bernoulli(key, 0.5, UNITS) for key in keys)):
+        _, found = _scan(CELLS[name], params, inputs, state=state, zoneout_mask=zoneout_mask)
         for group in _groups(name):
             same = np.asarray(found[group[0]] == state[group[0]])
             assert 0 < same.mean() < 1
@@ -71,8 +71,8 @@ def test_evaluation_takes_the_mean_over_what_training_would_keep(name):
     terms = []
     for pattern in itertools.product((False, True), repeat=len(groups)):
         keeps = {index: keep for group, keep in zip(groups, pattern, strict=True) for index in group}
-        kept = tuple(jnp.full(UNITS, keeps[index]) for index in range(len(state)))
-        _, after = _scan(CELLS[name], params, inputs, state=state, kept=kept)
+        zoneout_mask = tuple(jnp.full(UNITS, keeps[index]) for index in range(len(state)))
+        _, after = _scan(CELLS[name], params, inputs, state=state, zoneout_mask=zoneout_mask)
         weight = np.prod([rate if keep else 1 - rate for rate, keep in zip(rates, pattern, strict=True)])
         terms.append([weight * entry for entry in _numbers(name, after)])
     _, found = _scan(layer.evaluated_cell, params, inputs, state=state)

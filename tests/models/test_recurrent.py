@@ -73,8 +73,8 @@ def test_every_sequence_of_a_packed_row_starts_from_the_initial_state(states):
     given = stack.initial_states(3)
     given = jax.tree.map(lambda v: v + 0.3, given) if states == "given" else None
 
-    def run(state, inputs, resets=None):
-        outputs, _ = nnx.merge(graph, state)(inputs, given, resets=resets)
+    def run(state, inputs, segment_starts=None):
+        outputs, _ = nnx.merge(graph, state)(inputs, given, segment_starts=segment_starts)
         return (outputs * jnp.cos(outputs)).sum(), outputs
 
     run = jax.jit(jax.value_and_grad(run, has_aux=True))

@@ -28,7 +28,7 @@ ZEROS = jnp.zeros((2, 4))
         ({"seq_lengths": jnp.array([1, 2, 3])}, r"\[batch\]"),
         ({"seq_lengths": jnp.array([1, 6])}, "0 to 5.*but 6"),
         ({"seq_lengths": np.array([-1, 2])}, "0 to 5.*but -1"),
-        ({"resets": jnp.zeros((5, 3), bool)}, r"\[time, batch\]"),
+        ({"segment_starts": jnp.zeros((5, 3), bool)}, r"\[time, batch\]"),
         ({"method": "newtn"}, "'newtn'.*auto, sequential, reference, associative, newton"),
         ({"method": "associative"}, "is for cells whose step is affine in the state, without R; 'lstm' is none"),
         ({"method": Newton(chunk=2)}, "method: chunk 2 does not divide the time 5"),
@@ -36,7 +36,10 @@ ZEROS = jnp.zeros((2, 4))
         ({"method": "reference", "checkpoint_every": 2}, "goes with method 'auto' or 'sequential', not 'reference'"),
         ({"checkpoint_every": 0}, "checkpoint_every must be"),
         ({"recurrent_mask": ZEROS[:1]}, r"recurrent_mask must be \[batch, hidden\] = \(2, 4\), not of shape \(1, 4\)"),
-        ({"kept": (jnp.zeros((5, 2, 4), bool),)}, r"kept must be arrays of shapes .*not \[\(5, 2, 4\)\]"),
+        (
+            {"zoneout_mask": (jnp.zeros((5, 2, 4), bool),)},
+            r"zoneout_mask must be arrays of shapes .*not \[\(5, 2, 4\)\]",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(arguments, message):
@@ -74,8 +77,8 @@ def _example(name):
     shape = (oracle.TIME, *state[0].shape)
     others = {
         "seq_lengths": jnp.array([oracle.TIME, 4, 0]),
-        "resets": jnp.arange(oracle.TIME)[:, None] == jnp.array([2, 3, 1]),
-        "kept": tuple(jax.random.bernoulli(key, 0.3, shape) for key in keys),
+        "segment_starts": jnp.arange(oracle.TIME)[:, None] == jnp.array([2, 3, 1]),
+        "zoneout_mask": tuple(jax.random.bernoulli(key, 0.3, shape) for key in keys),
     }
     return {"params": params, "inputs": inputs, "state": state, "recurrent_mask": mask}, others
 
@@ -94,15 +97,19 @@ def _program(name, method, reverse):
 
 @pytest.mark.parametrize("reverse", [False, True])
 @every_way
-def test_packed_rows_with_resets_are_the_sequences_alone(name, method, reverse):
+def test_packed_rows_with_segment_starts_are_the_sequences_alone(name, method, reverse):
     """Both from the state that was given, whose gradient is the sum of theirs."""
     floats, others = _example(name)
     lengths, inside = jnp.full(oracle.BATCH, CUT), jnp.zeros((CUT, oracle.BATCH), bool)
-    others |= {"seq_lengths": 2 * lengths, "resets": jnp.concatenate([inside, inside.at[0].set(True)])}
+    others |= {"seq_lengths": 2 * lengths, "segment_starts": jnp.concatenate([inside, inside.at[0].set(True)])}
     (_, (outputs, final)), gradient = _program(name, method, reverse)(floats, others, 1.0)
     parts = []
     for steps, is_last in ((slice(None, CUT), reverse), (slice(CUT, None), not reverse)):
-        part = {"seq_lengths": lengths, "resets": inside, "kept": tuple(own[steps] for own in others["kept"])}
+        part = {
+            "seq_lengths": lengths,
+            "segment_starts": inside,
+            "zoneout_mask": tuple(own[steps] for own in others["zoneout_mask"]),
+        }
         own = floats | {"inputs": floats["inputs"][steps]}
         parts.append(_program(name, "reference", reverse)(own, part, float(is_last)))
     ((_, first), d_first), ((_, second), d_second) = parts
@@ -138,7 +145,7 @@ def test_lengths_that_cannot_be_checked_are_clipped(name, method):
 def test_masks_of_floats_are_read_as_truths():
     _, others = _example("lstm")
     params, inputs, _ = jax.tree.map(lambda v: jnp.asarray(v, jnp.float32), oracle.example("lstm"))
-    asked = {"kept": others["kept"], "resets": others["resets"]}
+    asked = {"zoneout_mask": others["zoneout_mask"], "segment_starts": others["segment_starts"]}
     wanted = scan(LSTM, params, inputs, **asked)
     assert_close(scan(LSTM, params, inputs, **jax.tree.map(lambda v: v.astype(float), asked)), wanted)
 

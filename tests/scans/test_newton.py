@@ -104,14 +104,14 @@ def test_damping_changes_how_it_converges_and_not_where(damping):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_chunks_lengths_resets_and_noise_change_nothing(reverse):
+def test_chunks_lengths_segment_starts_and_noise_change_nothing(reverse):
     cell, params, inputs = _case("lstm")
     rng = np.random.default_rng(0)
     options = {
         "seq_lengths": np.array([TIME, 31]),
-        "resets": rng.random((TIME, BATCH)) < 0.1,
+        "segment_starts": rng.random((TIME, BATCH)) < 0.1,
         "recurrent_mask": jnp.asarray(2.0 * (rng.random((BATCH, HIDDEN)) < 0.5), jnp.float32),
-        "kept": tuple(jnp.asarray(rng.random((TIME, BATCH, HIDDEN)) < 0.2) for _ in range(2)),
+        "zoneout_mask": tuple(jnp.asarray(rng.random((TIME, BATCH, HIDDEN)) < 0.2) for _ in range(2)),
         "reverse": reverse,
     }
     outputs, final, report = _newton(cell, params, inputs, newton=Newton(chunk=32), **options)

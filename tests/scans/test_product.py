@@ -12,7 +12,7 @@ OPTIONS = {
     "plain": {},
     "reverse": {"reverse": True},
     "lengths": {"seq_lengths": np.array([7, 0, 4])},
-    "resets": {"resets": IDS == 1},
+    "segment_starts": {"segment_starts": IDS == 1},
     "reference": {"method": "reference"},
     "block": {"method": Plan(7, project="block")},
     "recompute": {"checkpoint_every": 3, "seq_lengths": np.array([2, 7, 5])},

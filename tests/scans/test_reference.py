@@ -33,9 +33,9 @@ def test_units_are_kept_and_masked_as_the_loop_over_combine_says(name):
     params, inputs, state = jax.tree.map(lambda v: jnp.asarray(v, jnp.float32), oracle.example(name))
     rng = np.random.default_rng(0)
     kept = tuple(jnp.array(rng.random((len(inputs), *entry.shape)) < 0.4) for entry in state)
-    masked = "R" not in cell.reads
+    masked = "R" not in cell.reads_params
     mask = jnp.array(2.0 * (rng.random(state[0].shape) < 0.5), jnp.float32) if masked else None
-    outputs, final = scan(cell, params, inputs, state=state, kept=kept, recurrent_mask=mask, method="reference")
+    outputs, final = scan(cell, params, inputs, state=state, zoneout_mask=kept, recurrent_mask=mask, method="reference")
     now, wanted = state, []
     for step, x in enumerate(inputs):
         h = now[0] * mask if masked else now[0]

@@ -14,7 +14,7 @@ OPTIONS = {
     "everything": {
         "seq_lengths": np.array([6, 0, 4]),
         "reverse": True,
-        "resets": np.array([[0, 0, 1], [0, 0, 0], [1, 1, 0], [0, 0, 1], [0, 1, 1], [1, 0, 0]], bool),
+        "segment_starts": np.array([[0, 0, 1], [0, 0, 0], [1, 1, 0], [0, 0, 1], [0, 1, 1], [1, 0, 0]], bool),
     },
 }
 
@@ -59,13 +59,16 @@ def test_the_backward_loop_over_steps_carries_no_weight_gradient(name, recompute
     for body in over_steps:
         carried = [variable.aval.shape for variable in body.outvars]
         assert params["W"].shape not in carried
-        if "R" not in cell.reads and cell.recurrence not in ("none", "diagonal"):  # a diagonal is no larger than b
+        if "R" not in cell.reads_params and cell.recurrence not in (
+            "none",
+            "diagonal",
+        ):  # a diagonal is no larger than b
             assert params["R"].shape not in carried
 
 
 @pytest.mark.parametrize("plan", [Plan(3), Plan(9, project="block", pull="block")])
 @pytest.mark.parametrize("name", ["gru", "lstm/none", "lru"])
-def test_a_step_reads_what_is_kept_a_gate_at_a_time(name, plan):
+def test_a_step_reads_residuals_a_gate_at_a_time(name, plan):
     """XLA vectorises no kernel that reads several places of a row which it has to find, on a CPU."""
     _, over_steps = _loops_over_steps(find_cell(name), plan)
     read = [

@@ -31,7 +31,7 @@ def _arguments(name):
     rng = np.random.default_rng(0)
     options = {
         "seq_lengths": jnp.array([6, 4, 0]),
-        "resets": jnp.asarray(rng.random((oracle.TIME, oracle.BATCH)) < 0.3),
+        "segment_starts": jnp.asarray(rng.random((oracle.TIME, oracle.BATCH)) < 0.3),
         "recurrent_mask": jnp.asarray(rng.normal(size=(oracle.BATCH, oracle.HIDDEN)), jnp.float32),
     }
     return params, inputs, options
@@ -57,7 +57,7 @@ def _plain(name, method):
 def test_a_symbolic_batch_and_time_are_exported(name, method):
     params, inputs, options = _arguments(name)
     batch, time = export.symbolic_shape("batch, time")
-    shapes = {"seq_lengths": (batch,), "resets": (time, batch), "recurrent_mask": (batch, oracle.HIDDEN)}
+    shapes = {"seq_lengths": (batch,), "segment_starts": (time, batch), "recurrent_mask": (batch, oracle.HIDDEN)}
     exported = export.export(_program(name, method))(
         jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype), params),
         jax.ShapeDtypeStruct((time, batch, oracle.IN), jnp.float32),
@@ -83,7 +83,7 @@ def test_lengths_that_are_known_go_with_a_symbolic_time():
 def test_shards_of_a_batch_sum_their_gradients(name, method):
     params, inputs, options = _arguments(name)
     rows, batch = P(None, "data"), P("data")
-    laid_out = {"seq_lengths": batch, "resets": rows, "recurrent_mask": batch}
+    laid_out = {"seq_lengths": batch, "segment_starts": rows, "recurrent_mask": batch}
 
     def of_shard(params, inputs, options):
         (loss, results), gradients = _program(name, method)(params, inputs, options)
@@ -109,7 +109,10 @@ def test_explicit_axes_of_a_mesh_keep_their_layout(name, method):
     arguments = (
         place(params),
         place(inputs, None, "data"),
-        {key: place(value, *((None, "data") if key == "resets" else ("data",))) for key, value in options.items()},
+        {
+            key: place(value, *((None, "data") if key == "segment_starts" else ("data",)))
+            for key, value in options.items()
+        },
     )
     with jax.set_mesh(mesh):
         (loss, results), gradients = _program(name, method)(*arguments)

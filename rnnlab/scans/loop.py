@@ -1,0 +1,149 @@
+"""The loop over steps, one after the other: forwards, and backwards with nothing but the state's gradient as carry."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from rnnlab.cells import Cell, Params, State
+from rnnlab.scans.plan import Plan, is_known
+from rnnlab.scans.product import apply_mask, project
+from rnnlab.scans.recurrence import recur, recur_back, transposed
+from rnnlab.scans.residuals import Block, BlockGradients, Projections, StepResiduals
+from rnnlab.scans.select import enter_step, select_state, split_entered
+from rnnlab.scans.sequences import Sequences, Steps
+
+# Steps from which a transposed copy of R before the backward loop costs less than transposed products in it (measured).
+_WORTH_A_COPY = 32
+
+
+def run_blocks(
+    cell: Cell, plan: Plan, params: Params, given: Sequences, *, store: bool
+) -> tuple[State, State, StepResiduals]:
+    """Runs all steps.
+
+    Args:
+      plan: its block divides the time.
+      store: whether to return all of the residuals, or `h` only.
+
+    Returns:
+      The last state, the states between blocks (() if no blocks were needed), and the residuals of each step.
+    """
+
+    def block(entered: State, steps: Steps):
+        own = dataclasses.replace(given, steps=steps)
+        left, stored = run_block(cell, plan, params, own, entered, store=store)
+        return left, (entered, stored)
+
+    if plan.recompute or plan.project == "block":
+        blocks = in_blocks(given.steps, plan.block)
+        final, (entered, stored) = jax.lax.scan(block, given.initial, blocks, reverse=given.reverse)
+        return final, entered, jax.tree.map(lambda v: v.reshape(v.shape[0] * v.shape[1], *v.shape[2:]), stored)
+    # Nothing before the backward pass needs blocks: one flat loop writes each row to its place at once.
+    final, stored = run_block(cell, plan, params, given, given.initial, store=store)
+    return final, (), stored
+
+
+def run_block(
+    cell: Cell, plan: Plan, params: Params, given: Sequences, entered: State, *, store: bool
+) -> tuple[State, StepResiduals]:
+    """Runs consecutive steps from the state `entered`; returns the last state and the residuals of each step."""
+    inputs, *masks = given.steps
+    dtype = given.dtype(params)
+    projected = project(params, inputs) if plan.project == "block" else None
+    known: Projections | None = None
+    if projected is not None and cell.recurrence == "none":
+        known = Projections.join(cell, projected, jnp.zeros_like(projected), dtype)
+
+    def step(before: State, at_step):
+        at, x, updated, starts = at_step
+        entered = enter_step(starts, before, given.initial)
+        a = project(params, x) if projected is None else _read(cell, projected, at, entered[0].shape[-1])
+        r = recur(cell, params, apply_mask(entered[0], given.mask))
+        after = cell.combine(params, entered, a, r)
+        after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
+        after = select_state(updated, after, entered)
+        rest_before = before[1:] if store else ()
+        projections = Projections.join(cell, a, r, dtype) if store and known is None else ()
+        return after, StepResiduals(after[0].astype(dtype), rest_before, projections)
+
+    at_steps = (jnp.arange(inputs.shape[0]), inputs if projected is None else None, *masks)
+    final, stored = jax.lax.scan(step, entered, at_steps, reverse=given.reverse, unroll=plan.unroll)
+    return final, stored._replace(projections=known) if store and known is not None else stored
+
+
+def pull_steps(cell: Cell, plan: Plan, params: Params, block: Block, d_after: State) -> BlockGradients:
+    """Pulls the gradient of the state after a block back over its steps.
+
+    One loop, and, where `plan.pull` is "block", what is left for all steps together after it.
+    """
+    dtype = d_after[0].dtype
+    given = block.given
+    step_masks = given.steps[1:]
+    read_params = {name: params[name].astype(dtype) for name in cell.combine_params}
+    steps = block.hidden.shape[0]
+    many = not is_known(steps) or steps >= _WORTH_A_COPY
+    copied = transposed(cell, params) if "R" in params and many else None
+
+    def combine(read_params: Params, entered: State, projections: Projections) -> State:
+        after = cell.combine(read_params, entered, *projections.split())
+        return tuple(new.astype(old.dtype) for new, old in zip(after, entered, strict=True))
+
+    def pull_step(d_after: State, before: State, projections: Projections, updated, starts):
+        """The gradients of the state with which the step starts, of the parameters, and of the projections."""
+        zeros = jax.tree.map(jnp.zeros_like, d_after)
+        entered = enter_step(starts, before, given.initial)
+        _, pull = jax.vjp(combine, read_params, entered, projections)
+        d_params, d_entered, d_projections = pull(select_state(updated, d_after, zeros))
+        _, d_r = d_projections.split_gradient()
+        if "R" in params:
+            d_hidden = recur_back(cell, transposed(cell, params) if copied is None else copied, d_r)
+            d_entered = (d_entered[0] + apply_mask(d_hidden, given.mask), *d_entered[1:])
+        if updated is not None:
+            d_entered = jax.tree.map(jnp.add, d_entered, select_state(updated, zeros, d_after))
+        return d_entered, d_params, d_projections
+
+    def step(carry, at_step):
+        d_after, d_initial, d_params = carry
+        at, h, own_masks = at_step
+        d_output, rest, projections = jax.tree.map(lambda v: _read(cell, v, at, h.shape[-1]).astype(dtype), block.rows)
+        d_after = (d_after[0] + d_output, *d_after[1:])
+        d_entered, d_params_step, d_projections = pull_step(d_after, (h.astype(dtype), *rest), projections, *own_masks)
+        d_before, d_initial_step = split_entered(own_masks[1], d_entered)
+        d_initial = jax.tree.map(jnp.add, d_initial, d_initial_step)
+        if plan.pull == "block":
+            return (d_before, d_initial, d_params), d_after
+        return (d_before, d_initial, jax.tree.map(jnp.add, d_params, d_params_step)), d_projections
+
+    no_initial = None if given.steps.segment_starts is None else jax.tree.map(jnp.zeros_like, d_after)
+    carry = (d_after, no_initial, jax.tree.map(jnp.zeros_like, read_params))
+    at_steps = (block.offset + jnp.arange(steps), block.hidden, step_masks)
+    (d_before, d_initial, d_params), found = jax.lax.scan(
+        step, carry, at_steps, reverse=not given.reverse, unroll=plan.unroll
+    )
+    if plan.pull == "block":
+        rest, projections = jax.tree.map(
+            lambda v: jax.lax.dynamic_slice_in_dim(v, block.offset, steps).astype(dtype), block.rows[1:]
+        )
+        before = (block.hidden.astype(dtype), *rest)
+        _, d_params, found = jax.vmap(pull_step)(found, before, projections, *step_masks)
+        d_params = jax.tree.map(lambda v: v.sum(0), d_params)
+    return BlockGradients(d_before, d_initial, d_params, *found.split_gradient())
+
+
+def in_blocks(tree, block: int):
+    """Returns every leaf `[time, ...]` as `[time / block, block, ...]`."""
+    return jax.tree.map(lambda v: v.reshape(v.shape[0] // block, block, *v.shape[1:]), tree)
+
+
+def _read(cell: Cell, values: Array, step: Array, hidden: int) -> Array:
+    """Row `step` of `values` `[time, batch, n * hidden]`, as wide as `hidden` at a time.
+
+    Where a kernel reads several places of a row that it has to find first, XLA's CPU backend finds it anew for each
+    number, and computes one number at a time instead of a vector of them. Cells that sum over units gain nothing.
+    """
+    parts = 1 if cell.mixes_units else max(1, values.shape[-1] // hidden)
+    size = (1, values.shape[1], values.shape[-1] // parts)
+    read = [jax.lax.dynamic_slice(values, (step, 0, part * size[2]), size)[0] for part in range(parts)]
+    return jnp.concatenate(read, axis=-1)

@@ -1,0 +1,113 @@
+"""What the forward pass stores for the backward pass, whatever the method."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from rnnlab.cells import Cell, Params, State
+from rnnlab.scans.sequences import Sequences
+
+
+class Projections(NamedTuple):
+    """The projections `a = x W + b` and `r = h R`, as far as `combine` distinguishes them.
+
+    Attributes:
+      summed: `a + r` of the leading gates.
+      a, r: both of them for `Cell.split_gates`.
+    """
+
+    summed: Array
+    a: Array
+    r: Array
+
+    @classmethod
+    def join(cls, cell: Cell, a: Array, r: Array, dtype: jnp.dtype) -> "Projections":
+        """Stores two projections `[..., gates * hidden]` in `dtype`."""
+        summed = a.shape[-1] - a.shape[-1] // len(cell.gates) * len(cell.split_gates)
+        joined = cls(a[..., :summed] + r[..., :summed], a[..., summed:], r[..., summed:])
+        return jax.tree.map(lambda v: v.astype(dtype), joined)
+
+    def split(self) -> tuple[Array, Array]:
+        """Returns an `a` and an `r` for which `combine` gives the same result as for those that were stored."""
+        a = jnp.concatenate([self.summed, self.a], axis=-1)
+        return a, jnp.concatenate([jnp.zeros_like(self.summed), self.r], axis=-1)
+
+    def split_gradient(self) -> tuple[Array, Array]:
+        """Returns the gradients of `a` and of `r`, given that this is the gradient of what was stored."""
+        return jnp.concatenate([self.summed, self.a], axis=-1), jnp.concatenate([self.summed, self.r], axis=-1)
+
+
+class StepResiduals(NamedTuple):
+    """What is stored of each step.
+
+    Attributes:
+      hidden: `h` after each step, `[time, batch, hidden]`.
+      rest_before: the other entries of the state before each step; (): not stored.
+      projections: those that `combine` was given; (): not stored.
+    """
+
+    hidden: Array
+    rest_before: State
+    projections: Projections | tuple[()]
+
+
+class Residuals(NamedTuple):
+    """All that the backward pass needs.
+
+    Attributes:
+      params, given: the arguments of the scan.
+      entered: the states between blocks, entries `[blocks, batch, hidden]`, if each block is to be run again, else ().
+      steps: what is stored of each step; None if each block is to be run again.
+    """
+
+    params: Params
+    given: Sequences
+    entered: State
+    steps: StepResiduals | None
+
+
+class Block(NamedTuple):
+    """Consecutive steps in the backward pass.
+
+    Attributes:
+      given: the sequences, cut to the steps of the block.
+      hidden: `h` before each step of the block, `[block, batch, hidden]`.
+      rows: the gradient of the outputs, the rest of the state before each step, and the projections. They hold more
+        steps than the block and are read in place, because a copy of a block would cost as much as its use.
+      offset: the row of the first step of the block.
+    """
+
+    given: Sequences
+    hidden: Array
+    rows: tuple[Array, State, Projections]
+    offset: Array | int
+
+
+class BlockGradients(NamedTuple):
+    """The gradients that a block passes on.
+
+    Attributes:
+      before: of the state before the block.
+      initial: of the initial state, through the segment starts of the block; None without segment starts.
+      combine_params: of the parameters that `combine` reads.
+      a, r: of the two projections, `[block, batch, gates * hidden]`.
+    """
+
+    before: State
+    initial: State | None
+    combine_params: Params
+    a: Array
+    r: Array
+
+
+def before_each(first: Array, after: Array, reverse: bool) -> Array:
+    """Returns an entry of the state before each step `[n, batch, hidden]`, from the first one and those after each."""
+    parts = [after[1:], first[None]] if reverse else [first[None], after[:-1]]
+    return jnp.concatenate([part.astype(after.dtype) for part in parts])[: after.shape[0]]
+
+
+def after_each(before: Array, last: Array, reverse: bool) -> Array:
+    """Returns an entry of the state after each step `[n, batch, hidden]`, from those before each and the last one."""
+    return jnp.concatenate([last[None], before[:-1]] if reverse else [before[1:], last[None]])
