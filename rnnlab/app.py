@@ -130,7 +130,7 @@ def _use(config, workdir: pathlib.Path) -> None:
 
     task: Task
     if _ENSEMBLE.value:
-        from rnnlab.tasks.seq2seq.task import open_ensemble
+        from rnnlab.tasks.seq2seq.ensemble import open_ensemble
 
         task = open_ensemble([workdir, *(pathlib.Path(name).expanduser() for name in _ENSEMBLE.value)], config)
     else:

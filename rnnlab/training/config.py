@@ -18,7 +18,7 @@ TRAINING: Fields = {
     "clip_global_norm": field(1.0, "limit of the gradient's global norm; 0 disables", NOT_NEGATIVE),
     "clip_value": field(0.0, "limit of each entry of the gradient, instead; 0 disables", NOT_NEGATIVE),
     "init_from": field("", "work directory of a run whose parameters are taken where name and shape agree"),
-    "freeze": field("", "parameters that never change, by path, such as encoder/*"),
+    "freeze": field("", "paths of parameters that never change, * for any letters"),
     "intervention": field("default", "on every recurrence: those of rnnlab.gradient_flow.Treatment but flossing"),
     "spike": field(0.0, "skips a step whose loss is this many times the usual one; 0 disables", NOT_NEGATIVE, _SPIKE),
     "most_skipped": field(

@@ -45,7 +45,7 @@ def take_over(params: ModelParams, config: ConfigDict) -> ModelParams:
 
 
 def frozen_names(names: Iterable[str], patterns: str) -> frozenset[str]:
-    """Finds the parameters that `training.freeze` names: words with * for any letters, such as "encoder/*".
+    """Finds the parameters that `training.freeze` names: paths with * for any letters.
 
     Raises:
       UserError: a word that matches no parameter, or all of them frozen.

@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import difflib
 import functools
 import json
 import logging
@@ -27,14 +26,15 @@ from rnnlab.decoding import Signs
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.losses import cross_entropy
-from rnnlab.metrics import FREE_RUNNING, LOWER_IS_BETTER, METRICS, bleu_tokenizers, translation_scores
+from rnnlab.metrics import LOWER_IS_BETTER, METRICS
 from rnnlab.models import Ensemble, Seq2Seq
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
+from rnnlab.tasks.seq2seq.checks import check_best_metric, check_metrics
 from rnnlab.tasks.seq2seq.config import FIELDS, check_ranges, metric_names, resolve_paths
 from rnnlab.tasks.seq2seq.teacher_forcing import make_teacher_forcing
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
-from rnnlab.training.workdir import open_task, read_json
+from rnnlab.training.workdir import read_json
 
 SIGNS = Signs(start=BOS, end=EOS, padding=PAD)
 _MANY_UNKNOWN = 0.1  # share of a split's tokens
@@ -73,7 +73,7 @@ class Seq2SeqTask(Task):
         check_ranges(config)
         make_optimizer(config.training)
         check_metrics(config)
-        _check_best_metric(config)
+        check_best_metric(config)
         model = nnx.eval_shape(lambda: _make_model(config, EOS + 2, EOS + 2))  # however large, it costs no memory
         Intervention(config.training.intervention, model, config.seed)
         make_teacher_forcing(config)
@@ -381,29 +381,6 @@ class Seq2SeqTask(Task):
         return Ensemble([own, *(other.make_model() for other in self.others)]) if self.others else own
 
 
-def open_ensemble(workdirs: Sequence[pathlib.Path], config: ConfigDict | None = None) -> Seq2SeqTask:
-    """Opens several work directories, whose models then answer together; the first one's settings hold.
-
-    Raises:
-      UserError: what `open_task` refuses, another task, or vocabularies that differ.
-    """
-    tasks = []
-    for i, workdir in enumerate(workdirs):
-        task = open_task(workdir, config if i == 0 else None)
-        if not isinstance(task, Seq2SeqTask):
-            raise UserError(f"--ensemble: {workdir} is of {task.config.experiment}, and seq2seq is needed")
-        tasks.append(task)
-    first, *others = tasks
-    for other in others:
-        for side in ("source", "target"):
-            if getattr(other, side) != getattr(first, side):
-                raise UserError(
-                    f"{other.workdir}: its {side} vocabulary is not that of {first.workdir}; models that answer "
-                    "together must be trained on the same data in the same units"
-                )
-    return dataclasses.replace(first, others=tuple(others))
-
-
 def open_corpus(config: ConfigDict, digests: Mapping[str, str] | None = None) -> Corpus:
     """Opens the dataset that the config names; with `digests`, other contents are refused when they are read."""
     data = config.data
@@ -477,35 +454,6 @@ def _digests(data: str) -> dict[str, str]:
 def _same_data(saved: ConfigDict, config: ConfigDict, split: str) -> bool:
     fields = ("data.name", "data.language", "data.directory", f"data.files.{split}")
     return all(get_field(saved, field) == get_field(config, field) for field in fields)
-
-
-def _check_best_metric(config: ConfigDict) -> None:
-    allowed, metric = ("loss", "perplexity", *metric_names(config)), config.training.best_metric
-    if metric not in allowed:
-        wanted = difflib.get_close_matches(metric, allowed, 1)
-        hint = f" (did you mean {wanted[0]!r}?)" if wanted else ""
-        raise UserError(f"config.training.best_metric: unknown {metric!r}{hint}; allowed: {', '.join(allowed)}")
-
-
-def check_metrics(config: ConfigDict) -> None:
-    """Refuses metrics that there are not.
-
-    Raises:
-      UserError: an unknown metric or tokenizer of BLEU, or one that needs what is not installed.
-    """
-    for name in metric_names(config):
-        if name not in (*METRICS, FREE_RUNNING):
-            raise UserError(
-                f"config.evaluation.metrics: unknown {name!r}; allowed: {', '.join((*METRICS, FREE_RUNNING))}"
-            )
-    field, tokenizer = "config.evaluation.bleu_tokenizer", config.evaluation.bleu_tokenizer
-    if tokenizer not in bleu_tokenizers():
-        raise UserError(f"{field}: unknown {tokenizer!r}; allowed: {', '.join(bleu_tokenizers())}")
-    if "bleu" in metric_names(config):
-        try:
-            translation_scores(["a"], [["a"]], tokenizer=tokenizer)
-        except Exception as error:  # each tokenizer needs a package or a download of its own, and fails in its own way
-            raise UserError(f"{field}: {tokenizer!r} cannot be used here: {error}") from None
 
 
 def _make_model(config: ConfigDict, source_size: int, target_size: int) -> Seq2Seq:

@@ -17,8 +17,9 @@ from rnnlab.data.vocabulary import BOS, EOS, PAD, UNITS, Vocabulary
 from rnnlab.decoding import Hypotheses
 from rnnlab.errors import UserError
 from rnnlab.metrics import LOWER_IS_BETTER, METRICS
+from rnnlab.tasks.seq2seq.checks import check_metrics
+from rnnlab.tasks.seq2seq.ensemble import open_ensemble
 from rnnlab.tasks.seq2seq.evaluation import Evaluator
-from rnnlab.tasks.seq2seq.task import check_metrics, open_ensemble
 from rnnlab.training import report
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.flow import Flow, FlowProbe, measure_flow
