@@ -39,7 +39,7 @@ _LABS = ("benchmark", "gradient_flow")
 _HOMES = (pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1])  # of configs/: installed, in a clone
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: made, or gone on with.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: made, or resumed.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _SPLIT = flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "evaluate, flow: the split to use.")
 _BEAM_SIZE = flags.DEFINE_integer("beam_size", None, "evaluate, predict: instead of the config's.", lower_bound=1)
@@ -49,11 +49,11 @@ _ENSEMBLE = flags.DEFINE_list("ensemble", [], "evaluate, predict: further work d
 _TEMPERATURE = flags.DEFINE_float(
     "temperature", None, "predict: above 0, draws beam_size outputs instead of searching."
 )
-_TOP_K = flags.DEFINE_integer("top_k", None, "predict: draws from the so many likeliest tokens only.", lower_bound=0)
-_TOP_P = flags.DEFINE_float("top_p", None, "predict: draws from the fewest likeliest that hold this share.")
+_TOP_K = flags.DEFINE_integer("top_k", None, "predict: draws from the k most likely tokens only.", lower_bound=0)
+_TOP_P = flags.DEFINE_float("top_p", None, "predict: draws from the fewest most likely tokens that hold this share.")
 _COVERAGE_PENALTY = flags.DEFINE_float("coverage_penalty", None, "evaluate, predict: instead of the config's.")
 _AVERAGE = flags.DEFINE_integer(
-    "average", None, "evaluate, predict: the mean of so many best checkpoints.", lower_bound=1
+    "average", None, "evaluate, predict: uses the mean of n best checkpoints.", lower_bound=1
 )
 _TOKEN_SCORES = flags.DEFINE_bool("token_scores", False, "predict: the log-probabilities of each output's tokens, too.")
 _ATTENTION = flags.DEFINE_string("attention", None, "predict: folder for each line's attention, array and picture.")

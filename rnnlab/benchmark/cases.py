@@ -67,7 +67,7 @@ def default_config() -> ConfigDict:
             "passes": "training",  # of forward, training
             "repeats": 10,  # rounds, in each of which every implementation runs once
             "seconds": 20.0,  # no further round of a case begins after so long
-            "memory_limit_gb": 0.0,  # of each process; 0 is none
+            "memory_limit_gb": 0.0,  # of each process; 0 disables
         }
     )
 

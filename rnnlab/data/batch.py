@@ -8,8 +8,8 @@ Ids = Any  # np.ndarray on the host, jax.Array on a device
 class Batch(NamedTuple):
     """Padded ids. A row that only fills the batch up has both lengths 0.
 
-    `source` `[source, batch]`, `source_lengths` `[batch]`; `inputs` and `labels` `[target, batch]`, the target from its
-    start sign on and up to its end sign; `target_lengths` `[batch]`, the end sign counted in.
+    `source` `[source, batch]`, `source_lengths` `[batch]`; `inputs` and `labels` `[target, batch]`, the target from
+    BOS on and up to EOS; `target_lengths` `[batch]`, EOS counted.
     """
 
     source: Ids
