@@ -1,7 +1,7 @@
 """rnnlab: recurrent cells, scans and encoder-decoder models in JAX.
 
 The public names are here, flat, and each is imported when it is first used. Imports point one way:
-cells <- scans <- models <- decoding <- tasks <- run <- app; `training` is handed a task and imports `tasks.base` only.
+cells <- scans <- models <- search <- tasks <- run <- app; `training` is handed a task and imports `tasks.base` only.
 `data`, `losses` and `metrics` stand aside and are imported by tasks only.
 """
 

@@ -1,6 +1,5 @@
 """The decoder: one-to-many, a step at a time or a whole target at once."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.cells import State
+from rnnlab.logits import without_tokens
 from rnnlab.models.attention import SOFT, Attention
 from rnnlab.models.choice import check_choice
 from rnnlab.models.dropout import Noise, draw_mask
@@ -17,11 +17,6 @@ from rnnlab.models.recurrent import Stack
 from rnnlab.scans.product import apply_mask
 
 CONTEXTS = ("init", "every_step")
-
-
-def without_tokens(logits: Float[Array, "... vocabulary"], ids: Sequence[int]) -> Float[Array, "... vocabulary"]:
-    """Sets the logits of `ids` to -inf: tokens that an output never holds."""
-    return logits.at[..., jnp.array(ids, jnp.int32)].set(-jnp.inf)
 
 
 class Memory(NamedTuple):

@@ -5,10 +5,11 @@ import pytest
 from flax import nnx
 from oracle import assert_close
 
-from rnnlab.decoding import Signs, decode
 from rnnlab.models import Ensemble, Seq2Seq
+from rnnlab.search import SpecialTokens
+from rnnlab.tasks.seq2seq.decode import decode
 
-SIGNS = Signs(start=1, end=2, padding=0)
+SPECIAL = SpecialTokens(bos=1, eos=2, pad=0)
 SOURCE, LENGTHS = jnp.array([[4, 5], [6, 4], [5, 0]]), jnp.array([3, 2])
 LIMITS = jnp.array([16, 14])
 TARGETS = jnp.array([[1, 1], [4, 6], [5, 3]])
@@ -46,20 +47,20 @@ def test_step_by_step_it_says_what_it_says_of_a_whole_target(models):
 
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_a_search_scores_its_outputs_by_the_mean_probabilities(models, beam_size):
-    found = decode(Ensemble(models), SOURCE, LENGTHS, LIMITS, signs=SIGNS, max_length=20, beam_size=beam_size)
+    found = decode(Ensemble(models), SOURCE, LENGTHS, LIMITS, special=SPECIAL, max_length=20, beam_size=beam_size)
     for row in range(2):
-        said = [int(t) for t in found.tokens[row, 0] if t != SIGNS.padding]
-        inputs = jnp.array([SIGNS.start, *said[:-1]])[:, None]
+        said = [int(t) for t in found.tokens[row, 0] if t != SPECIAL.pad]
+        inputs = jnp.array([SPECIAL.bos, *said[:-1]])[:, None]
         column = SOURCE[: int(LENGTHS[row]), row : row + 1], LENGTHS[row : row + 1]
         p = _mean_probabilities(models, inputs, *column)[:, 0]
-        p[:, [SIGNS.start, SIGNS.padding]] = 0  # a search says neither
+        p[:, [SPECIAL.bos, SPECIAL.pad]] = 0  # a search says neither
         p /= p.sum(-1, keepdims=True)
         assert float(found.scores[row, 0]) == pytest.approx(np.log(p[np.arange(len(said)), said]).sum(), rel=1e-4)
 
 
 def test_one_model_twice_is_that_model(models):
     alone, twice = (
-        decode(m, SOURCE, LENGTHS, LIMITS, signs=SIGNS, max_length=20, beam_size=2)
+        decode(m, SOURCE, LENGTHS, LIMITS, special=SPECIAL, max_length=20, beam_size=2)
         for m in (models[0], Ensemble([models[0]] * 2))
     )
     np.testing.assert_array_equal(alone.tokens, twice.tokens)

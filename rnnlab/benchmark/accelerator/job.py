@@ -15,16 +15,17 @@ from rnnlab.benchmark.accelerator.records import Case, Row
 from rnnlab.benchmark.implementations import status_of
 from rnnlab.benchmark.implementations.jax_layer import program_bytes
 from rnnlab.data.batch import Batch
-from rnnlab.decoding import Signs, decode
 from rnnlab.losses import cross_entropy
 from rnnlab.models import Seq2Seq
+from rnnlab.search import SpecialTokens
 from rnnlab.tasks.base import Loss, ModelParams
 from rnnlab.tasks.seq2seq.config import default_config
+from rnnlab.tasks.seq2seq.decode import decode
 from rnnlab.timing import Times, time_in_turn
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.step import TrainState, make_train_step, repeat_step, split_model
 
-_SIGNS = Signs(start=1, end=2, padding=0)
+_SPECIAL = SpecialTokens(bos=1, eos=2, pad=0)
 _SIZES = (33, 43)  # ids of letters and of phones, special tokens counted: 870,443 parameters, as the main job has
 _TIME, _LIMIT = 8, 16  # letters and phones of a word; phones that a search may find
 _BEAM = 5
@@ -76,7 +77,7 @@ def _model(case: Case) -> tuple[Callable[[ModelParams], Seq2Seq], ModelParams]:
     if case["features"]:
         for side in ("encoder", "decoder"):
             config.model[side].update({"features": case["features"], "embedding": case["features"]})
-    options: dict[str, Any] = config.model.to_dict() | {"never_predicted": _SIGNS.never_predicted}
+    options: dict[str, Any] = config.model.to_dict() | {"never_predicted": _SPECIAL.never_predicted}
     merge, params = split_model(Seq2Seq(*_SIZES, rngs=nnx.Rngs(0), **options))
     dtype = jnp.dtype(case["dtype"])
     return lambda own: merge(jax.tree.map(lambda v: v.astype(dtype), own)), params
@@ -87,7 +88,7 @@ def _batch(rows: int) -> Batch:
     random = np.random.default_rng(0)
     source, labels = (random.integers(4, size, (_TIME, rows), dtype=np.int32) for size in _SIZES)
     lengths = [random.integers(_TIME // 2, _TIME + 1, rows, dtype=np.int32) for _ in range(2)]
-    inputs = np.concatenate([np.full((1, rows), _SIGNS.start, np.int32), labels[:-1]])
+    inputs = np.concatenate([np.full((1, rows), _SPECIAL.bos, np.int32), labels[:-1]])
     return jax.device_put(Batch(source, lengths[0], inputs, labels, lengths[1]))
 
 
@@ -111,14 +112,14 @@ def _search(merge, params: ModelParams, batch: Batch, case: Case) -> tuple[int |
 
     None ends before its limit: what is not trained may end at once, and a second would hold any number of tokens.
     """
-    params = params | {_OUTPUT_BIAS: params[_OUTPUT_BIAS].at[_SIGNS.end].set(-1e4)}
+    params = params | {_OUTPUT_BIAS: params[_OUTPUT_BIAS].at[_SPECIAL.eos].set(-1e4)}
     limits = jnp.full(case["batch"], _LIMIT, jnp.int32)
     beam = _BEAM if case["what"] == "beam search" else 1
 
     def search(params, source, seq_lengths):
-        return decode(merge(params), source, seq_lengths, limits, signs=_SIGNS, max_length=_LIMIT, beam_size=beam)
+        return decode(merge(params), source, seq_lengths, limits, special=_SPECIAL, max_length=_LIMIT, beam_size=beam)
 
     arguments = params, batch.source, batch.source_lengths
     compiled = jax.jit(search).lower(*arguments).compile()
-    tokens = int((compiled(*arguments).tokens[:, 0] != _SIGNS.padding).sum())
+    tokens = int((compiled(*arguments).tokens[:, 0] != _SPECIAL.pad).sum())
     return program_bytes(compiled), lambda: jax.block_until_ready(compiled(*arguments)), tokens

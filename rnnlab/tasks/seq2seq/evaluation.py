@@ -13,12 +13,13 @@ from rnnlab.data.batch import Batch, Ids
 from rnnlab.data.corpus import Example
 from rnnlab.data.pipeline import Pairs, evaluation_batches
 from rnnlab.data.vocabulary import EOS, PAD, Reading
-from rnnlab.decoding import Hypotheses, Sampling, attention, decode, free_running
 from rnnlab.losses import cross_entropy
 from rnnlab.metrics import FREE_RUNNING, needs_a_tokenizer, score
+from rnnlab.search import Hypotheses
 from rnnlab.tasks.base import ModelParams, Scores
 from rnnlab.tasks.seq2seq.config import metric_names
-from rnnlab.tasks.seq2seq.task import SIGNS, Seq2SeqTask
+from rnnlab.tasks.seq2seq.decode import Sampling, attention, decode, free_running
+from rnnlab.tasks.seq2seq.task import SPECIAL, Seq2SeqTask
 from rnnlab.training.step import split_shapes
 
 _LOG = logging.getLogger("rnnlab")
@@ -48,7 +49,9 @@ class Evaluator:
 
         def loss(params: ModelParams, batch: Batch, forced: bool):
             model, source = merge(params), (batch.source, batch.source_lengths)
-            logits = model(*source, batch.inputs) if forced else free_running(model, *source, batch.inputs, signs=SIGNS)
+            logits = (
+                model(*source, batch.inputs) if forced else free_running(model, *source, batch.inputs, special=SPECIAL)
+            )
             return cross_entropy(logits, batch.labels, batch.target_lengths)
 
         options = task.config.evaluation
@@ -68,7 +71,7 @@ class Evaluator:
                 sampling = Sampling(keys, options.temperature, options.top_k, options.top_p)
             penalties = {"alpha": options.length_penalty, "beta": options.coverage_penalty}
             how = {"max_length": max_length, "beam_size": beam_size, "sampling": sampling, **penalties}
-            return decode(merge(params), source, seq_lengths, limits, signs=SIGNS, **how)
+            return decode(merge(params), source, seq_lengths, limits, special=SPECIAL, **how)
 
         def look(params: ModelParams, batch: Batch):
             return attention(merge(params), batch.source, batch.source_lengths, batch.inputs)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from rnnlab.data.vocabulary import EOS, PAD, UNK
-from rnnlab.decoding import Hypotheses
 from rnnlab.errors import UserError
+from rnnlab.search import Hypotheses
 from rnnlab.tasks.base import ModelParams, Predictor
 from rnnlab.tasks.seq2seq.attention import write_attention
 from rnnlab.tasks.seq2seq.evaluation import CUT, Evaluator, was_cut

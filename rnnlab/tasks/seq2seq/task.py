@@ -22,12 +22,12 @@ from rnnlab.data.corpus import Corpus, Example
 from rnnlab.data.embeddings import read_embeddings
 from rnnlab.data.pipeline import Lengths, Pairs, Sizes, assemble, bucket_sizes, training_batches
 from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
-from rnnlab.decoding import Signs
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.losses import cross_entropy
 from rnnlab.metrics import LOWER_IS_BETTER, METRICS
 from rnnlab.models import Ensemble, Seq2Seq
+from rnnlab.search import SpecialTokens
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.seq2seq.checks import check_best_metric, check_metrics
 from rnnlab.tasks.seq2seq.config import FIELDS, check_ranges, metric_names, resolve_paths
@@ -36,7 +36,7 @@ from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.workdir import read_json
 
-SIGNS = Signs(start=BOS, end=EOS, padding=PAD)
+SPECIAL = SpecialTokens(bos=BOS, eos=EOS, pad=PAD)
 _MANY_UNKNOWN = 0.1  # share of a split's tokens
 _PROBED = 8  # sequences whose gradients are measured
 
@@ -457,7 +457,7 @@ def _same_data(saved: ConfigDict, config: ConfigDict, split: str) -> bool:
 
 
 def _make_model(config: ConfigDict, source_size: int, target_size: int) -> Seq2Seq:
-    options = config.model.to_dict() | {"never_predicted": SIGNS.never_predicted}
+    options = config.model.to_dict() | {"never_predicted": SPECIAL.never_predicted}
     try:
         return Seq2Seq(source_size, target_size, rngs=nnx.Rngs(jax.random.key(config.seed)), **options)
     except ValueError as error:

@@ -14,9 +14,9 @@ from flax import nnx
 
 from rnnlab.data.corpus import Example
 from rnnlab.data.vocabulary import BOS, EOS, PAD, UNITS, Vocabulary
-from rnnlab.decoding import Hypotheses
 from rnnlab.errors import UserError
 from rnnlab.metrics import LOWER_IS_BETTER, METRICS
+from rnnlab.search import Hypotheses
 from rnnlab.tasks.seq2seq.checks import check_metrics
 from rnnlab.tasks.seq2seq.ensemble import open_ensemble
 from rnnlab.tasks.seq2seq.evaluation import Evaluator

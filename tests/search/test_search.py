@@ -6,20 +6,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rnnlab.decoding import (
-    Penalties,
-    Sampling,
-    Signs,
-    beam_search,
-    coverage_penalty,
-    decode,
-    greedy,
-    length_penalty,
-    sample,
-)
 from rnnlab.models import Seq2Seq
+from rnnlab.search import Penalties, SpecialTokens, beam_search, greedy, sample
+from rnnlab.search.beam import coverage_penalty, length_penalty
+from rnnlab.tasks.seq2seq.decode import Sampling, decode
 
-SIGNS = Signs(start=1, end=2, padding=0)
+SPECIAL = SpecialTokens(bos=1, eos=2, pad=0)
 SYMBOLS = (3, 4, 5)
 LIMIT = 4
 
@@ -38,13 +30,13 @@ def _chain(seed, batch):
 def _all_outputs(table, limit, alpha):
     """Every output with its score, by brute force: those that end, and those cut at the limit."""
     table = np.array(table, np.float64)
-    table[..., [SIGNS.start, SIGNS.padding]] = -np.inf
+    table[..., [SPECIAL.bos, SPECIAL.pad]] = -np.inf
     log_p = table - np.log(np.exp(table).sum(-1, keepdims=True))
     scored = {}
     for length in range(1, limit + 1):
         for body in itertools.product(SYMBOLS, repeat=length - 1):
-            for last in (SIGNS.end, *(SYMBOLS if length == limit else ())):
-                total, before, now = 0.0, 0, SIGNS.start
+            for last in (SPECIAL.eos, *(SYMBOLS if length == limit else ())):
+                total, before, now = 0.0, 0, SPECIAL.bos
                 for token in (*body, last):
                     total, before, now = total + log_p[before, now, token], now, token
                 scored[(*body, last)] = total / ((5 + length) / 6) ** alpha
@@ -52,7 +44,7 @@ def _all_outputs(table, limit, alpha):
 
 
 def _trim(tokens):
-    return tuple(int(t) for t in tokens if t != SIGNS.padding)
+    return tuple(int(t) for t in tokens if t != SPECIAL.pad)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
@@ -61,7 +53,9 @@ def test_a_beam_that_holds_everything_finds_the_best_outputs_in_order(alpha):
     limits = jnp.array([LIMIT, 2, 3])
     beam = 100
     carry = (jnp.repeat(tables, beam, axis=0), jnp.zeros(3 * beam, jnp.int32))
-    found = beam_search(step, carry, limits, signs=SIGNS, max_length=LIMIT, beam_size=beam, penalties=Penalties(alpha))
+    found = beam_search(
+        step, carry, limits, special=SPECIAL, max_length=LIMIT, beam_size=beam, penalties=Penalties(alpha)
+    )
     for row, limit in enumerate(limits):
         wanted = _all_outputs(tables[row], int(limit), alpha)
         got = [
@@ -73,11 +67,11 @@ def test_a_beam_that_holds_everything_finds_the_best_outputs_in_order(alpha):
 
 def test_greedy_takes_the_likeliest_token_of_every_step():
     tables, step = _chain(1, 8)
-    found = greedy(step, (tables, jnp.zeros(8, jnp.int32)), jnp.full(8, LIMIT), signs=SIGNS, max_length=LIMIT)
+    found = greedy(step, (tables, jnp.zeros(8, jnp.int32)), jnp.full(8, LIMIT), special=SPECIAL, max_length=LIMIT)
     for row in range(8):
-        table, before, now, said = np.array(tables[row]), 0, SIGNS.start, []
-        table[..., [SIGNS.start, SIGNS.padding]] = -np.inf
-        while now != SIGNS.end and len(said) < LIMIT:
+        table, before, now, said = np.array(tables[row]), 0, SPECIAL.bos, []
+        table[..., [SPECIAL.bos, SPECIAL.pad]] = -np.inf
+        while now != SPECIAL.eos and len(said) < LIMIT:
             before, now = now, int(table[before, now].argmax())
             said.append(now)
         assert _trim(found.tokens[row, 0]) == tuple(said)
@@ -87,14 +81,14 @@ def test_a_beam_scores_no_worse_than_greedy():
     tables, step = _chain(2, 16)
     limits = jnp.full(16, LIMIT)
     zeros = jnp.zeros(16, jnp.int32)
-    first = greedy(step, (tables, zeros), limits, signs=SIGNS, max_length=LIMIT)
-    one = beam_search(step, (tables, zeros), limits, signs=SIGNS, max_length=LIMIT, beam_size=1)
+    first = greedy(step, (tables, zeros), limits, special=SPECIAL, max_length=LIMIT)
+    one = beam_search(step, (tables, zeros), limits, special=SPECIAL, max_length=LIMIT, beam_size=1)
     assert np.all(one.scores >= first.scores - 1e-5)  # it goes on beside what has ended
     wide = beam_search(
         step,
         (jnp.repeat(tables, 8, axis=0), jnp.repeat(zeros, 8)),
         limits,
-        signs=SIGNS,
+        special=SPECIAL,
         max_length=LIMIT,
         beam_size=8,
     )
@@ -114,13 +108,13 @@ def test_a_models_outputs_depend_on_neither_neighbours_nor_padding(beam_size):
     source = jax.random.randint(jax.random.key(0), (5, 4), 4, 12)
     lengths = jnp.array([5, 2, 0, 4])
     limits = jnp.array([9, 3, 7, 1])
-    together = decode(model, source, lengths, limits, signs=SIGNS, max_length=9, beam_size=beam_size)
+    together = decode(model, source, lengths, limits, special=SPECIAL, max_length=9, beam_size=beam_size)
     for row, length in enumerate(lengths):
         if not length:
             assert not np.any(together.tokens[row])
             continue
         one = slice(row, row + 1)
-        own = {"signs": SIGNS, "max_length": int(limits[row]), "beam_size": beam_size}
+        own = {"special": SPECIAL, "max_length": int(limits[row]), "beam_size": beam_size}
         alone = decode(model, source[:length, one], lengths[one], limits[one], **own)
         assert _trim(together.tokens[row, 0]) == _trim(alone.tokens[0, 0])
         np.testing.assert_allclose(together.scores[row], alone.scores[0], rtol=1e-4)
@@ -133,7 +127,7 @@ LOGITS = np.array([0.0, 0.0, 0.5, 2.0, 1.0, 0.0])  # of a model that says the sa
 def _kept(temperature, top_k, top_p):
     """The distribution to draw from, by its definition: sort, cut, normalise."""
     logits = LOGITS / temperature
-    p = np.where(np.isin(np.arange(6), [SIGNS.start, SIGNS.padding]), 0, np.exp(logits))
+    p = np.where(np.isin(np.arange(6), [SPECIAL.bos, SPECIAL.pad]), 0, np.exp(logits))
     order = np.argsort(-p)
     if top_k:
         p[order[top_k:]] = 0
@@ -155,12 +149,12 @@ def test_tokens_are_drawn_as_often_as_their_definition_says(temperature, top_k, 
 
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     keys = jax.random.split(jax.random.key(0), number)
-    found = sample(step, (), jnp.full(number, 2), keys=keys, signs=SIGNS, max_length=2, **options)
+    found = sample(step, (), jnp.full(number, 2), keys=keys, special=SPECIAL, max_length=2, **options)
     p = _kept(temperature, top_k, top_p)
     first = np.bincount(np.asarray(found.tokens[:, 0, 0]), minlength=6) / number
     np.testing.assert_allclose(first, p, atol=5 * 0.5 / number**0.5)
     assert (first[p == 0] == 0).all()
-    ended = np.asarray(found.tokens[:, 0, 0]) == SIGNS.end
+    ended = np.asarray(found.tokens[:, 0, 0]) == SPECIAL.eos
     second = np.bincount(np.asarray(found.tokens[~ended, 0, 1]), minlength=6) / (~ended).sum()
     np.testing.assert_allclose(second, p, atol=5 * 0.5 / (~ended).sum() ** 0.5)
     log_p = np.log(np.maximum(_kept(1.0, 0, 1.0), 1e-30))  # start and padding are never drawn
@@ -173,8 +167,8 @@ def test_drawing_from_the_likeliest_token_alone_is_greedy():
     tables, step = _chain(4, 8)
     carry, limits = (tables, jnp.zeros(8, jnp.int32)), jnp.full(8, LIMIT)
     keys = jax.random.split(jax.random.key(1), 8)
-    drawn = sample(step, carry, limits, keys=keys, signs=SIGNS, max_length=LIMIT, top_k=1)
-    for mine, its in zip(drawn, greedy(step, carry, limits, signs=SIGNS, max_length=LIMIT), strict=True):
+    drawn = sample(step, carry, limits, keys=keys, special=SPECIAL, max_length=LIMIT, top_k=1)
+    for mine, its in zip(drawn, greedy(step, carry, limits, special=SPECIAL, max_length=LIMIT), strict=True):
         np.testing.assert_array_equal(mine, its)
 
 
@@ -183,7 +177,7 @@ def test_what_is_drawn_for_a_source_depends_on_its_key_alone_and_comes_likeliest
     model = Seq2Seq(12, 9, encoder=stack, decoder=stack, rngs=nnx.Rngs(3))
     source, lengths = jax.random.randint(jax.random.key(0), (5, 3), 4, 12), jnp.array([5, 2, 4])
     keys = jax.random.split(jax.random.key(2), 3)
-    limits, how = jnp.full(3, 12), {"signs": SIGNS, "max_length": 12, "beam_size": 4}
+    limits, how = jnp.full(3, 12), {"special": SPECIAL, "max_length": 12, "beam_size": 4}
     together = decode(model, source, lengths, limits, sampling=Sampling(keys), **how)
     assert (np.diff(together.scores, axis=1) <= 0).all()
     assert len({_trim(tokens) for tokens in together.tokens[0]}) > 1
@@ -222,7 +216,7 @@ def test_a_beam_that_holds_everything_is_exact_under_both_penalties():
         step,
         carry,
         jnp.full(2, LIMIT),
-        signs=SIGNS,
+        special=SPECIAL,
         max_length=LIMIT,
         beam_size=beam,
         penalties=Penalties(alpha, beta, valid),
@@ -230,12 +224,12 @@ def test_a_beam_that_holds_everything_is_exact_under_both_penalties():
     for row in range(2):
         wanted = []
         for tokens, score in _all_outputs(tables[row], LIMIT, alpha):
-            coverage = looks[[SIGNS.start, *tokens[:-1]]].sum(0)[: int(lengths[row])]
+            coverage = looks[[SPECIAL.bos, *tokens[:-1]]].sum(0)[: int(lengths[row])]
             wanted.append((tokens, score + beta * np.log(np.minimum(coverage, 1)).sum()))
         wanted.sort(key=lambda item: -item[1])
         assert [_trim(tokens) for tokens in found.tokens[row, :10]] == [tokens for tokens, _ in wanted[:10]]
         np.testing.assert_allclose(found.scores[row, :10], [score for _, score in wanted[:10]], rtol=1e-4)
-    plain = beam_search(step, carry, jnp.full(2, LIMIT), signs=SIGNS, max_length=LIMIT, beam_size=beam)
+    plain = beam_search(step, carry, jnp.full(2, LIMIT), special=SPECIAL, max_length=LIMIT, beam_size=beam)
     assert [_trim(t) for t in plain.tokens[0, :10]] != [_trim(t) for t in found.tokens[0, :10]]
 
 
@@ -247,7 +241,7 @@ def test_a_coverage_penalty_without_attention_is_refused():
             step,
             (tables, jnp.zeros(1, jnp.int32)),
             jnp.full(1, LIMIT),
-            signs=SIGNS,
+            special=SPECIAL,
             max_length=LIMIT,
             beam_size=1,
             penalties=penalties,
@@ -261,13 +255,13 @@ def test_log_probabilities_of_tokens_are_the_models_own(beam_size):
     source, lengths = jax.random.randint(jax.random.key(0), (5, 2), 4, 12), jnp.array([5, 3])
     alpha = 0.7 if beam_size > 1 else 0.0
     limits = jnp.array([20, 16])
-    found = decode(model, source, lengths, limits, signs=SIGNS, max_length=20, beam_size=beam_size, alpha=alpha)
+    found = decode(model, source, lengths, limits, special=SPECIAL, max_length=20, beam_size=beam_size, alpha=alpha)
     for row in range(2):
         for tokens, score, log_p in zip(found.tokens[row], found.scores[row], found.log_p[row], strict=True):
             said = np.array(_trim(tokens))
-            inputs = jnp.array([SIGNS.start, *said[:-1]])[:, None]
+            inputs = jnp.array([SPECIAL.bos, *said[:-1]])[:, None]
             logits = np.array(model(source[:, row : row + 1], lengths[row : row + 1], inputs))[:, 0]
-            logits[:, [SIGNS.start, SIGNS.padding]] = -np.inf
+            logits[:, [SPECIAL.bos, SPECIAL.pad]] = -np.inf
             wanted = np.asarray(jax.nn.log_softmax(logits))[np.arange(len(said)), said]
             np.testing.assert_allclose(log_p[: len(said)], wanted, rtol=1e-3, atol=1e-5)
             assert not np.any(log_p[len(said) :])

@@ -1,0 +1,11 @@
+"""Operations on logits. Imports nothing from the rest of rnnlab."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def without_tokens(logits: Float[Array, "... vocabulary"], ids: Sequence[int]) -> Float[Array, "... vocabulary"]:
+    """Sets the logits of `ids` to -inf: tokens that an output never holds."""
+    return logits.at[..., jnp.array(ids, jnp.int32)].set(-jnp.inf)

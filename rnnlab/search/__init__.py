@@ -1,0 +1,10 @@
+"""Outputs of a step function, one token at a time: greedy, beam search, and drawing at random. Knows no model.
+
+`base.py` has what all share; `single.py` searches with one output a row, `beam.py` with several.
+"""
+
+from rnnlab.search.base import Hypotheses, SpecialTokens, Step
+from rnnlab.search.beam import Penalties, beam_search
+from rnnlab.search.single import greedy, sample
+
+__all__ = ["Hypotheses", "Penalties", "SpecialTokens", "Step", "beam_search", "greedy", "sample"]

@@ -1,0 +1,56 @@
+"""What every search shares: the step function, hypotheses, special tokens."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from rnnlab.logits import without_tokens
+
+# (carry, tokens [batch]) -> carry, (logits [batch, vocabulary], attention weights [batch, source] or None)
+Step = Callable[[Any, Array], tuple[Any, tuple[Array, Array | None]]]
+
+
+class Hypotheses(NamedTuple):
+    """The best outputs of each row, best first.
+
+    `tokens` `[batch, n, time]` up to and with EOS, then padding; `scores` `[batch, n]` as the search ranks
+    them: log-probability in nats over the length penalty, less the coverage penalty, -inf where there are fewer than n;
+    `log_p` `[batch, n, time]`, the log-probability of each token, 0 in the padding.
+    """
+
+    tokens: Int[Array, "batch n time"]
+    scores: Float[Array, "batch n"]
+    log_p: Float[Array, "batch n time"]
+
+
+class SpecialTokens(NamedTuple):
+    """Ids of the special tokens BOS, EOS and PAD."""
+
+    bos: int
+    eos: int
+    pad: int
+
+    @property
+    def never_predicted(self) -> tuple[int, int]:
+        """Those that no output holds: BOS and PAD."""
+        return self.bos, self.pad
+
+
+def log_probabilities(logits: Float[Array, "batch vocabulary"], special: SpecialTokens) -> Array:
+    """Normalises logits, without the tokens that are never predicted."""
+    return jax.nn.log_softmax(without_tokens(logits, special.never_predicted), axis=-1)
+
+
+def ranked(hypotheses: Hypotheses, number: int) -> Hypotheses:
+    """Returns the `number` best of each row, best first."""
+    return take(hypotheses, jax.lax.top_k(hypotheses.scores, number)[1])
+
+
+def take(tree: Any, index: Int[Array, "batch n"]) -> Any:
+    """Takes, of leaves `[batch, n, ...]` the entries at `index` of each row."""
+    return jax.tree.map(
+        lambda v: jnp.take_along_axis(v, index.reshape(*index.shape, *[1] * (v.ndim - 2)), axis=1), tree
+    )

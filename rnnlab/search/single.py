@@ -1,0 +1,101 @@
+"""Searches with one output a row: greedy, and drawing at random.
+
+A row's result depends on its own source alone: not on its neighbours, nor on how long they take.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from rnnlab.search.base import Hypotheses, SpecialTokens, Step, log_probabilities
+
+
+def greedy(
+    step: Step, carry: Any, limits: Int[Array, "batch"], *, special: SpecialTokens, max_length: int
+) -> Hypotheses:
+    """Takes the most likely token of every step.
+
+    Args:
+      step: `(carry, tokens [batch]) -> carry, (logits [batch, vocabulary], attention weights or None)`.
+      carry: what the first step starts from.
+      limits: most tokens of each row, EOS counted; a row that reaches it ends there without one.
+      special: the ids of BOS, EOS and PAD.
+      max_length: time of the result, at least the largest limit.
+    """
+    return _one_by_one(step, carry, limits, lambda log_p, _: log_p.argmax(-1), special=special, max_length=max_length)
+
+
+def sample(
+    step: Step,
+    carry: Any,
+    limits: Int[Array, "batch"],
+    *,
+    keys: Key[Array, "batch"],
+    special: SpecialTokens,
+    max_length: int,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+) -> Hypotheses:
+    """Draws each token from the model's distribution; scores are log-probabilities under the model as it is.
+
+    Args:
+      step, carry, limits, special, max_length: as in `greedy`.
+      keys: a random key for each row, `[batch]`.
+      temperature: above 0; logits are divided by it, so that below 1 likely tokens become more likely.
+      top_k: draws from the k most likely tokens only (Fan et al. 2018, arXiv 1805.04833); 0 disables.
+      top_p: then from the fewest most likely tokens that hold this share of the probability (Holtzman et al. 2020,
+        arXiv 1904.09751). Tokens as likely as the last one kept are kept, too.
+    """
+
+    def choose(log_p: Array, time: Array) -> Array:
+        now = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, time)
+        return jax.vmap(jax.random.categorical)(now, _most_likely(log_p / temperature, top_k, top_p))
+
+    return _one_by_one(step, carry, limits, choose, special=special, max_length=max_length)
+
+
+def _most_likely(logits: Float[Array, "batch vocabulary"], top_k: int, top_p: float) -> Array:
+    """The logits, -inf for what `sample` leaves out."""
+    falling = -jnp.sort(-logits, axis=-1)
+    if top_k:
+        falling = jnp.where(jnp.arange(falling.shape[-1]) < top_k, falling, -jnp.inf)
+    p = jax.nn.softmax(falling, axis=-1)
+    before = jnp.cumsum(p, axis=-1) - p
+    least = jnp.where((before < top_p) & (p > 0), falling, jnp.inf).min(-1, keepdims=True)
+    return jnp.where(logits >= least, logits, -jnp.inf)
+
+
+def _one_by_one(
+    step: Step,
+    carry: Any,
+    limits: Array,
+    choose: Callable[[Array, Array], Array],
+    *,
+    special: SpecialTokens,
+    max_length: int,
+) -> Hypotheses:
+    """Searches the one output of each row whose tokens are what `choose` makes of log-probabilities and time."""
+    batch = limits.shape[0]
+
+    def unfinished(loop):
+        return jnp.any(loop[-1])
+
+    def body(loop):
+        time, carry, last, tokens, said, alive = loop
+        carry, (logits, _) = step(carry, last)
+        log_p = log_probabilities(logits, special)
+        token = choose(log_p, time).astype(jnp.int32)
+        its = jnp.where(alive, jnp.take_along_axis(log_p, token[:, None], axis=1)[:, 0], 0)
+        token = jnp.where(alive, token, special.pad)
+        alive &= (token != special.eos) & (time + 1 < limits)
+        return time + 1, carry, token, tokens.at[:, time].set(token), said.at[:, time].set(its), alive
+
+    last = jnp.full(batch, special.bos, jnp.int32)
+    tokens = jnp.full((batch, max_length), special.pad, jnp.int32)
+    loop = (jnp.zeros((), jnp.int32), carry, last, tokens, jnp.zeros((batch, max_length)), limits > 0)
+    _, _, _, tokens, said, _ = jax.lax.while_loop(unfinished, body, loop)
+    return Hypotheses(tokens[:, None], said.sum(1)[:, None], said[:, None])
