@@ -25,6 +25,12 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def user_cache(name: str) -> pathlib.Path:
+    """The folder `name` of rnnlab in the user's cache: in `XDG_CACHE_HOME`, by default ~/.cache."""
+    home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    return home / "rnnlab" / name
+
+
 @contextlib.contextmanager
 def alone_in(folder: pathlib.Path) -> Iterator[None]:
     """Holds a folder for this process alone; it is free again when the process ends.

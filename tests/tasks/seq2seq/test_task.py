@@ -206,7 +206,7 @@ def test_texts_that_are_too_long_are_left_out_of_training_and_refused_elsewhere(
     corpus = experiment.corpus
     examples = corpus.read("train")
     lengths = [max(len(e.source), len(e.targets[0].split(" "))) for e in examples]
-    pairs = experiment.training_pairs(examples)
+    pairs = experiment.training_pairs
     assert len(pairs) == sum(length <= 7 for length in lengths) < len(examples)
     assert max(pairs.targets.lengths) == 7
     kept = [e for e, length in zip(examples, lengths, strict=True) if length <= 7]
@@ -217,4 +217,4 @@ def test_texts_that_are_too_long_are_left_out_of_training_and_refused_elsewhere(
     config.data.longest = 1
     long = [example for example in examples if len(example.source) > 1]
     with pytest.raises(UserError, match="every training pair has more than 1 tokens"):
-        dataclasses.replace(experiment, config=config).training_pairs(long)
+        dataclasses.replace(experiment, config=config).not_too_long(experiment.encode(long))
