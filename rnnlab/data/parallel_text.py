@@ -159,31 +159,29 @@ class ParallelText:
     """
 
     def __init__(self, files: Files):
-        self._names = file_names(files)
-        self._sides = [Lines(name) for name in self._names]
+        self.names = file_names(files)
+        self._sides = [Lines(name) for name in self.names]
 
     @property
     def digests(self) -> list[str]:
         """Of each file its ending and the SHA-256 of its bytes: where they are the same, so are the pairs."""
-        return [
-            pathlib.PurePath(name).suffix + side.digest for name, side in zip(self._names, self._sides, strict=True)
-        ]
+        return [pathlib.PurePath(name).suffix + side.digest for name, side in zip(self.names, self._sides, strict=True)]
 
     def __iter__(self) -> Iterator[Pair]:
         for number, pair in enumerate(self._pairs(), start=1):
             if not all(pair):
                 raise UserError(
-                    f"{' / '.join(self._names)}, line {number}: one side is empty; remove the line from both"
+                    f"{' / '.join(self.names)}, line {number}: one side is empty; remove the line from both"
                 )
             yield pair
 
     def _pairs(self) -> Iterator[Pair]:
         if len(self._sides) == 1:
-            return (_columns(self._names[0], number, line) for number, line in enumerate(self._sides[0], start=1))
+            return (_columns(self.names[0], number, line) for number, line in enumerate(self._sides[0], start=1))
         source, target = self._sides
         if len(source) != len(target):
             raise UserError(
-                f"{self._names[0]} has {len(source)} lines and {self._names[1]} has {len(target)}; "
+                f"{self.names[0]} has {len(source)} lines and {self.names[1]} has {len(target)}; "
                 "line i of one must translate line i of the other"
             )
         return zip(source, target, strict=True)
