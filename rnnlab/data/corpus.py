@@ -85,7 +85,7 @@ class Corpus:
         return self._read[split]
 
     def stream(self, split: str) -> Iterable[Example]:
-        """The same examples, made anew each time that they are iterated over; few are in memory as texts at a time.
+        """Returns the same examples for iterating over them, any number of times; few are in memory as texts at a time.
 
         Raises:
           UserError: as `read`.

@@ -10,7 +10,7 @@ from rnnlab.data.cache import Entry, remembered
 from rnnlab.data.corpus import Example
 from rnnlab.data.pipeline import Pairs
 from rnnlab.data.ragged import Ragged
-from rnnlab.data.vocabulary import Vocabulary
+from rnnlab.data.vocabulary import Vocabulary, versions
 from rnnlab.errors import UserError
 
 _LOG = logging.getLogger("rnnlab")
@@ -30,7 +30,6 @@ def build(
     Raises:
       UserError: as `Vocabulary.build_and_encode`, with the field of the config.
     """
-
     made: list[Pairs] = []
 
     def make() -> Entry:
@@ -41,7 +40,7 @@ def build(
         made.append(_kept(digest, source, target, lambda: Pairs(sources, targets, numbers)))
         return Entry([source.description, target.description])
 
-    found = remembered("vocabularies", [digest, *(dict(options[side]) for side in SIDES)], make)
+    found = remembered("vocabularies", [digest, versions(), *(dict(options[side]) for side in SIDES)], make)
     source, target = map(Vocabulary, found.note)
     return source, target, made[0] if made else encoded_pairs(examples, digest, source, target)
 
@@ -75,7 +74,7 @@ def _kept(digest: str, source: Vocabulary, target: Vocabulary, make: Callable[[]
         _LOG.info("encoded %s pairs, for every run with these data", f"{len(pairs):,}")
         return Entry(None, arrays | {"examples": pairs.examples})
 
-    found = remembered("pairs", [digest, source.description, target.description], entry).arrays
+    found = remembered("pairs", [digest, versions(), source.description, target.description], entry).arrays
     sources, targets = (Ragged(found[side], found[f"{side}_lengths"]) for side in ("sources", "targets"))
     return Pairs(sources, targets, found["examples"])
 

@@ -34,11 +34,11 @@ class Ragged:
         return len(self.lengths)
 
     def row(self, number: int) -> list[int]:
-        """One of them."""
+        """Returns one of them."""
         return self.values[self._ends[number] - self.lengths[number] : self._ends[number]].tolist()
 
     def take(self, rows: np.ndarray) -> "Ragged":
-        """Those rows alone, in this order."""
+        """Copies some rows, in the order in which they are asked for, each as often as that."""
         lengths = self.lengths[rows]
         begins, found = (self._ends - self.lengths)[rows], []
         for block in np.array_split(np.arange(len(rows)), len(rows) // _BLOCK + 1):
@@ -48,11 +48,11 @@ class Ragged:
         return Ragged(np.concatenate([*found, self.values[-1:]]), lengths)
 
     def share(self, value: int) -> float:
-        """How much of all the ids is `value`."""
+        """Computes the share of all the ids that are `value`."""
         return float((self.values[:-1] == value).mean()) if len(self.values) > 1 else 0.0
 
     def padded(self, rows: np.ndarray, time: int, columns: int, *, padding: int) -> np.ndarray:
-        """Ids `[time, columns]`: `rows`, cut off at `time`, then columns of padding."""
+        """Returns ids `[time, columns]`: `rows`, cut off at `time`, then columns of padding."""
         step, lengths = np.arange(time)[:, None], self.lengths[rows]
         ids = np.full((time, columns), padding, np.int32)
         places = np.minimum(self._ends[rows] - lengths + step, len(self.values) - 1)

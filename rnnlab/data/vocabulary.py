@@ -1,7 +1,9 @@
 """Between text and ids."""
 
 import collections
+import contextlib
 import functools
+import importlib.metadata
 import itertools
 import json
 import pathlib
@@ -205,6 +207,16 @@ class Vocabulary:
             return cls(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{path}: not a vocabulary: {error}") from None
+
+
+@functools.cache
+def versions() -> list[str]:
+    """Returns the versions of what cuts and normalises texts: with others, a text may get other ids."""
+    found = [f"Unicode {unicodedata.unidata_version}"]
+    for package in ("regex", "tokenizers", "spacy"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{package} {importlib.metadata.version(package)}")
+    return found
 
 
 def _normalised(text: str, description: dict) -> str:
