@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import logging
 import os
 import pathlib
@@ -23,6 +24,12 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def user_cache(name: str) -> pathlib.Path:
+    """The folder `name` of rnnlab in the user's cache: in `XDG_CACHE_HOME`, by default ~/.cache."""
+    home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    return home / "rnnlab" / name
 
 
 @contextlib.contextmanager
@@ -55,7 +62,8 @@ def alone_in(folder: pathlib.Path) -> Iterator[None]:
 def one_at_a_time(lock: pathlib.Path) -> Iterator[None]:
     """Lets one process in at a time; the others wait. A process that ends, however it ends, lets the next one in.
 
-    Where no lock can be had (a folder that may only be read, a file system without locks) nobody waits.
+    Where no lock can be had (a folder that may only be read, a file system without locks) nobody waits. A process that
+    waits logs it, once for each folder of locks.
     """
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):
@@ -64,6 +72,11 @@ def one_at_a_time(lock: pathlib.Path) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                logging.getLogger("rnnlab").info("%s: waiting for another process that prepares the data", lock)
+                _log_waiting(lock.parent)
                 fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@functools.cache
+def _log_waiting(folder: pathlib.Path) -> None:
+    logging.getLogger("rnnlab").info("%s: waiting for another process that prepares the data", folder)

@@ -123,7 +123,7 @@ def fuzz_data(examples: int, folder: pathlib.Path) -> collections.Counter:
 
 def _read(config: ConfigDict, workdir: pathlib.Path) -> None:
     task = create_task(config, workdir)
-    pairs = task.training_pairs(task.corpus.read("train"))
+    pairs = task.training_pairs
     for side, ids in ((task.source, pairs.sources), (task.target, pairs.targets)):
         side.decode(ids.row(0))
 

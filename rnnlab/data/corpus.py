@@ -1,11 +1,13 @@
 """A dataset by its name, as splits of text examples."""
 
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rnnlab.data.parallel_text import Files, file_names, read_pairs
+from rnnlab.data.cache import Entry, remembered
+from rnnlab.data.parallel_text import Files, ParallelText, file_names
 from rnnlab.data.published import HOMES, published_files
 from rnnlab.errors import UserError
 from rnnlab.extras import needs
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 _NAMED = 8  # most examples that `Corpus.describe` names
+_BLOCK = 10_000  # examples that are read or hashed at a time
 
 
 class Example(NamedTuple):
@@ -25,7 +28,7 @@ class Example(NamedTuple):
 
 
 class Corpus:
-    """A dataset; each split is read, once, when it is asked for.
+    """A dataset; each split is read when it is asked for.
 
     Args:
       name: "cmudict", "parallel_text", "multi30k", "sigmorphon2020", or any TFDS set with a pair of texts
@@ -72,21 +75,36 @@ class Corpus:
     def read(self, split: str) -> list[Example]:
         """The examples of a split: those of files in their order, others in the order of the prepared files.
 
+        They are read once and kept in memory.
+
         Raises:
           UserError: the dataset has no such split, or its contents are not those that are expected.
         """
+        if split not in self._read:
+            self._read[split] = list(self.stream(split))
+        return self._read[split]
+
+    def stream(self, split: str) -> Iterable[Example]:
+        """Returns the same examples for iterating over them, any number of times; few are in memory as texts at a time.
+
+        Raises:
+          UserError: as `read`.
+        """
         if split not in self.splits:
             raise UserError(f"split {split!r}: dataset {self.name!r} has {', '.join(self.splits)} only")
-        if split not in self._read:
-            examples = self._load(split)
-            found = hashlib.sha256(json.dumps(examples).encode()).hexdigest()
-            if self._expected.get(split, found) != found:
-                raise UserError(
-                    f"{self._place(split)}: its contents are not those of the {split} split that the run was made "
-                    "with; give them back, or use another --workdir"
-                )
-            self._read[split], self._digests[split] = examples, found
-        return self._read[split]
+        examples: _OfFiles | _Prepared
+        if self._builder is None:
+            examples = _OfFiles(ParallelText(self._files[split]))
+        else:
+            examples = _Prepared(self._builder.as_data_source(split), self._builder.info.supervised_keys)
+        found = examples.digest()
+        if self._expected.get(split, found) != found:
+            raise UserError(
+                f"{self._place(split)}: its contents are not those of the {split} split that the run was made "
+                "with; give them back, or use another --workdir"
+            )
+        self._digests[split] = found
+        return examples
 
     def digest(self, split: str) -> str:
         """SHA-256 of the texts of a split and their order, whatever holds them.
@@ -94,17 +112,9 @@ class Corpus:
         Raises:
           UserError: as `read`.
         """
-        self.read(split)
+        if split not in self._digests:
+            self.stream(split)
         return self._digests[split]
-
-    def _load(self, split: str) -> list[Example]:
-        if self._builder is None:
-            return [Example(source, (target,)) for source, target in read_pairs(self._files[split])]
-        keys, data = self._builder.info.supervised_keys, self._builder.as_data_source(split)
-        rows = data.__getitems__(list(range(len(data))))  # many times faster than one by one
-        if keys is None:
-            return [Example(row["source"].decode(), tuple(t.decode() for t in row["targets"])) for row in rows]
-        return [Example(row[keys[0]].decode(), (row[keys[1]].decode(),)) for row in rows]
 
     def describe(self, split: str, numbers: Sequence[int]) -> str:
         """Names some examples of a split, by their numbers from 0: by their lines, or where there are no files of the
@@ -117,6 +127,48 @@ class Corpus:
 
     def _place(self, split: str) -> str:
         return f"dataset {self.name!r}" if self._builder is not None else " / ".join(file_names(self._files[split]))
+
+
+class _OfFiles:
+    """The examples of files, whose digest is remembered by what is in the files, byte for byte."""
+
+    def __init__(self, pairs: ParallelText):
+        self._pairs = pairs
+
+    def __iter__(self) -> Iterator[Example]:
+        return (Example(source, (target,)) for source, target in self._pairs)
+
+    def digest(self) -> str:
+        return remembered("contents", self._pairs.digests, lambda: Entry(_digest(self))).note
+
+
+class _Prepared:
+    """The examples of a split that TFDS has prepared."""
+
+    def __init__(self, data: Any, keys: tuple[str, str] | None):
+        self._data, self._keys = data, keys
+
+    def __iter__(self) -> Iterator[Example]:
+        for start in range(0, len(self._data), _BLOCK):
+            numbers = range(start, min(start + _BLOCK, len(self._data)))
+            for row in self._data.__getitems__(list(numbers)):  # many times faster than one by one
+                if self._keys is None:
+                    yield Example(row["source"].decode(), tuple(target.decode() for target in row["targets"]))
+                else:
+                    yield Example(row[self._keys[0]].decode(), (row[self._keys[1]].decode(),))
+
+    def digest(self) -> str:
+        return _digest(self)
+
+
+def _digest(examples: Iterable[Example]) -> str:
+    """SHA-256 of the examples as one list in JSON, of which a part is in memory at a time."""
+    left, found, comma = iter(examples), hashlib.sha256(b"["), b""
+    while block := list(itertools.islice(left, _BLOCK)):
+        found.update(comma + json.dumps(block)[1:-1].encode())
+        comma = b", "
+    found.update(b"]")
+    return found.hexdigest()
 
 
 def _open_builder(name: str, language: str, prepared: str) -> "DatasetBuilder":

@@ -1,19 +1,22 @@
 """Line-aligned texts: two files, plain or compressed, or one TSV with two columns. They are read as they are at each
-start; no copy of them is prepared."""
+start; no copy of them is prepared. What is held of them in memory is their bytes, for texts take many times as much."""
 
 import bz2
 import codecs
+import functools
 import gzip
+import hashlib
 import lzma
 import pathlib
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rnnlab.errors import UserError
 
 Pair = tuple[str, str]
 Files = str | Sequence[str]  # "source,target", "pairs.tsv", or a list of these names
+_BLOCK = 1 << 20  # bytes that are decoded at a time
 
 
 def _unpack_zstd(raw: bytes) -> bytes:
@@ -40,28 +43,57 @@ _PACKED: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
 }
 
 
-def read_lines(path: str) -> list[str]:
+class Lines:
     """The lines of a UTF-8 file, plain or packed by gzip, bzip2, xz or zstd, without the white space at their ends.
 
     Lines end by LF or CR LF, or, in a file that has neither, by CR. Byte-order marks are dropped wherever they stand:
-    files that were put together have them in the middle, too.
+    files that were put together have them in the middle, too. The file is read at once, but checked when its lines are
+    first counted or iterated over.
 
     Raises:
       UserError: no such file, not what its ending says, not UTF-8 (with the line), or empty.
     """
-    try:
-        raw = _unpacked(path, pathlib.Path(path).expanduser().read_bytes()).replace(codecs.BOM_UTF8, b"")
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    if not (inner := raw.strip()):
-        raise UserError(f"{path}: the file is empty; at least one line of text is needed")
-    end = b"\r" if b"\r" in inner and b"\n" not in inner else b"\n"
-    try:
-        text = raw.removesuffix(b"\n").removesuffix(b"\r").decode()
-    except UnicodeDecodeError as error:
-        before = raw[: error.start].split(end)
-        raise UserError(f"{path}, line {len(before)}: not UTF-8 (byte {len(before[-1])}: {error.reason})") from None
-    return [line.strip() for line in text.split(end.decode())]
+
+    def __init__(self, path: str):
+        self._path = path
+        try:
+            self._packed = pathlib.Path(path).expanduser().read_bytes()
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read: {error}") from None
+        self.digest = hashlib.sha256(self._packed).hexdigest()
+
+    def __len__(self) -> int:
+        text, end = self._text
+        return text.count(end) + 1
+
+    def __iter__(self) -> Iterator[str]:
+        (text, end), start = self._text, 0
+        while start <= len(text):
+            stop = text.find(end, start + _BLOCK)
+            stop = len(text) if stop < 0 else stop
+            for line in text[start:stop].decode().split(end.decode()):
+                yield line.strip()
+            start = stop + 1
+
+    @functools.cached_property
+    def _text(self) -> tuple[bytes, bytes]:
+        """All of it, known to be UTF-8, and what ends a line."""
+        path = self._path
+        try:
+            raw = _unpacked(path, self._packed).replace(codecs.BOM_UTF8, b"")
+        except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+            raise UserError(f"{path}: cannot be read: {error}") from None
+        self._packed = b""
+        if not (inner := raw.strip()):
+            raise UserError(f"{path}: the file is empty; at least one line of text is needed")
+        end = b"\r" if b"\r" in inner and b"\n" not in inner else b"\n"
+        text = raw.removesuffix(b"\n").removesuffix(b"\r")
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            before = raw[: error.start].split(end)
+            raise UserError(f"{path}, line {len(before)}: not UTF-8 (byte {len(before[-1])}: {error.reason})") from None
+        return text, end
 
 
 def _unpacked(path: str, raw: bytes) -> bytes:
@@ -115,28 +147,44 @@ def _is_file(name: str) -> bool:
         return False
 
 
-def read_pairs(files: Files) -> list[Pair]:
-    """Source and target of each line; `files` is "source,target", one "pairs.tsv", or a list of these names.
+class ParallelText:
+    """Source and target of each line; may be iterated over many times.
+
+    Args:
+      files: "source,target", one "pairs.tsv", or a list of these names.
 
     Raises:
-      UserError: as `file_names` and `read_lines`; unequal line counts; a TSV line without exactly two columns; an empty
-        side.
+      UserError: as `file_names` and, when it is iterated over, as `Lines`; unequal line counts; a TSV line without
+        exactly two columns; an empty side.
     """
-    names = file_names(files)
-    if len(names) == 2:
-        source, target = map(read_lines, names)
+
+    def __init__(self, files: Files):
+        self.names = file_names(files)
+        self._sides = [Lines(name) for name in self.names]
+
+    @property
+    def digests(self) -> list[str]:
+        """Of each file its ending and the SHA-256 of its bytes: where they are the same, so are the pairs."""
+        return [pathlib.PurePath(name).suffix + side.digest for name, side in zip(self.names, self._sides, strict=True)]
+
+    def __iter__(self) -> Iterator[Pair]:
+        for number, pair in enumerate(self._pairs(), start=1):
+            if not all(pair):
+                raise UserError(
+                    f"{' / '.join(self.names)}, line {number}: one side is empty; remove the line from both"
+                )
+            yield pair
+
+    def _pairs(self) -> Iterator[Pair]:
+        if len(self._sides) == 1:
+            return (_columns(self.names[0], number, line) for number, line in enumerate(self._sides[0], start=1))
+        source, target = self._sides
         if len(source) != len(target):
             raise UserError(
-                f"{names[0]} has {len(source)} lines and {names[1]} has {len(target)}; "
+                f"{self.names[0]} has {len(source)} lines and {self.names[1]} has {len(target)}; "
                 "line i of one must translate line i of the other"
             )
-        pairs = list(zip(source, target, strict=True))
-    else:
-        pairs = [_columns(names[0], number, line) for number, line in enumerate(read_lines(names[0]), start=1)]
-    for number, pair in enumerate(pairs, start=1):
-        if not all(pair):
-            raise UserError(f"{' / '.join(names)}, line {number}: one side is empty; remove the line from both")
-    return pairs
+        return zip(source, target, strict=True)
 
 
 def _columns(path: str, number: int, line: str) -> Pair:

@@ -4,12 +4,13 @@ Time-major: ids are `[time, batch]`.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from rnnlab.data.batch import Batch
+from rnnlab.data.ragged import Ragged
 from rnnlab.data.vocabulary import BOS, EOS, PAD
 
 if TYPE_CHECKING:
@@ -27,49 +28,21 @@ class Pairs:
 
     def __init__(
         self,
-        sources: Sequence[Sequence[int]],
-        targets: Sequence[Sequence[int]],
+        sources: Ragged | Iterable[Sequence[int]],
+        targets: Ragged | Iterable[Sequence[int]],
         examples: Sequence[int] | np.ndarray | None = None,
     ):
-        self.sources, self.targets = _Ragged(sources), _Ragged(targets)
-        self.examples = np.arange(len(sources)) if examples is None else np.asarray(examples, np.int64)
+        self.sources, self.targets = (
+            side if isinstance(side, Ragged) else Ragged.of(side) for side in (sources, targets)
+        )
+        self.examples = np.arange(len(self.sources)) if examples is None else np.asarray(examples, np.int64)
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def take(self, rows: np.ndarray) -> "Pairs":
         """Those pairs alone, in this order."""
-        sources, targets = ([side.row(i) for i in rows] for side in (self.sources, self.targets))
-        return Pairs(sources, targets, self.examples[rows])
-
-
-class _Ragged:
-    """Rows of unequal length in one array."""
-
-    def __init__(self, rows: Sequence[Sequence[int]]):
-        self.lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
-        self._ends = np.cumsum(self.lengths)
-        ids = itertools.chain(itertools.chain.from_iterable(rows), [PAD])  # the last one: rows may all be empty
-        self._values = np.fromiter(ids, np.int32, int(self.lengths.sum()) + 1)
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def row(self, number: int) -> list[int]:
-        """One of them."""
-        return self._values[self._ends[number] - self.lengths[number] : self._ends[number]].tolist()
-
-    def share(self, token: int) -> float:
-        """How much of all the ids is `token`."""
-        return float((self._values[:-1] == token).mean()) if len(self._values) > 1 else 0.0
-
-    def padded(self, rows: np.ndarray, time: int, columns: int) -> np.ndarray:
-        """Ids `[time, columns]`: `rows`, cut off at `time`, then columns of padding."""
-        step, lengths = np.arange(time)[:, None], self.lengths[rows]
-        ids = np.full((time, columns), PAD, np.int32)
-        places = np.minimum(self._ends[rows] - lengths + step, len(self._values) - 1)
-        ids[:, : len(rows)] = np.where(step < lengths, self._values[places], PAD)
-        return ids
+        return Pairs(self.sources.take(rows), self.targets.take(rows), self.examples[rows])
 
 
 class Lengths(NamedTuple):
@@ -143,8 +116,8 @@ def fitting_size(sizes: Sizes, source: int, target: int = 0) -> tuple[int, int]:
 def assemble(pairs: Pairs, rows: Sequence[int], size: tuple[int, int], batch_size: int) -> Batch:
     """The padded batch of `rows`, filled up to `batch_size` columns."""
     chosen = np.asarray(rows, np.int64)
-    source = pairs.sources.padded(chosen, size[0], batch_size)
-    labels = pairs.targets.padded(chosen, size[1], batch_size)
+    source = pairs.sources.padded(chosen, size[0], batch_size, padding=PAD)
+    labels = pairs.targets.padded(chosen, size[1], batch_size, padding=PAD)
     inputs = np.concatenate([np.full((1, batch_size), PAD, np.int32), labels[:-1]])
     inputs[0, : len(rows)] = BOS
     labels[pairs.targets.lengths[chosen], np.arange(len(rows))] = EOS

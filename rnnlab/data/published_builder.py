@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from rnnlab.data.parallel_text import read_pairs
+from rnnlab.data.parallel_text import ParallelText
 from rnnlab.data.published import Home, find_published
 from rnnlab.errors import UserError
 
@@ -21,7 +21,7 @@ def open_published(name: str, language: str, **options: Any) -> tfds.core.Datase
       options: of a TFDS builder.
 
     Raises:
-      UserError: a language of another form or without files, or what `read_pairs` refuses.
+      UserError: a language of another form or without files, or what `ParallelText` refuses.
     """
     home, languages = find_published(name, language)
     known = _Published.url_infos or {}
@@ -57,5 +57,5 @@ class _Published(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(paths) for split, paths in dl_manager.download(urls).items()}
 
     def _generate_examples(self, paths: list) -> Iterator[tuple[int, dict]]:
-        for number, (source, target) in enumerate(read_pairs(paths)):
+        for number, (source, target) in enumerate(ParallelText(paths)):
             yield number, {"source": source, "targets": [target]}

@@ -1,18 +1,22 @@
 """Between text and ids."""
 
 import collections
+import contextlib
 import functools
+import importlib.metadata
 import itertools
 import json
 import pathlib
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
+import numpy as np
 import regex
 import tokenizers
 
-from rnnlab.data.spacing import Spacing
+from rnnlab.data.ragged import Ragged
+from rnnlab.data.spacing import Spacing, SpacingCounts
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 
@@ -43,7 +47,8 @@ class Reading(NamedTuple):
 class Vocabulary:
     """The tokens of one side of a dataset; ids 0 to 3 are padding, start, end and unknown.
 
-    Built by `Vocabulary.build`, read back by `Vocabulary.load`. The units:
+    Built by `Vocabulary.build`, read back by `Vocabulary.load`, or made from the `description` of one, which JSON can
+    hold. The units:
 
         character  code points
         word       runs of letters, digits and their marks, and single other characters
@@ -53,7 +58,7 @@ class Vocabulary:
     """
 
     def __init__(self, description: dict):
-        self._description = description
+        self.description = description
         self.unit: str = description["unit"]
         self._split = _splitter(self.unit, description.get("language", ""))
         self._subwords = tokenizers.Tokenizer.from_str(description["model"]) if self.unit == "subword" else None
@@ -65,12 +70,17 @@ class Vocabulary:
             self._subwords.encode_special_tokens = True  # a text that holds "<s>" says nothing of a start
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vocabulary) and self._description == other._description
+        return isinstance(other, Vocabulary) and self.description == other.description
 
     __hash__ = None  # type: ignore[assignment]
 
     @classmethod
-    def build(
+    def build(cls, texts: Iterable[str], **options) -> "Vocabulary":
+        """Makes the vocabulary alone; as `build_and_encode`, whose options these are."""
+        return cls.build_and_encode(list(texts), **options)[0]
+
+    @classmethod
+    def build_and_encode(
         cls,
         texts: Iterable[str],
         *,
@@ -81,10 +91,11 @@ class Vocabulary:
         size: int = 8000,
         language: str = "",
         reverse: bool = False,
-    ) -> "Vocabulary":
-        """Counts the tokens of `texts`.
+    ) -> tuple["Vocabulary", Ragged]:
+        """Counts the tokens of `texts`; returns the vocabulary, and what its `encode` makes of each of them.
 
         Args:
+          texts: may be iterated over more than once; no more than one is held at a time.
           unit: one of `UNITS`.
           lowercase: fold to lower case first.
           normal_form: Unicode normal form to apply first: NFC, NFD, NFKC, NFKD, or "" for none. "auto" is NFD where it
@@ -103,20 +114,23 @@ class Vocabulary:
                 raise UserError(f"{what}: unknown value {value!r}; allowed: {', '.join(map(repr, allowed))}")
         description: dict = {"unit": unit, "lowercase": lowercase, "normal_form": normal_form}
         description |= {"language": language, "reverse": reverse}
-        texts = list(texts)
         if normal_form == "auto":
             unseen = {form: _unseen_share(texts, description | {"normal_form": form}) for form in ("NFC", "NFD")}
             description["normal_form"] = "NFD" if unseen["NFC"] - unseen["NFD"] >= _WORTH_PARTING else "NFC"
-        texts = [_normalised(text, description) for text in texts]
         if unit == "subword":
-            return cls(description | {"model": _train_subwords(texts, size)})
-        split = _splitter(unit, language)
-        cut = [split(text) for text in texts]
-        counts = collections.Counter(itertools.chain.from_iterable(cut))
-        kept = sorted(token for token, count in counts.items() if count >= min_count)
-        if unit in _SPACED:
-            description["tight"] = Spacing.learn(zip(texts, cut, strict=True)).tight
-        return cls(description | {"tokens": [*_SPECIAL, *kept]})
+            normalised = (_normalised(text, description) for text in texts)
+            made = cls(description | {"model": _train_subwords(normalised, size)})
+            return made, Ragged.of(made.encode(text) for text in texts)
+        spacing = SpacingCounts() if unit in _SPACED else None
+        tokens, numbers = _numbered(texts, description, spacing)
+        counts = np.bincount(numbers.values[:-1], minlength=len(tokens)).tolist()
+        kept = sorted(token for token, count in zip(tokens, counts, strict=True) if count >= min_count)
+        if spacing is not None:
+            description["tight"] = spacing.tight()
+        made = cls(description | {"tokens": [*_SPECIAL, *kept]})
+        ids = np.array([*(made._ids.get(token, UNK) for token in tokens), PAD], np.int32)
+        numbers.values[-1] = len(tokens)
+        return made, Ragged(ids[numbers.values], numbers.lengths)
 
     @property
     def ids(self) -> dict[str, int]:
@@ -142,7 +156,7 @@ class Vocabulary:
 
     def normalise(self, text: str) -> str:
         """`text` in the case and the normal form of this vocabulary."""
-        return _normalised(text, self._description)
+        return _normalised(text, self.description)
 
     def split(self, text: str) -> list[str]:
         """The tokens of `text` in their order, known or not."""
@@ -202,7 +216,7 @@ class Vocabulary:
 
     def save(self, path: pathlib.Path) -> None:
         """Writes one JSON file."""
-        write_text(path, json.dumps(self._description))
+        write_text(path, json.dumps(self.description))
 
     @classmethod
     def load(cls, path: pathlib.Path) -> "Vocabulary":
@@ -215,6 +229,16 @@ class Vocabulary:
             return cls(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{path}: not a vocabulary: {error}") from None
+
+
+@functools.cache
+def versions() -> list[str]:
+    """Returns the versions of what cuts and normalises texts: with others, a text may get other ids."""
+    found = [f"Unicode {unicodedata.unidata_version}"]
+    for package in ("regex", "tokenizers", "spacy"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{package} {importlib.metadata.version(package)}")
+    return found
 
 
 def _normalised(text: str, description: dict) -> str:
@@ -248,15 +272,36 @@ def _spacy_tokenizer(language: str):
         raise UserError(f"language: spaCy has no rules for {language!r}; give a code such as 'de' or 'en'") from None
 
 
-def _unseen_share(texts: list[str], description: dict) -> float:
+def _numbered(
+    texts: Iterable[str], description: dict, spacing: SpacingCounts | None = None
+) -> tuple[list[str], Ragged]:
+    """The different tokens of texts as they come, and each text as numbers of them, in the order of its ids."""
+    split, step = _splitter(description["unit"], description["language"]), -1 if description["reverse"] else 1
+    numbers: dict[str, int] = collections.defaultdict(itertools.count().__next__)
+
+    def rows() -> Iterator[list[int]]:
+        for text in texts:
+            text = _normalised(text, description)
+            tokens = split(text)
+            if spacing is not None:
+                spacing.add(text, tokens)
+            yield [numbers[token] for token in tokens][::step]
+
+    found = Ragged.of(rows())
+    return list(numbers), found
+
+
+def _unseen_share(texts: Iterable[str], description: dict) -> float:
     """The share of texts that hold a token which no other text has: leaving one out, it would be unseen."""
+    counts: collections.Counter[str] = collections.Counter()
     split = _splitter(description["unit"], description["language"])
-    found = [set(split(_normalised(text, description))) for text in texts]
-    counts = collections.Counter(token for tokens in found for token in tokens)
-    return sum(any(counts[token] == 1 for token in tokens) for tokens in found) / max(1, len(found))
+    for text in texts:
+        counts.update(set(split(_normalised(text, description))))
+    found = [any(counts[token] == 1 for token in split(_normalised(text, description))) for text in texts]
+    return sum(found) / max(1, len(found))
 
 
-def _train_subwords(texts: list[str], size: int) -> str:
+def _train_subwords(texts: Iterable[str], size: int) -> str:
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=_SPECIAL[UNK]))
     pieces = tokenizers.pre_tokenizers
     tokenizer.pre_tokenizer = pieces.Sequence([pieces.Metaspace(), pieces.Punctuation("isolated")])

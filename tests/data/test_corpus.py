@@ -1,4 +1,6 @@
 import gzip
+import hashlib
+import json
 import logging
 import lzma
 import socket
@@ -63,6 +65,15 @@ def test_contents_are_the_same_whatever_holds_them_and_others_are_refused_by_nam
         corpus = Corpus("parallel_text", files={"train": tsv, "validation": tsv}, expected={"train": known})
         with pytest.raises(UserError, match=r"train.tsv: its contents are not those of the train split"):
             corpus.read("train")
+
+
+def test_a_digest_is_that_of_the_examples_as_json(tmp_path, monkeypatch):
+    monkeypatch.setattr("rnnlab.data.corpus._BLOCK", 3)
+    for number in (1, 3, 7):
+        rows = [(f'"s{i}', f"t é {i}") for i in range(number)]
+        files = _files(tmp_path, {"train": rows, "validation": rows})
+        wanted = hashlib.sha256(json.dumps([[source, [target]] for source, target in rows]).encode()).hexdigest()
+        assert Corpus("parallel_text", files=files).digest("train") == wanted
 
 
 def test_no_text_of_a_corpus_is_logged_or_printed(tmp_path, caplog, capfd):

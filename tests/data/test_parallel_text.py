@@ -6,8 +6,16 @@ import pathlib
 
 import pytest
 
-from rnnlab.data.parallel_text import absolute_names, read_lines, read_pairs
+from rnnlab.data.parallel_text import Lines, ParallelText, absolute_names
 from rnnlab.errors import UserError
+
+
+def _lines(path):
+    return list(Lines(path))
+
+
+def _pairs(files):
+    return list(ParallelText(files))
 
 
 def _write(path, content: bytes):
@@ -20,28 +28,28 @@ def test_two_files_plain_or_gzipped_and_one_tsv_give_the_same_pairs(tmp_path):
     target = _write(tmp_path / "t.gz", gzip.compress(b"a house\ntwo houses"))
     tsv = _write(tmp_path / "p.tsv", "ein Haus\ta house\nzwei  Häuser\ttwo houses\n".encode())
     wanted = [("ein Haus", "a house"), ("zwei  Häuser", "two houses")]
-    assert read_pairs(f"{source},{target}") == read_pairs(tsv) == wanted
+    assert _pairs(f"{source},{target}") == _pairs(tsv) == wanted
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("last", [True, False], ids=["ended", "open"])
 def test_lines_end_as_on_unix_windows_or_an_old_macintosh(tmp_path, end, last):
     text = end.join(["a\tb ", "", " c\u2028d\x0be", "f\x85g\x0ch"]) + end * last
-    assert read_lines(_write(tmp_path / "s", text.encode())) == ["a\tb", "", "c\u2028d\x0be", "f\x85g\x0ch"]
+    assert _lines(_write(tmp_path / "s", text.encode())) == ["a\tb", "", "c\u2028d\x0be", "f\x85g\x0ch"]
 
 
 def test_a_carriage_return_within_a_line_is_no_line_end(tmp_path):
-    assert read_lines(_write(tmp_path / "s", b"a\rb\nc\n")) == ["a\rb", "c"]
-    assert read_lines(_write(tmp_path / "s", b"a\rb\r\nc\r\n")) == ["a\rb", "c"]
+    assert _lines(_write(tmp_path / "s", b"a\rb\nc\n")) == ["a\rb", "c"]
+    assert _lines(_write(tmp_path / "s", b"a\rb\r\nc\r\n")) == ["a\rb", "c"]
 
 
 def test_byte_order_marks_of_files_that_were_put_together_are_dropped(tmp_path):
     parts = [part.encode("utf-8-sig") for part in ("a\n", "b\nc", "d\n", "")]
-    assert read_lines(_write(tmp_path / "s", b"".join(parts))) == ["a", "b", "cd"]
+    assert _lines(_write(tmp_path / "s", b"".join(parts))) == ["a", "b", "cd"]
     with pytest.raises(UserError, match="s: the file is empty"):
-        read_lines(_write(tmp_path / "s", "".encode("utf-8-sig")))
+        _lines(_write(tmp_path / "s", "".encode("utf-8-sig")))
     tsv = _write(tmp_path / "p.tsv", "\ufeffa\t\ufeffb\n".encode())  # two such files beside each other
-    assert read_pairs(tsv) == [("a", "b")]
+    assert _pairs(tsv) == [("a", "b")]
 
 
 # by `zstd`, of "ein Haus\nzwei Häuser\n"
@@ -53,7 +61,7 @@ _PACK = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": l
 def test_files_are_unpacked_whatever_their_name(tmp_path, kind):
     packed = _PACK[kind]("ein Haus\nzwei Häuser\n".encode())
     for name in (f"s.{kind}", "s", "s.txt"):
-        assert read_lines(_write(tmp_path / name, packed)) == ["ein Haus", "zwei Häuser"]
+        assert _lines(_write(tmp_path / name, packed)) == ["ein Haus", "zwei Häuser"]
 
 
 @pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zst"])
@@ -61,7 +69,7 @@ def test_what_is_packed_and_damaged_or_not_packed_at_all_is_named(tmp_path, kind
     packed = _PACK[kind]("ein Haus\nzwei Häuser\n".encode())
     for content in (packed[:-5], packed[:12], b"not packed"):
         with pytest.raises(UserError, match=rf"s\.{kind}: cannot be read: ."):
-            read_lines(_write(tmp_path / f"s.{kind}", content))
+            _lines(_write(tmp_path / f"s.{kind}", content))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +80,7 @@ def test_names_may_hold_commas_and_blanks_in_a_list_and_in_a_text(tmp_path, name
     columns = ("eins\nzwei\n", "one\ntwo\n") if len(names) == 2 else ("eins\tone\nzwei\ttwo\n",)
     paths = [_write(tmp_path / name, text.encode()) for name, text in zip(names, columns, strict=True)]
     for files in (paths, tuple(paths), ",".join(paths), f" {' , '.join(paths)} ", absolute_names(paths)):
-        assert read_pairs(files) == [("eins", "one"), ("zwei", "two")]
+        assert _pairs(files) == [("eins", "one"), ("zwei", "two")]
 
 
 def test_names_that_may_be_cut_in_two_ways_are_asked_for_as_a_list(tmp_path, monkeypatch):
@@ -80,13 +88,13 @@ def test_names_that_may_be_cut_in_two_ways_are_asked_for_as_a_list(tmp_path, mon
     for name in ("a", "b,c", "a,b", "c"):
         _write(tmp_path / name, b"x\n")
     with pytest.raises(UserError, match="'a,b,c': may be cut in several ways; give a list"):
-        read_pairs("a,b,c")
+        _pairs("a,b,c")
     assert absolute_names(["a,b", "c"]) == [str(tmp_path / "a,b"), str(tmp_path / "c")]
-    assert read_pairs(absolute_names(["a,b", "c"])) == [("x", "x")]
+    assert _pairs(absolute_names(["a,b", "c"])) == [("x", "x")]
 
 
 def test_a_byte_order_mark_and_unusual_line_separators_are_not_line_ends(tmp_path):
-    assert read_lines(_write(tmp_path / "s", "\ufeffa\u2028b\x0bc\nd\n".encode())) == ["a\u2028b\x0bc", "d"]
+    assert _lines(_write(tmp_path / "s", "\ufeffa\u2028b\x0bc\nd\n".encode())) == ["a\u2028b\x0bc", "d"]
 
 
 @pytest.mark.parametrize(
@@ -101,22 +109,22 @@ def test_a_byte_order_mark_and_unusual_line_separators_are_not_line_ends(tmp_pat
 )
 def test_bad_files_are_named_with_their_line(tmp_path, source, target, message):
     with pytest.raises(UserError, match=message):
-        read_pairs(f"{_write(tmp_path / 's', source)},{_write(tmp_path / 't', target)}")
+        _pairs(f"{_write(tmp_path / 's', source)},{_write(tmp_path / 't', target)}")
 
 
 def test_missing_files_columns_and_names_are_told(tmp_path):
     with pytest.raises(UserError, match="nowhere: cannot be read"):
-        read_lines(str(tmp_path / "nowhere"))
+        _lines(str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"line 2: 3 columns; a source, one TAB and a target"):
-        read_pairs(_write(tmp_path / "p.tsv", b"a\tb\na\tb\tc\n"))
+        _pairs(_write(tmp_path / "p.tsv", b"a\tb\na\tb\tc\n"))
     with pytest.raises(UserError, match="two files as 'source,target' or one TSV"):
-        read_pairs("a,b,c")
+        _pairs("a,b,c")
 
 
 @pytest.mark.skipif("RNNLAB_DATA" not in os.environ, reason="RNNLAB_DATA names no folder of real data")
 def test_real_corpora_are_read_whole():
     root = pathlib.Path(os.environ["RNNLAB_DATA"])
-    pairs = read_pairs(f"{root}/multi30k/train.de.gz,{root}/multi30k/train.en.gz")
+    pairs = _pairs(f"{root}/multi30k/train.de.gz,{root}/multi30k/train.en.gz")
     assert len(pairs) == 29_000
     assert pairs[0][1].startswith("Two young, White males")
-    assert len(read_pairs(f"{root}/sigmorphon2020/kor_train.tsv")) == 3_600
+    assert len(_pairs(f"{root}/sigmorphon2020/kor_train.tsv")) == 3_600

@@ -200,3 +200,15 @@ def test_a_subword_vocabulary_is_no_smaller_than_its_characters_and_special_toke
     with pytest.raises(UserError, match=f"size: {size} is too small: .* are 11"):  # 4, a, b, c, d, e, the blank, "."
         Vocabulary.build(["abc de", "e."], unit="subword", size=size)
     assert len(Vocabulary.build(["abc de", "e."], unit="subword", size=11)) == 11
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("unit", UNITS)
+def test_what_is_encoded_while_the_vocabulary_is_built_is_what_it_encodes(unit, reverse):
+    texts = ["Ab, ab <s> c.", "", "ab d", "É c c c", "ab d"]
+    options = {"min_count": 2, "lowercase": True, "normal_form": "auto", "language": "en", "size": 40}
+    vocabulary, found = Vocabulary.build_and_encode(texts, unit=unit, reverse=reverse, **options)
+    assert vocabulary == Vocabulary.build(iter(texts), unit=unit, reverse=reverse, **options)
+    assert [found.row(i) for i in range(len(found))] == [vocabulary.encode(text) for text in texts]
+    if unit != "subword":
+        assert found.share(UNK) > 0

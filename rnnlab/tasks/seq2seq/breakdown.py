@@ -38,8 +38,7 @@ def breakdown(task: Seq2SeqTask) -> None:
       UserError: a dataset that is out of reach.
     """
     config = task.config.training
-    pairs = task.training_pairs(task.corpus.read("train"))
-    batches = iter(training_batches(pairs, task.sizes, config.batch_size, seed=task.config.seed))
+    batches = iter(training_batches(task.training_pairs, task.sizes, config.batch_size, seed=task.config.seed))
     next(batches)
     started = time.perf_counter()
     drawn = list(itertools.islice(batches, _BATCHES))

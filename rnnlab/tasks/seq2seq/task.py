@@ -6,7 +6,7 @@ import functools
 import json
 import logging
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import jax
@@ -20,6 +20,7 @@ from rnnlab.config import get_field
 from rnnlab.data.batch import Batch
 from rnnlab.data.corpus import Corpus, Example
 from rnnlab.data.embeddings import read_embeddings
+from rnnlab.data.encoded import SIDES, build, encode, encoded_pairs
 from rnnlab.data.pipeline import Lengths, Pairs, Sizes, assemble, bucket_sizes, training_batches
 from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from rnnlab.errors import UserError
@@ -102,15 +103,18 @@ class Seq2SeqTask(Task):
     def create(cls, config: ConfigDict, workdir: pathlib.Path) -> Self:
         """Makes the vocabularies and length buckets of the training split."""
         corpus = open_corpus(config)
-        examples = corpus.read("train")
-        texts = {"source": [e.source for e in examples], "target": [t for e in examples for t in e.targets]}
-        vocabularies = {side: _vocabulary(config, side, own) for side, own in texts.items()}
+        examples, digest = corpus.stream("train"), corpus.digest("train")
+        options = {side: _vocabulary_options(config, side) for side in SIDES}
+        if config.data.vocabularies:
+            source, target = (_vocabulary_of_another(config, side, options[side]) for side in SIDES)
+            encoded = encoded_pairs(examples, digest, source, target)
+        else:
+            source, target, encoded = build(examples, digest, options)
         digests = {split: corpus.digest(split) for split in corpus.splits}
-        sides = vocabularies["source"], vocabularies["target"]
-        task = cls(config, workdir, *sides, [], Lengths(0, 0, 0.0), digests)
-        pairs = task.training_pairs(examples)
+        task = cls(config, workdir, source, target, [], Lengths(0, 0, 0.0), digests)
+        pairs = task.not_too_long(encoded)
         task = dataclasses.replace(task, sizes=bucket_sizes(pairs, config.data.buckets), lengths=Lengths.of(pairs))
-        task.__dict__["corpus"] = corpus  # read once
+        task.__dict__.update({"corpus": corpus, "_encoded": encoded, "training_pairs": pairs})  # read once
         return task
 
     @classmethod
@@ -166,28 +170,35 @@ class Seq2SeqTask(Task):
             )
         for split in self.splits[1:]:
             self.check_lengths(self.corpus.read(split), split)
-        self._pairs  # noqa: B018 (whatever is wrong with the training split is found now)
+        self.training_pairs  # noqa: B018 (whatever is wrong with the training split is found now)
         self.digests.update({split: self.corpus.digest(split) for split in self.splits})
 
     @functools.cached_property
-    def _pairs(self) -> Pairs:
-        return self.training_pairs(self.corpus.read("train"))
+    def _encoded(self) -> Pairs:
+        """All pairs of the training split."""
+        examples = self.corpus.stream("train")
+        return encoded_pairs(examples, self.corpus.digest("train"), self.source, self.target)
 
-    def encode(self, examples: list[Example]) -> Pairs:
-        """Encodes one pair for each target of each example."""
-        return Pairs(
-            [self.source.encode(example.source) for example in examples for _ in example.targets],
-            [self.target.encode(target) for example in examples for target in example.targets],
-            [number for number, example in enumerate(examples) for _ in example.targets],
-        )
+    @functools.cached_property
+    def training_pairs(self) -> Pairs:
+        """The pairs that are trained on.
 
-    def training_pairs(self, examples: list[Example]) -> Pairs:
-        """Encodes the pairs that are trained on: those with at most `data.longest` tokens on each side.
+        Raises:
+          UserError: as `not_too_long`.
+        """
+        return self.not_too_long(self._encoded)
+
+    def encode(self, examples: Iterable[Example]) -> Pairs:
+        """Encodes one pair for each target of each example; `examples` are iterated over more than once."""
+        return encode(examples, self.source, self.target)
+
+    def not_too_long(self, pairs: Pairs) -> Pairs:
+        """Returns the pairs with at most `data.longest` tokens on each side.
 
         Raises:
           UserError: there are none.
         """
-        pairs, longest = self.encode(examples), self.config.data.longest
+        longest = self.config.data.longest
         kept = np.flatnonzero(np.maximum(pairs.sources.lengths, pairs.targets.lengths) <= longest)
         if not len(kept):
             raise UserError(f"config.data.longest: every training pair has more than {longest} tokens on a side")
@@ -220,21 +231,23 @@ class Seq2SeqTask(Task):
     def batches(self, *, seed: int, process: int, processes: int) -> Batches:
         """Begins the training batches in the order that follows from a seed."""
         size, share = self.config.training.batch_size, {"process": process, "processes": processes}
-        return iter(training_batches(self._pairs, self.sizes, size, seed=seed, **share))
+        return iter(training_batches(self.training_pairs, self.sizes, size, seed=seed, **share))
 
     def describe(self, rows: Sequence[int]) -> str:
         """Names training examples by their lines, or by their sources where there are no files of the user's."""
-        return self.corpus.describe("train", self._pairs.examples[list(rows)].tolist())
+        return self.corpus.describe("train", self.training_pairs.examples[list(rows)].tolist())
 
     def summary(self) -> Iterator[str]:
         """Yields the number of pairs and the length buckets."""
-        left = sum(len(example.targets) for example in self.corpus.read("train")) - len(self._pairs)
+        left = len(self._encoded) - len(self.training_pairs)
         out = f" ({left:,} longer than config.data.longest left out)" if left else ""
-        yield f"{len(self._pairs):,} pairs{out}, buckets {self.sizes}"
+        yield f"{len(self.training_pairs):,} pairs{out}, buckets {self.sizes}"
 
     def log_data(self) -> None:
         """Logs the sizes of the vocabularies and the shares of unknown tokens."""
-        log_vocabularies(self, {"train": self._pairs, "validation": self.encode(self.corpus.read("validation"))})
+        log_vocabularies(
+            self, {"train": self.training_pairs, "validation": self.encode(self.corpus.read("validation"))}
+        )
 
     # --- model and loss
 
@@ -412,14 +425,13 @@ def log_vocabularies(task: "Seq2SeqTask", splits: Mapping[str, Pairs]) -> None:
         )
 
 
-def _vocabulary(config: ConfigDict, side: str, texts: list[str]) -> Vocabulary:
-    """Of the texts, or that of the run `data.vocabularies`."""
-    options = {name: value for name, value in config.data[side].items() if name != "embeddings"}
-    if not config.data.vocabularies:
-        try:
-            return Vocabulary.build(texts, **options)
-        except UserError as error:
-            raise UserError(f"config.data.{side}.{error}") from None
+def _vocabulary_options(config: ConfigDict, side: str) -> dict[str, Any]:
+    """Those fields of a side that shape its vocabulary."""
+    return {name: value for name, value in config.data[side].items() if name != "embeddings"}
+
+
+def _vocabulary_of_another(config: ConfigDict, side: str, options: Mapping[str, Any]) -> Vocabulary:
+    """That of the run `data.vocabularies`."""
     vocabulary = Vocabulary.load(pathlib.Path(config.data.vocabularies) / f"{side}_vocabulary.json")
     try:
         vocabulary.check_options(**options)

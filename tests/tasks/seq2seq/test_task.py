@@ -1,10 +1,13 @@
 import dataclasses
 import gzip
 import logging
+import os
 import shutil
 
 import pytest
 
+from rnnlab.data.parallel_text import ParallelText
+from rnnlab.data.vocabulary import Vocabulary
 from rnnlab.errors import UserError
 from rnnlab.tasks.seq2seq.task import Seq2SeqTask, log_vocabularies, open_corpus
 from rnnlab.training.report import best_params
@@ -98,6 +101,53 @@ def test_a_run_with_other_data_is_refused_in_a_line_and_nothing_is_written(own_d
     assert {path.name: path.read_bytes() for path in workdir.iterdir()} == left
     path.write_text(text)
     create_task(tiny.get_config(str(own_data)), workdir)
+
+
+def test_a_changed_file_is_noticed_whatever_its_size_and_time_say(own_data, tmp_path):
+    create_task(tiny.get_config(str(own_data)), tmp_path / "w")
+    path = own_data / "train.tsv"
+    before = path.stat()
+    path.write_text(path.read_text().replace("A", "B", 1))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    with pytest.raises(UserError, match=r"train.tsv: .*not those of the train split"):
+        create_task(tiny.get_config(str(own_data)), tmp_path / "w")
+
+
+def _first_batches(task):
+    batches = task.batches(seed=0, process=0, processes=1)
+    return [[part.tolist() for part in next(batches)] for _ in range(5)]
+
+
+def test_what_one_run_has_encoded_no_other_reads_as_text_or_encodes(own_data, tmp_path, monkeypatch):
+    config = tiny.get_config(str(own_data))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "gone"))
+    wanted = _first_batches(create_task(config, tmp_path / "first"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    create_task(config, tmp_path / "w")
+    read = []
+    iterate = ParallelText.__iter__
+    monkeypatch.setattr(ParallelText, "__iter__", lambda pairs: read.append(pairs.names) or iterate(pairs))
+    monkeypatch.setattr(Vocabulary, "build_and_encode", None)
+    for workdir in (tmp_path / "w", tmp_path / "another"):
+        assert _first_batches(create_task(config, workdir)) == wanted
+    assert read == [[str(own_data / f"{split}.tsv")] for split in ("validation", "test")] * 2
+    monkeypatch.setattr("rnnlab.data.encoded.versions", lambda: ["regex 9999"])
+    assert _first_batches(create_task(config, tmp_path / "w")) == wanted
+    assert [str(own_data / "train.tsv")] in read
+
+
+def test_data_are_encoded_once_in_a_run_that_cannot_write_to_the_cache(own_data, tmp_path, monkeypatch):
+    config = tiny.get_config(str(own_data))
+    wanted = _first_batches(create_task(config, tmp_path / "first"))
+    (tmp_path / "cache").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    encode, texts = Vocabulary.encode, []
+    monkeypatch.setattr(Vocabulary, "encode", lambda vocabulary, text: texts.append(text) or encode(vocabulary, text))
+    made = create_task(config, tmp_path / "w")
+    assert len(texts) == 2 * (tiny.SPLITS["validation"] + tiny.SPLITS["test"])
+    assert _first_batches(made) == wanted
+    assert _first_batches(create_task(config, tmp_path / "w")) == wanted
 
 
 def test_a_run_resumes_with_the_same_data_under_any_name_and_is_used_from_any_folder(own_data, tmp_path, monkeypatch):
@@ -206,7 +256,7 @@ def test_texts_that_are_too_long_are_left_out_of_training_and_refused_elsewhere(
     corpus = experiment.corpus
     examples = corpus.read("train")
     lengths = [max(len(e.source), len(e.targets[0].split(" "))) for e in examples]
-    pairs = experiment.training_pairs(examples)
+    pairs = experiment.training_pairs
     assert len(pairs) == sum(length <= 7 for length in lengths) < len(examples)
     assert max(pairs.targets.lengths) == 7
     kept = [e for e, length in zip(examples, lengths, strict=True) if length <= 7]
@@ -217,4 +267,4 @@ def test_texts_that_are_too_long_are_left_out_of_training_and_refused_elsewhere(
     config.data.longest = 1
     long = [example for example in examples if len(example.source) > 1]
     with pytest.raises(UserError, match="every training pair has more than 1 tokens"):
-        dataclasses.replace(experiment, config=config).training_pairs(long)
+        dataclasses.replace(experiment, config=config).not_too_long(experiment.encode(long))

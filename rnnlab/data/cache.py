@@ -1,0 +1,102 @@
+"""What was made of data once, kept in the user's cache for every run and process: arrays, mapped into memory.
+
+An entry is a folder `KIND-KEY` that is written whole or not at all; a damaged one is made anew. The key names
+everything that shapes what is in it, so that no entry is ever out of date, and any may be deleted.
+"""
+
+import functools
+import hashlib
+import json
+import logging
+import pathlib
+import shutil
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnlab.files import one_at_a_time, user_cache
+
+_FORMAT = 1  # of the entries; another one for every change of what is in them or of how it is made
+_RECORD = "entry.json"
+_LOG = logging.getLogger("rnnlab")
+
+
+class Entry(NamedTuple):
+    """What is kept: anything that JSON can hold, and arrays by name."""
+
+    note: Any
+    arrays: Mapping[str, np.ndarray] = {}
+
+
+def remembered(kind: str, key: Any, make: Callable[[], Entry]) -> Entry:
+    """Returns the entry that is kept for a key, anything that JSON can hold, or makes and keeps it.
+
+    Of several processes one makes it, and the others wait for it. A folder that cannot be written to costs a warning.
+    """
+    name = hashlib.sha256(json.dumps([_FORMAT, key]).encode()).hexdigest()[:32]
+    folder = user_cache("encoded") / f"{kind}-{name}"
+    with one_at_a_time(folder.with_suffix(".lock")):
+        found = _read(folder)
+        if found is None:
+            found = make()
+            found = _written(folder, found) or found
+    return found
+
+
+def _read(folder: pathlib.Path) -> Entry | None:
+    """The entry, its arrays mapped into memory; none where it is not there or not as it was written."""
+    try:
+        if not folder.exists():
+            return None
+        record = json.loads((folder / _RECORD).read_bytes())
+        if record["checksum"] != _checksum(record["note"], record["arrays"]):
+            raise ValueError("its checksum is another")
+        for name, checksum in record["arrays"].items():
+            with _array(folder, name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != checksum:
+                    raise ValueError(f"the checksum of {name} is another")
+        return _mapped(folder, record["note"], record["arrays"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        _LOG.warning("%s: is damaged, and made anew (%s)", folder, error)
+        return None
+
+
+def _mapped(folder: pathlib.Path, note: Any, names: Mapping[str, str]) -> Entry:
+    return Entry(note, {name: np.load(_array(folder, name), mmap_mode="r").view(np.ndarray) for name in names})
+
+
+def _written(folder: pathlib.Path, entry: Entry) -> Entry | None:
+    """Writes an entry and maps its arrays; none where it cannot be written."""
+    part = folder.with_suffix(".part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+        part.mkdir(parents=True)
+        arrays = {}
+        for name, value in entry.arrays.items():
+            np.save(_array(part, name), value)
+            with _array(part, name).open("rb") as file:
+                arrays[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        record = {"note": entry.note, "arrays": arrays, "checksum": _checksum(entry.note, arrays)}
+        (part / _RECORD).write_text(json.dumps(record))
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+        return _mapped(folder, entry.note, arrays)
+    except OSError as error:
+        _warn_once(folder.parent, error.strerror or str(error))
+        return None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _array(folder: pathlib.Path, name: str) -> pathlib.Path:
+    return folder / f"{name}.npy"
+
+
+def _checksum(note: Any, arrays: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps([note, arrays]).encode()).hexdigest()
+
+
+@functools.cache
+def _warn_once(folder: pathlib.Path, error: str) -> None:
+    _LOG.warning("%s: cannot be written to, so that every start encodes the data again: %s", folder, error)
