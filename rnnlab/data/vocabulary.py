@@ -150,7 +150,7 @@ class Vocabulary:
           UserError: names the option and both values.
         """
         for name in ("unit", "lowercase", "normal_form", "language", "reverse"):
-            given, own = options[name], self._description.get(name, False if name == "reverse" else "")
+            given, own = options[name], self.description.get(name, False if name == "reverse" else "")
             if given != own and given != "auto":
                 raise UserError(f"{name}: {given!r}, but the vocabulary was built with {own!r}")
 

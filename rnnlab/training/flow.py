@@ -1,21 +1,23 @@
 """How gradients flow through the recurrences of a model: at an interval while it trains, and on demand."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax import Array
 
+from rnnlab.cells import Cell
 from rnnlab.gradient_flow import LagJacobians, kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
 from rnnlab.gradient_flow.contributions import StepGradients, each_step
 from rnnlab.printing import show, to_json
 from rnnlab.tasks.base import ModelParams, Task
 from rnnlab.training.step import split_shapes
-from rnnlab.training.watch import Record, no_nudges, recurrent_cells, watched
+from rnnlab.training.watch import Nudges, Record, no_nudges, recurrent_cells, watched
 
-_TRACED = 1  # of them, whose whole spectra are taken while training
+_TRACED = 1  # sequences whose whole spectra are taken while training
+_EVERY_LAG = 2  # and at every lag on demand: of a state of 512 numbers each takes half a second
 _SATURATED = 4  # |a + r| beyond which a sigmoid lies within 2 % of 0 or 1, and tanh within 0.1 % of +-1
 
 
@@ -56,38 +58,45 @@ class FlowProbe:
         """
         return jax.device_get(self._measure(params))
 
-    def measure_all(self, params: ModelParams) -> dict[str, Flow]:
-        """The same over all sequences, and as vectors by lag `log_norms` of d h_T / d h_(T-lag), and of the state's
-        Jacobian `log_singular_values_by_lag` and `log_conditions`."""
-        return jax.device_get(self._over(params, _everything))
+    def measure_all(self, params: ModelParams) -> Iterator[tuple[str, Flow]]:
+        """Yields the same of one recurrence after another, and as vectors by lag `log_norms` of d h_T / d h_(T-lag),
+        and of the state's Jacobian `log_singular_values_by_lag` and `log_conditions`."""
+        found = jax.jit(self._watch)(params)
+        for name, cell in recurrent_cells(self._merge(params)).items():
+            yield name, jax.device_get(self._look(cell, _everything, *found[name]))
 
     def _over(self, params: ModelParams, look: Callable[..., Flow]) -> dict[str, Flow]:
+        found, cells = self._watch(params), recurrent_cells(self._merge(params))
+        return {name: self._look(cell, look, *found[name]) for name, cell in cells.items()}
+
+    def _watch(self, params: ModelParams) -> dict[str, tuple[Record, Array, Nudges]]:
+        """Of each recurrence what it did, the loss, and the loss's gradient by each of its steps."""
+
         def loss(nudges):
             return watched(self._loss, self._merge(params), nudges)
 
         still = no_nudges(self._loss, self._merge(params))
         (value, records), gradients = jax.value_and_grad(loss, has_aux=True)(still)
-        flows = {}
-        for name, cell in recurrent_cells(self._merge(params)).items():
-            steps = each_step(cell, records[name].trajectory, value, *gradients[name], edges=self.edges)
-            flows[name] = look(cell, records[name], steps)
-        return flows
+        return {name: (record, value, gradients[name]) for name, record in records.items()}
+
+    def _look(self, cell: Cell, look: Callable[..., Flow], record: Record, loss: Array, gradients: Nudges) -> Flow:
+        return look(cell, record, each_step(cell, record.trajectory, loss, *gradients, edges=self.edges))
 
 
 def measure_flow(task: Task, params: ModelParams, split: str) -> None:
-    """Prints what flows through each recurrence, a line each, then all of it as one JSON object.
+    """Prints what flows through each recurrence, a line as soon as it is known, then all of it as one JSON object.
 
     Raises:
       UserError: a dataset without that split, or one out of reach.
     """
-    found = FlowProbe(task, task.probe(split)).measure_all(params)
-    for name, flow in found.items():
+    plain = {}
+    for name, flow in FlowProbe(task, task.probe(split)).measure_all(params):
         show(
             f"{name:20s} largest exponent {flow.values['exponent']:+.3f} nats a step, Kaplan-Yorke dimension "
             f"{flow.values['dimension']:.1f}, log norm of dh_T / dh_(T-{len(flow.vectors['log_norms'])}) "
             f"{flow.values['log_norm']:+.2f} nats"
         )
-    plain = {name: flow.values | flow.vectors | {"gates": flow.gates} for name, flow in found.items()}
+        plain[name] = flow.values | flow.vectors | {"gates": flow.gates}
     show(to_json(jax.tree.map(lambda value: value.tolist(), plain)))
 
 
@@ -98,7 +107,7 @@ def _on_the_way(cell, record: Record, steps: StepGradients) -> Flow:
 
 
 def _everything(cell, record: Record, steps: StepGradients) -> Flow:
-    params, inputs, state = record[:3]
+    params, inputs, state = record.params, record.inputs[:, :_EVERY_LAG], tuple(s[:_EVERY_LAG] for s in record.state)
     jacobians = lag_jacobians(cell, params, inputs, lags=range(1, inputs.shape[0] + 1), state=state)
     flow = _flow(cell, params, inputs, state, steps, jacobians)
     by_lag = {
