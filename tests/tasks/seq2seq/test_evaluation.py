@@ -270,7 +270,7 @@ def test_scores_that_are_not_finite_are_null_in_json(trained, tmp_path, capsys, 
     assert scores["examples"] == 50
     flow = Flow({"exponent": np.float32(-np.inf), "dimension": np.float32(np.nan), "log_norm": np.float32(0)}, {}, {})
     flow = flow._replace(vectors={"log_norms": np.array([np.nan, 1.0])})
-    monkeypatch.setattr(FlowProbe, "measure_all", lambda *_: {"decoder/0": flow})
+    monkeypatch.setattr(FlowProbe, "measure_all", lambda *_: {"decoder/0": flow}.items())
     measure_flow(experiment, best_params(experiment)[1], "validation")
     found = json.loads(capsys.readouterr().out.splitlines()[-1], parse_constant=pytest.fail)["decoder/0"]
     assert found == {"exponent": None, "dimension": None, "log_norm": 0.0, "log_norms": [None, 1.0], "gates": {}}
