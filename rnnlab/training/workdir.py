@@ -74,18 +74,23 @@ def read_config(workdir: pathlib.Path) -> ConfigDict:
     """Reads the config that a work directory was made by.
 
     Raises:
-      UserError: there is none, or it is damaged.
+      UserError: there is none, it is damaged, or it names code that is not what the run was made with.
     """
     path = workdir / "config.json"
     if not path.exists():
         raise UserError(f"{workdir}: not a work directory (it holds no config.json); train first, with --config")
     saved = read_json(path)
-    _check_own(workdir)
     try:
-        config = make_config(find_task(str(saved["experiment"])).fields)
+        experiment = str(saved["experiment"])
+        if is_own(experiment):
+            _check_own(workdir, experiment)
+        kind = find_task(experiment)
+        config = make_config(kind.fields)
         config.update(saved)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: is damaged: {error}") from None
+    for name in _own_names(kind, config).values():
+        _check_own(workdir, name)
     return config
 
 
@@ -125,19 +130,25 @@ def _write_own(kind: type[Task], config: ConfigDict, workdir: pathlib.Path) -> N
         write_text(workdir / _OWN, json.dumps(found, indent=2))
 
 
-def _check_own(workdir: pathlib.Path) -> None:
-    """Makes sure that the user's own code is what the run was made with; no code of the work directory is run."""
-    if not (workdir / _OWN).exists():
-        return
-    for name, digest in read_json(workdir / _OWN).items():
-        try:
-            path = file_of_own(name)
-            if path.resolve().is_relative_to(workdir.resolve()):
-                raise ValueError(f"{name!r} lies in the work directory, whose code is never run; move it elsewhere")
-            if digest_of_own(name) != digest:
-                raise ValueError(f"{path} has changed since the run was made; give it back, or use another --workdir")
-        except ValueError as error:
-            raise UserError(f"{workdir}: {error}") from None
+def _check_own(workdir: pathlib.Path, name: str) -> None:
+    """Makes sure, before it is imported, that a thing of the user's own is what the run was made with.
+
+    Whatever a work directory names is checked, not only what it has recorded, for it may come from elsewhere.
+
+    Raises:
+      UserError: its file is gone, has changed, was not recorded, or lies in the work directory.
+    """
+    recorded = read_json(workdir / _OWN) if (workdir / _OWN).exists() else {}
+    try:
+        path = file_of_own(name)
+        if path.resolve().is_relative_to(workdir.resolve()):
+            raise ValueError(f"{name!r} lies in the work directory, whose code is never run; move it elsewhere")
+        if name not in recorded:
+            raise ValueError(f"{name!r} has no hash in {_OWN}, so that its code is not run")
+        if digest_of_own(name) != recorded[name]:
+            raise ValueError(f"{path} has changed since the run was made; give it back, or use another --workdir")
+    except ValueError as error:
+        raise UserError(f"{workdir}: {error}") from None
 
 
 def _write_config(config: ConfigDict, workdir: pathlib.Path) -> None:

@@ -135,6 +135,21 @@ def test_the_code_of_a_work_directory_is_never_run(cells, tiny_config, tmp_path)
     inside.write_text(inside.read_text() + "\nraise SystemExit")
     with pytest.raises(UserError, match="lies in the work directory, whose code is never run"):
         open_task(workdir)
+    (workdir / "own_code.json").unlink()
+    with pytest.raises(UserError, match="lies in the work directory, whose code is never run"):
+        open_task(workdir)
+
+
+@pytest.mark.parametrize("field", ["cell", "experiment"])
+def test_code_that_a_work_directory_names_without_its_hash_is_not_run(cells, tiny_config, tmp_path, field):
+    workdir = tmp_path / "w"
+    create_task(tiny_config(), workdir)
+    saved = json.loads((workdir / "config.json").read_text())
+    (saved["model"]["encoder"] if field == "cell" else saved)[field] = f"{cells}:LEAKY"
+    (workdir / "config.json").write_text(json.dumps(saved))
+    cells.write_text("raise SystemExit")
+    with pytest.raises(UserError, match=r"mine\.py:LEAKY' has no hash in own_code\.json, so that its code is not run"):
+        open_task(workdir)
 
 
 def test_a_thing_that_is_no_task_is_refused(cells, tmp_path):
