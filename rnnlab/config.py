@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict, FieldReference
+from ml_collections import ConfigDict
 
 from rnnlab.errors import UserError
 
@@ -117,14 +117,10 @@ def show_fields(config: ConfigDict, fields: Fields) -> Iterator[str]:
     for path, own in each_field(fields):
         rules = "; ".join(allowed.text for allowed in own.allowed)
         words = ", ".join(part for part in (own.meaning, rules) if part)
-        lines.append((f"{path} = {_plain(get_field(config, path))!r}", words))
+        lines.append((f"{path} = {get_field(config, path)!r}", words))
     width = min(max(len(left) for left, _ in lines), 48)
     for left, words in lines:
         yield f"{left:{width}}  {words}".rstrip()
-
-
-def _plain(value: Any) -> Any:
-    return value.get() if isinstance(value, FieldReference) else value
 
 
 def set_field(config: ConfigDict, path: str, value: Any) -> None:
@@ -152,6 +148,6 @@ def field_paths(config: ConfigDict, prefix: str = "") -> list[str]:
     return paths
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Splits a list of words at commas and blanks."""
     return text.replace(",", " ").split()

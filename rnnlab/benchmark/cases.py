@@ -8,6 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from rnnlab.cells import Cell, find_cell
+from rnnlab.config import split_words
 from rnnlab.own import absolute_own
 
 DTYPES = ("float32", "bfloat16")
@@ -110,7 +111,7 @@ def _names(config: ConfigDict, field: str, allowed: tuple[str, ...]) -> list[str
 
 
 def _words(config: ConfigDict, field: str) -> list[str]:
-    names = config[field].replace(",", " ").split()
+    names = split_words(config[field])
     if not names:
         raise ValueError(f"config.{field}: is empty; it must name at least one")
     return list(dict.fromkeys(names))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
+from rnnlab.config import split_words
+
 if TYPE_CHECKING:
     from rnnlab.data.lag_tasks import LagTask
 
@@ -99,7 +101,7 @@ def words(text: str, *, where: str) -> list[str]:
     Raises:
       ValueError: there are none.
     """
-    found = text.replace(",", " ").split()
+    found = split_words(text)
     if not found:
         raise ValueError(f"config.{where}: names nothing")
     return found

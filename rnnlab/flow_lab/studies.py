@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
 
 from rnnlab.cells import CELLS, Cell, Params, State, find_cell
-from rnnlab.config import get_field
+from rnnlab.config import get_field, split_words
 from rnnlab.data.lag_tasks import LagTask
 from rnnlab.flow_lab import generation, newton
 from rnnlab.flow_lab.config import STUDIES, numbers, read_task, words
@@ -161,7 +161,7 @@ def _check_clipping(word: str, where: str) -> str:
 
 
 def _read_rates(text: str, cells: list[str], where: str) -> dict[str, float]:
-    pairs = (word.rpartition(":") for word in text.replace(",", " ").split())
+    pairs = (word.rpartition(":") for word in split_words(text))
     found = {cell: rate for cell, _, rate in pairs}
     try:
         rates = {cell: float(found.get(cell, found.get("", "nan"))) for cell in cells}

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ml_collections import ConfigDict
 
-from rnnlab.config import words
+from rnnlab.config import split_words
 from rnnlab.errors import UserError
 from rnnlab.tasks.base import ModelParams
 from rnnlab.training.report import best_params
@@ -51,7 +51,7 @@ def frozen_names(names: Iterable[str], patterns: str) -> frozenset[str]:
       UserError: a word that matches no parameter, or all of them frozen.
     """
     known, found = list(names), set[str]()
-    for pattern in words(patterns):
+    for pattern in split_words(patterns):
         matched = fnmatch.filter(known, pattern)
         if not matched:
             raise UserError(f"config.training.freeze: {pattern!r} matches no parameter; there are {_listed(known)}")

@@ -7,6 +7,8 @@ that measures it. "rnnlab" may be followed by how it runs: rnnlab/sqrt, rnnlab/b
 import importlib
 import re
 
+from rnnlab.config import split_words
+
 # name: (module, function there that builds it, package that it needs)
 _KNOWN = {
     "products": ("own", "products", "jax"),
@@ -45,7 +47,7 @@ def read_implementations(names: str) -> list[str]:
     Raises:
       ValueError: an unknown one.
     """
-    found = list(dict.fromkeys(names.replace(",", " ").split()))
+    found = list(dict.fromkeys(split_words(names)))
     for name in found:
         kind, _, how = name.partition("/")
         if name not in _KNOWN and (kind != OURS or not _WAYS.fullmatch(how)):

@@ -79,8 +79,6 @@ class Evaluator:
         self._loss = jax.jit(loss, static_argnames="forced")
         self._search = jax.jit(search, static_argnames="max_length")
         self._attention = jax.jit(look)
-        own, _ = split_shapes(task.make_model)
-        self._encode = jax.jit(lambda params, source, seq_lengths: own(params).encoder(source, seq_lengths))
         self._warned = False
 
     def loss(self, params: ModelParams, examples: list[Example], *, forced: bool = True) -> float:
@@ -132,9 +130,11 @@ class Evaluator:
 
     def encode(self, params: ModelParams, sources: list[list[int]]) -> list[Encoded]:
         """Runs the encoder over encoded sources, in their order."""
+        merge, _ = split_shapes(self.task.make_model)
+        encoder = jax.jit(lambda params, source, seq_lengths: merge(params).encoder(source, seq_lengths))
         found: list[Any] = [None] * len(sources)
         for rows, batch in self._batches(Pairs(sources, [[]] * len(sources))):
-            outputs, states = jax.device_get(self._encode(params, batch.source, batch.source_lengths))
+            outputs, states = jax.device_get(encoder(params, batch.source, batch.source_lengths))
             for column, row in enumerate(rows):
                 own = jax.tree.map(lambda entry, column=column: entry[column], states)
                 found[row] = Encoded(outputs[: batch.source_lengths[column], column], own)
