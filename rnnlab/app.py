@@ -30,6 +30,7 @@ from rnnlab.errors import UserError
 from rnnlab.own import is_own
 from rnnlab.printing import show
 from rnnlab.tasks import TASKS
+from rnnlab.training.signals import Interrupted
 
 if TYPE_CHECKING:
     from rnnlab.tasks.base import Task
@@ -214,14 +215,9 @@ def _joined(arguments: list[str]) -> list[str]:
 def _train(config, workdir: pathlib.Path) -> int:
     from rnnlab.training.distributed import join
     from rnnlab.training.loop import train
-    from rnnlab.training.signals import Interrupted
 
     join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-    try:
-        train(config, workdir)
-    except Interrupted as stop:
-        print(stop, file=sys.stderr)
-        return 128 + stop.signal
+    train(config, workdir)
     return 0
 
 
@@ -317,6 +313,9 @@ def run() -> int:
             raise
         print(f"error: {line}", file=sys.stderr)
         return 1
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return 128 + stop.signal
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return 0
