@@ -21,10 +21,11 @@ from ml_collections import ConfigDict
 from rnnlab.config import field_paths, get_field
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
+from rnnlab.own import name_of_own
 from rnnlab.pictures import drawable, picture, survived
 from rnnlab.printing import show
 from rnnlab.tasks import find_task
-from rnnlab.training.workdir import resolve_paths
+from rnnlab.training.workdir import read_config, resolve_paths
 
 Values = dict[str, str]  # of the fields of one run
 
@@ -111,12 +112,13 @@ def run_sweep(
         if not result:
             show(f"failed: {name}: {found[-1].failure}", file=sys.stderr)
     if cell is None:
-        _tell(found, config.training.best_metric, workdir)
+        _tell(found, name_of_own(config.training.best_metric), workdir)
     return int(any(done.failure for done in found))
 
 
 def _result(folder: pathlib.Path, values: Values, config: ConfigDict) -> dict[str, float] | None:
-    """The scores of a run that was trained to its end with these values, this config and the data that it names."""
+    """The scores of a run that was trained to its end with these values, this config, and the data and the user's own
+    code that it names."""
     wanted = copy.deepcopy(config)
     with wanted.unlocked():
         wanted.update_from_flattened_dict({name: _typed(name, value, config) for name, value in values.items()})
@@ -128,6 +130,10 @@ def _result(folder: pathlib.Path, values: Values, config: ConfigDict) -> dict[st
     except (OSError, ValueError):
         return None
     if saved != json.loads(wanted.to_json_best_effort()):
+        return None
+    try:
+        read_config(folder)
+    except UserError:  # its code has changed, of which the run itself tells
         return None
     return result if kind.has_data_of(wanted, folder) else None
 

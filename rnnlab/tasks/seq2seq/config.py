@@ -16,9 +16,11 @@ from rnnlab.config import (
     check_fields,
     field,
     make_config,
+    split_names,
 )
 from rnnlab.data.parallel_text import absolute, absolute_names
 from rnnlab.errors import UserError
+from rnnlab.own import name_of_own
 from rnnlab.training.config import EVALUATION, TRAINING
 
 
@@ -108,7 +110,12 @@ _TRAINING: Fields = {
 }
 _EVALUATION: Fields = {
     **EVALUATION,
-    "metrics": field("wer,per", "of wer, per, cer, bleu, chrf, token_bleu, free_running_loss"),
+    "metrics": field(
+        "wer,per",
+        "of wer, per, cer, bleu, chrf, token_bleu, free_running_loss, and file.py:NAME",
+        own=True,
+        several=True,
+    ),
     "bleu_tokenizer": field("13a", "sacrebleu's: zh, ja-mecab, char ... for scripts without blanks between words"),
     "beam_size": field(5, "of the final test, evaluate and predict; validation is greedy", POSITIVE),
     "max_tokens": field(
@@ -155,7 +162,8 @@ def check_ranges(config: ConfigDict) -> None:
 
 
 def resolve_paths(config: ConfigDict) -> None:
-    """Makes the paths of the data absolute, in place: they are then the same from any folder.
+    """Makes the paths of the data absolute, in place: they are then the same from any folder; `best_metric` becomes the
+    name that the scores have for it.
 
     Raises:
       UserError: files that are neither "source,target" nor one TSV.
@@ -167,8 +175,9 @@ def resolve_paths(config: ConfigDict) -> None:
         side.embeddings = str(absolute(side.embeddings)) if side.embeddings else ""
     for split, names in data.files.items():
         data.files[split] = absolute_names(names) if names else ""
+    config.training.best_metric = name_of_own(config.training.best_metric)
 
 
-def metric_names(config: ConfigDict) -> tuple[str, ...]:
-    """Lists the metrics of `evaluation.metrics`."""
-    return tuple(name.strip() for name in config.evaluation.metrics.split(",") if name.strip())
+def metric_names(config: ConfigDict) -> list[str]:
+    """Lists what `evaluation.metrics` names, of the user's own as `module:NAME`."""
+    return split_names(config.evaluation.metrics)

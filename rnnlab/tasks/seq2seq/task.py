@@ -26,11 +26,12 @@ from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.losses import cross_entropy
-from rnnlab.metrics import LOWER_IS_BETTER, METRICS
+from rnnlab.metrics import LOSSES, METRICS
 from rnnlab.models import Ensemble, Seq2Seq
+from rnnlab.own import name_of_own
 from rnnlab.search import SpecialTokens
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
-from rnnlab.tasks.seq2seq.checks import check_best_metric, check_metrics
+from rnnlab.tasks.seq2seq.checks import check_best_metric, check_metrics, find_metrics
 from rnnlab.tasks.seq2seq.config import FIELDS, check_ranges, metric_names, resolve_paths
 from rnnlab.tasks.seq2seq.teacher_forcing import make_teacher_forcing
 from rnnlab.training.intervention import Intervention
@@ -318,16 +319,17 @@ class Seq2SeqTask(Task):
 
     def lower_is_better(self, metric: str) -> bool:
         """Whether a metric is an error."""
-        return metric in LOWER_IS_BETTER
+        return metric in LOSSES or find_metrics(self.config)[metric].lower_is_better
 
     def scored_by(self, metric: str) -> dict[str, Any]:
         """Returns the fields of `evaluation` that a metric's value on validation, by greedy search, depends on."""
-        names = ("max_tokens", "bleu_tokenizer") if metric == "bleu" else ("max_tokens",) if metric in METRICS else ()
+        names = ("max_tokens", "bleu_tokenizer") if metric == "bleu" else () if metric in LOSSES else ("max_tokens",)
         return {name: self.config.evaluation[name] for name in names}
 
     def curves(self) -> dict[str, str]:
         """Returns the title of the curve of each metric."""
-        return {name: f"{name.upper()} (%)" for name in metric_names(self.config)}
+        names = map(name_of_own, metric_names(self.config))
+        return {name: f"{name.upper()} (%)" if name in METRICS else name for name in names}
 
     def finish(self, params: ModelParams) -> None:
         """Writes pictures of the attention and prints samples."""
