@@ -74,7 +74,11 @@ _STACK: Fields = {
     "method": field("auto", "of the scan: auto, sequential, associative (linear cells), newton, reference"),
 }
 _DATA: Fields = {
-    "name": field("cmudict", "cmudict, multi30k, sigmorphon2020, parallel_text, or a translation set of TFDS"),
+    "name": field(
+        "cmudict",
+        "cmudict, multi30k, sigmorphon2020, parallel_text, a translation set of TFDS, or file.py:NAME",
+        own=True,
+    ),
     "language": field("", "of sigmorphon2020, such as kor; of multi30k both, such as de-en"),
     "directory": field("", "holds the files of these two; empty: they are downloaded"),
     "prepared": field("", "folder of prepared sets; empty: TFDS_DATA_DIR or ~/tensorflow_datasets"),

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnlab.data.batch import Batch, Ids
-from rnnlab.data.corpus import Example
+from rnnlab.data.example import Example
 from rnnlab.data.pipeline import Pairs, evaluation_batches
 from rnnlab.data.vocabulary import EOS, PAD, Reading
 from rnnlab.losses import cross_entropy

@@ -18,9 +18,10 @@ from ml_collections import ConfigDict
 
 from rnnlab.config import get_field
 from rnnlab.data.batch import Batch
-from rnnlab.data.corpus import Corpus, Example
+from rnnlab.data.corpus import Corpus
 from rnnlab.data.embeddings import read_embeddings
 from rnnlab.data.encoded import SIDES, build, encode, encoded_pairs
+from rnnlab.data.example import Example
 from rnnlab.data.pipeline import Lengths, Pairs, Sizes, assemble, bucket_sizes, training_batches
 from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from rnnlab.errors import UserError
@@ -400,7 +401,7 @@ def open_corpus(config: ConfigDict, digests: Mapping[str, str] | None = None) ->
     """Opens the dataset that the config names; with `digests`, other contents are refused when they are read."""
     data = config.data
     where = {"prepared": data.prepared, "files": data.files.to_dict(), "directory": data.directory}
-    return Corpus(data.name, language=data.language, expected=digests, **where)
+    return Corpus(data.name, language=data.language, expected=digests, data=data, **where)
 
 
 def probe_batch(task: Seq2SeqTask, examples: Sequence[Example]) -> Batch:
