@@ -4,9 +4,7 @@ Imports `rnnlab.training`; only `app.py` imports it.
 """
 
 import copy
-import csv
 import difflib
-import io
 import itertools
 import json
 import pathlib
@@ -23,7 +21,7 @@ from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.own import name_of_own
 from rnnlab.pictures import drawable, picture, survived
-from rnnlab.printing import show
+from rnnlab.printing import show, to_csv
 from rnnlab.tasks import find_task
 from rnnlab.training.workdir import read_config, resolve_paths
 
@@ -171,13 +169,10 @@ def _last_line(path: pathlib.Path) -> str:
 
 def _tell(found: Sequence[Done], metric: str, workdir: pathlib.Path) -> None:
     names = list(dict.fromkeys(name for done in found for name in done.scores))
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([*found[0].values, *names, "failure"])
-    for done in found:
-        table.writerow([*done.values.values(), *(done.scores.get(name, "") for name in names), done.failure])
-    write_text(workdir / "sweep.csv", text.getvalue())
-    show(text.getvalue().removesuffix("\n"))
+    rows = [[*done.values.values(), *map(done.scores.get, names), done.failure] for done in found]
+    table = to_csv([[*found[0].values, *names, "failure"], *rows])
+    write_text(workdir / "sweep.csv", table)
+    show(table.removesuffix("\n"))
     with survived(path := workdir / "sweep.png"):
         _plot(found, metric, path)
 

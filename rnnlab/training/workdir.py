@@ -89,7 +89,7 @@ def read_config(workdir: pathlib.Path) -> ConfigDict:
         config.update(saved)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: is damaged: {error}") from None
-    for name in _own_names(kind, config):
+    for _, name in _own_names(kind, config):
         _check_own(workdir, name)
     return config
 
@@ -134,9 +134,10 @@ def _own_fields(kind: type[Task]) -> list[tuple[str, Field]]:
     return [(path, field) for path, field in each_field(kind.fields) if field.own]
 
 
-def _own_names(kind: type[Task], config: ConfigDict) -> list[str]:
-    """What the config names of the user's own."""
-    return [name for path, field in _own_fields(kind) for name in field.names(get_field(config, path)) if is_own(name)]
+def _own_names(kind: type[Task], config: ConfigDict) -> list[tuple[str, str]]:
+    """What the config names of the user's own, with the paths of the fields."""
+    named = ((path, name) for path, field in _own_fields(kind) for name in field.names(get_field(config, path)))
+    return [(path, name) for path, name in named if is_own(name)]
 
 
 def _check_own(workdir: pathlib.Path, name: str) -> None:
@@ -166,10 +167,13 @@ def _own_digests(kind: type[Task], config: ConfigDict) -> dict[str, str]:
     Raises:
       UserError: one has no file.
     """
-    try:
-        return {name: digest_of_own(name) for name in _own_names(kind, config)}
-    except ValueError as error:
-        raise UserError(f"config: {error}") from None
+    found = {}
+    for path, name in _own_names(kind, config):
+        try:
+            found[name] = digest_of_own(name)
+        except ValueError as error:
+            raise UserError(f"config.{path}: {error}") from None
+    return found
 
 
 def _write_config(config: ConfigDict, own: Mapping[str, str], workdir: pathlib.Path) -> None:
