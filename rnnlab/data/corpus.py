@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Self
 
 from ml_collections import ConfigDict
 
@@ -54,14 +54,13 @@ class Corpus:
     ):
         self.name, self._expected = name, expected or {}
         self._files: Mapping[str, Files] = {}
+        self._open: dict[str, Callable[[], _OfFiles | _Prepared | _Listed]] = {}
         self._read: dict[str, list[Example]] = {}
         self._digests: dict[str, str] = {}
-        self._open: dict[str, Callable[[], _Examples]]
         if is_own(name):
             own = OwnSet(name, data)
-            self._open = {split: functools.partial(_OfOwn, own, split) for split in own.splits}
-            return
-        if name == "parallel_text":
+            self._open = {split: functools.partial(_Listed.of, own, split) for split in own.splits}
+        elif name == "parallel_text":
             self._files = {split: names for split, names in (files or {}).items() if names}
             if not {"train", "validation"} <= set(self._files):
                 raise UserError("data.files: 'parallel_text' needs files for train and validation (test is optional)")
@@ -70,8 +69,7 @@ class Corpus:
         else:
             builder = _open_builder(name, language, prepared)
             self._open = {split: functools.partial(_Prepared, builder, split) for split in builder.info.splits}
-            return
-        self._open = {split: functools.partial(_OfFiles, names) for split, names in self._files.items()}
+        self._open |= {split: functools.partial(_OfFiles, names) for split, names in self._files.items()}
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -132,26 +130,35 @@ class Corpus:
         return " / ".join(file_names(self._files[split])) if self._files else f"dataset {self.name!r}"
 
 
-class _Examples(Protocol):
-    """The examples of a split, any number of times."""
-
-    def __iter__(self) -> Iterator[Example]: ...
-
-    def digest(self) -> str:
-        """SHA-256 of the examples."""
-
-
 class _OfFiles:
     """The examples of files, whose digest is remembered by what is in the files, byte for byte."""
 
-    def __init__(self, files: Files):
-        self._pairs = ParallelText(files)
+    def __init__(self, names: Files):
+        self._pairs = ParallelText(names)
 
     def __iter__(self) -> Iterator[Example]:
         return (Example(source, (target,)) for source, target in self._pairs)
 
     def digest(self) -> str:
         return remembered("contents", self._pairs.digests, lambda: Entry(_digest(self))).note
+
+
+class _Listed:
+    """Examples that are in memory."""
+
+    def __init__(self, examples: Iterable[tuple[str, Sequence[str]]]):
+        self._examples = [Example(source, tuple(targets)) for source, targets in examples]
+
+    @classmethod
+    def of(cls, own: OwnSet, split: str) -> Self:
+        """Reads those of a set of the user's own."""
+        return cls(own.read(split))
+
+    def __iter__(self) -> Iterator[Example]:
+        return iter(self._examples)
+
+    def digest(self) -> str:
+        return _digest(self)
 
 
 class _Prepared:
@@ -168,19 +175,6 @@ class _Prepared:
                     yield Example(row["source"].decode(), tuple(target.decode() for target in row["targets"]))
                 else:
                     yield Example(row[self._keys[0]].decode(), (row[self._keys[1]].decode(),))
-
-    def digest(self) -> str:
-        return _digest(self)
-
-
-class _OfOwn:
-    """The examples of a set of the user's own."""
-
-    def __init__(self, own: OwnSet, split: str):
-        self._examples = own.read(split)
-
-    def __iter__(self) -> Iterator[Example]:
-        return iter(self._examples)
 
     def digest(self) -> str:
         return _digest(self)
