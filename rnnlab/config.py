@@ -42,17 +42,23 @@ class Field(NamedTuple):
       meaning: what it does, in a few words.
       allowed: conditions on its value, beside those of `check_fields` on every value.
       own: whether it may name a thing of the user's own, as `module:NAME`.
+      several: whether it names several things, between commas.
     """
 
     default: Any
     meaning: str = ""
     allowed: tuple[Allowed, ...] = ()
     own: bool = False
+    several: bool = False
+
+    def names(self, value: str) -> list[str]:
+        """Lists the names that a value of the field holds."""
+        return split_names(value) if self.several else [value]
 
 
-def field(default: Any, meaning: str, *allowed: Allowed, own: bool = False) -> Field:
+def field(default: Any, meaning: str, *allowed: Allowed, own: bool = False, several: bool = False) -> Field:
     """Describes a field."""
-    return Field(default, meaning, allowed, own)
+    return Field(default, meaning, allowed, own, several)
 
 
 Fields = Mapping[str, Any]  # of `Field`s and of further `Fields`
@@ -146,6 +152,11 @@ def field_paths(config: ConfigDict, prefix: str = "") -> list[str]:
         if isinstance(value, ConfigDict):
             paths += field_paths(value, f"{prefix}{name}.")
     return paths
+
+
+def split_names(text: str) -> list[str]:
+    """Splits a list of names, which may hold blanks, at commas."""
+    return [name for part in text.split(",") if (name := part.strip())]
 
 
 def split_words(text: str) -> list[str]:

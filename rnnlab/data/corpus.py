@@ -1,45 +1,44 @@
 """A dataset by its name, as splits of text examples."""
 
+import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Self
+
+from ml_collections import ConfigDict
 
 from rnnlab.data.cache import Entry, remembered
+from rnnlab.data.example import SPLITS, Example
+from rnnlab.data.own_set import OwnSet
 from rnnlab.data.parallel_text import Files, ParallelText, file_names
 from rnnlab.data.published import HOMES, published_files
 from rnnlab.errors import UserError
 from rnnlab.extras import needs
+from rnnlab.own import is_own
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
-SPLITS = ("train", "validation", "test")
 _NAMED = 8  # most examples that `Corpus.describe` names
 _BLOCK = 10_000  # examples that are read or hashed at a time
-
-
-class Example(NamedTuple):
-    """A source and its targets: one, or every answer that counts as right."""
-
-    source: str
-    targets: tuple[str, ...]
 
 
 class Corpus:
     """A dataset; each split is read when it is asked for.
 
     Args:
-      name: "cmudict", "parallel_text", "multi30k", "sigmorphon2020", or any TFDS set with a pair of texts
-        ("ted_hrlr_translate/pt_to_en").
+      name: "cmudict", "parallel_text", "multi30k", "sigmorphon2020", any TFDS set with a pair of texts
+        ("ted_hrlr_translate/pt_to_en"), or `module:NAME` or `file.py:NAME`, a function as in `OwnSet`.
       prepared: folder for TFDS's files; empty is TFDS's own choice, `TFDS_DATA_DIR` or ~/tensorflow_datasets.
       files: for "parallel_text", `{split: "source,target", "pairs.tsv" or a list of these names}`.
       language, directory: for "multi30k" and "sigmorphon2020", as in `open_published` and `published_files`.
       expected: the `digest` of each split whose contents are known; others are refused.
+      data: the data config that a function of the user's own gets.
 
     Raises:
-      UserError: an unknown name, files that cannot be used, or a set that cannot be reached.
+      UserError: an unknown name, a function that fails, files that cannot be used, or a set that cannot be reached.
     """
 
     def __init__(
@@ -51,26 +50,31 @@ class Corpus:
         language: str = "",
         directory: str = "",
         expected: Mapping[str, str] | None = None,
+        data: ConfigDict | None = None,
     ):
         self.name, self._expected = name, expected or {}
         self._files: Mapping[str, Files] = {}
-        self._builder: DatasetBuilder | None = None
+        self._open: dict[str, Callable[[], _OfFiles | _Prepared | _Listed]] = {}
         self._read: dict[str, list[Example]] = {}
         self._digests: dict[str, str] = {}
-        if name == "parallel_text":
+        if is_own(name):
+            own = OwnSet(name, data)
+            self._open = {split: functools.partial(_Listed.of, own, split) for split in own.splits}
+        elif name == "parallel_text":
             self._files = {split: names for split, names in (files or {}).items() if names}
             if not {"train", "validation"} <= set(self._files):
                 raise UserError("data.files: 'parallel_text' needs files for train and validation (test is optional)")
         elif name in HOMES and directory:
             self._files = published_files(name, language, directory)
         else:
-            self._builder = _open_builder(name, language, prepared)
+            builder = _open_builder(name, language, prepared)
+            self._open = {split: functools.partial(_Prepared, builder, split) for split in builder.info.splits}
+        self._open |= {split: functools.partial(_OfFiles, names) for split, names in self._files.items()}
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Which of train, validation and test there are."""
-        there = self._files if self._builder is None else self._builder.info.splits
-        return tuple(split for split in SPLITS if split in there)
+        return tuple(split for split in SPLITS if split in self._open)
 
     def read(self, split: str) -> list[Example]:
         """The examples of a split: those of files in their order, others in the order of the prepared files.
@@ -85,18 +89,15 @@ class Corpus:
         return self._read[split]
 
     def stream(self, split: str) -> Iterable[Example]:
-        """Returns the same examples for iterating over them, any number of times; few are in memory as texts at a time.
+        """Returns the same examples for iterating over them, any number of times; few are in memory as texts at a time,
+        but of a set of the user's own all.
 
         Raises:
           UserError: as `read`.
         """
         if split not in self.splits:
             raise UserError(f"split {split!r}: dataset {self.name!r} has {', '.join(self.splits)} only")
-        examples: _OfFiles | _Prepared
-        if self._builder is None:
-            examples = _OfFiles(ParallelText(self._files[split]))
-        else:
-            examples = _Prepared(self._builder.as_data_source(split), self._builder.info.supervised_keys)
+        examples = self._open[split]()
         found = examples.digest()
         if self._expected.get(split, found) != found:
             raise UserError(
@@ -120,20 +121,20 @@ class Corpus:
         """Names some examples of a split, by their numbers from 0: by their lines, or where there are no files of the
         user's by their sources."""
         more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
-        if self._builder is None:
+        if self._files:
             return f"{self._place(split)}, lines {', '.join(str(i + 1) for i in numbers[:_NAMED])}{more}"
         examples = self.read(split)
         return ", ".join(repr(examples[i].source) for i in numbers[:_NAMED]) + more
 
     def _place(self, split: str) -> str:
-        return f"dataset {self.name!r}" if self._builder is not None else " / ".join(file_names(self._files[split]))
+        return " / ".join(file_names(self._files[split])) if self._files else f"dataset {self.name!r}"
 
 
 class _OfFiles:
     """The examples of files, whose digest is remembered by what is in the files, byte for byte."""
 
-    def __init__(self, pairs: ParallelText):
-        self._pairs = pairs
+    def __init__(self, names: Files):
+        self._pairs = ParallelText(names)
 
     def __iter__(self) -> Iterator[Example]:
         return (Example(source, (target,)) for source, target in self._pairs)
@@ -142,11 +143,29 @@ class _OfFiles:
         return remembered("contents", self._pairs.digests, lambda: Entry(_digest(self))).note
 
 
+class _Listed:
+    """Examples that are in memory."""
+
+    def __init__(self, examples: Iterable[tuple[str, Sequence[str]]]):
+        self._examples = [Example(source, tuple(targets)) for source, targets in examples]
+
+    @classmethod
+    def of(cls, own: OwnSet, split: str) -> Self:
+        """Reads those of a set of the user's own."""
+        return cls(own.read(split))
+
+    def __iter__(self) -> Iterator[Example]:
+        return iter(self._examples)
+
+    def digest(self) -> str:
+        return _digest(self)
+
+
 class _Prepared:
     """The examples of a split that TFDS has prepared."""
 
-    def __init__(self, data: Any, keys: tuple[str, str] | None):
-        self._data, self._keys = data, keys
+    def __init__(self, builder: "DatasetBuilder", split: str):
+        self._data, self._keys = builder.as_data_source(split), builder.info.supervised_keys
 
     def __iter__(self) -> Iterator[Example]:
         for start in range(0, len(self._data), _BLOCK):
@@ -200,8 +219,8 @@ def _tfds_builder(name: str, options: dict) -> "DatasetBuilder":
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(
-            f"data.name: unknown dataset {name!r}; allowed: cmudict, parallel_text, {', '.join(HOMES)}, or a TFDS "
-            f"translation set ({first})"
+            f"data.name: unknown dataset {name!r}; allowed: cmudict, parallel_text, {', '.join(HOMES)}, a TFDS "
+            f"translation set, or a dataset of your own as module:NAME or file.py:NAME ({first})"
         ) from None
     if builder.info.supervised_keys is None:
         raise UserError(f"data.name: TFDS set {name!r} has no pair of texts; a translation set is needed")

@@ -7,10 +7,10 @@ import time
 
 from ml_collections import ConfigDict
 
-from rnnlab.config import field_paths, get_field
+from rnnlab.config import check_fields, field_paths, get_field
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
-from rnnlab.flow_lab.config import default_config
+from rnnlab.flow_lab.config import FIELDS, default_config
 from rnnlab.flow_lab.report import write_report
 from rnnlab.flow_lab.results import Results, Unit
 from rnnlab.flow_lab.studies import read_plan
@@ -27,6 +27,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     Raises:
       UserError: a config that means nothing, or one that differs from that of the work directory.
     """
+    check_fields(config, FIELDS)
     try:
         plan = read_plan(config)
         _check_workdir(config, workdir)

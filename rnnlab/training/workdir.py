@@ -3,12 +3,12 @@
 import json
 import logging
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from rnnlab.config import each_field, field_paths, get_field, make_config, set_field
+from rnnlab.config import Field, each_field, field_paths, get_field, make_config, set_field
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.own import absolute_own, digest_of_own, file_of_own, is_own
@@ -33,13 +33,13 @@ def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:
     kind.check(config)
     check_intervals(config.training)
     resolve_paths(kind, config)
+    own = _own_digests(kind, config)
     if not (workdir / "config.json").exists():
         task = kind.create(config, workdir)
         task.open_data()
         workdir.mkdir(parents=True, exist_ok=True)
         task.save()
-        _write_own(kind, config, workdir)
-        _write_config(config, workdir)
+        _write_config(config, own, workdir)
         return task
     saved = read_config(workdir)
     check_same_run(saved, config, workdir, fixed=("experiment", *kind.fixed), places=kind.places)
@@ -47,7 +47,7 @@ def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:
     task.open_data()
     task.save()
     if config.to_dict() != saved.to_dict():
-        _write_config(config, workdir)
+        _write_config(config, own, workdir)
     return task
 
 
@@ -91,7 +91,7 @@ def read_config(workdir: pathlib.Path) -> ConfigDict:
         config.update(saved)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: is damaged: {error}") from None
-    for name in _own_names(kind, config).values():
+    for _, name in _own_names(kind, config):
         _check_own(workdir, name)
     return config
 
@@ -111,25 +111,35 @@ def read_json(path: pathlib.Path) -> Any:
 
 
 def resolve_paths(kind: type[Task], config: ConfigDict) -> None:
-    """Makes paths absolute, in place: those of the task, and of files of the user's own code."""
+    """Makes paths absolute, in place: those of the task, and of files of the user's own code.
+
+    Raises:
+      UserError: as the task's, or a path with a comma in a list of names.
+    """
     kind.resolve_paths(config)
     if config.training.init_from:
         config.training.init_from = str(pathlib.Path(config.training.init_from).expanduser().absolute())
-    for path, name in _own_names(kind, config).items():
-        set_field(config, path, absolute_own(name))
+    for path, field in _own_fields(kind):
+        names = field.names(get_field(config, path))
+        if any(map(is_own, names)):
+            absolute = ",".join(map(absolute_own, names))
+            if len(field.names(absolute)) != len(names):
+                raise UserError(
+                    f"config.{path}: {absolute!r} is a path with a comma, which divides names; move the file, "
+                    "or name its code as module:NAME"
+                )
+            set_field(config, path, absolute)
 
 
-def _own_names(kind: type[Task], config: ConfigDict) -> dict[str, str]:
-    """What the config names of the user's own, by field."""
-    values = {path: get_field(config, path) for path, field in each_field(kind.fields) if field.own}
-    return {path: value for path, value in values.items() if is_own(value)}
+def _own_fields(kind: type[Task]) -> list[tuple[str, Field]]:
+    """The fields that may name things of the user's own, with their paths."""
+    return [(path, field) for path, field in each_field(kind.fields) if field.own]
 
 
-def _write_own(kind: type[Task], config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Records the digest of each file of the user's own code that the config names."""
-    found = {name: digest_of_own(name) for name in _own_names(kind, config).values()}
-    if found:
-        write_text(workdir / _OWN, json.dumps(found, indent=2))
+def _own_names(kind: type[Task], config: ConfigDict) -> list[tuple[str, str]]:
+    """What the config names of the user's own, with the paths of the fields."""
+    named = ((path, name) for path, field in _own_fields(kind) for name in field.names(get_field(config, path)))
+    return [(path, name) for path, name in named if is_own(name)]
 
 
 def _check_own(workdir: pathlib.Path, name: str) -> None:
@@ -153,7 +163,25 @@ def _check_own(workdir: pathlib.Path, name: str) -> None:
         raise UserError(f"{workdir}: {error}") from None
 
 
-def _write_config(config: ConfigDict, workdir: pathlib.Path) -> None:
+def _own_digests(kind: type[Task], config: ConfigDict) -> dict[str, str]:
+    """The digest of the file of each thing of the user's own that the config names.
+
+    Raises:
+      UserError: one has no file.
+    """
+    found = {}
+    for path, name in _own_names(kind, config):
+        try:
+            found[name] = digest_of_own(name)
+        except ValueError as error:
+            raise UserError(f"config.{path}: {error}") from None
+    return found
+
+
+def _write_config(config: ConfigDict, own: Mapping[str, str], workdir: pathlib.Path) -> None:
+    """Writes the digests of the user's own code, then the config that names it."""
+    if own or (workdir / _OWN).exists():
+        write_text(workdir / _OWN, json.dumps(own, indent=2))
     write_text(workdir / "config.json", config.to_json_best_effort(indent=2))
 
 

@@ -18,19 +18,21 @@ from ml_collections import ConfigDict
 
 from rnnlab.config import get_field
 from rnnlab.data.batch import Batch
-from rnnlab.data.corpus import Corpus, Example
+from rnnlab.data.corpus import Corpus
 from rnnlab.data.embeddings import read_embeddings
 from rnnlab.data.encoded import SIDES, build, encode, encoded_pairs
+from rnnlab.data.example import Example
 from rnnlab.data.pipeline import Lengths, Pairs, Sizes, assemble, bucket_sizes, training_batches
 from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.losses import cross_entropy, length_weights
-from rnnlab.metrics import LOWER_IS_BETTER, METRICS
+from rnnlab.metrics import LOSSES, METRICS
 from rnnlab.models import Ensemble, Seq2Seq
+from rnnlab.own import name_of_own
 from rnnlab.search import SpecialTokens
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
-from rnnlab.tasks.seq2seq.checks import check_best_metric, check_metrics
+from rnnlab.tasks.seq2seq.checks import check_best_metric, check_metrics, find_metrics
 from rnnlab.tasks.seq2seq.config import FIELDS, check_ranges, metric_names, resolve_paths
 from rnnlab.tasks.seq2seq.teacher_forcing import make_teacher_forcing
 from rnnlab.training.intervention import Intervention
@@ -319,16 +321,17 @@ class Seq2SeqTask(Task):
 
     def lower_is_better(self, metric: str) -> bool:
         """Whether a metric is an error."""
-        return metric in LOWER_IS_BETTER
+        return metric in LOSSES or find_metrics(self.config)[metric].lower_is_better
 
     def scored_by(self, metric: str) -> dict[str, Any]:
         """Returns the fields of `evaluation` that a metric's value on validation, by greedy search, depends on."""
-        names = ("max_tokens", "bleu_tokenizer") if metric == "bleu" else ("max_tokens",) if metric in METRICS else ()
+        names = ("max_tokens", "bleu_tokenizer") if metric == "bleu" else () if metric in LOSSES else ("max_tokens",)
         return {name: self.config.evaluation[name] for name in names}
 
     def curves(self) -> dict[str, str]:
         """Returns the title of the curve of each metric."""
-        return {name: f"{name.upper()} (%)" for name in metric_names(self.config)}
+        names = map(name_of_own, metric_names(self.config))
+        return {name: f"{name.upper()} (%)" if name in METRICS else name for name in names}
 
     def finish(self, params: ModelParams) -> None:
         """Writes pictures of the attention and prints samples."""
@@ -399,7 +402,7 @@ def open_corpus(config: ConfigDict, digests: Mapping[str, str] | None = None) ->
     """Opens the dataset that the config names; with `digests`, other contents are refused when they are read."""
     data = config.data
     where = {"prepared": data.prepared, "files": data.files.to_dict(), "directory": data.directory}
-    return Corpus(data.name, language=data.language, expected=digests, **where)
+    return Corpus(data.name, language=data.language, expected=digests, data=data, **where)
 
 
 def probe_batch(task: Seq2SeqTask, examples: Sequence[Example]) -> Batch:
