@@ -42,23 +42,19 @@ class Field(NamedTuple):
       meaning: what it does, in a few words.
       allowed: conditions on its value, beside those of `check_fields` on every value.
       own: whether it may name a thing of the user's own, as `module:NAME`.
-      several: whether it names several things, between commas.
+      names: lists the names that a value holds; by default it is one.
     """
 
     default: Any
     meaning: str = ""
     allowed: tuple[Allowed, ...] = ()
     own: bool = False
-    several: bool = False
-
-    def names(self, value: str) -> list[str]:
-        """Lists the names that a value of the field holds."""
-        return split_names(value) if self.several else [value]
+    names: Callable[[str], list[str]] = lambda value: [value]
 
 
-def field(default: Any, meaning: str, *allowed: Allowed, own: bool = False, several: bool = False) -> Field:
-    """Describes a field."""
-    return Field(default, meaning, allowed, own, several)
+def field(default: Any, meaning: str, *allowed: Allowed, **others: Any) -> Field:
+    """Describes a field; `others` are `own` and `names` of `Field`."""
+    return Field(default, meaning, allowed, **others)
 
 
 Fields = Mapping[str, Any]  # of `Field`s and of further `Fields`

@@ -9,7 +9,6 @@ from ml_collections import ConfigDict
 
 from rnnlab.cells import Cell, find_cell
 from rnnlab.config import NOT_NEGATIVE, POSITIVE, Fields, field, make_config, split_words
-from rnnlab.own import absolute_own
 
 DTYPES = ("float32", "bfloat16")
 PASSES = ("forward", "training")
@@ -61,7 +60,12 @@ FIELDS: Fields = {  # lists are words between commas or blanks
     "implementations": field(
         "products,rnnlab,lax.scan,flax.linen,flax.nnx,torch,haiku,equinox", "what is compared; products alone: a bound"
     ),
-    "cells": field("rnn,gru,lstm", "of rnnlab.CELLS, lstm/diagonal, lstm/heads4, lstm/none, or file.py:NAME"),
+    "cells": field(
+        "rnn,gru,lstm",
+        "of rnnlab.CELLS, lstm/diagonal, lstm/heads4, lstm/none, or file.py:NAME",
+        own=True,
+        names=split_words,
+    ),
     "shapes": field(
         "32x64x256 64x256x256 64x128x512 1x1024x256 16x1024x128",
         "batch x length x hidden, each of which may be a list: 8,16x64x256",
@@ -94,9 +98,8 @@ def read_cases(config: ConfigDict) -> list[Case]:
 
 
 def _cells(config: ConfigDict) -> list[str]:
-    names = [absolute_own(name) for name in _words(config, "cells")]  # each worker has a folder of its own
     try:
-        return [name for name in names if find_cell(name)]
+        return [name for name in _words(config, "cells") if find_cell(name)]
     except ValueError as error:
         raise ValueError(f"config.cells: {error}") from None
 

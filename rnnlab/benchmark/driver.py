@@ -19,6 +19,7 @@ from rnnlab.benchmark.report import write_report
 from rnnlab.config import check_fields
 from rnnlab.errors import UserError
 from rnnlab.timing import Times
+from rnnlab.training.own_code import own_digests, resolve_own, write_digests
 
 _LOG = logging.getLogger("rnnlab")
 _WARM_UP = 2
@@ -32,6 +33,7 @@ def read_grid(config: ConfigDict) -> tuple[list[Case], list[str]]:
       UserError: a value that means nothing; names the field and what is allowed.
     """
     check_fields(config, FIELDS)
+    resolve_own(FIELDS, config)  # each worker has a folder of its own
     try:
         return read_cases(config), read_implementations(config.implementations)
     except ValueError as error:
@@ -50,7 +52,9 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> bool:
       UserError: what `read_grid` refuses; nothing is written then.
     """
     cases, implementations = read_grid(config)
+    own = own_digests(FIELDS, config)
     workdir.mkdir(parents=True, exist_ok=True)
+    write_digests(workdir, own)
     limits = {dtype: _measure_limits(dtype) for dtype in dict.fromkeys(case.dtype for case in cases)}
     rows: list[dict[str, Any]] = []
     for number, case in enumerate(cases, 1):

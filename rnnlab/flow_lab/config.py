@@ -14,8 +14,13 @@ STUDIES = ("criterion", "flow", "newton", "reach", "explosion", "vanishing", "wa
 _CELLS = "of rnnlab.CELLS, lstm/diagonal, lstm/heads4, lstm/none, or file.py:NAME"
 _LONGER_THAN_ONE = Allowed("2 or above", lambda value: value >= 2)
 _GRID: Fields = {  # of trainings
-    "task": field("adding", "of rnnlab.data.lag_problems.LAG_PROBLEMS, with options: associative_recall:pairs=64"),
-    "cells": field("rnn", _CELLS),
+    "task": field(
+        "adding",
+        "of rnnlab.data.lag_problems.LAG_PROBLEMS or file.py:NAME, and options of it: wave:period=10",
+        own=True,
+        names=split_words,
+    ),
+    "cells": field("rnn", _CELLS, own=True, names=split_words),
     "clippings": field("norm:1", "of none, norm:limit, value:limit"),
     "interventions": field("default", "of rnnlab.gradient_flow.Treatment"),
     "lags": field("50", "steps between what a task shows and its answer"),
@@ -25,7 +30,7 @@ _GRID: Fields = {  # of trainings
     "solved": field(0.01, "loss on validation at which a run ends", NOT_NEGATIVE),
 }
 _LOOK: Fields = {  # at untrained cells
-    "cells": field("rnn,gru,lstm", _CELLS),
+    "cells": field("rnn,gru,lstm", _CELLS, own=True, names=split_words),
     "interventions": field("default", "of rnnlab.gradient_flow.Treatment"),
     "lag": field(200, "steps of a sequence", _LONGER_THAN_ONE),
 }
@@ -44,7 +49,7 @@ FIELDS: Fields = {
     "batch_size": field(64, "sequences", POSITIVE),
     "measure_every": field(200, "training steps between two measurements of the gradient's flow", POSITIVE),
     "cost": {
-        "cells": field("rnn,gru,lstm", _CELLS),
+        "cells": field("rnn,gru,lstm", _CELLS, own=True, names=split_words),
         "lengths": field("128,256,512,1024,2048", "steps of a sequence"),
         "repeats": field(5, "of which the best counts", POSITIVE),
     },

@@ -8,15 +8,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rnnlab.config import Field, each_field, field_paths, get_field, make_config, set_field
+from rnnlab.config import field_paths, get_field, make_config
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
-from rnnlab.own import absolute_own, digest_of_own, file_of_own, is_own
+from rnnlab.own import is_own
 from rnnlab.tasks import find_task
 from rnnlab.tasks.base import Task
 from rnnlab.training.config import check_intervals
-
-_OWN = "own_code.json"  # digest of the file of each thing of the user's own
+from rnnlab.training.own_code import check_own, own_digests, own_names, resolve_own, write_digests
 
 
 def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:
@@ -33,7 +32,7 @@ def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:
     kind.check(config)
     check_intervals(config.training)
     resolve_paths(kind, config)
-    own = _own_digests(kind, config)
+    own = own_digests(kind.fields, config)
     if not (workdir / "config.json").exists():
         task = kind.create(config, workdir)
         task.open_data()
@@ -85,14 +84,14 @@ def read_config(workdir: pathlib.Path) -> ConfigDict:
     try:
         experiment = str(saved["experiment"])
         if is_own(experiment):
-            _check_own(workdir, experiment)
+            check_own(workdir, experiment)
         kind = find_task(experiment)
         config = make_config(kind.fields)
         config.update(saved)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: is damaged: {error}") from None
-    for _, name in _own_names(kind, config):
-        _check_own(workdir, name)
+    for _, name in own_names(kind.fields, config):
+        check_own(workdir, name)
     return config
 
 
@@ -119,69 +118,12 @@ def resolve_paths(kind: type[Task], config: ConfigDict) -> None:
     kind.resolve_paths(config)
     if config.training.init_from:
         config.training.init_from = str(pathlib.Path(config.training.init_from).expanduser().absolute())
-    for path, field in _own_fields(kind):
-        names = field.names(get_field(config, path))
-        if any(map(is_own, names)):
-            absolute = ",".join(map(absolute_own, names))
-            if len(field.names(absolute)) != len(names):
-                raise UserError(
-                    f"config.{path}: {absolute!r} is a path with a comma, which divides names; move the file, "
-                    "or name its code as module:NAME"
-                )
-            set_field(config, path, absolute)
-
-
-def _own_fields(kind: type[Task]) -> list[tuple[str, Field]]:
-    """The fields that may name things of the user's own, with their paths."""
-    return [(path, field) for path, field in each_field(kind.fields) if field.own]
-
-
-def _own_names(kind: type[Task], config: ConfigDict) -> list[tuple[str, str]]:
-    """What the config names of the user's own, with the paths of the fields."""
-    named = ((path, name) for path, field in _own_fields(kind) for name in field.names(get_field(config, path)))
-    return [(path, name) for path, name in named if is_own(name)]
-
-
-def _check_own(workdir: pathlib.Path, name: str) -> None:
-    """Makes sure, before it is imported, that a thing of the user's own is what the run was made with.
-
-    Whatever a work directory names is checked, not only what it has recorded, for it may come from elsewhere.
-
-    Raises:
-      UserError: its file is gone, has changed, was not recorded, or lies in the work directory.
-    """
-    recorded = read_json(workdir / _OWN) if (workdir / _OWN).exists() else {}
-    try:
-        path = file_of_own(name)
-        if path.resolve().is_relative_to(workdir.resolve()):
-            raise ValueError(f"{name!r} lies in the work directory, whose code is never run; move it elsewhere")
-        if name not in recorded:
-            raise ValueError(f"{name!r} has no hash in {_OWN}, so that its code is not run")
-        if digest_of_own(name) != recorded[name]:
-            raise ValueError(f"{path} has changed since the run was made; give it back, or use another --workdir")
-    except ValueError as error:
-        raise UserError(f"{workdir}: {error}") from None
-
-
-def _own_digests(kind: type[Task], config: ConfigDict) -> dict[str, str]:
-    """The digest of the file of each thing of the user's own that the config names.
-
-    Raises:
-      UserError: one has no file.
-    """
-    found = {}
-    for path, name in _own_names(kind, config):
-        try:
-            found[name] = digest_of_own(name)
-        except ValueError as error:
-            raise UserError(f"config.{path}: {error}") from None
-    return found
+    resolve_own(kind.fields, config)
 
 
 def _write_config(config: ConfigDict, own: Mapping[str, str], workdir: pathlib.Path) -> None:
     """Writes the digests of the user's own code, then the config that names it."""
-    if own or (workdir / _OWN).exists():
-        write_text(workdir / _OWN, json.dumps(own, indent=2))
+    write_digests(workdir, own)
     write_text(workdir / "config.json", config.to_json_best_effort(indent=2))
 
 

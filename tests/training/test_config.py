@@ -12,6 +12,8 @@ from rnnlab.tasks.lag import task as lag
 from rnnlab.tasks.seq2seq.config import FIELDS, check_ranges, default_config, resolve_paths
 from tests import tiny
 
+ALL = {"seq2seq": FIELDS, "lag": lag.FIELDS, "benchmark": cases.FIELDS, "lab": lab.FIELDS}
+
 
 @pytest.mark.parametrize(
     ("field", "value", "allowed"),

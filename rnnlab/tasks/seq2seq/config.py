@@ -108,7 +108,7 @@ _EVALUATION: Fields = {
         "wer,per",
         "of wer, per, cer, bleu, chrf, token_bleu, free_running_loss, and file.py:NAME",
         own=True,
-        several=True,
+        names=split_names,
     ),
     "bleu_tokenizer": field("13a", "sacrebleu's: zh, ja-mecab, char ... for scripts without blanks between words"),
     "beam_size": field(5, "of the final test, evaluate and predict; validation is greedy", POSITIVE),
