@@ -113,7 +113,7 @@ def resolve_paths(kind: type[Task], config: ConfigDict) -> None:
     """Makes paths absolute, in place: those of the task, and of files of the user's own code.
 
     Raises:
-      UserError: as the task's, or a path with a comma in a list of names.
+      UserError: as the task's, or a path of code that its list divides.
     """
     kind.resolve_paths(config)
     if config.training.init_from:
