@@ -128,7 +128,9 @@ def test_what_is_no_metric_is_refused_in_a_line_before_anything_is_written(
 def test_a_path_that_a_list_of_names_would_cut_is_refused(metrics, tiny_config, tmp_path, monkeypatch):
     folder = metrics.parent.rename(tmp_path / "a,b")
     monkeypatch.chdir(folder)
-    with pytest.raises(UserError, match=r"config\.evaluation\.metrics: '.*a,b/mine\.py:RIGHT' is a path that this list divides"):
+    with pytest.raises(
+        UserError, match=r"config\.evaluation\.metrics: '.*a,b/mine\.py:RIGHT' is a path that this list divides"
+    ):
         create_task(tiny_config(evaluation__metrics="mine.py:RIGHT", training__best_metric="loss"), tmp_path / "w")
 
 
