@@ -119,6 +119,7 @@ class LagTask(Task):
         """Makes what scores a split: `loss`, of classes `accuracy` in percent, and `final` the `floor` of the loss."""
         merge, _ = split_shapes(self.make_model)
         problem = self.problem
+        draw = functools.cache(lambda split: self.draw(split, self.config.evaluation.sequences))
 
         @jax.jit
         def measure(params: ModelParams, batch: LagBatch) -> tuple[Array, Array]:
@@ -127,7 +128,7 @@ class LagTask(Task):
             return _loss(outputs, batch, problem) / number, 100 * right.sum() / number
 
         def scores(params: ModelParams, split: str) -> Scores:
-            loss, accuracy = measure(params, self.draw(split, self.config.evaluation.sequences))
+            loss, accuracy = measure(params, draw(split))
             found: Scores = {"loss": float(loss)}
             found |= {} if problem.regression else {"accuracy": float(accuracy)}
             return found | {"floor": problem.floor} if final else found
