@@ -78,7 +78,7 @@ def run_sweep(
     grid: Sequence[Values], config: ConfigDict, workdir: pathlib.Path, command: Sequence[str], cell: int | None = None
 ) -> int:
     """Runs what of a grid is not done yet, one run after the other; then prints a table, and writes it as `sweep.csv`
-    and as a picture, `sweep.png`. A run that fails is told of, and the next one begins.
+    and as a picture, `sweep.png`. A run that fails is logged, and the next one begins.
 
     Args:
       workdir: holds a work directory for each run, named by its values, with what it printed in `log.txt`.
@@ -103,7 +103,7 @@ def run_sweep(
             show(f"run {number} of {len(chosen)}: {name}", file=sys.stderr)
             status = _run(values, folder, command)
         if status > 128:
-            show(f"stopped by {signal.Signals(status - 128).name}; the same command goes on from here", file=sys.stderr)
+            show(f"stopped by {signal.Signals(status - 128).name}; the same command resumes from here", file=sys.stderr)
             return status
         result = _result(folder, values, config)
         found.append(Done(values, result or {}, "" if result else _last_line(folder / "log.txt")))

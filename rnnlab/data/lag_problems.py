@@ -82,7 +82,8 @@ def _generated(make: Callable[[PRNGKeyArray, int], LagBatch]) -> Callable[[Any, 
 def adding(lag: int) -> LagProblem:
     """The sum of two marked numbers, one in each half (Hochreiter and Schmidhuber 1997, as in Arjovsky et al. 2016).
 
-    Inputs are numbers from 0 to 1 beside marks 0 or 1. Who always says 1 errs by the variance of a sum, 1/6.
+    Inputs are numbers from 0 to 1 beside marks 0 or 1. A predictor that always answers 1 has a mean squared error of
+    1/6, the variance of a sum.
     """
     _check_lag(lag, 2)
 

@@ -97,7 +97,7 @@ class Lines:
 
 
 def _unpacked(path: str, raw: bytes) -> bytes:
-    """By how the file starts, whatever its name, or else by its ending, so that a damaged start is told of."""
+    """By how the file starts, whatever its name, or else by its ending, so that a damaged start is noticed."""
     named = _PACKED.get(pathlib.PurePath(path).suffix, (b"", bytes))
     _, unpack = next((kind for kind in _PACKED.values() if re.match(kind[0], raw)), named)
     return unpack(raw)

@@ -21,7 +21,7 @@ Sizes = list[tuple[int, int]]
 
 
 class Pairs:
-    """Encoded pairs: `sources[i]` belongs to `targets[i]`; lengths without start and end signs.
+    """Encoded pairs: `sources[i]` belongs to `targets[i]`; lengths without BOS and EOS.
 
     `examples[i]` is the number of the example that a pair is of; by default its own.
     """
@@ -102,7 +102,7 @@ def bucket_sizes(pairs: Pairs, buckets: int) -> Sizes:
 
 
 def fitting_size(sizes: Sizes, source: int, target: int = 0) -> tuple[int, int]:
-    """The first of `sizes` for `source` and `target` tokens (end sign not counted); beyond them, powers of 2 times
+    """The first of `sizes` for `source` and `target` tokens (EOS not counted); beyond them, powers of 2 times
     the last one, so that few shapes serve any length."""
     for size in sizes:
         if source <= size[0] and target < size[1]:

@@ -1,4 +1,4 @@
-"""A network that hears itself: trained to tell the next value of a sequence, then fed with what it says and noise.
+"""An autoregressive network: trained to predict the next value of a sequence, then fed its own output and noise.
 
 Every step waits for the output of the one before, not only for its state. Gonzalez et al. 2024 (arXiv 2407.19115) have
 a GRU of this kind on which Newton's method with the diagonal is slower than one step after the other.
@@ -20,15 +20,15 @@ from rnnlab.flow_lab.runs import Figures, LagRun, Setting, layer_params, longest
 from rnnlab.scans import Newton, newton_scan, scan
 from rnnlab.timing import time_in_turn
 
-TASKS = ("wave",)  # in which what is told is what is heard next
+TASKS = ("wave",)  # in which the output at a step is the input at the next one
 WAYS = ("full", "diagonal", "chunks")  # full and diagonal Jacobian within T / 4 iterations; full, by the task's length
 _TOLERANCE = 1e-5  # with exponents near 0, rounding alone is found to move the states by up to that
 LONGER = 20  # times what it learnt from, that it generates
 _REPEATS = 3
 
 
-def hearing_itself(cell: Cell) -> Cell:
-    """The cell whose input is what a readout of its last `h` says, plus the input that is left, the noise.
+def autoregressive(cell: Cell) -> Cell:
+    """Makes the cell whose input is a readout of its last `h`, plus the input that is left, the noise.
 
     For `Cell.split_gates` the readout is a product with `h` that belongs to `a`, so it becomes an additional gate.
 
@@ -36,35 +36,37 @@ def hearing_itself(cell: Cell) -> Cell:
       ValueError: a cell without a dense `R`, or whose `combine` reads `R` or `b` itself.
     """
     if cell.reads_params or cell.recurrence != "dense":
-        raise ValueError(f"cell {cell.name!r} cannot hear itself; that takes a dense R and b, neither read by combine")
-    heard = tuple(f"{gate} heard" for gate in cell.split_gates)
+        raise ValueError(
+            f"cell {cell.name!r} cannot be autoregressive; that takes a dense R and b, neither read by combine"
+        )
+    fed_back = tuple(f"{gate} fed back" for gate in cell.split_gates)
     return dataclasses.replace(
         cell,
-        name=f"{cell.name}, hearing itself",
-        gates=cell.gates + heard,
-        combine=functools.partial(_hear, cell=cell),
-        split_gates=cell.split_gates + heard,
+        name=f"{cell.name}, autoregressive",
+        gates=cell.gates + fed_back,
+        combine=functools.partial(_combine_fed_back, cell=cell),
+        split_gates=cell.split_gates + fed_back,
     )
 
 
-def _hear(params: Params, state: State, a: Array, r: Array, *, cell: Cell) -> State:
+def _combine_fed_back(params: Params, state: State, a: Array, r: Array, *, cell: Cell) -> State:
     hidden = state[0].shape[-1]
     joint, own = hidden * (len(cell.gates) - len(cell.split_gates)), hidden * len(cell.gates)
-    told = jnp.concatenate([a[..., :joint], a[..., joint:own] + r[..., own:]], axis=-1)
-    return cell.combine(params, state, told, r[..., :own])
+    read = jnp.concatenate([a[..., :joint], a[..., joint:own] + r[..., own:]], axis=-1)
+    return cell.combine(params, state, read, r[..., :own])
 
 
 def fold(cell: Cell, params: Params, kernel: Array, bias: Array) -> Params:
-    """Parameters of `hearing_itself(cell)` out of those of the cell and its readout `[hidden, in]`, `[in]`."""
+    """Makes the parameters of `autoregressive(cell)` of those of the cell and its readout `[hidden, in]`, `[in]`."""
     hidden = cell.features(params)
     joint = hidden * (len(cell.gates) - len(cell.split_gates))
     weights, recurrent = params["W"], params["R"]
-    of_heard = kernel @ weights
+    fed_back = kernel @ weights
     none = jnp.zeros_like(weights[:, joint:])
     return params | {
         "W": jnp.concatenate([weights, none], axis=1),
         "R": jnp.concatenate(
-            [recurrent[:, :joint] + of_heard[:, :joint], recurrent[:, joint:], of_heard[:, joint:]], axis=1
+            [recurrent[:, :joint] + fed_back[:, :joint], recurrent[:, joint:], fed_back[:, joint:]], axis=1
         ),
         "b": jnp.concatenate([params["b"] + bias @ weights, none[0]]),
     }
@@ -82,7 +84,7 @@ def generate(setting: Setting, seed: int, folder: pathlib.Path) -> Figures:
         floor = run.task.problem.floor
     cell, loss = find_cell(setting.cell), float(scores["loss"])
     readout = (best[f"output/{name}"] for name in ("kernel", "bias"))
-    cell, params = hearing_itself(cell), fold(cell, layer_params(best), *readout)
+    cell, params = autoregressive(cell), fold(cell, layer_params(best), *readout)
     noise = jnp.sqrt(loss) * jax.random.normal(jax.random.key(seed), (LONGER * setting.lag, 1, 1))
     seconds, _ = _best_time(functools.partial(scan, cell, method="sequential"), params, noise)
     figures = [

@@ -1,4 +1,4 @@
-"""All steps at once: how many iterations Newton's method takes, beside the largest Lyapunov exponent."""
+"""Parallel in time: how many iterations Newton's method takes, beside the largest Lyapunov exponent."""
 
 import dataclasses
 import functools

@@ -89,7 +89,7 @@ def draw_warm(table: Table, axes: Axes) -> None:
 
 
 def check_generation(table: Table) -> list[Check]:
-    """That no way of solving all steps at once is as fast as the steps one by one."""
+    """That no method that is parallel in time is as fast as the steps one by one."""
     found = []
     for cell, lag, way in itertools.product(
         table.different("generation", "cell"), table.different("generation", "lag"), generation.WAYS

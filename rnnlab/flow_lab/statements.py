@@ -360,7 +360,7 @@ STATEMENTS: dict[str, _Statement] = {
     ),
     "warm": _Statement(
         "warm",
-        "Training by Newton's method: all steps at once throughout, sooner from the states of the last training step.",
+        "Training by Newton's method: parallel in time throughout, faster from the states of the last training step.",
         "The adding task, learnt step by step; on the way Newton's method with the full Jacobian and with its "
         "diagonal, from nothing, and one training step later from the states of the step before.",
         parallel.check_warm,
@@ -368,7 +368,7 @@ STATEMENTS: dict[str, _Statement] = {
     ),
     "generation": _Statement(
         "generation",
-        "A decoder that hears what it says must go one step after the other.",
+        "An autoregressive decoder, which reads its own output, must run one step after the other.",
         "A small network that learnt a noisy wave continues it, its output and noise its next input, over 20 times the "
         "length it learnt from; forward pass by Newton's method with the full Jacobian, its diagonal, and in chunks of "
         "that length with the full one, tolerance 1e-5, given up after T / 4 iterations, beside the steps one by one.",

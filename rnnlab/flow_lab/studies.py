@@ -148,7 +148,7 @@ def _check_generation(cells: Mapping[str, Cell], task: str, where: str) -> None:
     check_choice(f"{where}.task", task.partition(":")[0], generation.TASKS)
     for name, cell in cells.items():
         try:
-            generation.hearing_itself(cell)
+            generation.autoregressive(cell)
         except ValueError as error:
             raise ValueError(f"{where}.cells: {name}: {error}") from None
 

@@ -38,7 +38,7 @@ class Checkpoints:
     Args:
       folder: made if it is not there.
       keep: how many; at least two are kept.
-      reading: nothing is made, written or moved; a damaged one is told of and stays where it is.
+      reading: nothing is made, written or moved; a damaged one is logged and stays where it is.
     """
 
     def __init__(self, folder: pathlib.Path, *, keep: int = _KEEP, reading: bool = False):

@@ -20,7 +20,7 @@ from rnnlab.errors import UserError
 T = TypeVar("T")
 _HEARTBEAT, _ROLL_CALL, _SHUTDOWN, _REPORT, _PATIENCE = 20, 3, 30, 24 * 3600, 1  # seconds
 _FAILED = "a process failed"
-_LOST = "error: process {} of {} is lost; start all again to go on from the last checkpoint"
+_LOST = "error: process {} of {} is lost; start all again to resume from the last checkpoint"
 _LAST_WORD = """
 import sys
 if not sys.stdin.read():

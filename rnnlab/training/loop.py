@@ -34,7 +34,7 @@ class Diverged(UserError):
 
 
 def train(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Trains, or goes on from the last checkpoint; then scores the test split and prints samples.
+    """Trains, or resumes from the last checkpoint; then scores the test split and prints samples.
 
     Raises:
       UserError: what `create_task` or `Devices` refuses, or a work directory that another process trains in.

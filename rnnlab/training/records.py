@@ -89,7 +89,7 @@ def read_rows(path: pathlib.Path, fields: tuple[str, ...]) -> list[dict[str, str
 
 
 class Events:
-    """TensorBoard's events, written when they are told of (tensorboardX's own writer ends with the first full disk).
+    """TensorBoard's events, written at once (tensorboardX's own writer ends with the first full disk).
 
     Args:
       folder: made if it is not there; the file in it is a new one.

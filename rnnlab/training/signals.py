@@ -9,7 +9,7 @@ class Interrupted(Exception):
 
     def __init__(self, signum: int, *, saved: bool = True):
         where = "here" if saved else "the last checkpoint, for the last steps did not count and nothing was saved"
-        super().__init__(f"stopped by {signal.Signals(signum).name}; the same command goes on from {where}")
+        super().__init__(f"stopped by {signal.Signals(signum).name}; the same command resumes from {where}")
         self.signal = signum
 
 

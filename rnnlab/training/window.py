@@ -1,4 +1,4 @@
-"""The steps since the last log line: what they measured, and what is told of them."""
+"""The steps since the last log line: what they measured, and what is logged of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple

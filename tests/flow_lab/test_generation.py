@@ -7,14 +7,14 @@ import pytest
 
 from rnnlab.cells import CELLS, find_cell
 from rnnlab.flow_lab.config import default_config
-from rnnlab.flow_lab.generation import fold, generate, hearing_itself
+from rnnlab.flow_lab.generation import autoregressive, fold, generate
 from rnnlab.flow_lab.studies import read_plan
 from rnnlab.scans import scan
 from tests.flow_lab.setting import SETTING
 
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "slstm"])
-def test_a_cell_that_hears_itself_does_what_a_loop_that_feeds_it_does(name):
+def test_a_cell_that_is_autoregressive_does_what_a_loop_that_feeds_it_does(name):
     """The loop: run the cell a step, read out, add the noise, run it again."""
     cell, keys = CELLS[name], jax.random.split(jax.random.key(0), 5)
     params = cell.init(keys[0], 2, 5)
@@ -25,7 +25,7 @@ def test_a_cell_that_hears_itself_does_what_a_loop_that_feeds_it_does(name):
     for pushed in noise:
         hidden, state = scan(cell, params, (state[0] @ kernel + bias + pushed)[None], state=state, method="reference")
         wanted.append(hidden[0])
-    found, _ = scan(hearing_itself(cell), fold(cell, params, kernel, bias), noise)
+    found, _ = scan(autoregressive(cell), fold(cell, params, kernel, bias), noise)
     np.testing.assert_allclose(found, jnp.stack(wanted), atol=1e-5)
 
 
@@ -41,9 +41,11 @@ def test_a_trained_network_generates_a_wave(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["gru_reset_before", "lstm_layer_norm", "gru/diagonal", "lru"])
-def test_a_cell_that_cannot_hear_itself_is_refused(name):
-    with pytest.raises(ValueError, match="cannot hear itself; that takes a dense R and b, neither read by combine"):
-        hearing_itself(find_cell(name))
+def test_a_cell_that_cannot_be_autoregressive_is_refused(name):
+    with pytest.raises(
+        ValueError, match="cannot be autoregressive; that takes a dense R and b, neither read by combine"
+    ):
+        autoregressive(find_cell(name))
 
 
 @pytest.mark.parametrize(("field", "value"), [("cells", "lru"), ("task", "adding")])

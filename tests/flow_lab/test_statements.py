@@ -88,7 +88,7 @@ def test_a_start_from_a_step_ago_must_be_solved_and_sooner(solved, warm, verdict
 
 
 @pytest.mark.parametrize(("seconds", "verdict"), [((2.0, 3.0, 4.0), HOLDS), ((2.0, 0.3, 4.0), CONDITION)])
-def test_what_hears_itself_must_be_slower_all_at_once(seconds, verdict):
+def test_what_is_autoregressive_must_be_slower_all_at_once(seconds, verdict):
     noise = (1.0, 1.01, 0.99)
     rows = _rows("generation", "seconds_sequential", [1.0] * 3)
     for way, time in zip(("full", "diagonal", "chunks"), seconds, strict=True):

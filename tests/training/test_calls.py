@@ -155,7 +155,7 @@ def test_without_checkpoints_on_the_way_a_run_that_is_asked_to_stop_saves_itself
         os.kill(os.getpid(), signal.SIGTERM)
         return {"loss": 1.0, "error": 50.0}
 
-    with pytest.raises(Interrupted, match="goes on from here"):
+    with pytest.raises(Interrupted, match="resumes from here"):
         scripted.train(config, tmp_path, scores, compiled="counting")
     at = scripted.steps(tmp_path / "checkpoints")
     assert len(at) == 1

@@ -22,7 +22,7 @@ def write_attention(
     stems: list[pathlib.Path],
 ) -> None:
     """Writes where a model with attention looks: for each encoded source and output the array `[output, source]`, the
-    end sign's row last, as `<stem>.npy`, and a picture of it as `<stem>.png`. Empty sources have none."""
+    EOS's row last, as `<stem>.npy`, and a picture of it as `<stem>.png`. Empty sources have none."""
     task = evaluator.task
     rows = [row for row, source in enumerate(sources) if source]
     said = [outputs[row][outputs[row] > EOS].tolist() for row in rows]

@@ -121,7 +121,7 @@ class Evaluator:
         return found
 
     def attention(self, params: ModelParams, sources: list[list[int]], targets: list[list[int]]) -> list[np.ndarray]:
-        """For each encoded source and target where the model looks, `[target, source]`, the end sign's row last."""
+        """For each encoded source and target where the model looks, `[target, source]`, EOS's row last."""
         pairs = Pairs(sources, targets)
         found: list[Any] = [None] * len(sources)
         for rows, batch in self._batches(pairs):

@@ -28,7 +28,7 @@ class LinePredictor(Predictor):
       n_best: 0 gives the best output; n gives the n best, each followed by its score (log-probability in nats over the
         length penalty, less the coverage penalty), all between TABs.
       token_scores: follows each output, and its score, with the log-probabilities of its tokens, EOS's last.
-      attention: folder for an array `line_<i>.npy` `[output, source]`, the end sign's row last, and a picture of it,
+      attention: folder for an array `line_<i>.npy` `[output, source]`, EOS's row last, and a picture of it,
         `line_<i>.png`, for the best output of each line i, counted from 1, that is not empty.
 
     Raises:
