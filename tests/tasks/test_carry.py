@@ -41,7 +41,9 @@ def test_a_state_is_carried_saved_and_resumed(tmp_path):
 
 
 def test_a_state_that_is_carried_is_split_over_devices_as_batches_are(tmp_path):
+    """With several steps in a call, beside a single device with one."""
     flags = ["--config=tests/tasks/carrying.py", f"--workdir={tmp_path / 'eight'}"]
+    flags.append("--config.training.steps_per_call=5")
     process = tiny.launch(*flags, devices=8)
     _, told = process.communicate()
     assert process.returncode == 0, told
