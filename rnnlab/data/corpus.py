@@ -1,12 +1,14 @@
 """A dataset by its name, as splits of text examples."""
 
+import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from rnnlab.data.cache import Entry, remembered
+from rnnlab.data.cmudict import dictionary_path, read_dictionary, read_splits
 from rnnlab.data.parallel_text import Files, ParallelText, file_names
 from rnnlab.data.published import HOMES, published_files
 from rnnlab.errors import UserError
@@ -54,7 +56,7 @@ class Corpus:
     ):
         self.name, self._expected = name, expected or {}
         self._files: Mapping[str, Files] = {}
-        self._builder: DatasetBuilder | None = None
+        self._open: dict[str, Callable[[], _OfFiles | _Prepared | _Listed]] = {}
         self._read: dict[str, list[Example]] = {}
         self._digests: dict[str, str] = {}
         if name == "parallel_text":
@@ -63,17 +65,21 @@ class Corpus:
                 raise UserError("data.files: 'parallel_text' needs files for train and validation (test is optional)")
         elif name in HOMES and directory:
             self._files = published_files(name, language, directory)
+        elif name == "cmudict":
+            splits = read_splits(read_dictionary(dictionary_path()))
+            self._open = {split: functools.partial(_Listed, found) for split, found in splits.items()}
         else:
-            self._builder = _open_builder(name, language, prepared)
+            builder = _open_builder(name, language, prepared)
+            self._open = {split: functools.partial(_Prepared, builder, split) for split in builder.info.splits}
+        self._open |= {split: functools.partial(_OfFiles, names) for split, names in self._files.items()}
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Which of train, validation and test there are."""
-        there = self._files if self._builder is None else self._builder.info.splits
-        return tuple(split for split in SPLITS if split in there)
+        return tuple(split for split in SPLITS if split in self._open)
 
     def read(self, split: str) -> list[Example]:
-        """The examples of a split: those of files in their order, others in the order of the prepared files.
+        """The examples of a split: those of files in their order, others in the order of TFDS.
 
         They are read once and kept in memory.
 
@@ -92,11 +98,7 @@ class Corpus:
         """
         if split not in self.splits:
             raise UserError(f"split {split!r}: dataset {self.name!r} has {', '.join(self.splits)} only")
-        examples: _OfFiles | _Prepared
-        if self._builder is None:
-            examples = _OfFiles(ParallelText(self._files[split]))
-        else:
-            examples = _Prepared(self._builder.as_data_source(split), self._builder.info.supervised_keys)
+        examples = self._open[split]()
         found = examples.digest()
         if self._expected.get(split, found) != found:
             raise UserError(
@@ -120,20 +122,20 @@ class Corpus:
         """Names some examples of a split, by their numbers from 0: by their lines, or where there are no files of the
         user's by their sources."""
         more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
-        if self._builder is None:
+        if self._files:
             return f"{self._place(split)}, lines {', '.join(str(i + 1) for i in numbers[:_NAMED])}{more}"
         examples = self.read(split)
         return ", ".join(repr(examples[i].source) for i in numbers[:_NAMED]) + more
 
     def _place(self, split: str) -> str:
-        return f"dataset {self.name!r}" if self._builder is not None else " / ".join(file_names(self._files[split]))
+        return " / ".join(file_names(self._files[split])) if self._files else f"dataset {self.name!r}"
 
 
 class _OfFiles:
     """The examples of files, whose digest is remembered by what is in the files, byte for byte."""
 
-    def __init__(self, pairs: ParallelText):
-        self._pairs = pairs
+    def __init__(self, names: Files):
+        self._pairs = ParallelText(names)
 
     def __iter__(self) -> Iterator[Example]:
         return (Example(source, (target,)) for source, target in self._pairs)
@@ -142,11 +144,24 @@ class _OfFiles:
         return remembered("contents", self._pairs.digests, lambda: Entry(_digest(self))).note
 
 
+class _Listed:
+    """Examples that are in memory."""
+
+    def __init__(self, examples: Iterable[tuple[str, Sequence[str]]]):
+        self._examples = [Example(source, tuple(targets)) for source, targets in examples]
+
+    def __iter__(self) -> Iterator[Example]:
+        return iter(self._examples)
+
+    def digest(self) -> str:
+        return _digest(self)
+
+
 class _Prepared:
     """The examples of a split that TFDS has prepared."""
 
-    def __init__(self, data: Any, keys: tuple[str, str] | None):
-        self._data, self._keys = data, keys
+    def __init__(self, builder: "DatasetBuilder", split: str):
+        self._data, self._keys = builder.as_data_source(split), builder.info.supervised_keys
 
     def __iter__(self) -> Iterator[Example]:
         for start in range(0, len(self._data), _BLOCK):
@@ -173,17 +188,14 @@ def _digest(examples: Iterable[Example]) -> str:
 
 def _open_builder(name: str, language: str, prepared: str) -> "DatasetBuilder":
     with needs("train", f"data.name: {name!r}"):
-        import tensorflow_datasets as tfds  # half a second, and files of the user's do without it
+        import tensorflow_datasets as tfds  # half a second; files of the user's and CMUdict do without it
 
-        from rnnlab.data.cmudict import Cmudict
         from rnnlab.data.prepared import open_prepared
         from rnnlab.data.published_builder import open_published
     tfds.disable_progress_bar()
 
     def make(folder: str) -> "DatasetBuilder":
         options = {"data_dir": folder, "file_format": "array_record"}
-        if name == "cmudict":
-            return Cmudict(**options)
         return open_published(name, language, **options) if name in HOMES else _tfds_builder(name, options)
 
     return open_prepared("data.name", name, prepared, make)
