@@ -213,7 +213,8 @@ def _joined(arguments: list[str]) -> list[str]:
 
 def _train(config, workdir: pathlib.Path) -> int:
     from rnnlab.training.distributed import join
-    from rnnlab.training.loop import Interrupted, train
+    from rnnlab.training.loop import train
+    from rnnlab.training.signals import Interrupted
 
     join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
     try:

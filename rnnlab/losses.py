@@ -1,30 +1,47 @@
-"""Losses of predictions, as pure functions of arrays.
+"""Losses of predictions, as pure functions of arrays: sums over what counts, to be divided by the sum of the weights.
 
 Imports nothing from the rest of rnnlab.
 """
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Real
+
+
+def length_weights(seq_lengths: Int[Array, "batch"], time: int) -> Bool[Array, "time batch"]:
+    """Makes the weights of labels `[time, batch]` of which those within `seq_lengths` count."""
+    return jnp.arange(time)[:, None] < seq_lengths
 
 
 def cross_entropy(
-    logits: Float[Array, "time batch vocabulary"],
-    labels: Int[Array, "time batch"],
-    seq_lengths: Int[Array, "batch"],
+    logits: Float[Array, "*labels vocabulary"],
+    labels: Int[Array, "*labels"],
+    weights: Real[Array, "*labels"] | Bool[Array, "*labels"],
     *,
     smoothing: float = 0.0,
 ) -> Float[Array, ""]:
-    """Sum over all labels within `seq_lengths` of -log p, in nats; divide by the sum of `seq_lengths` for the mean.
+    """Sums -log p over all labels, in nats, each times its weight; one of weight 0 may be anything.
 
     With label smoothing (Szegedy et al. 2016, arXiv 1512.00567) a share `smoothing` of each target is spread evenly
     over the vocabulary. Logits of bfloat16 are summed in float32.
     """
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-    valid = jnp.arange(labels.shape[0])[:, None] < seq_lengths
     highest = jax.scipy.special.logsumexp(logits, axis=-1)
     picked = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
     loss = highest - (1 - smoothing) * picked
     if smoothing:
         loss -= smoothing * logits.mean(-1)
-    return jnp.sum(jnp.where(valid, loss, 0))
+    return _weighted(loss, weights)
+
+
+def squared_error(
+    outputs: Float[Array, "*labels"],
+    labels: Float[Array, "*labels"],
+    weights: Real[Array, "*labels"] | Bool[Array, "*labels"],
+) -> Float[Array, ""]:
+    """Sums the squared differences, each times its weight; one of weight 0 may be anything."""
+    return _weighted(jnp.square(outputs - labels), weights)
+
+
+def _weighted(losses: Array, weights: Array) -> Array:
+    return jnp.sum(jnp.where(weights, losses * weights, 0))

@@ -19,6 +19,7 @@ from rnnlab.errors import UserError
 from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.training import loop
 from rnnlab.training.optimizer import OPTIMIZERS, SCHEDULES
+from rnnlab.training.programs import Programs
 from rnnlab.training.workdir import create_task
 from tests import tiny
 
@@ -80,10 +81,11 @@ def _begin(config: ConfigDict, workdir: pathlib.Path) -> None:
     if not _affordable(config):
         create_task(config, workdir)
         return
-    run = loop._Run(create_task(config, workdir))
+    task = create_task(config, workdir)
+    run = loop.Training(task, Programs(task))
     try:
         batch = run._devices.share(next(run._batches))
-        jax.eval_shape(run._step, run.state, batch)
+        jax.eval_shape(run._step, run.state, batch, run._seed)
     finally:
         run.close()
 

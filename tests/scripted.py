@@ -7,6 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from rnnlab.training import loop
+from rnnlab.training.programs import Programs
 from rnnlab.training.workdir import create_task
 
 Scores = Callable[[int], dict[str, float]]
@@ -31,16 +32,17 @@ def start(
       compiled: runs of the same name share a compiled step.
       ruins: `(run) -> bool`: whether the step that comes makes the parameters infinite.
     """
-    run = loop._Run(create_task(config, workdir))
+    task = create_task(config, workdir)
+    run = loop.Training(task, Programs(task))
     step = _COMPILED.setdefault(
         (compiled, config.training.average_decay), run._step
     )  # all else that shapes it stays the same
     if scores is not None:
         run._evaluate_on = lambda params, split: scores(run.step)
 
-    def ruining(state, batch):
+    def ruining(state, batch, seed):
         ruined = ruins(run)
-        state, metrics = step(state, batch)
+        state, metrics = step(state, batch, seed)
         if ruined:
             state = state._replace(params=jax.tree.map(lambda value: value / (value - value), state.params))
         return state, metrics

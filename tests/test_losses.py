@@ -5,11 +5,13 @@ import optax
 import pytest
 from oracle import assert_close
 
-from rnnlab.losses import cross_entropy
+from rnnlab.losses import cross_entropy, length_weights, squared_error
 
 LOGITS = 3 * jax.random.normal(jax.random.key(0), (5, 3, 7))
 LABELS = jax.random.randint(jax.random.key(1), (5, 3), 0, 7)
 LENGTHS = jnp.array([5, 0, 2])
+WITHIN = length_weights(LENGTHS, 5)
+WEIGHTS = jax.random.uniform(jax.random.key(2), (5, 3)) * WITHIN
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -17,11 +19,25 @@ def test_cross_entropy_is_that_of_the_smoothed_targets_within_the_lengths(smooth
     targets = optax.smooth_labels(jax.nn.one_hot(LABELS, 7), smoothing)
     every = optax.softmax_cross_entropy(LOGITS, targets)
     wanted = sum(every[:length, row].sum() for row, length in enumerate(LENGTHS))
-    assert_close(cross_entropy(LOGITS, LABELS, LENGTHS, smoothing=smoothing), wanted)
+    assert_close(cross_entropy(LOGITS, LABELS, WITHIN, smoothing=smoothing), wanted)
+    assert_close(cross_entropy(LOGITS, LABELS, WEIGHTS, smoothing=smoothing), np.sum(every * WEIGHTS))
+
+
+def test_a_squared_error_is_that_of_numpy():
+    numbers = np.asarray(LOGITS[..., :2])
+    wanted = np.sum(np.asarray(WEIGHTS) * (numbers[..., 0] - numbers[..., 1]) ** 2)
+    assert_close(squared_error(LOGITS[..., 0], LOGITS[..., 1], WEIGHTS), wanted)
+
+
+@pytest.mark.parametrize("odd", [jnp.inf, jnp.nan])
+def test_what_has_no_weight_may_be_anything(odd):
+    logits = jnp.where(WITHIN[..., None], LOGITS, odd)
+    assert_close(cross_entropy(logits, LABELS, WITHIN), cross_entropy(LOGITS, LABELS, WITHIN))
+    assert_close(squared_error(logits[..., 0], LOGITS[..., 1], WITHIN), squared_error(*LOGITS[..., :2].T, WITHIN.T))
 
 
 def test_padding_has_no_gradient():
-    gradient = jax.grad(cross_entropy)(LOGITS, LABELS, LENGTHS)
+    gradient = jax.grad(cross_entropy)(LOGITS, LABELS, WITHIN)
     assert not np.any(gradient[:, 1])
     assert not np.any(gradient[2:, 2])
     assert np.all(np.any(gradient[:, 0], axis=-1))
@@ -29,4 +45,4 @@ def test_padding_has_no_gradient():
 
 def test_logits_of_bfloat16_are_summed_in_float32():
     rounded = LOGITS.astype(jnp.bfloat16)
-    assert_close(cross_entropy(rounded, LABELS, LENGTHS), cross_entropy(rounded.astype(jnp.float32), LABELS, LENGTHS))
+    assert_close(cross_entropy(rounded, LABELS, WITHIN), cross_entropy(rounded.astype(jnp.float32), LABELS, WITHIN))

@@ -13,9 +13,11 @@ from rnnlab.data.pipeline import Pairs, Sizes, assemble, fitting_size
 class Bucketed(grain.IterDataset):
     """Rows of `pairs` as batches, each of one bucket; `rnnlab.data.pipeline.training_batches` makes it."""
 
-    def __init__(self, parent, pairs: Pairs, sizes: Sizes, batch_size: int, process: int, processes: int):
+    def __init__(
+        self, parent, pairs: Pairs, sizes: Sizes, batch_size: int, *, process: int, processes: int, alike: int
+    ):
         super().__init__(parent)
-        self.pairs, self.batch_size = pairs, batch_size
+        self.pairs, self.batch_size, self.alike = pairs, batch_size, alike
         lengths = pairs.sources.lengths, pairs.targets.lengths
         widest = fitting_size(sizes, *(int(side.max()) for side in lengths))
         self.sizes = sizes if widest in sizes else [*sizes, widest]
@@ -49,34 +51,53 @@ def _full_buckets(sources: np.ndarray, targets: np.ndarray, sizes: Sizes, batch_
 
 
 class _BucketedIterator(grain.DatasetIterator):
-    """Fills one buffer of row numbers per bucket and emits the first that holds enough different ones; the buffers are
-    its state. `rows` are those of the batch that came last."""
+    """Fills one buffer of row numbers per bucket and emits the first that holds enough for as many batches in a row as
+    shall be alike, each of different rows; the buffers, and what is still to be emitted, are its state. `rows` are those
+    of the batch that came last."""
 
     def __init__(self, parent, dataset: Bucketed):
         super().__init__(parent)
         self._dataset = dataset
         self._buffers: list[list[int]] = [[] for _ in dataset.sizes]
+        self._ready: list[list[int]] = []  # the rows of the batches that come next
         self.rows: list[int] = []
 
     def __next__(self) -> Batch:
         dataset = self._dataset
-        while True:
-            row = int(next(self._parent))
-            bucket = dataset.buckets[row]
-            buffer = self._buffers[bucket]
-            buffer.append(row)
-            if len(buffer) >= dataset.full and len(set(buffer)) >= dataset.full:
-                self.rows, self._buffers[bucket] = _first_different(buffer, dataset.full)
-                mine = self.rows[dataset.share]
-                return assemble(dataset.pairs, mine, dataset.sizes[bucket], dataset.columns)
+        while not self._ready:
+            self._fill()
+        self.rows, *self._ready = self._ready
+        size = dataset.sizes[dataset.buckets[self.rows[0]]]
+        return assemble(dataset.pairs, self.rows[dataset.share], size, dataset.columns)
+
+    def _fill(self) -> None:
+        """Takes in one more row, and makes batches ready if its buffer then holds enough for all of them."""
+        row = int(next(self._parent))
+        dataset, bucket = self._dataset, self._dataset.buckets[row]
+        self._buffers[bucket].append(row)
+        left, found = self._buffers[bucket], []
+        while len(found) < dataset.alike:
+            if len(left) < dataset.full or len(set(left)) < dataset.full:
+                return
+            taken, left = _first_different(left, dataset.full)
+            found.append(taken)
+        self._ready, self._buffers[bucket] = found, left
 
     def get_state(self) -> dict[str, Any]:
-        return {"parent": self._parent.get_state(), "buffers": [list(b) for b in self._buffers]}
+        return {
+            "parent": self._parent.get_state(),
+            "buffers": [list(b) for b in self._buffers],
+            "ready": [list(rows) for rows in self._ready],
+        }
 
     def set_state(self, state: dict[str, Any]) -> None:
         self._parent.set_state(state["parent"])
+        self._ready = [list(rows) for rows in state.get("ready", [])]
         self._buffers = [[] for _ in self._dataset.sizes]
-        for row in itertools.chain(*state["buffers"]):  # the batch size, and so the buckets, may have been others
+        others = state["buffers"]
+        if any(len(rows) != self._dataset.full for rows in self._ready):
+            others, self._ready = [*self._ready, *others], []
+        for row in itertools.chain(*others):  # the batch size, and so the buckets, may have been others
             self._buffers[self._dataset.buckets[row]].append(row)
 
 

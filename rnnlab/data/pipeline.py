@@ -139,7 +139,7 @@ def evaluation_batches(pairs: Pairs, sizes: Sizes, batch_size: int) -> Iterator[
 
 
 def training_batches(
-    pairs: Pairs, sizes: Sizes, batch_size: int, *, seed: int, process: int = 0, processes: int = 1
+    pairs: Pairs, sizes: Sizes, batch_size: int, *, seed: int, process: int = 0, processes: int = 1, alike: int = 1
 ) -> "grain.IterDataset[Batch]":
     """Batches without end, reshuffled in every epoch; the iterator's state is a small JSON object.
 
@@ -151,6 +151,7 @@ def training_batches(
       batch_size: rows over all processes together; each process gets its own share of every batch, all in the same
         order and of the same shape.
       seed: of the shuffling.
+      alike: so many batches in a row are of one bucket, and so of one shape.
     """
     import grain  # with the module below: half a second that nothing but training needs
 
@@ -162,6 +163,7 @@ def training_batches(
         pairs,
         sizes,
         batch_size,
-        process,
-        processes,
+        process=process,
+        processes=processes,
+        alike=alike,
     )

@@ -162,7 +162,10 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def batches(self, *, seed: int, process: int, processes: int) -> Batches:
-        """Begins the training batches in the order that follows from a seed."""
+        """Begins the training batches in the order that follows from a seed.
+
+        So many in a row as `training.steps_per_call` says have the same shapes, counted from the first.
+        """
 
     def start_carry(self, model: nnx.Module, rows: int) -> Carry:
         """Makes what the first batch starts from, for so many sequences."""

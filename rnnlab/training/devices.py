@@ -36,7 +36,7 @@ class Devices:
             )
         kinds = (AxisType.Auto, AxisType.Auto)
         self.mesh = jax.make_mesh((count // model, model), ("data", "model"), axis_types=kinds)
-        self._replicate = jax.jit(lambda tree: tree, out_shardings=self._over())
+        self.replicate = jax.jit(lambda tree: tree, out_shardings=self._over())
 
     def shardings(self, state: Any) -> Any:
         """Of every array of a training state."""
@@ -63,11 +63,12 @@ class Devices:
 
         return jax.tree.map(put, state, self.shardings(state))
 
-    def share(self, batch: T) -> T:
-        """A batch over all devices, from this process's part of it: arrays `[batch]` and `[time, batch, ...]`."""
+    def share(self, batch: T, *, calls: bool = False) -> T:
+        """A batch over all devices, from this process's part of it: arrays `[batch]` and `[time, batch, ...]`; with
+        `calls`, several along a first axis."""
 
         def put(part):
-            rows = min(1, part.ndim - 1)
+            rows = min(1, part.ndim - calls - 1) + calls
             sharding = self._over(*[None] * rows, "data", *[None] * (part.ndim - 1 - rows))
             return jax.make_array_from_process_local_data(sharding, part)
 
@@ -75,4 +76,4 @@ class Devices:
 
     def gather(self, tree: T) -> T:
         """The whole arrays, in the memory of every process's host."""
-        return jax.tree.map(lambda leaf: np.array(leaf.addressable_data(0)), self._replicate(tree))
+        return jax.tree.map(lambda leaf: np.array(leaf.addressable_data(0)), self.replicate(tree))

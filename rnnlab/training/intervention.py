@@ -1,17 +1,24 @@
 """`training.intervention`: what is done to every recurrence of a model, at its start and after every step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
+import jax.numpy as jnp
+import optax
 from flax import nnx
 from jax import Array
 
 from rnnlab.cells import Cell, Params
 from rnnlab.errors import UserError
 from rnnlab.gradient_flow import Treatment
+from rnnlab.gradient_flow.interventions import flossing_penalty
 from rnnlab.models.recurrent import Recurrent
+from rnnlab.tasks.base import ModelParams
+from rnnlab.training.watch import Record, recurrent_cells
 
 _MARK = "/params/"  # between a recurrence's path and the names of its cell's parameters
+_FLOSSED, _FLOSSING_RATE = 16, 1e-3  # exponents that are brought to 0, and by which rate of Adam
+_PENALIZED = 2  # sequences whose exponents a training step brings nearer to 0
 
 
 class Intervention:
@@ -20,43 +27,56 @@ class Intervention:
     Args:
       text: `training.intervention`.
       model: whose recurrences are treated; only its structure counts.
-      seed: of what is drawn at the start.
+      watch: what each recurrence of a model with some parameters does on a few sequences; flossing needs it.
 
     Raises:
-      UserError: a treatment that does not exist, that one of the cells has no gate for, or that needs the gradient-flow
-        lab (flossing).
+      UserError: a treatment that does not exist, or that one of the cells has no gate for.
     """
 
-    def __init__(self, text: str, model: nnx.Module, seed: int):
+    def __init__(
+        self, text: str, model: nnx.Module, watch: Callable[[ModelParams], Mapping[str, Record]] = lambda params: {}
+    ):
         found = {"/".join(map(str, path)): node for path, node in nnx.iter_graph(model) if isinstance(node, Recurrent)}
-        self._cells, self._seed = {path: node.cell for path, node in found.items()}, seed
+        self._cells, self._watch = {path: node.cell for path, node in found.items()}, watch
+        self._watched_cells = recurrent_cells(model)
         try:
             self._treatment = Treatment.read(text)
         except ValueError as error:
             raise UserError(f"config.training.intervention: {error}") from None
-        if self._treatment.flossing_steps or self._treatment.penalty:
-            raise UserError(f"config.training.intervention: {text!r}: flossing is for configs/gradient_flow.py only")
         for path, cell in self._cells.items():
             if not self._treatment.fits(cell):
                 raise UserError(
                     f"config.training.intervention: {text!r} needs a gate or a dense R, which {cell.name} of "
                     f"{path} lacks"
                 )
+        self._floss = jax.jit(self._flossed)
 
-    def start(self, params: dict[str, Array], *, longest: int) -> dict[str, Array]:
-        """Initial parameters; `longest` is the longest sequence, in steps."""
-        key = jax.random.key(self._seed)
+    def start(self, params: ModelParams, *, seed: int, longest: int) -> ModelParams:
+        """Makes initial parameters of those of the model.
+
+        Args:
+          seed: of what is drawn.
+          longest: steps of the longest sequence.
+        """
+        key = jax.random.key(seed)
 
         def treat(index: int, cell: Cell, own: Params) -> Params:
             return self._treatment.start(cell, own, jax.random.fold_in(key, index), longest=longest)
 
-        return self._each(params, treat)
+        params = self._each(params, treat)
+        return self._floss(params) if self._treatment.flossing_steps else params
 
-    def constrain(self, params: dict[str, Array]) -> dict[str, Array]:
-        """The parameters within what must hold after every step."""
+    def constrain(self, params: ModelParams) -> ModelParams:
+        """Returns the parameters within what must hold after every step."""
         return self._each(params, lambda _, cell, own: self._treatment.constrain(cell, own))
 
-    def _each(self, params: dict[str, Array], treat: Callable[[int, Cell, Params], Params]) -> dict[str, Array]:
+    @property
+    def penalty(self) -> Callable[[ModelParams], Array] | None:
+        """What is added to the loss, as a function of the parameters; None adds nothing."""
+        weight = self._treatment.penalty
+        return (lambda params: weight * self._unevenness(params, _PENALIZED)) if weight else None
+
+    def _each(self, params: ModelParams, treat: Callable[[int, Cell, Params], Params]) -> ModelParams:
         groups: dict[str, Params] = {}
         for name, value in params.items():
             recurrence, mark, own_name = name.partition(_MARK)
@@ -66,3 +86,26 @@ class Intervention:
             treated = treat(index, self._cells[recurrence], own)
             params = params | {f"{recurrence}{_MARK}{name}": value for name, value in treated.items()}
         return params
+
+    def _flossed(self, params: ModelParams) -> ModelParams:
+        """The parameters after steps of Adam that bring Lyapunov exponents nearer to 0, at constant inputs."""
+        optimizer = optax.adam(_FLOSSING_RATE)
+
+        def step(carry, _):
+            params, state = carry
+            updates, state = optimizer.update(jax.grad(self._unevenness)(params), state)
+            return (optax.apply_updates(params, updates), state), None
+
+        start = params, optimizer.init(params)
+        return jax.lax.scan(step, start, length=self._treatment.flossing_steps)[0][0]
+
+    def _unevenness(self, params: ModelParams, sequences: int | None = None) -> Array:
+        """The penalty of gradient flossing, summed over the recurrences; their inputs and first states are given."""
+        total = jnp.zeros(())
+        for name, record in self._watch(params).items():
+            cell = self._watched_cells[name]
+            inputs = jax.lax.stop_gradient(record.inputs[:, :sequences])
+            state = tuple(jax.lax.stop_gradient(entry[:sequences]) for entry in record.state)
+            exponents = min(_FLOSSED, cell.features(record.params))
+            total += flossing_penalty(cell, record.params, inputs, exponents=exponents, state=state)
+        return total

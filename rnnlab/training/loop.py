@@ -2,10 +2,8 @@
 
 import logging
 import pathlib
-import signal
-import sys
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,15 +14,14 @@ from rnnlab.files import alone_in
 from rnnlab.tasks.base import Task
 from rnnlab.training import distributed
 from rnnlab.training.checkpoint import Checkpoints, Restored
-from rnnlab.training.devices import Devices
 from rnnlab.training.flow import FlowProbe
-from rnnlab.training.intervention import Intervention
-from rnnlab.training.optimizer import last_rate, make_optimizer, make_schedule
+from rnnlab.training.programs import Programs
 from rnnlab.training.report import report
 from rnnlab.training.reporting import Reporter
 from rnnlab.training.selection import Selection
-from rnnlab.training.step import StepMetrics, TrainState, make_train_step, split_model
-from rnnlab.training.warm_start import frozen_names, take_over
+from rnnlab.training.signals import Interrupted, Signals
+from rnnlab.training.warm_start import take_over
+from rnnlab.training.window import Call, Step, fetch, remarks, summarize
 from rnnlab.training.workdir import create_task
 
 _LOG = logging.getLogger("rnnlab")
@@ -32,21 +29,16 @@ _MADE = "the work directory is made"
 _RETURN = 1_000_003  # from the seed of one order of the data to the next: no seed that a person would give
 
 
-class Interrupted(Exception):
-    """The run was asked to stop and has saved itself, unless steps were being skipped; `signal` is what asked."""
-
-    def __init__(self, signum: int, *, saved: bool = True):
-        where = "here" if saved else "the last checkpoint, for the last steps did not count and nothing was saved"
-        super().__init__(f"stopped by {signal.Signals(signum).name}; the same command goes on from {where}")
-        self.signal = signum
+class Diverged(UserError):
+    """Too many steps in a row did not count, and the run gives up."""
 
 
 def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, or goes on from the last checkpoint; then scores the test split and prints samples.
 
     Raises:
-      UserError: what `create_task` or `Devices` refuses, a work directory that another process trains in, or a
-        run that met too many steps that do not count.
+      UserError: what `create_task` or `Devices` refuses, or a work directory that another process trains in.
+      Diverged: the run met too many steps that do not count.
       Interrupted: after SIGINT or SIGTERM, once the state is saved.
     """
     with distributed.naming_the_lost():
@@ -65,55 +57,52 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
     if first:
         (workdir / "result.json").unlink(missing_ok=True)  # of a run that ended earlier, perhaps by another config
         distributed.wait_for_all(_MADE)
-    run = _Run(task)
-    try:
-        run.to_the_end()
-    finally:
-        run.close()
+    with Training(task, Programs(task)) as training:
+        training.to_the_end()
     if first:
-        report(task, run.step, len(run.shapes))
+        report(task, training.step, len(training.shapes))
 
 
-class _Taken(NamedTuple):
-    """A step since the last log line: its metrics, still on the device, and its examples."""
+class Training:
+    """A run between two steps; it resumes from the last checkpoint of its work directory.
 
-    metrics: StepMetrics
-    rows: list[int]
+    Args:
+      task: what is trained.
+      programs: made of the task, or of one that differs in its seed alone.
+      quiet: nothing is told on the terminal.
 
+    Attributes:
+      step: how many steps are done.
+      state: the training state after them, on the devices.
+      shapes: of the batches so far, for each of which the program was compiled.
+    """
 
-class _Run:
-    """The state of a run between two steps."""
-
-    def __init__(self, task: Task):
-        config = task.config.training
-        self.task, self.config = task, config
-        self._devices = Devices(config)
-        model = task.make_model()
-        merge, params = split_model(model)
-        optimizer = make_optimizer(config)
-        intervention = Intervention(config.intervention, model, task.config.seed)
-        params = intervention.start(params, longest=task.longest())
-        frozen = frozen_names(params, config.freeze)
+    def __init__(self, task: Task, programs: Programs, *, quiet: bool = False):
+        self.task, self.config, self._programs, self._quiet = task, task.config.training, programs, quiet
+        self._devices, self._step, self._evaluate_on = programs.devices, programs.step, programs.evaluate
+        params = programs.start_params(task)
         if not Checkpoints.are_in(task.workdir / "checkpoints"):
             params = take_over(task.start_params(params), task.config)
-        start = TrainState.start(params, optimizer, task.start_carry(model, config.batch_size))
-        shardings = self._devices.shardings(start)
-        how: dict[str, Any] = {"constrain": intervention.constrain, "frozen": frozen, "shardings": shardings}
-        self._step = make_train_step(task.loss, merge, optimizer, config, task.config.seed, **how)
-        self._schedule = make_schedule(config)
-        self._evaluate_on = task.evaluator(final=False)
-        self._probe = FlowProbe(task, task.probe("validation")) if config.measure_every else None
+        self._start = jax.tree.map(np.array, programs.state_of(task, params))
+        self._seed = self._devices.replicate(np.uint32(task.config.seed))
         self._checkpoints = Checkpoints(task.workdir / "checkpoints")
-        self._start = jax.tree.map(np.array, start)
         self._selection = Selection(task, self._start.evaluated)
-        self.shapes: set[tuple] = set()  # of the batches: the training step is compiled once for each
+        self.shapes: set[tuple] = set()
         self._go_on(self._last_checkpoint())
         size = sum(value.size for value in params.values())
         begun = f"from step {self.step}" if self.step else "from the start"
         for line in (*task.summary(), f"{size:,} parameters; {begun}"):
             self.reporter.say(line)
-        if distributed.is_first():
+        if distributed.is_first() and not quiet:
             task.log_data()
+
+    def __enter__(self) -> "Training":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    # --- where it stands
 
     def _last_checkpoint(self, *, before: int | None = None) -> Restored | None:
         first = distributed.is_first()
@@ -137,95 +126,119 @@ class _Run:
             arrays = arrays._replace(guard=guard, carry=self._start.carry)
         self.state = self._devices.place(arrays)
         self._begun, self._saved = self.step, False
+        self._window: list[Call] = []
+        self._evaluates = self._saves = False  # what is due, and done after the next step that counts
         self._selection.resume(decision, self.step)
         seed = self.task.config.seed + _RETURN * self._returns
         self._batches = self.task.batches(seed=seed, process=jax.process_index(), processes=jax.process_count())
         if position is not None:
             self._batches.set_state(position)
-        folder, quiet = self.task.workdir, not distributed.is_first()
-        folder = folder / f"process_{jax.process_index()}" if quiet else folder
-        self.reporter = Reporter(folder, steps=self.config.steps, start=self.step, quiet=quiet)
+        first, folder = distributed.is_first(), self.task.workdir
+        folder = folder if first else folder / f"process_{jax.process_index()}"
+        self.reporter = Reporter(folder, steps=self.config.steps, start=self.step, quiet=self._quiet or not first)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all steps are done, or no evaluation can bring anything more: patience is lost, or
+        `training.stopping_threshold` is reached."""
+        lost = bool(self.config.patience) and self._selection.misses >= self.config.patience
+        return self.step >= self.config.steps or lost or self._selection.reached(self.config.stopping_threshold)
+
+    # --- steps
 
     def to_the_end(self) -> None:
-        """Steps until the number of steps is reached, patience is lost, or a signal asks to stop.
+        """Steps until the run has ended.
+
+        Raises:
+          Diverged, Interrupted: as `train`.
+        """
+        self.until(self.config.steps)
+        if self._selection.undecided:  # no step was left, and the best parameters are lost, or chosen otherwise
+            self._evaluate_and_save(evaluates=True)
+
+    def until(self, step: int) -> None:
+        """Steps until so many are done, or the run has ended.
 
         While steps are skipped nothing is evaluated or saved; what was due then is done after the first that counts.
+
+        Raises:
+          Diverged, Interrupted: as `train`.
         """
-        config, window = self.config, list[_Taken]()
-        evaluates = saves = False
         self._logged = time.monotonic()
-        with _Signals() as signals:
-            while self.step < config.steps and not self.out_of_patience:
-                batch = next(self._batches)
-                window.append(taken := self._take(batch))
-                last = self.step == config.steps
-                logs = self.step % config.log_every == 0 or last
-                if logs:
-                    told, window = _fetched(window), []
-                    if self._judge(told):
-                        self._go_back(told)
-                        evaluates = saves = False
-                        continue
-                    self._log(told)
-                asked = self._asked(signals, logs)
-                if self._probe is not None and self.step % config.measure_every == 0:
-                    self._measure(self._probe)
-                evaluates |= self.step % config.evaluate_every == 0 or last
-                saves |= evaluates or self.step % config.checkpoint_every == 0 or bool(asked)
-                counts = not saves or not jax.device_get(taken.metrics.skipped)
-                if saves and counts:
-                    self._evaluate_and_save(evaluates)
-                    evaluates = saves = False
-                    self._logged = time.monotonic() if not window else self._logged
-                if asked and not last:
-                    raise Interrupted(asked, saved=counts)
-            if self._selection.undecided:  # no step was left, and the best parameters are lost, or chosen otherwise
-                self._evaluate_and_save(True)
+        with Signals() as signals:
+            while self.step < step and not self.ended:
+                self._advance(signals)
 
-    def _take(self, batch: Any) -> _Taken:
-        shared = self._devices.share(batch)
+    def _advance(self, signals: Signals) -> None:
+        """A call of the program, and what is due after it."""
+        config = self.config
+        self._window.append(call := self._take())
+        last = self.step == config.steps
+        logs = self._is_due(config.log_every) or last
+        if logs:
+            steps, self._window = fetch(self._window), []
+            for line in remarks(steps, self.step, self.task.describe):
+                _LOG.warning("%s", line)
+            if self._too_many(steps):
+                self._go_back(steps)
+                return
+            self._log(steps)
+        asked = self._asked(signals, logs)
+        if self._programs.flow is not None and self._is_due(config.measure_every):
+            self._measure(self._programs.flow)
+        self._evaluates |= self._is_due(config.evaluate_every) or last
+        self._saves |= self._evaluates or self._is_due(config.checkpoint_every) or bool(asked)
+        counts = not self._saves or call.last_counts
+        if self._saves and counts:
+            self._evaluate_and_save(evaluates=self._evaluates, stops=last or bool(asked))
+            self._logged = self._logged if self._window else time.monotonic()
+        if asked and not last:
+            raise Interrupted(asked, saved=counts)
+
+    def _is_due(self, every: int) -> bool:
+        return bool(every) and self.step % every == 0
+
+    def _take(self) -> Call:
+        number = self.config.steps_per_call
+        batches, rows = [], []
+        for _ in range(number):
+            batches.append(next(self._batches))
+            rows.append(list(self._batches.rows))
+        shared = self._devices.share(batches[0] if number == 1 else _stacked(batches), calls=number > 1)
         with jax.transfer_guard("disallow"):
-            self.state, metrics = self._step(self.state, shared)
-        self.step += 1
+            self.state, metrics = self._step(self.state, shared, self._seed)
+        self.step += number
         self.shapes.add(tuple(leaf.shape for leaf in jax.tree.leaves(shared)))
-        return _Taken(metrics, list(self._batches.rows))
+        return Call(metrics, rows)
 
-    def _asked(self, signals: "_Signals", logs: bool) -> int:
+    def _asked(self, signals: Signals, logs: bool) -> int:
         """The signal that asks to stop: processes tell each other when they log, so that they stop together."""
         return distributed.largest(signals.received) if jax.process_count() == 1 or logs else 0
 
-    def _judge(self, window: list[_Taken]) -> bool:
-        """Tells of the steps that did not count, and whether too many of them came in a row, or ended the run."""
-        for number, taken in enumerate(window, self.step - len(window) + 1):
-            if (metrics := taken.metrics).skipped:
-                _LOG.warning(
-                    "step %d skipped (%d in a row): loss %.4g, gradient norm %.4g, training examples %s",
-                    number,
-                    metrics.skipped,
-                    metrics.loss,
-                    metrics.gradient_norm,
-                    self.task.describe(taken.rows),
-                )
-        ends = self.step == self.config.steps and window[-1].metrics.skipped
-        return bool(ends) or any(taken.metrics.skipped >= self.config.most_skipped for taken in window)
+    # --- steps that do not count
 
-    def _go_back(self, window: list[_Taken]) -> None:
+    def _too_many(self, steps: list[Step]) -> bool:
+        """Whether too many steps in a row did not count, or the run would end with one."""
+        ends = self.step == self.config.steps and steps[-1].metrics.skipped
+        return bool(ends) or any(step.metrics.skipped >= self.config.most_skipped for step in steps)
+
+    def _go_back(self, steps: list[Step]) -> None:
         """To the last checkpoint, with the data in another order; to the one before it where no step counted since.
 
         Raises:
-          UserError: it has been done as often as the config allows.
+          Diverged: it has been done as often as the config allows.
         """
         returns = self._returns + 1
-        streak = min(self.config.most_skipped, max(taken.metrics.skipped for taken in window))
+        streak = min(self.config.most_skipped, max(step.metrics.skipped for step in steps))
         if returns > self.config.most_returns:
-            raise UserError(
+            raise Diverged(
                 f"step {self.step}: {streak} steps in a row had a loss or gradient that is not finite"
                 f"{' or a spike' if self.config.spike else ''}, after going back {self._returns} times; try a lower "
                 "config.training.learning_rate or clip_global_norm, and look at the examples named above"
             )
         at = self.step
         self.reporter.close()
-        at_once = window[-1].metrics.skipped >= self.step - self._begun  # the step before the checkpoint ruined it
+        at_once = steps[-1].metrics.skipped >= self.step - self._begun  # the step before the checkpoint ruined it
         earlier = self._last_checkpoint(before=self._begun) if at_once else None
         self._go_on(earlier or self._last_checkpoint(), returns=returns)
         _LOG.warning(
@@ -237,27 +250,13 @@ class _Run:
             self.config.most_returns,
         )
 
-    @property
-    def out_of_patience(self) -> bool:
-        """Whether as many evaluations in a row as `patience` says brought no new best."""
-        return bool(self.config.patience) and self._selection.misses >= self.config.patience
+    # --- what is told and kept
 
-    def _log(self, window: list[_Taken]) -> None:
-        now, metrics = time.monotonic(), [taken.metrics for taken in window]
+    def _log(self, steps: list[Step]) -> None:
+        now = time.monotonic()
         seconds, self._logged = now - self._logged, now
-        weight = sum(int(m.weight) for m in metrics)
-        counted = [m for m in metrics if not m.skipped]
-        values = {"skipped": float(len(metrics) - len(counted))}
-        if counted:
-            values |= {
-                "loss": sum(float(m.loss) * int(m.weight) for m in counted) / sum(int(m.weight) for m in counted),
-                "gradient_norm": sum(float(m.gradient_norm) for m in counted) / len(counted),
-                "clipped": sum(bool(m.clipped) for m in counted) / len(counted),
-                "learning_rate": last_rate(self._schedule, self.state.optimizer),
-                f"{self.task.unit}_per_second": weight / seconds,
-            }
-            values |= {name: sum(float(m.figures[name]) for m in counted) / len(counted) for name in counted[0].figures}
-        self.reporter.write(self.step, "train", values)
+        how: dict[str, Any] = {"schedule": self._programs.schedule, "optimizer": self.state.optimizer}
+        self.reporter.write(self.step, "train", summarize(steps, seconds, unit=self.task.unit, **how))
 
     def _measure(self, probe: FlowProbe) -> None:
         flows = probe.measure(jax.device_put(self._devices.gather(self.state.params)))
@@ -269,14 +268,16 @@ class _Run:
             for gate, counts in flow.gates.items():
                 self.reporter.write_histogram(self.step, "flow", f"{name}/gate_{gate}", np.asarray(counts), probe.edges)
 
-    def _evaluate_and_save(self, evaluates: bool) -> None:
+    def _evaluate_and_save(self, *, evaluates: bool, stops: bool = True) -> None:
+        """Evaluates if that is due, and saves; with `checkpoint_every` = 0 only what `stops` the run is saved."""
+        self._evaluates = self._saves = False
         state = self._devices.gather(self.state)
         if evaluates:
             params = state.evaluated
             scores = distributed.agree(self._evaluate_on(jax.device_put(params), "validation"))
             self.reporter.write(self.step, "validation", scores)
             self._selection.judge(self.step, scores, params)
-        if distributed.is_first():
+        if distributed.is_first() and (stops or self.ended or self.config.checkpoint_every):
             if not self._saved:  # this run went back past them
                 self._checkpoints.forget_after(self._begun)
             self._saved = True
@@ -285,33 +286,17 @@ class _Run:
             self._checkpoints.save(self.step, state, record)
 
     def close(self) -> None:
+        """Waits for what is being written."""
         self.reporter.close()
         self._checkpoints.close()
         self._selection.close()
 
 
-def _fetched(window: list[_Taken]) -> list[_Taken]:
-    """The same with the metrics on the host."""
-    metrics = jax.device_get([taken.metrics for taken in window])
-    return [taken._replace(metrics=m) for taken, m in zip(window, metrics, strict=True)]
-
-
-class _Signals:
-    """Within it, SIGINT and SIGTERM are noted in `received` instead of ending the process; a second one ends it."""
-
-    def __init__(self):
-        self.received = 0
-
-    def __enter__(self):
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_):
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
-
-    def _note(self, signum, _frame):
-        if self.received:
-            raise KeyboardInterrupt
-        self.received = signum
-        print("finishing the step and saving ...", file=sys.stderr, flush=True)
+def _stacked(batches: list[Any]) -> Any:
+    """Batches along a new first axis."""
+    try:
+        return jax.tree.map(lambda *parts: np.stack(parts), *batches)
+    except ValueError as error:
+        raise UserError(
+            f"config.training.steps_per_call: {len(batches)} batches in a row must have the same shapes ({error})"
+        ) from None

@@ -38,6 +38,13 @@ class Selection:
         """Evaluations in a row without a new best."""
         return self.decision["misses"]
 
+    def reached(self, threshold: float) -> bool:
+        """Whether the best value so far is as good as a threshold; 0 is none."""
+        best = self.decision["best"]
+        if best is None or not threshold:
+            return False
+        return best <= threshold if self._lower_is_better else best >= threshold
+
     def resume(self, decision: dict[str, Any] | None, step: int) -> None:
         """Takes up the decision of a checkpoint of `step`, if it was by the same metric and what it chose is there.
 

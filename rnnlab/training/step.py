@@ -89,39 +89,39 @@ def make_train_step(
     merge: Callable[[ModelParams], nnx.Module],
     optimizer: optax.GradientTransformation,
     training: ConfigDict,
-    seed: int,
     *,
     constrain: Callable[[ModelParams], ModelParams] = lambda params: params,
+    penalty: Callable[[ModelParams], Array] | None = None,
     frozen: frozenset[str] = frozenset(),
     shardings: TrainState | None = None,
 ) -> jax.stages.Wrapped:
-    """Compiles the step, `(TrainState, batch) -> (TrainState, StepMetrics)`.
+    """Compiles `training.steps_per_call` steps, `(TrainState, batches, seed) -> (TrainState, StepMetrics)`.
 
     A step that `Guard.judge` does not let count changes nothing but its own number and what the guard knows. Its random
-    numbers follow from `seed` and the step's number alone; the state that it is given is donated.
+    numbers (dropout, sampling) follow from the seed `[]` and the step's number alone; the state that is given is
+    donated. Of several steps in a call, batches and metrics have a leading axis of that size.
 
     Args:
       loss: the task's.
       merge: makes the model of its parameters, as `split_model` gives it.
       optimizer, training: of the parameters, and the config that it was made by.
-      seed: of dropout and sampling.
       constrain: has the last word on the parameters but for those that are frozen.
+      penalty: whose gradient is added to that of the loss; it is no part of the loss that is told.
       frozen: names of parameters that do not change; their gradients count as 0.
       shardings: where the arrays of the state that it returns lie; None leaves it to jax.
     """
 
-    def loss_of(params: ModelParams, batch: Any, carry: Carry, step: Array) -> tuple[Array, Loss]:
+    def loss_of(params: ModelParams, batch: Any, state: TrainState, seed: Array) -> tuple[Array, tuple[Array, Loss]]:
         # rbg draws masks several times faster than the default generator on CPU and TPU
-        key = jax.random.fold_in(jax.random.key(seed, impl="rbg"), step)
+        key = jax.random.fold_in(jax.random.key(seed, impl="rbg"), state.step)
         dropout, sampling = jax.random.split(key)
         rngs = nnx.Rngs(dropout=dropout, sampling=sampling)  # made inside: nnx counts its draws in place
-        found = loss(merge(params), batch, carry, rngs=rngs, step=step)
-        return found.total / found.weight, found
+        found = loss(merge(params), batch, state.carry, rngs=rngs, step=state.step)
+        mean = found.total / found.weight
+        return mean if penalty is None else mean + penalty(params), (mean, found)
 
-    def train_step(state: TrainState, batch: Any) -> tuple[TrainState, StepMetrics]:
-        (mean, found), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-            state.params, batch, state.carry, state.step
-        )
+    def train_step(state: TrainState, batch: Any, seed: Array) -> tuple[TrainState, StepMetrics]:
+        (_, (mean, found)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, state, seed)
         gradients |= {name: jnp.zeros_like(gradients[name]) for name in frozen}
         held = {name: state.params[name] for name in frozen}
         norm = optax.global_norm(gradients)
@@ -133,16 +133,21 @@ def make_train_step(
         kept = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, state)
         return kept._replace(step=after.step, guard=guard), metrics
 
-    return jax.jit(train_step, donate_argnums=0, out_shardings=None if shardings is None else (shardings, None))
+    def train_steps(state: TrainState, batches: Any, seed: Array) -> tuple[TrainState, StepMetrics]:
+        if training.steps_per_call == 1:
+            return train_step(state, batches, seed)
+        return jax.lax.scan(lambda state, batch: train_step(state, batch, seed), state, batches)
+
+    return jax.jit(train_steps, donate_argnums=0, out_shardings=None if shardings is None else (shardings, None))
 
 
-def repeat_step(step: Callable, state: TrainState, argument: Any) -> Callable[[], Any]:
+def repeat_step(step: Callable, state: TrainState, *arguments: Any) -> Callable[[], Any]:
     """Calls of `step`, to be timed: each is given the state that the call before left, and may keep it for good."""
     held = jax.tree.map(jnp.copy, state)
 
     def call():
         nonlocal held
-        held, results = step(held, argument)
+        held, results = step(held, *arguments)
         return held, results
 
     return call

@@ -14,6 +14,7 @@ from rnnlab.files import write_text
 from rnnlab.own import absolute_own, digest_of_own, file_of_own, is_own
 from rnnlab.tasks import find_task
 from rnnlab.tasks.base import Task
+from rnnlab.training.config import check_intervals
 
 _OWN = "own_code.json"  # digest of the file of each thing of the user's own
 
@@ -30,6 +31,7 @@ def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:
     """
     kind = find_task(config.experiment)
     kind.check(config)
+    check_intervals(config.training)
     resolve_paths(kind, config)
     if not (workdir / "config.json").exists():
         task = kind.create(config, workdir)

@@ -195,9 +195,10 @@ def test_a_position_saved_with_another_batch_size_goes_on_with_whole_pairs(befor
         assert all(size >= batch.source_lengths.max() for size in batch.source.shape[:1])
 
 
-def test_a_saved_position_goes_on_with_the_same_batches():
+@pytest.mark.parametrize("alike", [1, 3])
+def test_a_saved_position_goes_on_with_the_same_batches(alike):
     pairs = _pairs()
-    batches = training_batches(pairs, bucket_sizes(pairs, 3), 4, seed=3)
+    batches = training_batches(pairs, bucket_sizes(pairs, 3), 4, seed=3, alike=alike)
     first = iter(batches)
     for _ in range(7):
         next(first)
@@ -208,6 +209,23 @@ def test_a_saved_position_goes_on_with_the_same_batches():
     for batch in wanted:
         for got, value in zip(next(again), batch, strict=True):
             np.testing.assert_array_equal(got, value)
+
+
+@pytest.mark.parametrize(("number", "batch_size", "alike"), [(150, 16, 3), (40, 13, 4), (5, 8, 2), (9, 2, 7)])
+def test_batches_that_shall_be_alike_come_from_one_bucket_and_lose_no_pair(number, batch_size, alike):
+    rng = np.random.default_rng(number)
+    rows = [[[4 + i] * length for i, length in enumerate(side)] for side in rng.integers(1, 20, (2, number))]
+    pairs = Pairs(*rows)
+    batches = iter(training_batches(pairs, bucket_sizes(pairs, 4), batch_size, seed=1, alike=alike))
+    seen = np.zeros(number, int)
+    while seen.sum() < 6 * alike * number:
+        shapes = set()
+        for _ in range(alike):
+            shapes.add(next(batches).source.shape)
+            assert len(set(batches.rows)) == len(batches.rows) == min(batch_size, number)
+            seen[batches.rows] += 1
+        assert len(shapes) == 1
+    assert seen.max() - seen.min() <= alike + 1  # epochs that may wait in a buffer
 
 
 def test_a_smaller_batch_size_after_a_restart_loses_no_row():

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 
 from rnnlab.training.checkpoint import Checkpoints
-from rnnlab.training.loop import _Run, train
+from rnnlab.training.loop import Training, train
+from rnnlab.training.programs import Programs
 from rnnlab.training.reporting import read_metrics
 from rnnlab.training.workdir import create_task
 from tests import tiny
@@ -27,8 +28,9 @@ def test_a_state_is_carried_saved_and_resumed(tmp_path):
     short.training.steps = 10
     train(short, tmp_path / "stopped")
     train(config, tmp_path / "stopped")
-    run = _Run(create_task(config, tmp_path / "alone"))
-    run.close()
+    task = create_task(config, tmp_path / "alone")
+    with Training(task, Programs(task)) as run:
+        pass
     alone, stopped = (_last(run, tmp_path / name) for name in ("alone", "stopped"))
     jax.tree.map(np.testing.assert_array_equal, alone, stopped)
     assert np.abs(alone.carry[0][0]).min() > 0  # of every sequence and unit

@@ -66,7 +66,7 @@ def test_a_watched_model_has_the_states_and_the_loss_of_the_model(fields):
             "decoder/1",
         ]
     )
-    expected = cross_entropy(model(SOURCE, jnp.array([3, 3]), TARGETS), batch.labels, batch.target_lengths) / 8
+    expected = cross_entropy(model(SOURCE, jnp.array([3, 3]), TARGETS), batch.labels, jnp.ones_like(batch.labels)) / 8
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     states, memory = model.encode(SOURCE, jnp.array([3, 3]))
     _, encoded = model.encoder(SOURCE, jnp.array([3, 3]))
@@ -94,7 +94,7 @@ def test_what_the_steps_add_to_the_gradient_makes_that_of_the_whole_model(attent
 
     def of_params(params):
         logits = merge(params)(batch.source, batch.source_lengths, batch.inputs)
-        return cross_entropy(logits, batch.labels, batch.target_lengths) / batch.labels.size
+        return cross_entropy(logits, batch.labels, jnp.ones_like(batch.labels)) / batch.labels.size
 
     expected = jax.grad(of_params)(params)
     loss_of_batch = functools.partial(TASK.watched_loss, batch=batch)
@@ -133,7 +133,7 @@ def test_the_gradient_by_step_is_that_of_autodiff_through_the_whole_encoder(trai
 
         with mock.patch.object(type(model.encoder), "__call__", read):
             logits = model(source, jnp.array([4]), inputs)
-        return cross_entropy(logits, labels, jnp.array([5])) / 5
+        return cross_entropy(logits, labels, jnp.ones_like(labels)) / 5
 
     norms = jnp.linalg.norm(jax.grad(loss)(jnp.zeros((4, 1, model.encoder.embedding.features))), axis=-1)[:, 0]
     np.testing.assert_allclose(found.vectors["input_gradient"], norms, rtol=1e-4)

@@ -19,12 +19,14 @@ from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.training import loop
 from rnnlab.training.guard import Guard
 from rnnlab.training.reporting import read_metrics
+from rnnlab.training.signals import Interrupted
 from rnnlab.training.step import TrainState, make_train_step
 from rnnlab.training.workdir import open_task
 from tests import scripted
 from tests.runs import loss_of
 from tests.scripted import steps
 
+SEED = jnp.uint32(0)
 BATCH = Batch(np.ones((1, 2), int), np.ones(2, int), np.zeros((1, 2), int), np.ones((1, 2), int), np.ones(2, int))
 
 
@@ -35,16 +37,16 @@ def test_a_step_that_is_not_finite_changes_nothing_but_its_number(poison):
 
     optimizer = optax.adam(0.1)
     config = default_config()
-    step = make_train_step(loss_of(config), merge, optimizer, config.training, seed=0)
-    state, metrics = step(TrainState.start({"w": jnp.arange(3.0)}, optimizer), BATCH)
+    step = make_train_step(loss_of(config), merge, optimizer, config.training)
+    state, metrics = step(TrainState.start({"w": jnp.arange(3.0)}, optimizer), BATCH, SEED)
     before = jax.tree.map(np.array, state)
     assert int(metrics.skipped) == 0
     for number in (1, 2):
-        state, metrics = step(state, BATCH._replace(source=2 * BATCH.source))
+        state, metrics = step(state, BATCH._replace(source=2 * BATCH.source), SEED)
         assert int(metrics.skipped) == number
         jax.tree.map(np.testing.assert_array_equal, (state.params, state.optimizer), before[1:3])
         assert int(state.step) == 1 + number
-    state, metrics = step(state, BATCH)
+    state, metrics = step(state, BATCH, SEED)
     assert int(metrics.skipped) == 0
     assert np.all(state.params["w"] != before.params["w"])
 
@@ -209,8 +211,6 @@ def test_a_signal_while_steps_are_skipped_saves_nothing_and_says_so(poison, tiny
         return number > 24
 
     poison(asks)
-    with pytest.raises(
-        loop.Interrupted, match=r"stopped by SIGTERM; .* from the last checkpoint, for the last steps did"
-    ):
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM; .* from the last checkpoint, for the last steps did"):
         scripted.train(tiny_config(training__log_every=50), tmp_path)
     assert steps(tmp_path / "checkpoints") == [10, 20]

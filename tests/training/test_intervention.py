@@ -14,7 +14,7 @@ def _start(trained, text):
     experiment = open_task(trained)
     model = experiment.make_model()
     _, params = split_model(model)
-    return params, Intervention(text, model, seed=0).start(params, longest=6)
+    return params, Intervention(text, model).start(params, seed=0, longest=6)
 
 
 def test_every_recurrence_is_treated_and_nothing_else(trained):
@@ -56,7 +56,6 @@ def test_a_spectral_limit_holds_at_the_end_of_a_run_for_the_average_of_the_param
             "needs a gate or a dense R, which lstm/diagonal of encoder/stack/layers/0/0 ",
         ),
         ("chrono", "rnn", "a gate or a dense R, which rnn of encoder/stack/layers/0/0 lacks"),
-        ("flossing:3", "lstm", "flossing is for configs/gradient_flow.py only"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_written(tiny_config, tmp_path, text, cell, message):

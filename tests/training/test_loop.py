@@ -87,7 +87,16 @@ def test_another_pair_of_cells_needs_no_other_change(tiny_config, tmp_path, caps
 
 def test_every_log_line_has_what_a_curve_needs(trained):
     names = {row["name"] for row in read_metrics(trained) if row["split"] == "train"}
-    assert names == {"loss", "gradient_norm", "clipped", "skipped", "learning_rate", "tokens_per_second", "padding"}
+    assert names == {
+        "loss",
+        "gradient_norm",
+        "gradient_norm_max",
+        "clipped",
+        "skipped",
+        "learning_rate",
+        "tokens_per_second",
+        "padding",
+    }
     losses = [float(r["value"]) for r in read_metrics(trained) if r["split"] == "train" and r["name"] == "loss"]
     assert losses[-1] < 0.5 * losses[0]
     assert os.path.getsize(trained / "metrics.csv") > 0
@@ -199,7 +208,7 @@ def test_a_run_whose_average_is_switched_on_and_off_resumes_from_what_was_saved(
         before = kept
         if decay or step > 30:
             run.step += 1
-            run._evaluate_and_save(False)
+            run._evaluate_and_save(evaluates=False)
         run.close()
     assert not (tmp_path / "damaged").exists()
     assert steps(tmp_path / "checkpoints") == [32, 33]

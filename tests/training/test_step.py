@@ -13,6 +13,7 @@ from rnnlab.training.optimizer import averaged, make_optimizer
 from rnnlab.training.step import TrainState, make_train_step, split_model
 from tests.runs import loss_of
 
+SEED = jnp.uint32(0)
 BATCH = jax.device_put(assemble(Pairs([[5, 6], [7]], [[4], [4, 6]]), [0, 1], (3, 4), 3))
 
 
@@ -22,11 +23,11 @@ def _setup(dropout=0.0, **fields):
     config = default_config()
     config.training.update({"optimizer": "sgd", "schedule": "constant", "learning_rate": 0.1} | fields)
     optimizer = make_optimizer(config.training)
-    step = make_train_step(loss_of(config), merge, optimizer, config.training, seed=0)
+    step = make_train_step(loss_of(config), merge, optimizer, config.training)
 
     def run(at=0):
         copied = jax.tree.map(jnp.copy, params)  # the step is given its state for good
-        return step(TrainState.start(copied, optimizer)._replace(step=jnp.int32(at)), BATCH)
+        return step(TrainState.start(copied, optimizer)._replace(step=jnp.int32(at)), BATCH, SEED)
 
     return merge, params, run
 
@@ -75,11 +76,11 @@ def test_the_share_of_forced_inputs_is_that_of_the_step():
         config = default_config()
         config.training.teacher_forcing_decay, config.model.teacher_forcing = decay, share
         optimizer = make_optimizer(config.training)
-        step = make_train_step(loss_of(config), merge, optimizer, config.training, seed=0)
+        step = make_train_step(loss_of(config), merge, optimizer, config.training)
         for at in (0, 9):
             copied = jax.tree.map(jnp.copy, params)
             state = TrainState.start(copied, optimizer)._replace(step=jnp.int32(at))
-            losses[share, decay, at] = float(step(state, BATCH)[1].loss)
+            losses[share, decay, at] = float(step(state, BATCH, SEED)[1].loss)
     forced, free = losses[1.0, "none", 0], losses[0.0, "none", 0]
     assert forced != pytest.approx(free, rel=1e-4)
     assert losses[0.0, "linear:0.2", 0] == pytest.approx(forced, rel=1e-5)
@@ -95,11 +96,11 @@ def test_what_a_loss_carries_is_given_to_the_next_step_unless_its_step_did_not_c
 
     training = default_config().training
     optimizer = make_optimizer(training)
-    step = make_train_step(loss, lambda params: params, optimizer, training, seed=0)
+    step = make_train_step(loss, lambda params: params, optimizer, training)
     state = TrainState.start({"w": jnp.ones(3)}, optimizer, jnp.zeros(3))
     carried = []
     for value in (1.0, 2.0, jnp.nan, 4.0):
-        state, metrics = step(state, jnp.full(3, value))
+        state, metrics = step(state, jnp.full(3, value), SEED)
         carried.append((float(state.carry[0]), float(metrics.figures["carried"])))
     assert [own for own, _ in carried] == [1, 3, 3, 7]
     assert carried[-1][1] == 21
@@ -117,13 +118,13 @@ def test_the_average_is_of_the_parameters_that_are_used_those_within_their_const
     def constrain(params):
         return jax.tree.map(lambda w: w * jnp.minimum(1, 0.5 / jnp.linalg.norm(w)), params)
 
-    step = make_train_step(loss_of(config), merge, optimizer, config.training, seed=0, constrain=constrain)
+    step = make_train_step(loss_of(config), merge, optimizer, config.training, constrain=constrain)
     batch = BATCH._replace(source=jnp.ones_like(BATCH.source[:1]), inputs=BATCH.inputs[:1], labels=BATCH.labels[:1] % 3)
     batch = batch._replace(target_lengths=jnp.minimum(batch.target_lengths, 1))
     state, seen = TrainState.start({"w": jnp.array([0.1, 0.2, 0.0])}, optimizer), []
     assert state.evaluated["w"] is state.params["w"]  # before the first step there is nothing to average
     for poison in (2, 1, 1, 2, 1):
-        state, metrics = step(state, batch._replace(source=poison * batch.source))
+        state, metrics = step(state, batch._replace(source=poison * batch.source), SEED)
         if not metrics.skipped:
             seen.append(np.array(state.params["w"]))
     assert len(seen) == 3

@@ -7,6 +7,7 @@ import pytest
 
 from rnnlab.errors import UserError
 from rnnlab.training import loop
+from rnnlab.training.programs import Programs
 from rnnlab.training.report import best_params
 from rnnlab.training.warm_start import frozen_names
 from rnnlab.training.workdir import create_task, open_task
@@ -16,8 +17,9 @@ NAMES = ["encoder/embedding/embedding", "encoder/stack/layers/0/0/params/R", "de
 
 
 def _start(config, workdir) -> dict[str, np.ndarray]:
-    run = loop._Run(create_task(config, workdir))
-    run.close()
+    task = create_task(config, workdir)
+    with loop.Training(task, Programs(task)) as run:
+        pass
     return {name: np.array(value) for name, value in run.state.params.items()}
 
 
@@ -75,7 +77,7 @@ def test_another_task_or_a_run_without_a_checkpoint_is_no_start(tiny_config, tmp
     for name, message in (("other", "is of .*Counting, not of seq2seq"), ("empty", "no whole checkpoint")):
         config = tiny_config(training__init_from=str(tmp_path / name))
         with pytest.raises(UserError, match=rf"config\.training\.init_from: .*{message}"):
-            loop._Run(create_task(config, tmp_path / f"from_{name}"))
+            _start(config, tmp_path / f"from_{name}")
 
 
 def test_a_run_on_other_data_takes_the_vocabularies_of_another(trained, tiny_config, tiny_data, tmp_path):

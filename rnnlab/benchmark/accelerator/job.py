@@ -15,7 +15,7 @@ from rnnlab.benchmark.accelerator.records import Case, Row
 from rnnlab.benchmark.implementations import status_of
 from rnnlab.benchmark.implementations.jax_layer import program_bytes
 from rnnlab.data.batch import Batch
-from rnnlab.losses import cross_entropy
+from rnnlab.losses import cross_entropy, length_weights
 from rnnlab.models import Seq2Seq
 from rnnlab.search import SpecialTokens
 from rnnlab.tasks.base import Loss, ModelParams
@@ -97,14 +97,16 @@ def _training(merge, params: ModelParams, batch: Batch, case: Case) -> tuple[int
     config = default_config()
     optimizer = make_optimizer(config.training)
     state = TrainState.start(params, optimizer)
-    compiled = make_train_step(_loss, merge, optimizer, config.training, config.seed).lower(state, batch).compile()
-    call = repeat_step(compiled, state, batch)
+    seed = jnp.uint32(config.seed)
+    compiled = make_train_step(_loss, merge, optimizer, config.training).lower(state, batch, seed).compile()
+    call = repeat_step(compiled, state, batch, seed)
     return program_bytes(compiled), lambda: jax.block_until_ready(call()), batch.tokens
 
 
 def _loss(model: Seq2Seq, batch: Batch, carry: tuple, *, rngs: nnx.Rngs, step: jax.Array) -> Loss:
     logits = model(batch.source, batch.source_lengths, batch.inputs, rngs=rngs)
-    return Loss(cross_entropy(logits, batch.labels, batch.target_lengths), batch.target_lengths.sum())
+    weights = length_weights(batch.target_lengths, len(batch.labels))
+    return Loss(cross_entropy(logits, batch.labels, weights), weights.sum())
 
 
 def _search(merge, params: ModelParams, batch: Batch, case: Case) -> tuple[int | None, Callable, int]:

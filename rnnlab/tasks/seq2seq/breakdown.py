@@ -1,6 +1,7 @@
 """Where the time of a training step goes: each part compiled alone and timed on a batch of the run itself."""
 
 import collections
+import copy
 import functools
 import itertools
 import time
@@ -12,7 +13,7 @@ from jax import Array
 
 from rnnlab.data.batch import Batch
 from rnnlab.data.pipeline import training_batches
-from rnnlab.losses import cross_entropy
+from rnnlab.losses import cross_entropy, length_weights
 from rnnlab.models import Seq2Seq
 from rnnlab.models.embedding import embed, rows
 from rnnlab.printing import show, to_json
@@ -63,7 +64,8 @@ def _finished(part: Callable[[], object]) -> Callable[[], object]:
 
 def _parts(task: Seq2SeqTask, batch: Batch) -> dict[str, Callable[[], object]]:
     """Every part as a compiled function without arguments."""
-    config, model = task.config.training, task.make_model()
+    config, model = copy.deepcopy(task.config.training), task.make_model()
+    config.steps_per_call = 1
     optimizer, (merge, params) = make_optimizer(config), split_model(model)
     read = jnp.ones((*batch.labels.shape, model.decoder.read_features))
     first = model.decoder.stack.layers[0][0].params["W"]
@@ -78,7 +80,9 @@ def _parts(task: Seq2SeqTask, batch: Batch) -> dict[str, Callable[[], object]]:
         return model.decoder.stack(inputs)[0].sum()
 
     def output(model: Seq2Seq) -> Array:
-        return cross_entropy(model.decoder.logits(read), batch.labels, batch.target_lengths)
+        return cross_entropy(
+            model.decoder.logits(read), batch.labels, length_weights(batch.target_lengths, len(batch.labels))
+        )
 
     def update(state: TrainState, gradients: ModelParams) -> tuple[TrainState, tuple[()]]:
         return apply_gradients(optimizer, state, gradients), ()
@@ -87,12 +91,12 @@ def _parts(task: Seq2SeqTask, batch: Batch) -> dict[str, Callable[[], object]]:
         return functools.partial(jax.jit(jax.grad(lambda params: part(merge(params)))), params)
 
     state = TrainState.start(params, optimizer)
-    constrain = Intervention(config.intervention, model, task.config.seed).constrain
-    step = make_train_step(task.loss, merge, optimizer, config, task.config.seed, constrain=constrain)
+    intervention = Intervention(config.intervention, model)
+    step = make_train_step(task.loss, merge, optimizer, config, constrain=intervention.constrain)
     return {
         "encoder": gradient(encoder),
         "decoder recurrence": gradient(decoder),
         "output layer and loss": gradient(output),
         "clipping and optimizer": repeat_step(jax.jit(update, donate_argnums=0), state, params),
-        "step": repeat_step(step, state, batch),
+        "step": repeat_step(step, state, batch, jnp.uint32(task.config.seed)),
     }

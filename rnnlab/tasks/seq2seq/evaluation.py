@@ -13,7 +13,7 @@ from rnnlab.data.batch import Batch, Ids
 from rnnlab.data.corpus import Example
 from rnnlab.data.pipeline import Pairs, evaluation_batches
 from rnnlab.data.vocabulary import EOS, PAD, Reading
-from rnnlab.losses import cross_entropy
+from rnnlab.losses import cross_entropy, length_weights
 from rnnlab.metrics import FREE_RUNNING, needs_a_tokenizer, score
 from rnnlab.search import Hypotheses
 from rnnlab.tasks.base import ModelParams, Scores
@@ -52,7 +52,7 @@ class Evaluator:
             logits = (
                 model(*source, batch.inputs) if forced else free_running(model, *source, batch.inputs, special=SPECIAL)
             )
-            return cross_entropy(logits, batch.labels, batch.target_lengths)
+            return cross_entropy(logits, batch.labels, length_weights(batch.target_lengths, len(batch.labels)))
 
         options = task.config.evaluation
         key = jax.random.key(task.config.seed)

@@ -25,7 +25,7 @@ from rnnlab.data.pipeline import Lengths, Pairs, Sizes, assemble, bucket_sizes, 
 from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
-from rnnlab.losses import cross_entropy
+from rnnlab.losses import cross_entropy, length_weights
 from rnnlab.metrics import LOWER_IS_BETTER, METRICS
 from rnnlab.models import Ensemble, Seq2Seq
 from rnnlab.search import SpecialTokens
@@ -76,7 +76,7 @@ class Seq2SeqTask(Task):
         check_metrics(config)
         check_best_metric(config)
         model = nnx.eval_shape(lambda: _make_model(config, EOS + 2, EOS + 2))  # however large, it costs no memory
-        Intervention(config.training.intervention, model, config.seed)
+        Intervention(config.training.intervention, model)
         make_teacher_forcing(config)
 
     @classmethod
@@ -230,8 +230,8 @@ class Seq2SeqTask(Task):
 
     def batches(self, *, seed: int, process: int, processes: int) -> Batches:
         """Begins the training batches in the order that follows from a seed."""
-        size, share = self.config.training.batch_size, {"process": process, "processes": processes}
-        return iter(training_batches(self.training_pairs, self.sizes, size, seed=seed, **share))
+        how = {"seed": seed, "process": process, "processes": processes, "alike": self.config.training.steps_per_call}
+        return iter(training_batches(self.training_pairs, self.sizes, self.config.training.batch_size, **how))
 
     def describe(self, rows: Sequence[int]) -> str:
         """Names training examples by their lines, or by their sources where there are no files of the user's."""
@@ -277,7 +277,8 @@ class Seq2SeqTask(Task):
         share = forcing(step) if forcing else None
         logits = model(batch.source, batch.source_lengths, batch.inputs, rngs=rngs, teacher_forcing=share)
         smoothing = self.config.training.label_smoothing if rngs is not None else 0.0
-        total = cross_entropy(logits, batch.labels, batch.target_lengths, smoothing=smoothing)
+        weights = length_weights(batch.target_lengths, len(batch.labels))
+        total = cross_entropy(logits, batch.labels, weights, smoothing=smoothing)
         labels, cells = batch.target_lengths.sum(), batch.source.size + batch.labels.size
         padding = 1 - (batch.source_lengths.sum() + labels) / cells
         return Loss(total, labels, carry, {"padding": padding})
@@ -298,7 +299,7 @@ class Seq2SeqTask(Task):
             logits = jnp.stack(found)
         else:
             logits, _ = model.decoder.teacher_forced(batch.inputs, states, memory)
-        return cross_entropy(logits, batch.labels, batch.target_lengths) / batch.labels.size
+        return cross_entropy(logits, batch.labels, jnp.ones_like(batch.labels)) / batch.labels.size
 
     # --- scores and answers
 

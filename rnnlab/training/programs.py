@@ -1,0 +1,74 @@
+"""What of a run is compiled, made of a task once; runs that differ in their seed alone can share it."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from flax import nnx
+
+from rnnlab.tasks.base import ModelParams, Task
+from rnnlab.training.devices import Devices
+from rnnlab.training.flow import FlowProbe
+from rnnlab.training.intervention import Intervention
+from rnnlab.training.optimizer import make_optimizer, make_schedule
+from rnnlab.training.step import TrainState, make_train_step, split_model
+from rnnlab.training.warm_start import frozen_names
+from rnnlab.training.watch import Record, watched
+
+
+class Programs:
+    """The compiled functions of a run.
+
+    Args:
+      task: of the run, or of another one whose config differs in its seed alone, and whose data are the same.
+
+    Attributes:
+      devices: where arrays lie.
+      step: as `make_train_step` makes it.
+      schedule: the learning rate of each step.
+      evaluate: scores parameters on a split, as validation is scored.
+      flow: measures the gradient's flow; None where `training.measure_every` is 0.
+
+    Raises:
+      UserError: a config that does not fit the model or the devices.
+    """
+
+    def __init__(self, task: Task):
+        config, model = task.config.training, nnx.eval_shape(task.make_model)
+        self.devices = Devices(config)
+        self._merge, shapes = split_model(model)
+        self._optimizer, self.schedule = make_optimizer(config), make_schedule(config)
+        self._intervention = Intervention(config.intervention, model, self._watcher(task))
+        self.step = make_train_step(
+            task.loss,
+            self._merge,
+            self._optimizer,
+            config,
+            constrain=self._intervention.constrain,
+            penalty=self._intervention.penalty,
+            frozen=frozen_names(shapes, config.freeze),
+            shardings=self.devices.shardings(jax.eval_shape(lambda params: self.state_of(task, params), shapes)),
+        )
+        self.evaluate = task.evaluator(final=False)
+        self.flow = FlowProbe(task, task.probe("validation")) if config.measure_every else None
+
+    def _watcher(self, task: Task):
+        """What each recurrence does on a few training sequences, read when they are first asked for."""
+        probed: list = []
+
+        def watch(params: ModelParams) -> Mapping[str, Record]:
+            if not probed:
+                probed.append(jax.tree.map(np.asarray, task.probe("train")))
+            return watched(lambda model: task.watched_loss(model, probed[0]), self._merge(params))[1]
+
+        return watch
+
+    def start_params(self, task: Task) -> ModelParams:
+        """Draws the initial parameters of a run, treated as the config says."""
+        _, params = split_model(task.make_model())
+        return self._intervention.start(params, seed=task.config.seed, longest=task.longest())
+
+    def state_of(self, task: Task, params: ModelParams) -> TrainState:
+        """Makes the state before the first step."""
+        carry = task.start_carry(self._merge(params), task.config.training.batch_size)
+        return TrainState.start(params, self._optimizer, carry)

@@ -1,0 +1,80 @@
+"""The steps since the last log line: what they measured, and what is told of them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from rnnlab.training.optimizer import last_rate
+from rnnlab.training.step import StepMetrics
+
+
+class Call(NamedTuple):
+    """One call of the compiled program: the metrics of its steps, still on the device, and the examples of each."""
+
+    metrics: StepMetrics
+    rows: list[list[int]]
+
+    @property
+    def last_counts(self) -> bool:
+        """Whether its last step counts; waits for it."""
+        return not np.ravel(jax.device_get(self.metrics.skipped))[-1]
+
+
+class Step(NamedTuple):
+    """One step, its metrics on the host."""
+
+    metrics: StepMetrics
+    rows: list[int]
+
+
+def fetch(calls: Sequence[Call]) -> list[Step]:
+    """Waits for calls, and returns their steps one by one."""
+    return [
+        step
+        for call, metrics in zip(calls, jax.device_get([c.metrics for c in calls]), strict=True)
+        for step in _each(metrics, call.rows)
+    ]
+
+
+def _each(metrics: StepMetrics, rows: list[list[int]]) -> Iterator[Step]:
+    of_steps = jax.tree.map(np.atleast_1d, metrics)
+    for index, own in enumerate(rows):
+        yield Step(jax.tree.map(lambda values: values[index], of_steps), own)  # noqa: B023 (used at once)
+
+
+def remarks(steps: Sequence[Step], last: int, describe: Callable[[list[int]], str]) -> Iterator[str]:
+    """Yields a line for each step that did not count; `last` is the number of the last one."""
+    for number, step in enumerate(steps, last - len(steps) + 1):
+        if (metrics := step.metrics).skipped:
+            yield (
+                f"step {number} skipped ({metrics.skipped} in a row): loss {metrics.loss:.4g}, gradient norm "
+                f"{metrics.gradient_norm:.4g}, training examples {describe(step.rows)}"
+            )
+
+
+def summarize(
+    steps: Sequence[Step], seconds: float, *, unit: str, schedule: optax.Schedule, optimizer: Any
+) -> dict[str, float]:
+    """Computes what a log line tells of steps that took some seconds: means over those that counted.
+
+    `gradient_norm` is the mean, `gradient_norm_max` the largest, before clipping; `learning_rate` that of the last
+    update of an optimizer's state.
+    """
+    counted = [step.metrics for step in steps if not step.metrics.skipped]
+    values = {"skipped": float(len(steps) - len(counted))}
+    if counted:
+        weights = [float(m.weight) for m in counted]
+        norms = [float(m.gradient_norm) for m in counted]
+        values |= {
+            "loss": sum(float(m.loss) * weight for m, weight in zip(counted, weights, strict=True)) / sum(weights),
+            "gradient_norm": sum(norms) / len(norms),
+            "gradient_norm_max": max(norms),
+            "clipped": sum(bool(m.clipped) for m in counted) / len(counted),
+            "learning_rate": last_rate(schedule, optimizer),
+            f"{unit}_per_second": sum(float(step.metrics.weight) for step in steps) / seconds,
+        }
+        values |= {name: sum(float(m.figures[name]) for m in counted) / len(counted) for name in counted[0].figures}
+    return values
