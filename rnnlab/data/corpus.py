@@ -187,7 +187,7 @@ def _digest(examples: Iterable[Example]) -> str:
 
 
 def _open_builder(name: str, language: str, prepared: str) -> "DatasetBuilder":
-    with needs("train", f"data.name: {name!r}"):
+    with needs("tfds", f"data.name: {name!r}"):
         import tensorflow_datasets as tfds  # half a second; files of the user's and CMUdict do without it
 
         from rnnlab.data.prepared import open_prepared
