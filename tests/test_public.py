@@ -12,7 +12,7 @@ import pytest
 
 import rnnlab
 from rnnlab import app
-from rnnlab.data import lag_tasks
+from rnnlab.data import lag_problems
 from rnnlab.data.corpus import Corpus
 from rnnlab.errors import UserError
 from rnnlab.extras import needs
@@ -120,9 +120,9 @@ def test_without_the_packages_of_training_the_command_says_in_one_line_what_to_i
 
 def test_a_task_whose_images_are_of_a_package_that_is_missing_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    lag_tasks._load_digits.cache_clear()
+    lag_problems._load_digits.cache_clear()
     with pytest.raises(UserError, match=r"task 'digits' needs the package sklearn .* pip install '\.\[lab\]'"):
-        lag_tasks.digits(8)
+        lag_problems.digits(8)
 
 
 def test_only_the_sets_of_tfds_need_tfds(monkeypatch):

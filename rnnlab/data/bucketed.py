@@ -51,9 +51,9 @@ def _full_buckets(sources: np.ndarray, targets: np.ndarray, sizes: Sizes, batch_
 
 
 class _BucketedIterator(grain.DatasetIterator):
-    """Fills one buffer of row numbers per bucket and emits the first that holds enough for as many batches in a row as
-    shall be alike, each of different rows; the buffers, and what is still to be emitted, are its state. `rows` are those
-    of the batch that came last."""
+    """Fills one buffer of row numbers per bucket, and emits the first that holds enough for `alike` batches in a row,
+    each of different rows; the buffers, and what is still to be emitted, are its state. `rows` are those of the batch
+    that came last."""
 
     def __init__(self, parent, dataset: Bucketed):
         super().__init__(parent)
@@ -75,7 +75,7 @@ class _BucketedIterator(grain.DatasetIterator):
         row = int(next(self._parent))
         dataset, bucket = self._dataset, self._dataset.buckets[row]
         self._buffers[bucket].append(row)
-        left, found = self._buffers[bucket], []
+        left, found = self._buffers[bucket], list[list[int]]()
         while len(found) < dataset.alike:
             if len(left) < dataset.full or len(set(left)) < dataset.full:
                 return

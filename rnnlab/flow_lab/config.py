@@ -1,6 +1,5 @@
 """Every field of the gradient-flow lab, with its default and its meaning; lists are words between commas or blanks."""
 
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +8,11 @@ from ml_collections import ConfigDict
 from rnnlab.config import split_words
 
 if TYPE_CHECKING:
-    from rnnlab.data.lag_tasks import LagTask
+    from rnnlab.data.lag_problems import LagProblem
 
 STUDIES = ("criterion", "flow", "newton", "reach", "explosion", "vanishing", "warm", "generation", "cost")
 _DEFAULTS_OF_GRIDS: dict[str, Any] = {
-    "task": "adding",  # of rnnlab.data.lag_tasks.LAG_TASKS, with options: associative_recall:pairs=64,vocabulary=8192
+    "task": "adding",  # of LAG_PROBLEMS, with options: associative_recall:pairs=64,vocabulary=8192
     "cells": "rnn",
     "clippings": "norm:1",  # of none, norm:limit, value:limit
     "interventions": "default",  # of rnnlab.gradient_flow.Treatment
@@ -120,25 +119,15 @@ def numbers(text: str, *, where: str) -> list[int]:
     return [int(word) for word in found]
 
 
-def read_task(text: str, *, where: str) -> Callable[[int], "LagTask"]:
-    """The task of a name, with options of its own after a colon ("mnist:prepared=/data"), for any lag.
+def read_task(text: str, *, where: str) -> Callable[[int], "LagProblem"]:
+    """The problem of a name, with options of its own after a colon ("mnist:prepared=/data"), for any lag.
 
     Raises:
-      ValueError: a task or an option that does not exist, or a value of another kind; the task itself refuses lags.
+      ValueError: as `rnnlab.data.lag_problems.find_problem`, with the name of the field.
     """
-    from rnnlab.data.lag_tasks import LAG_TASKS  # here, so that a mistyped field of the config costs no import of jax
-    from rnnlab.models.choice import check_choice
+    from rnnlab.data.lag_problems import find_problem  # here: a mistyped field of the config costs no import of jax
 
-    name, *options = text.replace(":", ",", 1).split(",")
-    make = LAG_TASKS[check_choice(f"config.{where}", name, LAG_TASKS)]
-    defaults = {p.name: p.default for p in inspect.signature(make).parameters.values() if p.default is not p.empty}
-    chosen = {}
-    for option in options:
-        field, _, value = option.partition("=")
-        check_choice(f"config.{where}: an option of {name}", field, defaults)
-        try:
-            chosen[field] = type(defaults[field])(value)
-        except ValueError:
-            kind = type(defaults[field]).__name__
-            raise ValueError(f"config.{where}: {field}={value!r} of {name} is not of type {kind}") from None
-    return lambda lag: make(lag, **chosen)
+    try:
+        return find_problem(text)
+    except ValueError as error:
+        raise ValueError(f"config.{where}: {error}") from None

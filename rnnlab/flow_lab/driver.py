@@ -12,7 +12,7 @@ from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.flow_lab.config import default_config
 from rnnlab.flow_lab.report import write_report
-from rnnlab.flow_lab.results import Results
+from rnnlab.flow_lab.results import Results, Unit
 from rnnlab.flow_lab.studies import read_plan
 from rnnlab.printing import show
 from rnnlab.training.workdir import check_same_run
@@ -39,7 +39,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     open_units = [unit for unit in plan if unit not in results.done]
     logger.info("%d units of work, %d of them done already", len(plan), len(plan) - len(open_units))
     for index, unit in enumerate(open_units, 1):
-        figures = plan[unit]()
+        figures = plan[unit](workdir / "runs" / _folder(unit))
         results.add(unit, figures)
         words = " ".join(str(word) for word in unit)
         scores = {name: value for _, name, value in figures if name in ("final_loss", "floor")}
@@ -47,6 +47,10 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         logger.info("[%7.1f s] %d of %d: %s  %s", time.monotonic() - started, index, len(open_units), words, told)
     for path in write_report(workdir, config, [row for row in results.rows if row.unit in plan]):
         show(path)
+
+
+def _folder(unit: Unit) -> str:
+    return ",".join(str(word) for word in unit).replace("/", "_")
 
 
 def _check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:

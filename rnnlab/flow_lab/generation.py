@@ -6,6 +6,7 @@ a GRU of this kind on which Newton's method with the diagonal is slower than one
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +16,9 @@ from jax import Array
 
 from rnnlab.cells import Cell, Params, State, find_cell
 from rnnlab.flow_lab import newton
-from rnnlab.flow_lab.learner import Figures, Setting, layer_params, program_of, timed
+from rnnlab.flow_lab.runs import Figures, LagRun, Setting, layer_params, longest_call
 from rnnlab.scans import Newton, newton_scan, scan
+from rnnlab.timing import time_in_turn
 
 TASKS = ("wave",)  # in which what is told is what is heard next
 WAYS = ("full", "diagonal", "chunks")  # full and diagonal Jacobian within T / 4 iterations; full, by the task's length
@@ -68,22 +70,24 @@ def fold(cell: Cell, params: Params, kernel: Array, bias: Array) -> Params:
     }
 
 
-def generate(setting: Setting, seed: int) -> Figures:
+def generate(setting: Setting, seed: int, folder: pathlib.Path) -> Figures:
     """Figures of a sequence of 20 times the length of the task, that a trained network generates from noise of the
     size of its own error: `loss` of the network beside the `floor` without memory; `exponent`; `seconds_*` of the steps
     one by one and of Newton's method in the three ways of `WAYS`, the best of three forward passes, `iterations_*` and
     `solved_*` of those.
     """
-    program, cell = program_of(setting), find_cell(setting.cell)
-    state, _ = program.advance(program.start(seed), jax.random.key(seed), setting.steps)
-    loss = program.test(state.params)[0]
-    readout = (state.params[f"output/{name}"] for name in ("kernel", "bias"))
-    cell, params = hearing_itself(cell), fold(cell, layer_params(state.params), *readout)
+    with LagRun(dataclasses.replace(setting, solved=0.0), seed, folder, call=longest_call(setting)) as run:
+        run.to_the_end()
+        best, scores = run.best()
+        floor = run.task.problem.floor
+    cell, loss = find_cell(setting.cell), float(scores["loss"])
+    readout = (best[f"output/{name}"] for name in ("kernel", "bias"))
+    cell, params = hearing_itself(cell), fold(cell, layer_params(best), *readout)
     noise = jnp.sqrt(loss) * jax.random.normal(jax.random.key(seed), (LONGER * setting.lag, 1, 1))
     seconds, _ = _best_time(functools.partial(scan, cell, method="sequential"), params, noise)
     figures = [
-        ("loss", float(loss)),
-        ("floor", program.floor),
+        ("loss", loss),
+        ("floor", floor),
         ("exponent", newton.exponent(cell, params, noise)),
         ("seconds_sequential", seconds),
     ]
@@ -103,6 +107,8 @@ def _ways(lag: int) -> dict[str, Newton]:
 
 
 def _best_time(function: Callable[[Params, Array], Any], params: Params, inputs: Array) -> tuple[float, Any]:
+    """The least seconds of a call, compiled, and its result."""
     function = jax.jit(function)
-    jax.block_until_ready(function(params, inputs))
-    return min((timed(function, params, inputs) for _ in range(_REPEATS)), key=lambda run: run[0])
+    result = function(params, inputs)
+    times = time_in_turn({0: lambda: jax.block_until_ready(function(params, inputs))}, repeats=_REPEATS)
+    return times[0].best, result

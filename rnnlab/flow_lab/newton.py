@@ -1,12 +1,15 @@
 """All steps at once: how many iterations Newton's method takes, beside the largest Lyapunov exponent."""
 
+import dataclasses
 import functools
+import pathlib
+from collections.abc import Iterator
 
 import jax
 from jax import Array
 
 from rnnlab.cells import Cell, Params, find_cell
-from rnnlab.flow_lab.learner import Figures, Setting, layer_params, program_of
+from rnnlab.flow_lab.runs import Figures, LagRun, Setting
 from rnnlab.gradient_flow import lyapunov_exponents
 from rnnlab.scans import Newton, Report, newton_scan
 from rnnlab.scans.newton import JACOBIANS
@@ -29,29 +32,33 @@ def at_start(cell: Cell, params: Params, inputs: Array) -> Figures:
     return figures
 
 
-def in_training(setting: Setting, seed: int) -> Figures:
-    """Figures by training step, on sequences of the test split, for the full Jacobian and its diagonal.
+def in_training(setting: Setting, seed: int, folder: pathlib.Path) -> Figures:
+    """Figures by training step, on sequences of the validation split, for the full Jacobian and its diagonal.
 
     `exponent`; `iterations_*` from nothing, and `warm_*` one training step later from the states of the step before;
     `solved_*`, both within T / 4 iterations.
     """
-    program, cell = program_of(setting), find_cell(setting.cell)
-    state, key = program.start(seed), jax.random.key(seed)
     figures: Figures = []
-    for step in range(0, setting.steps + 1, setting.measure_every):
-        if step:
-            state, _ = program.advance(state, key, setting.measure_every)
-        now, after = (layer_params(of.params) for of in (state, program.advance(state, key, 1)[0]))
-        figures.append((step, "exponent", exponent(cell, now, program.probe)))
-        for jacobian in KINDS:
-            cold = _solve(cell, now, program.probe, None, jacobian)
-            warm = _solve(cell, after, program.probe, cold.states, jacobian)
-            figures += [
-                (step, f"iterations_{jacobian}", float(cold.iterations)),
-                (step, f"warm_{jacobian}", float(warm.iterations)),
-                (step, f"solved_{jacobian}", float(cold.converged & warm.converged)),
-            ]
+    one_more = dataclasses.replace(setting, steps=setting.steps + 1, solved=0.0)
+    with LagRun(one_more, seed, folder, call=1) as run:
+        for step in range(0, setting.steps + 1, setting.measure_every):
+            run.until(step)
+            now = jax.device_get(run.layer)  # the next step is given these arrays for good
+            run.until(step + 1)
+            figures += [(step, name, value) for name, value in _both_ways(setting, now, run.layer, run.probe)]
     return figures
+
+
+def _both_ways(setting: Setting, now: Params, after: Params, inputs: Array) -> Iterator[tuple[str, float]]:
+    """The figures of parameters and those one training step later."""
+    cell = find_cell(setting.cell)
+    yield "exponent", exponent(cell, now, inputs)
+    for jacobian in KINDS:
+        cold = _solve(cell, now, inputs, None, jacobian)
+        warm = _solve(cell, after, inputs, cold.states, jacobian)
+        yield f"iterations_{jacobian}", float(cold.iterations)
+        yield f"warm_{jacobian}", float(warm.iterations)
+        yield f"solved_{jacobian}", float(cold.converged & warm.converged)
 
 
 def exponent(cell: Cell, params: Params, inputs: Array) -> float:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rnnlab.data.lag_tasks import LAG_TASKS
+from rnnlab.data.lag_problems import LAG_PROBLEMS
 from rnnlab.flow_lab import intervals
 from rnnlab.flow_lab.table import Table
 
@@ -44,7 +44,7 @@ def score_rows(table: Table) -> list[tuple[str, ...]]:
     for unit in sorted(units, key=lambda unit: unit.lag):
         same = {field: getattr(unit, field) for field in ("cell", "intervention", "clipping", "lag")}
         loss = intervals.mean(table.values("reach", "final_loss", **same)).text()
-        accuracy = [100 * value for value in table.values("reach", "accuracy", **same)]
+        accuracy = table.values("reach", "accuracy", **same)
         right = f"{intervals.mean(accuracy).text()} %" if accuracy else ""
         parameters = f"{table.values('reach', 'parameters', **same)[0]:,.0f}"
         model = f"{unit.cell}, {unit.intervention}, {unit.clipping}"
@@ -57,4 +57,4 @@ def score_rows(table: Table) -> list[tuple[str, ...]]:
 
 
 def _floor(published: _Published) -> str:
-    return f"{LAG_TASKS[published.task](published.lag).floor:.3g}" if published.loss else ""
+    return f"{LAG_PROBLEMS[published.task](published.lag).floor:.3g}" if published.loss else ""

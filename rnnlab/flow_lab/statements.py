@@ -208,9 +208,9 @@ def _gated(table: Table) -> list[Check]:
 def _draw_gated(table: Table, axes: Axes) -> None:
     lag = max(table.different("reach", "lag"))
     for cell in table.different("reach", "cell", lag=lag):
-        draw_curve(axes, held(table.of("reach", "test_loss", cell=cell, lag=lag)), f"{cell}, T = {lag}")
+        draw_curve(axes, held(table.of("reach", "validation_loss", cell=cell, lag=lag)), f"{cell}, T = {lag}")
     axes.axhline(table.floor("reach", lag), color="gray", linewidth=0.8, label="floor without memory")
-    axes.set(xlabel="training step", ylabel="test loss", yscale="log")
+    axes.set(xlabel="training step", ylabel="validation loss", yscale="log")
 
 
 def _as_well(table: Table) -> list[Check]:

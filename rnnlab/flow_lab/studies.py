@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import pathlib
 from collections.abc import Callable, Mapping
 
 import jax
@@ -13,16 +14,17 @@ from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
 
 from rnnlab.cells import CELLS, Cell, Params, State, find_cell
+from rnnlab.choice import check_choice
 from rnnlab.config import get_field, split_words
-from rnnlab.data.lag_tasks import LagTask
+from rnnlab.data.lag_problems import LagProblem
 from rnnlab.flow_lab import generation, newton
 from rnnlab.flow_lab.config import STUDIES, numbers, read_task, words
-from rnnlab.flow_lab.learner import Figures, Setting, learn, timed
 from rnnlab.flow_lab.results import Unit
+from rnnlab.flow_lab.runs import Figures, Setting, learn
 from rnnlab.gradient_flow import Treatment, kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
 from rnnlab.gradient_flow.trajectory import run
-from rnnlab.models.choice import check_choice
 from rnnlab.scans import scan, step_jacobian
+from rnnlab.timing import time_in_turn
 from rnnlab.training.optimizer import OPTIMIZERS
 
 GRIDS = {
@@ -44,7 +46,7 @@ _SEQUENCES = 2  # that a Jacobian is measured on
 _CLIPPINGS = ("none", "norm", "value")
 _NO = "none"
 
-Plan = dict[Unit, Callable[[], Figures]]
+Plan = dict[Unit, Callable[[pathlib.Path], Figures]]  # the folder is for a training's files
 
 
 def read_plan(config: ConfigDict) -> Plan:
@@ -79,7 +81,8 @@ def _looks(config: ConfigDict, study: str, look: Callable[..., Figures], known: 
         if treatment.fits(cells[name]):
             for seed in range(config.seeds):
                 unit = Unit(study, name, text, _NO, part.lag, seed)
-                plan[unit] = functools.partial(look, cells[name], treatment, config.features, part.lag, seed)
+                look_at = functools.partial(look, cells[name], treatment, config.features, part.lag, seed)
+                plan[unit] = _without_files(look_at)
     return plan
 
 
@@ -109,13 +112,17 @@ def _trainings(config: ConfigDict, grid: str) -> Plan:
     return plan
 
 
+def _without_files(work: Callable[[], Figures]) -> Callable[[pathlib.Path], Figures]:
+    return lambda folder: work()
+
+
 def _costs(config: ConfigDict) -> Plan:
     part = config.cost
     cells = _cells(part.cells, "cost.cells")
     lengths = numbers(part.lengths, where="cost.lengths")
     return {
-        Unit("cost", cell, "default", _NO, length, 0): functools.partial(
-            _cost, cells[cell], config.features, config.batch_size, length, part.repeats
+        Unit("cost", cell, "default", _NO, length, 0): _without_files(
+            functools.partial(_cost, cells[cell], config.features, config.batch_size, length, part.repeats)
         )
         for cell, length in itertools.product(cells, lengths)
     }
@@ -136,7 +143,7 @@ def _read_treatment(text: str, where: str) -> Treatment:
         raise ValueError(f"config.{where}: {error}") from None
 
 
-def _check_lag(task: Callable[[int], LagTask], lag: int, where: str) -> None:
+def _check_lag(task: Callable[[int], LagProblem], lag: int, where: str) -> None:
     try:
         task(lag)
     except ValueError as error:
@@ -244,8 +251,7 @@ def _cost(cell: Cell, features: int, batch: int, length: int, repeats: int) -> F
     params = cell.init(jax.random.key(0), features, features)
     inputs = jnp.ones((length, batch, features))
     step = jax.jit(jax.grad(lambda p, x: scan(cell, p, x)[0].mean(), argnums=(0, 1)))
-    jax.block_until_ready(step(params, inputs))
-    seconds = [timed(step, params, inputs)[0] for _ in range(repeats)]
+    seconds = time_in_turn({0: lambda: jax.block_until_ready(step(params, inputs))}, repeats=repeats)[0].seconds
     size = sum(value.size for value in params.values())
     products = 2 * sum(params[name].size for name in ("W", "R") if name in params)
     return [(repeat, "seconds", value) for repeat, value in enumerate(seconds)] + [

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from rnnlab.models.choice import check_choice
+from rnnlab.choice import check_choice
 
 SOFT = ("dot", "general", "additive")
 ATTENTIONS = ("none", *SOFT, "monotonic")

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rnnlab.cells import State
-from rnnlab.models.choice import check_choice
+from rnnlab.choice import check_choice
 from rnnlab.models.recurrent import Stack
 
 BRIDGES = ("last", "dense", "zero")

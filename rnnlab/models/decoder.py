@@ -8,9 +8,9 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.cells import State
+from rnnlab.choice import check_choice
 from rnnlab.logits import without_tokens
 from rnnlab.models.attention import SOFT, Attention
-from rnnlab.models.choice import check_choice
 from rnnlab.models.dropout import Noise, draw_mask
 from rnnlab.models.embedding import Lookup, embed, rows
 from rnnlab.models.recurrent import Stack

@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.cells import Cell, State, find_cell, zoneout
-from rnnlab.models.choice import check_choice
+from rnnlab.choice import check_choice
 from rnnlab.models.dropout import Noise, draw_mask
 from rnnlab.models.embedding import Lookup, rows
 from rnnlab.scans import methods_of, scan

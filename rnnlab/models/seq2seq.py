@@ -8,10 +8,10 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from rnnlab.cells import State
+from rnnlab.choice import check_choice
 from rnnlab.models.alignment import MonotonicDecoder
 from rnnlab.models.attention import ATTENTIONS
 from rnnlab.models.bridge import Bridge
-from rnnlab.models.choice import check_choice
 from rnnlab.models.decoder import Decoder, Memory
 from rnnlab.models.encoder import Encoder
 

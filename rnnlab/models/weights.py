@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from rnnlab.cells import CELLS, Cell, Params
-from rnnlab.models.choice import check_choice
+from rnnlab.choice import check_choice
 from rnnlab.models.recurrent import Recurrent, Stack
 
 _KNOWN = ("rnn", "rnn_relu", "gru", "lstm")  # those that torch and flax have in the same form

@@ -36,17 +36,19 @@ class FlowProbe:
     Args:
       task: whose model to measure.
       batch: sequences without padding, as `task.probe` gives them.
+      look: what `measure` returns of a recurrence, by its cell, record and `StepGradients`.
     """
 
     edges = np.arange(-8.0, 9.0)  # of the bins of the gates, the outermost open
 
-    def __init__(self, task: Task, batch: Any):
+    def __init__(self, task: Task, batch: Any, look: Callable[..., Any] | None = None):
         self._merge, _ = split_shapes(task.make_model)
         self._loss = functools.partial(task.watched_loss, batch=jax.device_put(batch))
-        self._measure = jax.jit(lambda params: self._over(params, _on_the_way))
+        self._measure = jax.jit(lambda params: self._over(params, look or _on_the_way))
 
-    def measure(self, params: ModelParams) -> dict[str, Flow]:
-        """Of each recurrence, L being the mean loss; norms and condition numbers as natural logs.
+    def measure(self, params: ModelParams) -> dict[str, Any]:
+        """Measures each recurrence: what `look` returns, else a `Flow`, in which L is the mean loss, and norms and
+        condition numbers are natural logs.
 
         Values: `exponent`, the largest Lyapunov exponent in nats per step; `dimension`, that of Kaplan and Yorke;
         `log_norm` of d h_T / d h_0, and `log_condition` of that of the whole state; `early_share` and
@@ -65,7 +67,7 @@ class FlowProbe:
         for name, cell in recurrent_cells(self._merge(params)).items():
             yield name, jax.device_get(self._look(cell, _everything, *found[name]))
 
-    def _over(self, params: ModelParams, look: Callable[..., Flow]) -> dict[str, Flow]:
+    def _over(self, params: ModelParams, look: Callable[..., Any]) -> dict[str, Any]:
         found, cells = self._watch(params), recurrent_cells(self._merge(params))
         return {name: self._look(cell, look, *found[name]) for name, cell in cells.items()}
 
@@ -79,7 +81,7 @@ class FlowProbe:
         (value, records), gradients = jax.value_and_grad(loss, has_aux=True)(still)
         return {name: (record, value, gradients[name]) for name, record in records.items()}
 
-    def _look(self, cell: Cell, look: Callable[..., Flow], record: Record, loss: Array, gradients: Nudges) -> Flow:
+    def _look(self, cell: Cell, look: Callable[..., Any], record: Record, loss: Array, gradients: Nudges) -> Any:
         return look(cell, record, each_step(cell, record.trajectory, loss, *gradients, edges=self.edges))
 
 
@@ -128,8 +130,8 @@ def _flow(cell, params, inputs: Array, state, steps: StepGradients, jacobians: L
         "dimension": kaplan_yorke_dimension(exponents).mean(),
         "log_norm": jacobians.log_norms[-1, :, 0, 0].mean(),
         "log_condition": jacobians.log_condition[-1].mean(),
-        "early_share": _early(input_gradient),
-        "early_recurrent_share": _early(steps.recurrent),
+        "early_share": early_share(input_gradient),
+        "early_recurrent_share": early_share(steps.recurrent),
         "saturated": 1 - steps.gates[:, low:high].sum() / steps.gates.sum(),
     }
     vectors = {
@@ -141,5 +143,6 @@ def _flow(cell, params, inputs: Array, state, steps: StepGradients, jacobians: L
     return Flow(values, vectors, dict(zip(cell.gates, steps.gates, strict=True)))
 
 
-def _early(norms: Array) -> Array:
+def early_share(norms: Array) -> Array:
+    """Computes what of norms `[time]` falls on the first half of the steps."""
     return norms[: len(norms) // 2].sum() / norms.sum()

@@ -71,6 +71,11 @@ class Intervention:
         return self._each(params, lambda _, cell, own: self._treatment.constrain(cell, own))
 
     @property
+    def flosses(self) -> bool:
+        """Whether the recurrences are watched, to bring their Lyapunov exponents nearer to 0."""
+        return bool(self._treatment.flossing_steps or self._treatment.penalty)
+
+    @property
     def penalty(self) -> Callable[[ModelParams], Array] | None:
         """What is added to the loss, as a function of the parameters; None adds nothing."""
         weight = self._treatment.penalty

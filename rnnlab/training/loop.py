@@ -177,7 +177,7 @@ class Training:
         logs = self._is_due(config.log_every) or last
         if logs:
             steps, self._window = fetch(self._window), []
-            for line in remarks(steps, self.step, self.task.describe):
+            for line in () if self._quiet else remarks(steps, self.step, self.task.describe):
                 _LOG.warning("%s", line)
             if self._too_many(steps):
                 self._go_back(steps)

@@ -1,9 +1,9 @@
 """What of a run is compiled, made of a task once; runs that differ in their seed alone can share it."""
 
+import functools
 from collections.abc import Mapping
 
 import jax
-import numpy as np
 from flax import nnx
 
 from rnnlab.tasks.base import ModelParams, Task
@@ -38,7 +38,9 @@ class Programs:
         self.devices = Devices(config)
         self._merge, shapes = split_model(model)
         self._optimizer, self.schedule = make_optimizer(config), make_schedule(config)
-        self._intervention = Intervention(config.intervention, model, self._watcher(task))
+        self._intervention = Intervention(config.intervention, model, self._watch)
+        if self._intervention.flosses:
+            self._watched_loss = functools.partial(task.watched_loss, batch=jax.device_put(task.probe("train")))
         self.step = make_train_step(
             task.loss,
             self._merge,
@@ -52,16 +54,9 @@ class Programs:
         self.evaluate = task.evaluator(final=False)
         self.flow = FlowProbe(task, task.probe("validation")) if config.measure_every else None
 
-    def _watcher(self, task: Task):
-        """What each recurrence does on a few training sequences, read when they are first asked for."""
-        probed: list = []
-
-        def watch(params: ModelParams) -> Mapping[str, Record]:
-            if not probed:
-                probed.append(jax.tree.map(np.asarray, task.probe("train")))
-            return watched(lambda model: task.watched_loss(model, probed[0]), self._merge(params))[1]
-
-        return watch
+    def _watch(self, params: ModelParams) -> Mapping[str, Record]:
+        """What each recurrence does on a few training sequences."""
+        return watched(self._watched_loss, self._merge(params))[1]
 
     def start_params(self, task: Task) -> ModelParams:
         """Draws the initial parameters of a run, treated as the config says."""

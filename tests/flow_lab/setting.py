@@ -1,6 +1,6 @@
 """A run of the lab that is done in seconds."""
 
-from rnnlab.flow_lab.learner import Setting
+from rnnlab.flow_lab.runs import Setting
 
 SETTING = Setting(
     cell="rnn",

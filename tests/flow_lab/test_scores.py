@@ -27,7 +27,7 @@ def test_scores_stand_beside_their_floor_and_what_others_published():
 def test_classes_are_scored_by_accuracy_and_published_rows_are_of_the_same_task():
     config = copy.deepcopy(default_config())
     config.reach.task = "parity"
-    (row,) = score_rows(Table(_rows(final_loss=[0.7, 0.7], parameters=[9, 9], accuracy=[0.5, 0.75]), config))
+    (row,) = score_rows(Table(_rows(final_loss=[0.7, 0.7], parameters=[9, 9], accuracy=[50.0, 75.0]), config))
     assert row[5].startswith("62.5 (")
     assert row[6] == "0.693"
 

@@ -100,7 +100,7 @@ def test_what_hears_itself_must_be_slower_all_at_once(seconds, verdict):
 
 
 def test_a_run_that_ended_keeps_its_last_value_beside_those_that_go_on():
-    rows = [row for step in (0, 50) for row in _rows("reach", "test_loss", [0.1, 0.2], step=step)]
-    rows += _rows("reach", "test_loss", [0.05], step=100)
+    rows = [row for step in (0, 50) for row in _rows("reach", "validation_loss", [0.1, 0.2], step=step)]
+    rows += _rows("reach", "validation_loss", [0.05], step=100)
     assert sorted(row.value for row in held(rows) if row.step == 100) == [0.05, 0.2]
     assert len(held(rows)) == 6

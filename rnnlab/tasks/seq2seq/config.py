@@ -19,6 +19,7 @@ from rnnlab.config import (
 )
 from rnnlab.data.parallel_text import absolute, absolute_names
 from rnnlab.errors import UserError
+from rnnlab.tasks.fields import STACK
 from rnnlab.training.config import EVALUATION, TRAINING
 
 
@@ -56,20 +57,9 @@ _SIDE: Fields = {
     "reverse": field(False, "reads from the last token to the first (Sutskever et al. 2014)"),
 }
 _STACK: Fields = {
-    "cell": field("lstm", "of rnnlab.CELLS, lstm/diagonal, lstm/heads4, lstm/none, or file.py:NAME", own=True),
-    "features": field(128, "of each direction", POSITIVE),
-    "layers": field(1, "recurrent layers", POSITIVE, at_most(100)),  # each is traced and compiled by itself
+    **STACK,
     "embedding": field(64, "size of an embedding", POSITIVE),
-    "dropout": field(0.0, "rate on embeddings and between layers", RATE),
     "output_dropout": field(0.0, "rate on what attention reads of the encoder, and the decoder's output layer", RATE),
-    "variational": field(False, "draws these masks once for all steps (Gal and Ghahramani 2016)"),
-    "recurrent_dropout": field(0.0, "rate on h where it enters h R, drawn once for all steps (the same)", RATE),
-    "weight_drop": field(0.0, "rate on the entries of R (Merity et al. 2018)", RATE),
-    "zoneout": field(0.0, "rate of units of h that keep their value at a step (Krueger et al. 2017)", RATE),
-    "zoneout_cell": field(0.0, "the same of the other entries of the state", RATE),
-    "residual": field(False, "adds a layer's input to its output"),
-    "initial_state": field("zero", "zero or learnt"),
-    "method": field("auto", "of the scan: auto, sequential, associative (linear cells), newton, reference"),
 }
 _DATA: Fields = {
     "name": field("cmudict", "cmudict, multi30k, sigmorphon2020, parallel_text, or a translation set of TFDS"),

@@ -1,10 +1,11 @@
-"""Tasks whose answer lies a known number of steps back, drawn on the fly: the same key gives the same batch.
+"""Problems whose answer lies a known number of steps back, drawn on the fly: the same key gives the same batch.
 
-Every task answers at each step; `weights` say where the answer counts. Time-major.
+Every problem has an answer at each step; `weights` say where the answer counts. Time-major.
 """
 
 import dataclasses
 import functools
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from rnnlab.choice import check_choice
 from rnnlab.extras import needs
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "test", "validation")
 _Images = dict[str, tuple[np.ndarray, np.ndarray]]  # of each split: images `[number, side, side]`, classes `[number]`
 
 
@@ -32,9 +34,9 @@ class LagBatch(NamedTuple):
     weights: Bool[Array, "time batch"]
 
 
-@dataclasses.dataclass(frozen=True)
-class LagTask:
-    """A task at one length.
+@dataclasses.dataclass(frozen=True, eq=False)
+class LagProblem:
+    """A problem at one length.
 
     Attributes:
       time: steps of a sequence.
@@ -76,7 +78,7 @@ def _generated(make: Callable[[PRNGKeyArray, int], LagBatch]) -> Callable[[Any, 
     return sample
 
 
-def adding(lag: int) -> LagTask:
+def adding(lag: int) -> LagProblem:
     """The sum of two marked numbers, one in each half (Hochreiter and Schmidhuber 1997, as in Arjovsky et al. 2016).
 
     Inputs are numbers from 0 to 1 beside marks 0 or 1. Who always says 1 errs by the variance of a sum, 1/6.
@@ -92,10 +94,10 @@ def adding(lag: int) -> LagTask:
         marks = (steps == first) | (steps == second)
         return LagBatch(jnp.stack([values, marks], axis=-1), *_last((values * marks).sum(0), lag))
 
-    return LagTask(lag, 2, 1, 1 / 6, _generated(sample))
+    return LagProblem(lag, 2, 1, 1 / 6, _generated(sample))
 
 
-def copy_memory(lag: int) -> LagTask:
+def copy_memory(lag: int) -> LagProblem:
     """Ten symbols out of eight, `lag` blanks, a sign, and the ten again (Hochreiter and Schmidhuber 1997, as in
     Arjovsky, Shah and Bengio 2016, arXiv 1511.06464).
 
@@ -111,10 +113,10 @@ def copy_memory(lag: int) -> LagTask:
         inputs = blanks.at[:number].set(shown).at[-number - 1].set(sign)
         return LagBatch(inputs, blanks.at[-number:].set(shown), jnp.ones((time, batch), bool))
 
-    return LagTask(time, 10, 10, number * math.log(symbols) / time, _generated(sample))
+    return LagProblem(time, 10, 10, number * math.log(symbols) / time, _generated(sample))
 
 
-def temporal_order(lag: int) -> LagTask:
+def temporal_order(lag: int) -> LagProblem:
     """Which of X and Y stood at two places among four other symbols, in order: four classes (task 6a of Hochreiter and
     Schmidhuber 1997; places from 1/10 to 2/10 and from 5/10 to 6/10 of the time, as in Pascanu et al. 2013)."""
     _check_lag(lag, 10)
@@ -128,10 +130,10 @@ def temporal_order(lag: int) -> LagTask:
             inputs = inputs.at[place, jnp.arange(batch)].set(4 + symbol)
         return LagBatch(inputs, *_last(2 * relevant[0] + relevant[1], lag))
 
-    return LagTask(lag, 6, 4, math.log(4), _generated(sample))
+    return LagProblem(lag, 6, 4, math.log(4), _generated(sample))
 
 
-def parity(lag: int) -> LagTask:
+def parity(lag: int) -> LagProblem:
     """Whether the number of ones among `lag` bits is odd; a single bit unseen leaves a coin to toss."""
     _check_lag(lag, 1)
 
@@ -139,10 +141,10 @@ def parity(lag: int) -> LagTask:
         bits = jax.random.randint(key, (lag, batch), 0, 2)
         return LagBatch(bits, *_last(bits.sum(0) % 2, lag))
 
-    return LagTask(lag, 2, 2, math.log(2), _generated(sample))
+    return LagProblem(lag, 2, 2, math.log(2), _generated(sample))
 
 
-def associative_recall(lag: int, *, pairs: int = 4, vocabulary: int = 64, power: float = 0.01) -> LagTask:
+def associative_recall(lag: int, *, pairs: int = 4, vocabulary: int = 64, power: float = 0.01) -> LagProblem:
     """Multi-query associative recall (Arora et al. 2023, arXiv 2312.04927): keys and values, then the keys again, each
     to be answered by its value.
 
@@ -177,10 +179,10 @@ def associative_recall(lag: int, *, pairs: int = 4, vocabulary: int = 64, power:
     def sample(key: PRNGKeyArray, batch: int) -> LagBatch:
         return LagBatch(*jax.vmap(sample_one, out_axes=1)(jax.random.split(key, batch)))
 
-    return LagTask(lag, vocabulary, vocabulary, math.log(half), _generated(sample))
+    return LagProblem(lag, vocabulary, vocabulary, math.log(half), _generated(sample))
 
 
-def wave(lag: int, *, period: int = 20, decay: float = 0.99) -> LagTask:
+def wave(lag: int, *, period: int = 20, decay: float = 0.99) -> LagProblem:
     """The next value of a noisy wave of variance 1, a pendulum that is pushed at random (Yule 1927), at every step:
 
         y_t = 2 decay cos(2 pi / period) y_{t-1} - decay^2 y_{t-2} + noise.
@@ -215,22 +217,23 @@ def wave(lag: int, *, period: int = 20, decay: float = 0.99) -> LagTask:
         values = jnp.concatenate([start[1][None], jax.lax.scan(step, start, normal[1:])[1]])
         return LagBatch(values[:-1, :, None], values[1:], jnp.ones((lag, batch), bool))
 
-    return LagTask(lag, 1, 1, 1 - neighbours**2, _generated(sample))
+    return LagProblem(lag, 1, 1, 1 - neighbours**2, _generated(sample))
 
 
-def digits(lag: int) -> LagTask:
+def digits(lag: int) -> LagProblem:
     """The 1,797 handwritten digits of scikit-learn (UCI optdigits), 8 x 8 pixels from 0 to 1: row by row in 8 steps, or
-    pixel by pixel in 64. Every sixth image is of the test split.
+    pixel by pixel in 64. Of every six images one is of the test split, one of validation.
 
     Raises:
       ValueError: another `lag` than 8 or 64.
     """
-    return _image_task("digits", 8, lag, _load_digits)
+    return _image_problem("digits", 8, lag, _load_digits)
 
 
-def mnist(lag: int, *, prepared: str = "") -> LagTask:
+def mnist(lag: int, *, prepared: str = "") -> LagProblem:
     """The handwritten digits of LeCun et al. 1998 with their own test split, through TFDS, 28 x 28 pixels from 0 to 1:
-    row by row in 28 steps, or pixel by pixel in 784 (Le, Jaitly and Hinton 2015).
+    row by row in 28 steps, or pixel by pixel in 784 (Le, Jaitly and Hinton 2015). Every sixth image of the training
+    split is of validation.
 
     Args:
       prepared: folder for TFDS's files; empty is TFDS's own choice.
@@ -239,10 +242,10 @@ def mnist(lag: int, *, prepared: str = "") -> LagTask:
       ValueError: another `lag` than 28 or 784.
       UserError: the set cannot be reached.
     """
-    return _image_task("mnist", 28, lag, functools.partial(_load_mnist, prepared))
+    return _image_problem("mnist", 28, lag, functools.partial(_load_mnist, prepared))
 
 
-def _image_task(name: str, side: int, lag: int, load: Callable[[], _Images]) -> LagTask:
+def _image_problem(name: str, side: int, lag: int, load: Callable[[], _Images]) -> LagProblem:
     if lag not in (side, side**2):
         raise ValueError(f"{name}: a lag of {lag} is not one of {side} (row by row) and {side**2} (pixel by pixel)")
     data = {
@@ -255,22 +258,23 @@ def _image_task(name: str, side: int, lag: int, load: Callable[[], _Images]) -> 
         chosen = jax.random.randint(key, (batch,), 0, len(classes))
         return LagBatch(sequences[chosen].transpose(1, 0, 2), *_last(classes[chosen], lag))
 
-    return LagTask(lag, side**2 // lag, 10, math.log(10), sample, data)
+    return LagProblem(lag, side**2 // lag, 10, math.log(10), sample, data)
 
 
 @functools.cache
 def _load_digits() -> _Images:
-    with needs("lab", "task 'digits'"):
+    with needs("lab", "problem 'digits'"):
         from sklearn.datasets import load_digits
     data = load_digits()
     images, classes = (data.images / 16).astype(np.float32), data.target.astype(np.int32)
-    of_test = np.arange(len(images)) % 6 == 5
-    return {"train": (images[~of_test], classes[~of_test]), "test": (images[of_test], classes[of_test])}
+    sixth = np.arange(len(images)) % 6
+    chosen = {"train": sixth < 4, "validation": sixth == 4, "test": sixth == 5}
+    return {split: (images[rows], classes[rows]) for split, rows in chosen.items()}
 
 
 @functools.cache
 def _load_mnist(prepared: str) -> _Images:
-    with needs("lab", "task 'mnist'"):
+    with needs("lab", "problem 'mnist'"):
         import tensorflow_datasets as tfds
 
         from rnnlab.data.prepared import open_prepared
@@ -280,14 +284,17 @@ def _load_mnist(prepared: str) -> _Images:
         encode_by_pillow(builder)
         return builder
 
-    builder = open_prepared("task", "mnist", prepared, make)
+    builder = open_prepared("problem", "mnist", prepared, make)
     found = {}
-    for split in SPLITS:
+    for split in ("train", "test"):
         source = builder.as_data_source(split)
         rows = source.__getitems__(list(range(len(source))))
         images = np.stack([row["image"][..., 0] for row in rows]).astype(np.float32) / 255
         found[split] = images, np.array([row["label"] for row in rows], np.int32)
-    return found
+    images, classes = found["train"]
+    held_out = np.arange(len(images)) % 6 == 5
+    found["train"] = images[~held_out], classes[~held_out]
+    return found | {"validation": (images[held_out], classes[held_out])}
 
 
 def encode_by_pillow(builder: "DatasetBuilder") -> None:
@@ -305,10 +312,10 @@ def encode_by_pillow(builder: "DatasetBuilder") -> None:
 
 def _check_lag(lag: int, least: int) -> None:
     if lag < least:
-        raise ValueError(f"a lag of {lag} is too short for this task; it must be at least {least}")
+        raise ValueError(f"a lag of {lag} is too short for this problem; it must be at least {least}")
 
 
-LAG_TASKS: dict[str, Callable[..., LagTask]] = {
+LAG_PROBLEMS: dict[str, Callable[..., LagProblem]] = {
     "adding": adding,
     "copy_memory": copy_memory,
     "temporal_order": temporal_order,
@@ -318,3 +325,25 @@ LAG_TASKS: dict[str, Callable[..., LagTask]] = {
     "digits": digits,
     "mnist": mnist,
 }
+
+
+def find_problem(text: str) -> Callable[[int], LagProblem]:
+    """Finds a problem by its name, with options of its own after a colon ("mnist:prepared=/data"), for any lag.
+
+    Raises:
+      ValueError: a problem or an option that does not exist, or a value of another kind; the problem itself refuses
+        lags.
+    """
+    name, *options = text.replace(":", ",", 1).split(",")
+    make = LAG_PROBLEMS[check_choice("problem", name, LAG_PROBLEMS)]
+    defaults = {p.name: p.default for p in inspect.signature(make).parameters.values() if p.default is not p.empty}
+    chosen = {}
+    for option in options:
+        field, _, value = option.partition("=")
+        check_choice(f"an option of {name}", field, defaults)
+        try:
+            chosen[field] = type(defaults[field])(value)
+        except ValueError:
+            kind = type(defaults[field]).__name__
+            raise ValueError(f"{field}={value!r} of {name} is not of type {kind}") from None
+    return lambda lag: make(lag, **chosen)

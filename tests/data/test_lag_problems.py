@@ -6,7 +6,7 @@ import pytest
 import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 
-from rnnlab.data.lag_tasks import LAG_TASKS, LagTask, associative_recall, encode_by_pillow, mnist, wave
+from rnnlab.data.lag_problems import LAG_PROBLEMS, LagProblem, associative_recall, encode_by_pillow, mnist, wave
 
 LAGS = {
     "adding": 30,
@@ -19,13 +19,13 @@ LAGS = {
 }
 
 
-def _draw(task: LagTask, batch=500, split="train", seed=0):
+def _draw(task: LagProblem, batch=500, split="train", seed=0):
     return jax.tree.map(np.asarray, task.draw(jax.random.key(seed), batch, split))
 
 
 @pytest.mark.parametrize("name", LAGS)  # mnist comes from the network
 def test_a_key_gives_one_batch_and_each_split_another(name):
-    task = LAG_TASKS[name](LAGS[name])
+    task = LAG_PROBLEMS[name](LAGS[name])
     batch, again, other = _draw(task), _draw(task), _draw(task, split="test")
     for value, same in zip(batch, again, strict=True):
         np.testing.assert_array_equal(value, same)
@@ -39,7 +39,7 @@ def test_a_key_gives_one_batch_and_each_split_another(name):
 
 
 def test_adding_answers_the_sum_of_one_number_of_each_half():
-    task = LAG_TASKS["adding"](31)
+    task = LAG_PROBLEMS["adding"](31)
     batch = _draw(task, 4000)
     marks = batch.inputs[..., 1].astype(bool)
     assert (marks[:15].sum(0) == 1).all()
@@ -52,7 +52,7 @@ def test_adding_answers_the_sum_of_one_number_of_each_half():
 
 
 def test_copy_memory_shows_ten_symbols_and_asks_for_them_after_the_sign():
-    task = LAG_TASKS["copy_memory"](15)
+    task = LAG_PROBLEMS["copy_memory"](15)
     batch = _draw(task)
     assert task.time == 35
     np.testing.assert_array_equal(batch.inputs[:10], batch.labels[-10:])
@@ -62,11 +62,11 @@ def test_copy_memory_shows_ten_symbols_and_asks_for_them_after_the_sign():
     assert (batch.inputs[25:] == 8).all()
     assert (batch.labels[:25] == 8).all()
     assert batch.weights.all()
-    assert LAG_TASKS["copy_memory"](1000).floor == pytest.approx(0.0204, abs=5e-5)  # Bai et al. 2018
+    assert LAG_PROBLEMS["copy_memory"](1000).floor == pytest.approx(0.0204, abs=5e-5)  # Bai et al. 2018
 
 
 def test_temporal_order_asks_for_the_two_relevant_symbols():
-    batch = _draw(LAG_TASKS["temporal_order"](40))
+    batch = _draw(LAG_PROBLEMS["temporal_order"](40))
     for column in range(500):
         (first, second) = np.flatnonzero(batch.inputs[:, column] >= 4)
         assert 4 <= first < 8
@@ -77,7 +77,7 @@ def test_temporal_order_asks_for_the_two_relevant_symbols():
 
 
 def test_parity_counts_every_bit():
-    batch = _draw(LAG_TASKS["parity"](9))
+    batch = _draw(LAG_PROBLEMS["parity"](9))
     np.testing.assert_array_equal(batch.labels[-1], np.bitwise_xor.reduce(batch.inputs))
     assert batch.labels[-1].mean() == pytest.approx(0.5, abs=0.08)
 
@@ -125,7 +125,7 @@ def test_digits_by_pixel_are_the_rows_read_on_and_no_image_is_in_both_splits():
     known = {image.astype(np.float32).tobytes(): index for index, image in enumerate(images)}
     seen = {}
     for split in ("train", "test"):
-        pixels, rows = (_draw(LAG_TASKS["digits"](lag), 2000, split) for lag in (64, 8))
+        pixels, rows = (_draw(LAG_PROBLEMS["digits"](lag), 2000, split) for lag in (64, 8))
         np.testing.assert_array_equal(pixels.inputs[:, :, 0].T, rows.inputs.transpose(1, 0, 2).reshape(2000, 64))
         seen[split] = {known[column.tobytes()] for column in np.ascontiguousarray(pixels.inputs[:, :, 0].T)}
         for column in range(20):
@@ -169,12 +169,16 @@ def test_mnist_is_read_through_tfds_with_its_own_test_split(tmp_path):
         "test": rng.integers(0, 256, (20, 28, 28, 1), np.uint8),
     }
     _prepare_small_mnist(tmp_path, images)
-    for split, made in images.items():
+    seen = {"train": set(), "validation": set(), "test": set()}
+    for split, drawn in seen.items():
         pixels, rows = (_draw(mnist(lag, prepared=str(tmp_path)), 200, split) for lag in (784, 28))
         np.testing.assert_array_equal(pixels.inputs[:, :, 0].T, rows.inputs.transpose(1, 0, 2).reshape(200, 784))
         np.testing.assert_array_equal(pixels.labels[-1], np.rint(pixels.inputs[0, :, 0] * 255) % 10)
-        drawn = {image.tobytes() for image in np.rint(pixels.inputs[:, :, 0].T * 255).astype(np.uint8)}
-        assert drawn == {image.tobytes() for image in made}
+        drawn |= {image.tobytes() for image in np.rint(pixels.inputs[:, :, 0].T * 255).astype(np.uint8)}
+    assert len(seen["validation"]) == 5
+    assert not seen["train"] & seen["validation"]
+    assert seen["train"] | seen["validation"] == {image.tobytes() for image in images["train"]}
+    assert seen["test"] == {image.tobytes() for image in images["test"]}
 
 
 @pytest.mark.parametrize(
@@ -188,4 +192,4 @@ def test_mnist_is_read_through_tfds_with_its_own_test_split(tmp_path):
 )
 def test_lags_that_a_task_cannot_have_are_refused(name, lag, message):
     with pytest.raises(ValueError, match=message):
-        LAG_TASKS[name](lag)
+        LAG_PROBLEMS[name](lag)

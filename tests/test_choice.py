@@ -1,6 +1,6 @@
 import pytest
 
-from rnnlab.models.choice import check_choice
+from rnnlab.choice import check_choice
 
 
 def test_an_allowed_value_comes_back_and_another_is_refused_with_the_list():

@@ -1,0 +1,208 @@
+"""The studies' trainings: short runs of the task `lag`, those of one setting with the same compiled programs."""
+
+import dataclasses
+import functools
+import math
+import pathlib
+import shutil
+from typing import NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from ml_collections import ConfigDict
+
+from rnnlab.cells import Params
+from rnnlab.gradient_flow import lag_norms
+from rnnlab.gradient_flow.contributions import StepGradients
+from rnnlab.tasks.base import ModelParams, Scores
+from rnnlab.tasks.lag.task import LagTask, default_config
+from rnnlab.training.flow import FlowProbe, early_share
+from rnnlab.training.loop import Diverged, Training
+from rnnlab.training.programs import Programs
+from rnnlab.training.report import best_params
+from rnnlab.training.reporting import read_metrics
+from rnnlab.training.watch import Record
+from rnnlab.training.workdir import create_task
+
+_CALL = 50  # steps at most that are one compiled call; validation is scored after each
+_TRACED = 2  # sequences whose Jacobians are taken
+_RECURRENCE, _LAYER = "0", "stack/layers/0/0/params/"  # the only one of a run
+_TOLD = {("train", "loss"): "loss", ("train", "gradient_norm_max"): "gradient_norm"}
+_TOLD |= {("validation", "loss"): "validation_loss"}
+
+Figures = list[tuple[int, str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """Everything about a run but its seed."""
+
+    cell: str
+    intervention: str
+    clipping: str
+    task: str
+    lag: int
+    features: int
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    steps: int
+    solved: float
+    measure_every: int
+
+
+class _Shared(NamedTuple):
+    """What the runs of a setting share: compiled programs, and what measures the norms of Jacobians."""
+
+    programs: Programs
+    flow: FlowProbe
+
+
+class LagRun:
+    """A run of a setting between two steps.
+
+    Args:
+      call: steps of one compiled call; the setting's steps are a multiple of it.
+    """
+
+    def __init__(self, setting: Setting, seed: int, folder: pathlib.Path, *, call: int):
+        shutil.rmtree(folder, ignore_errors=True)  # of a lab that was stopped: figures on the way are not kept
+        self.setting = setting
+        self.task = cast(LagTask, create_task(_config(setting, seed, call), folder))
+        self._shared = _shared(setting, call)
+        self._training = Training(self.task, self._shared.programs, quiet=True)
+
+    def __enter__(self) -> "LagRun":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._training.close()
+
+    @property
+    def step(self) -> int:
+        """How many steps are done."""
+        return self._training.step
+
+    @property
+    def ended(self) -> bool:
+        """Whether all steps are done, or the task is solved."""
+        return self._training.ended
+
+    @property
+    def params(self) -> ModelParams:
+        """Those of the model now."""
+        return self._training.state.params
+
+    @property
+    def layer(self) -> Params:
+        """Those of the recurrence now, by their names in the cell."""
+        return layer_params(self.params)
+
+    @property
+    def probe(self) -> Array:
+        """Inputs of some sequences of the validation split, `[time, batch, features]`."""
+        inputs, features = self.task.probe("validation").inputs[:, :_TRACED], self.task.problem.in_features
+        return jax.nn.one_hot(inputs, features) if jnp.issubdtype(inputs.dtype, jnp.integer) else inputs
+
+    def until(self, step: int) -> None:
+        """Trains until so many steps are done, or the run has ended."""
+        self._training.until(step)
+
+    def to_the_end(self) -> None:
+        """Trains until the run has ended."""
+        self._training.to_the_end()
+
+    def norms(self) -> dict[str, float]:
+        """Measures `log_norm` of d h_T / d h_0, for an LSTM `log_norm_c` of d c_T / d c_0, and `early_share`, of
+        |dL/dx_t| what falls on the first half of the steps."""
+        found = self._shared.flow.measure(self.params)[_RECURRENCE]
+        return {name: float(value) for name, value in found.items()}
+
+    def best(self) -> tuple[ModelParams, Scores]:
+        """The best parameters on validation, and their scores on the test split."""
+        self._training.close()
+        _, params = best_params(self.task)
+        return params, self._shared.programs.evaluate(params, "test")
+
+
+def learn(setting: Setting, seed: int, folder: pathlib.Path) -> Figures:
+    """Trains until the task is solved, a loss or gradient is not finite, or the steps are done.
+
+    Figures by step: `loss` (mean since the last one), `gradient_norm` (largest since then, before clipping),
+    `validation_loss`, and those of `LagRun.norms`; at the end: `final_loss` and of classes `accuracy` (%), on the test
+    split by the parameters that were best on validation; `solved`, `diverged`, `floor` (the loss of the best model
+    without memory), `parameters`.
+    """
+    figures: Figures = []
+    diverged, scores = False, Scores(loss=math.nan)
+    with LagRun(setting, seed, folder, call=longest_call(setting)) as run:
+        try:
+            for step in range(0, setting.steps + setting.measure_every, setting.measure_every):
+                run.until(min(step, setting.steps))
+                figures += [(run.step, name, value) for name, value in run.norms().items()]
+                if run.ended:
+                    break
+            _, scores = run.best()
+        except Diverged:
+            diverged = True
+        step, floor, parameters = run.step, run.task.problem.floor, sum(value.size for value in run.params.values())
+    rows = [(int(row["step"]), (row["split"], row["name"]), float(row["value"])) for row in read_metrics(folder)]
+    figures += [(at, _TOLD[what], value) for at, what, value in rows if what in _TOLD]
+    solved = any(value <= setting.solved for _, what, value in rows if what == ("validation", "loss"))
+    ended = {"final_loss": scores["loss"], "solved": solved, "diverged": diverged, "floor": floor}
+    ended |= {"parameters": parameters, **{name: scores[name] for name in ("accuracy",) if name in scores}}
+    return figures + [(step, name, float(value)) for name, value in ended.items()]
+
+
+def longest_call(setting: Setting) -> int:
+    """Returns the steps of a call, so that all that is asked for falls between two calls."""
+    return math.gcd(_CALL, setting.steps, setting.measure_every)
+
+
+def layer_params(params: ModelParams) -> Params:
+    """The recurrence's, by their names in the cell."""
+    return {name.removeprefix(_LAYER): value for name, value in params.items() if name.startswith(_LAYER)}
+
+
+def _config(setting: Setting, seed: int, call: int) -> ConfigDict:
+    config, (kind, _, limit) = default_config(), setting.clipping.partition(":")
+    config.seed = seed
+    config.data.update({"name": setting.task, "lag": setting.lag})
+    config.model.update({"cell": setting.cell, "features": setting.features})
+    config.training.update(
+        {
+            "steps": setting.steps,
+            "steps_per_call": call,
+            "batch_size": setting.batch_size,
+            "optimizer": setting.optimizer,
+            "learning_rate": setting.learning_rate,
+            "schedule": "constant",
+            "clip_global_norm": float(limit) if kind == "norm" else 0.0,
+            "clip_value": float(limit) if kind == "value" else 0.0,
+            "intervention": setting.intervention,
+            "log_every": _CALL if call > 1 else setting.steps,
+            "evaluate_every": _CALL if call > 1 else setting.steps,
+            "checkpoint_every": 0,
+            "measure_every": 0,
+            "stopping_threshold": setting.solved,
+            "most_skipped": 1,  # whether a run stays finite is a figure
+            "most_returns": 0,
+        }
+    )
+    return config
+
+
+@functools.lru_cache(maxsize=1)
+def _shared(setting: Setting, call: int) -> _Shared:
+    task = LagTask(_config(setting, 0, call), pathlib.Path())
+    return _Shared(Programs(task), FlowProbe(task, task.probe("validation"), look=_norms))
+
+
+def _norms(cell, record: Record, steps: StepGradients) -> dict[str, Array]:
+    """What `LagRun.norms` says."""
+    inputs, state = record.inputs[:, :_TRACED], tuple(entry[:_TRACED] for entry in record.state)
+    norms = lag_norms(cell, record.params, inputs, lags=[inputs.shape[0]], state=state)
+    names = ("log_norm", "log_norm_c")[: len(cell.state_names)]
+    found = {name: norms[0, :, i, i].mean() for i, name in enumerate(names)}
+    return found | {"early_share": early_share(steps.inputs.mean(1))}

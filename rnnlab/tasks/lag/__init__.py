@@ -1,0 +1,2 @@
+"""Problems whose answer lies a known number of steps back: `task.py` is the task; `rnnlab/data/lag_problems.py` draws
+them."""

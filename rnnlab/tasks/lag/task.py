@@ -1,0 +1,201 @@
+"""Learning over a known lag: an answer at each step of a sequence that is drawn, and not read from anywhere."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from ml_collections import ConfigDict
+
+from rnnlab.config import NOT_NEGATIVE, POSITIVE, Fields, field, make_config
+from rnnlab.data.lag_problems import LagBatch, LagProblem, find_problem
+from rnnlab.errors import UserError
+from rnnlab.losses import cross_entropy, squared_error
+from rnnlab.models import ManyToMany
+from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Scores, Task
+from rnnlab.tasks.fields import STACK
+from rnnlab.training.config import EVALUATION, TRAINING
+from rnnlab.training.intervention import Intervention
+from rnnlab.training.optimizer import make_optimizer
+from rnnlab.training.step import split_shapes
+
+_PROBED = 8  # sequences whose gradients are measured
+FIELDS: Fields = {
+    "experiment": field("lag", "the task: a name of rnnlab.tasks.TASKS, or file.py:NAME", own=True),
+    "seed": field(0, "of parameters, sequences and dropout", NOT_NEGATIVE),
+    "data": {
+        "name": field("adding", "of rnnlab.data.lag_problems.LAG_PROBLEMS, its options after a colon: wave:period=10"),
+        "lag": field(50, "steps of a sequence; of copy_memory those between showing and asking", POSITIVE),
+    },
+    "model": STACK,
+    "training": {**TRAINING, "best_metric": field("loss", "on validation: loss, or accuracy where there are classes")},
+    "evaluation": {
+        "sequences": field(256, "that are scored of a split", POSITIVE),
+        "average": EVALUATION["average"],
+    },
+}
+
+
+def default_config() -> ConfigDict:
+    """Makes the config of an LSTM that learns the adding problem."""
+    return make_config(FIELDS)
+
+
+class LagTask(Task):
+    """A problem of `rnnlab.data.lag_problems`, answered at every step by a stack and a layer that reads it."""
+
+    fields: ClassVar = FIELDS
+    fixed_in_use: ClassVar = ("model", "data")
+    unit: ClassVar = "answers"
+    splits = ("train", "validation", "test")
+
+    @classmethod
+    def check(cls, config: ConfigDict) -> None:
+        """Refuses a config that no run can use.
+
+        Raises:
+          UserError: names the field, its value and what is allowed.
+        """
+        super().check(config)
+        make_optimizer(config.training)
+        problem = _problem(config.data.name, config.data.lag)
+        known = ("loss",) if problem.regression else ("loss", "accuracy")
+        if config.training.best_metric not in known:
+            raise UserError(
+                f"config.training.best_metric: {config.training.best_metric!r} is no metric of {config.data.name}; "
+                f"allowed: {', '.join(known)}"
+            )
+        Intervention(config.training.intervention, nnx.eval_shape(lambda: _make_model(config, problem)))
+
+    @property
+    def problem(self) -> LagProblem:
+        """What is drawn."""
+        return _problem(self.config.data.name, self.config.data.lag)
+
+    def make_model(self) -> ManyToMany:
+        """Makes the model with its initial parameters, which follow from the seed."""
+        return _make_model(self.config, self.problem)
+
+    def longest(self) -> int:
+        """Returns the number of steps of a sequence."""
+        return self.problem.time
+
+    def batches(self, *, seed: int, process: int, processes: int) -> Batches:
+        """Begins the training batches, each drawn from the seed and its number."""
+        return _Drawn(self, seed, process, processes)
+
+    def loss(self, model: ManyToMany, batch: LagBatch, carry: Carry, *, rngs: nnx.Rngs | None, step: Array) -> Loss:
+        """Computes the cross-entropy of classes, or the squared error of numbers."""
+        total = _loss(model(batch.inputs, rngs=rngs), batch, self.problem)
+        return Loss(total, batch.weights.sum().astype(jnp.float32), carry)
+
+    def draw(self, split: str, sequences: int) -> LagBatch:
+        """Draws the first sequences of a split."""
+        return self.problem.draw(jax.random.key(0), sequences, split)
+
+    def probe(self, split: str) -> LagBatch:
+        """Returns a few sequences of a split."""
+        return self.draw(split, _PROBED)
+
+    def describe(self, rows: Sequence[int]) -> str:
+        """Says that sequences have no name."""
+        return f"drawn for {self.config.data.name}"
+
+    def summary(self) -> Iterator[str]:
+        """Yields what is learnt, and what a model without memory reaches."""
+        name, problem = self.config.data.name, self.problem
+        yield f"{name}, {problem.time} steps; loss of the best model without memory: {problem.floor:.4g}"
+
+    def evaluator(self, *, final: bool) -> Callable[[ModelParams, str], Scores]:
+        """Makes what scores a split: `loss`, of classes `accuracy` in percent, and `final` the `floor` of the loss."""
+        merge, _ = split_shapes(self.make_model)
+        problem = self.problem
+
+        @jax.jit
+        def measure(params: ModelParams, batch: LagBatch) -> tuple[Array, Array]:
+            outputs, number = merge(params)(batch.inputs), batch.weights.sum()
+            right = (outputs.argmax(-1) == batch.labels) * batch.weights
+            return _loss(outputs, batch, problem) / number, 100 * right.sum() / number
+
+        def scores(params: ModelParams, split: str) -> Scores:
+            loss, accuracy = measure(params, self.draw(split, self.config.evaluation.sequences))
+            found: Scores = {"loss": float(loss)}
+            found |= {} if problem.regression else {"accuracy": float(accuracy)}
+            return found | {"floor": problem.floor} if final else found
+
+        return scores
+
+    def lower_is_better(self, metric: str) -> bool:
+        """Whether a metric is an error."""
+        return metric != "accuracy"
+
+    def scored_by(self, metric: str) -> dict[str, Any]:
+        """Returns how many sequences are scored."""
+        return {"sequences": self.config.evaluation.sequences}
+
+    def curves(self) -> dict[str, str]:
+        """Returns the title of the curve of the accuracy."""
+        return {"accuracy": "accuracy (%)"}
+
+
+class _Drawn:
+    """Batches of a seed; as many are drawn at once as a call takes. `rows` are none: nothing is drawn twice."""
+
+    rows: Sequence[int] = ()
+
+    def __init__(self, task: LagTask, seed: int, process: int, processes: int):
+        training = task.config.training
+        self._problem, self._size, self._ahead = task.problem, training.batch_size, training.steps_per_call
+        self._key, self._number = jax.random.key(seed), 0
+        share = training.batch_size // processes
+        self._share = slice(process * share, (process + 1) * share)
+        self._ready: list[LagBatch] = []
+
+    def __next__(self) -> LagBatch:
+        if not self._ready:
+            numbers = np.arange(self._number, self._number + self._ahead)
+            drawn = _draw(self._problem.sample, self._problem.data, self._key, numbers, self._size)
+            mine = jax.tree.map(lambda values: np.asarray(values)[:, :, self._share], drawn)
+            self._ready = [jax.tree.map(lambda values: values[i], mine) for i in range(self._ahead)]  # noqa: B023
+        batch, *self._ready = self._ready
+        self._number += 1
+        return batch
+
+    def get_state(self) -> dict[str, Any]:
+        return {"number": self._number}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self._number, self._ready = state["number"], []
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _draw(sample: Callable, data: Any, key: Array, numbers: Array, size: int) -> LagBatch:
+    """Batches along a first axis, each of `size` sequences of the training split."""
+    return jax.lax.map(lambda number: sample(data, jax.random.fold_in(key, number), size, "train"), numbers)
+
+
+@functools.lru_cache(maxsize=4)  # so that runs of one problem share what is compiled of it
+def _problem(name: str, lag: int) -> LagProblem:
+    try:
+        return find_problem(name)(lag)
+    except ValueError as error:
+        raise UserError(f"config.data: {error}") from None
+
+
+def _make_model(config: ConfigDict, problem: LagProblem) -> ManyToMany:
+    sizes, options = (problem.in_features, problem.out_features), config.model.to_dict()
+    try:
+        return ManyToMany(*sizes, rngs=nnx.Rngs(config.seed), **options)
+    except ValueError as error:
+        raise UserError(f"config.model: {error}") from None
+
+
+def _loss(outputs: Array, batch: LagBatch, problem: LagProblem) -> Array:
+    """The sum over the answers that count."""
+    if problem.regression:
+        return squared_error(outputs[..., 0], batch.labels, batch.weights)
+    return cross_entropy(outputs, batch.labels, batch.weights)
