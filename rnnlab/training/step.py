@@ -94,8 +94,11 @@ def make_train_step(
     penalty: Callable[[ModelParams], Array] | None = None,
     frozen: frozenset[str] = frozenset(),
     shardings: TrainState | None = None,
-) -> jax.stages.Wrapped:
+) -> Callable[[TrainState, Any, Array], tuple[TrainState, StepMetrics]]:
     """Compiles `training.steps_per_call` steps, `(TrainState, batches, seed) -> (TrainState, StepMetrics)`.
+
+    A single step is two programs: its gradients, which are compiled for each shape of a batch, and its update, which is
+    compiled once, and would take another two thirds of that time for each shape. Several steps are one program.
 
     A step that `Guard.judge` does not let count changes nothing but its own number and what the guard knows. Its random
     numbers (dropout, sampling) follow from the seed `[]` and the step's number alone; the state that is given is
@@ -120,9 +123,12 @@ def make_train_step(
         mean = found.total / found.weight
         return mean if penalty is None else mean + penalty(params), (mean, found)
 
-    def train_step(state: TrainState, batch: Any, seed: Array) -> tuple[TrainState, StepMetrics]:
+    def find_gradients(state: TrainState, batch: Any, seed: Array) -> tuple[ModelParams, Array, Loss]:
         (_, (mean, found)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, state, seed)
-        gradients |= {name: jnp.zeros_like(gradients[name]) for name in frozen}
+        return gradients, mean, found
+
+    def update(state: TrainState, gradients: ModelParams, mean: Array, found: Loss) -> tuple[TrainState, StepMetrics]:
+        gradients = gradients | {name: jnp.zeros_like(gradients[name]) for name in frozen}
         held = {name: state.params[name] for name in frozen}
         norm = optax.global_norm(gradients)
         limit = training.clip_global_norm or jnp.inf
@@ -133,12 +139,19 @@ def make_train_step(
         kept = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, state)
         return kept._replace(step=after.step, guard=guard), metrics
 
-    def train_steps(state: TrainState, batches: Any, seed: Array) -> tuple[TrainState, StepMetrics]:
-        if training.steps_per_call == 1:
-            return train_step(state, batches, seed)
-        return jax.lax.scan(lambda state, batch: train_step(state, batch, seed), state, batches)
+    out: dict[str, Any] = {} if shardings is None else {"out_shardings": (shardings, None)}
+    if training.steps_per_call == 1:
+        where: dict[str, Any] = {} if shardings is None else {"out_shardings": (shardings.params, None, None)}
+        find, take = jax.jit(find_gradients, **where), jax.jit(update, donate_argnums=0, **out)
+        return lambda state, batch, seed: take(state, *find(state, batch, seed))
 
-    return jax.jit(train_steps, donate_argnums=0, out_shardings=None if shardings is None else (shardings, None))
+    def step(state: TrainState, batch: Any, seed: Array) -> tuple[TrainState, StepMetrics]:
+        return update(state, *find_gradients(state, batch, seed))
+
+    def steps(state: TrainState, batches: Any, seed: Array) -> tuple[TrainState, StepMetrics]:
+        return jax.lax.scan(lambda state, batch: step(state, batch, seed), state, batches)
+
+    return jax.jit(steps, donate_argnums=0, **out)
 
 
 def repeat_step(step: Callable, state: TrainState, *arguments: Any) -> Callable[[], Any]:
