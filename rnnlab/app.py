@@ -27,15 +27,16 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from rnnlab.errors import UserError
-from rnnlab.own import is_own
+from rnnlab.own import is_own, load_own
 from rnnlab.printing import show
 from rnnlab.tasks import TASKS
+from rnnlab.training.signals import Interrupted
 
 if TYPE_CHECKING:
     from rnnlab.tasks.base import Task
 
 MODES = ("train", "evaluate", "predict", "breakdown", "flow", "config")
-_LABS = ("benchmark", "gradient_flow")
+_LABS = {"benchmark": "rnnlab.benchmark.cases:FIELDS", "gradient_flow": "rnnlab.flow_lab.config:FIELDS"}
 _HOMES = (pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1])  # of configs/: installed, in a clone
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
@@ -75,6 +76,9 @@ def _main(argv: list[str]) -> int:
     """
     config, workdir = _check_flags(argv)
     absl_logging.set_verbosity(absl_logging.ERROR)  # jax, orbax and tfds tell of every file that they open
+    if _MODE.value == "config":
+        _show_config(config, workdir)
+        return 0
     if config is not None and config.experiment == "benchmark":
         return _benchmark(config, workdir)
     from rnnlab.training.compile_cache import use_compile_cache  # jax starts here, after the flags were found good
@@ -84,9 +88,6 @@ def _main(argv: list[str]) -> int:
         from rnnlab.flow_lab.driver import run as run_lab
 
         run_lab(config, workdir)
-        return 0
-    if _MODE.value == "config":
-        _show_config(config, workdir)
         return 0
     if _MODE.value != "train":
         _use(config, workdir)
@@ -114,7 +115,7 @@ def _check_flags(argv: list[str]):
     if experiment is not None and not is_task and experiment not in _LABS:
         known = ", ".join((*TASKS, *_LABS))
         raise UserError(f"config.experiment: unknown {experiment!r}; allowed: {known}, or file.py:NAME")
-    if experiment in _LABS and _MODE.value != "train":
+    if experiment in _LABS and _MODE.value not in ("train", "config"):
         raise UserError(f"--mode={_MODE.value}: a {experiment} has nothing to {_MODE.value}; leave --mode out")
     if _SWEEP.value is None and _SWEEP_CELL.value is not None:
         raise UserError("--sweep_cell: requires --sweep")
@@ -173,17 +174,14 @@ def _show_config(config, workdir: pathlib.Path) -> None:
     from rnnlab.training.workdir import read_config
 
     config = read_config(workdir) if config is None else config
-    for line in show_fields(config, find_task(config.experiment).fields):
+    lab = _LABS.get(config.experiment)
+    for line in show_fields(config, load_own(lab) if lab else find_task(config.experiment).fields):
         show(line)
 
 
 def _benchmark(config, workdir: pathlib.Path) -> int:
     from rnnlab import benchmark
 
-    try:
-        benchmark.read_grid(config)
-    except ValueError as error:
-        raise UserError(str(error)) from None
     return 0 if benchmark.run(config, workdir) else 1
 
 
@@ -214,14 +212,9 @@ def _joined(arguments: list[str]) -> list[str]:
 def _train(config, workdir: pathlib.Path) -> int:
     from rnnlab.training.distributed import join
     from rnnlab.training.loop import train
-    from rnnlab.training.signals import Interrupted
 
     join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-    try:
-        train(config, workdir)
-    except Interrupted as stop:
-        print(stop, file=sys.stderr)
-        return 128 + stop.signal
+    train(config, workdir)
     return 0
 
 
@@ -317,6 +310,9 @@ def run() -> int:
             raise
         print(f"error: {line}", file=sys.stderr)
         return 1
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return 128 + stop.signal
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return 0

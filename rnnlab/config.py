@@ -42,17 +42,19 @@ class Field(NamedTuple):
       meaning: what it does, in a few words.
       allowed: conditions on its value, beside those of `check_fields` on every value.
       own: whether it may name a thing of the user's own, as `module:NAME`.
+      names: lists the names that a value holds; by default it is one.
     """
 
     default: Any
     meaning: str = ""
     allowed: tuple[Allowed, ...] = ()
     own: bool = False
+    names: Callable[[str], list[str]] = lambda value: [value]
 
 
-def field(default: Any, meaning: str, *allowed: Allowed, own: bool = False) -> Field:
-    """Describes a field."""
-    return Field(default, meaning, allowed, own)
+def field(default: Any, meaning: str, *allowed: Allowed, **others: Any) -> Field:
+    """Describes a field; `others` are `own` and `names` of `Field`."""
+    return Field(default, meaning, allowed, **others)
 
 
 Fields = Mapping[str, Any]  # of `Field`s and of further `Fields`
@@ -146,6 +148,11 @@ def field_paths(config: ConfigDict, prefix: str = "") -> list[str]:
         if isinstance(value, ConfigDict):
             paths += field_paths(value, f"{prefix}{name}.")
     return paths
+
+
+def split_names(text: str) -> list[str]:
+    """Splits a list of names, which may hold blanks, at commas."""
+    return [name for part in text.split(",") if (name := part.strip())]
 
 
 def split_words(text: str) -> list[str]:

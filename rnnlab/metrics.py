@@ -1,23 +1,83 @@
 """Scores of texts: error rates of words, phones and characters, BLEU and chrF.
 
-Imports no jax, and nothing from the rest of rnnlab.
+A metric is a function and whether lower is better. A new one is a function and a line in `METRICS`, or a `Metric` in a
+file of the user's own. Imports no jax, and of rnnlab `own` only.
 """
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import regex
 from rapidfuzz.distance import Levenshtein
 
-METRICS = ("wer", "per", "cer", "bleu", "chrf", "token_bleu")  # of what was predicted
+from rnnlab.own import is_own, load_own
+
 FREE_RUNNING = "free_running_loss"  # of the labels, where each step reads the most likely token of the one before it
-LOWER_IS_BETTER = {"loss", "perplexity", FREE_RUNNING, "wer", "per", "cer"}
+LOSSES = ("loss", "perplexity", FREE_RUNNING)  # scores of labels, which no `Metric` computes
 _SCRIPTS = "Han Hiragana Katakana Thai Lao Khmer Myanmar Tibetan Javanese Balinese Tai_Tham Tai_Le New_Tai_Lue Tai_Viet"
 _UNSPACED = regex.compile("[" + "".join(rf"\p{{{script}}}" for script in _SCRIPTS.split()) + "]")
 _LETTER = regex.compile(r"\p{L}")
 
 Tokens = Sequence[str]  # a text is a sequence of its characters
 Reading = tuple[str, tuple[str, ...]]  # a text and its tokens
+
+
+class Signed(NamedTuple):
+    """A score with a signature: what computed it, by which version and options."""
+
+    value: float
+    signature: str
+
+
+class Metric(NamedTuple):
+    """A score of predicted texts.
+
+    Attributes:
+      function: takes a list of predictions and, for each, the list of its right answers; returns the score of them all,
+        a number or `Signed`. Predictions and answers are tuples of a text and its tokens (`.text`, `.tokens`).
+      lower_is_better: whether it is an error.
+    """
+
+    function: Callable[[Sequence[Any], Sequence[Sequence[Any]]], float | Signed]
+    lower_is_better: bool
+
+
+def find_metric(name: str, known: Mapping[str, Metric]) -> Metric:
+    """Finds a metric by its name, or one of the user's own as `module:NAME` or `file.py:NAME`.
+
+    Raises:
+      ValueError: an unknown name, or a thing of the user's own that cannot be imported or is no `Metric`.
+    """
+    if is_own(name):
+        found = load_own(name)
+        if not isinstance(found, Metric):
+            raise ValueError(f"{name!r} is no rnnlab.metrics.Metric but of type {type(found).__name__}")
+        return found
+    if name not in known:
+        allowed = ", ".join((*known, FREE_RUNNING))
+        raise ValueError(
+            f"unknown {name!r}; allowed: {allowed}, or a metric of your own as module:NAME or file.py:NAME"
+        )
+    return known[name]
+
+
+def score(
+    metrics: Mapping[str, Metric], hypotheses: Sequence[Reading], references: Sequence[Sequence[Reading]]
+) -> dict[str, float | str]:
+    """Scores predictions by each of the metrics; a signature has the name of its metric with `_signature` after it.
+
+    Args:
+      hypotheses: a text and its tokens for each prediction; references: the same of each right answer to it.
+    """
+    scores: dict[str, float | str] = {}
+    for name, metric in metrics.items():
+        found = metric.function(hypotheses, references)
+        if isinstance(found, Signed):
+            scores |= {name: float(found.value), f"{name}_signature": found.signature}
+        else:
+            scores[name] = float(found)
+    return scores
 
 
 def bleu_tokenizers() -> tuple[str, ...]:
@@ -27,8 +87,14 @@ def bleu_tokenizers() -> tuple[str, ...]:
     return tuple(sacrebleu.BLEU.TOKENIZERS)
 
 
-def error_rates(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> dict[str, float]:
-    """Computes `wer`, % of hypotheses that are none of their references, and `per`, edits per 100 reference tokens.
+def wrong_rate(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """Computes the percentage of texts that are none of their references."""
+    wrong = sum(hypothesis not in answers for hypothesis, answers in zip(hypotheses, references, strict=True))
+    return 100 * wrong / max(1, len(hypotheses))
+
+
+def edit_rate(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> float:
+    """Computes the edits per 100 tokens of the references.
 
     Where several references count as right, the edits are those to the nearest one (the first of equals), as in
     SIGMORPHON 2020 (Gorman et al., 2020.sigmorphon-1.2), which has one.
@@ -37,39 +103,39 @@ def error_rates(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Toke
       hypotheses: the tokens of each prediction; a string is a sequence of characters.
       references: those of each right answer to it.
     """
-    wrong = edits = tokens = 0
+    edits = tokens = 0
     for hypothesis, answers in zip(hypotheses, references, strict=True):
         distances = [(Levenshtein.distance(hypothesis, answer), len(answer)) for answer in answers]
         nearest, length = min(distances, key=lambda pair: pair[0])
-        wrong, edits, tokens = wrong + (nearest > 0), edits + nearest, tokens + length
-    return {"wer": 100 * wrong / max(1, len(hypotheses)), "per": 100 * edits / max(1, tokens)}
+        edits, tokens = edits + nearest, tokens + length
+    return 100 * edits / max(1, tokens)
 
 
-def translation_scores(
-    hypotheses: Sequence[str], references: Sequence[Sequence[str]], *, tokenizer: str = "13a"
-) -> dict[str, float | str]:
-    """Computes `bleu` (Papineni et al. 2002) and `chrf` (Popovic 2015) of a corpus, each with its sacrebleu signature.
+def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], *, tokenizer: str = "13a") -> Signed:
+    """Computes the BLEU (Papineni et al. 2002) of a corpus, with its sacrebleu signature.
 
     Args:
       hypotheses, references: a text for each source, and every right answer to it.
-      tokenizer: of BLEU, one of `bleu_tokenizers()`.
+      tokenizer: one of `bleu_tokenizers()`.
     """
+    return _bleu(hypotheses, references, tokenize=tokenizer)
+
+
+def token_bleu(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> Signed:
+    """Computes the BLEU of a corpus over tokens as they are, with its sacrebleu signature."""
+    spaced = [[" ".join(answer) for answer in answers] for answers in references]
+    return _bleu([" ".join(tokens) for tokens in hypotheses], spaced, tokenize="none", force=True)
+
+
+def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Signed:
+    """Computes the chrF (Popovic 2015) of a corpus of texts, with its sacrebleu signature."""
     import sacrebleu
 
-    chrf = sacrebleu.CHRF()
-    found = chrf.corpus_score(list(hypotheses), _streams(references)) if hypotheses else None
-    return _bleu("bleu", hypotheses, references, tokenize=tokenizer) | _signed("chrf", chrf, found)
+    metric = sacrebleu.CHRF()
+    return _signed(metric, metric.corpus_score(list(hypotheses), _streams(references)) if hypotheses else None)
 
 
-def token_bleu(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> dict[str, float | str]:
-    """Computes `token_bleu`, the BLEU of a corpus over tokens as they are, with its sacrebleu signature."""
-    spaced = [[" ".join(answer) for answer in answers] for answers in references]
-    return _bleu("token_bleu", [" ".join(tokens) for tokens in hypotheses], spaced, tokenize="none", force=True)
-
-
-def _bleu(
-    name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]], **options: Any
-) -> dict[str, float | str]:
+def _bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], **options: Any) -> Signed:
     """BLEU; where right answers need not hold a 4-gram, and the hypotheses hold none, by the longest n-grams that there
     are (signature eff:yes), for else those answers themselves would score 0."""
     import sacrebleu
@@ -83,7 +149,7 @@ def _bleu(
     if found is not None and not found.totals[-1] and all(any(map(is_short, answers)) for answers in references):
         metric = sacrebleu.BLEU(**options, effective_order=True)
         found = metric.corpus_score(list(hypotheses), streams)
-    return _signed(name, metric, found)
+    return _signed(metric, found)
 
 
 def _streams(references: Sequence[Sequence[str]]) -> list[Any]:
@@ -92,11 +158,9 @@ def _streams(references: Sequence[Sequence[str]]) -> list[Any]:
     return [[answers[i] if i < len(answers) else None for answers in references] for i in range(most)]
 
 
-def _signed(name: str, metric: Any, found: Any) -> dict[str, float | str]:
+def _signed(metric: Any, found: Any) -> Signed:
     """What sacrebleu found, with the metric's signature; 0 without one where there was nothing to score."""
-    if found is None:
-        return {name: 0.0, f"{name}_signature": ""}
-    return {name: found.score, f"{name}_signature": metric.get_signature().format()}
+    return Signed(0.0, "") if found is None else Signed(found.score, metric.get_signature().format())
 
 
 def needs_a_tokenizer(references: Sequence[Sequence[str]]) -> bool:
@@ -106,30 +170,35 @@ def needs_a_tokenizer(references: Sequence[Sequence[str]]) -> bool:
     return 2 * len(_UNSPACED.findall(text)) > len(_LETTER.findall(text))
 
 
-def score(
-    names: Sequence[str],
-    hypotheses: Sequence[Reading],
-    references: Sequence[Sequence[Reading]],
-    *,
-    tokenizer: str = "13a",
-) -> dict[str, float | str]:
-    """Scores predictions by the metrics `names` out of `METRICS`.
+def _of_texts(function: Callable[..., float | Signed], lower_is_better: bool) -> Metric:
+    """A metric that compares texts."""
 
-    `wer` is the share of wrong texts, `per` counts edits over tokens and `cer` over characters; `bleu` (with
-    sacrebleu's `tokenizer`) and `chrf` compare texts, `token_bleu` tokens; these three come with their signatures.
+    def of_texts(hypotheses: Sequence[Reading], references: Sequence[Sequence[Reading]]) -> float | Signed:
+        return function([text for text, _ in hypotheses], [[text for text, _ in answers] for answers in references])
 
-    Args:
-      hypotheses: a text and its tokens for each prediction; references: the same of each right answer to it.
-    """
-    texts, tokens = [text for text, _ in hypotheses], [tokens for _, tokens in hypotheses]
-    right_texts = [[text for text, _ in answers] for answers in references]
-    right_tokens = [[tokens for _, tokens in answers] for answers in references]
-    scores: dict[str, float | str] = {}
-    if {"wer", "per", "cer"} & set(names):
-        of_texts, of_tokens = error_rates(texts, right_texts), error_rates(tokens, right_tokens)
-        scores |= {"wer": of_texts["wer"], "per": of_tokens["per"], "cer": of_texts["per"]}
-    if {"bleu", "chrf"} & set(names):
-        scores |= translation_scores(texts, right_texts, tokenizer=tokenizer)
-    if "token_bleu" in names:
-        scores |= token_bleu(tokens, right_tokens)
-    return {key: value for key, value in scores.items() if key.removesuffix("_signature") in names}
+    return Metric(of_texts, lower_is_better)
+
+
+def _of_tokens(function: Callable[..., float | Signed], lower_is_better: bool) -> Metric:
+    """A metric that compares tokens."""
+
+    def of_tokens(hypotheses: Sequence[Reading], references: Sequence[Sequence[Reading]]) -> float | Signed:
+        right = [[tokens for _, tokens in answers] for answers in references]
+        return function([tokens for _, tokens in hypotheses], right)
+
+    return Metric(of_tokens, lower_is_better)
+
+
+def bleu_by(tokenizer: str) -> Metric:
+    """Makes the metric that is BLEU over the tokens of one of `bleu_tokenizers()`."""
+    return _of_texts(functools.partial(bleu, tokenizer=tokenizer), lower_is_better=False)
+
+
+METRICS: dict[str, Metric] = {
+    "wer": _of_texts(wrong_rate, lower_is_better=True),
+    "per": _of_tokens(edit_rate, lower_is_better=True),
+    "cer": _of_texts(edit_rate, lower_is_better=True),
+    "bleu": bleu_by("13a"),
+    "chrf": _of_texts(chrf, lower_is_better=False),
+    "token_bleu": _of_tokens(token_bleu, lower_is_better=False),
+}

@@ -33,7 +33,9 @@ def load_own(name: str) -> Any:
     Raises:
       ValueError: there is no such module, file or name in it, or it fails when it is imported.
     """
-    place, attribute, _ = _split(name)
+    place, attribute, structure = _split(name)
+    if structure:
+        raise ValueError(f"{name!r}: nothing may follow {attribute}")
     try:
         module = _from_file(pathlib.Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except Exception as error:  # of whatever kind the module's own code raises
@@ -71,6 +73,11 @@ def absolute_own(name: str) -> str:
     place, attribute, structure = _split(name)
     path = pathlib.Path(place).expanduser().absolute() if place.endswith(".py") else place
     return f"{path}:{attribute}{structure}"
+
+
+def name_of_own(name: str) -> str:
+    """The NAME of `module:NAME`; others stay as they are."""
+    return _split(name)[1] if is_own(name) else name
 
 
 def file_of_own(name: str) -> pathlib.Path:

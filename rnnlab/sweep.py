@@ -4,9 +4,7 @@ Imports `rnnlab.training`; only `app.py` imports it.
 """
 
 import copy
-import csv
 import difflib
-import io
 import itertools
 import json
 import pathlib
@@ -21,10 +19,11 @@ from ml_collections import ConfigDict
 from rnnlab.config import field_paths, get_field
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
+from rnnlab.own import name_of_own
 from rnnlab.pictures import drawable, picture, survived
-from rnnlab.printing import show
+from rnnlab.printing import show, to_csv
 from rnnlab.tasks import find_task
-from rnnlab.training.workdir import resolve_paths
+from rnnlab.training.workdir import read_config, resolve_paths
 
 Values = dict[str, str]  # of the fields of one run
 
@@ -111,12 +110,13 @@ def run_sweep(
         if not result:
             show(f"failed: {name}: {found[-1].failure}", file=sys.stderr)
     if cell is None:
-        _tell(found, config.training.best_metric, workdir)
+        _tell(found, name_of_own(config.training.best_metric), workdir)
     return int(any(done.failure for done in found))
 
 
 def _result(folder: pathlib.Path, values: Values, config: ConfigDict) -> dict[str, float] | None:
-    """The scores of a run that was trained to its end with these values, this config and the data that it names."""
+    """The scores of a run that was trained to its end with these values, this config, and the data and the user's own
+    code that it names."""
     wanted = copy.deepcopy(config)
     with wanted.unlocked():
         wanted.update_from_flattened_dict({name: _typed(name, value, config) for name, value in values.items()})
@@ -128,6 +128,10 @@ def _result(folder: pathlib.Path, values: Values, config: ConfigDict) -> dict[st
     except (OSError, ValueError):
         return None
     if saved != json.loads(wanted.to_json_best_effort()):
+        return None
+    try:
+        read_config(folder)
+    except UserError:  # its code has changed, of which the run itself tells
         return None
     return result if kind.has_data_of(wanted, folder) else None
 
@@ -165,13 +169,10 @@ def _last_line(path: pathlib.Path) -> str:
 
 def _tell(found: Sequence[Done], metric: str, workdir: pathlib.Path) -> None:
     names = list(dict.fromkeys(name for done in found for name in done.scores))
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([*found[0].values, *names, "failure"])
-    for done in found:
-        table.writerow([*done.values.values(), *(done.scores.get(name, "") for name in names), done.failure])
-    write_text(workdir / "sweep.csv", text.getvalue())
-    show(text.getvalue().removesuffix("\n"))
+    rows = [[*done.values.values(), *map(done.scores.get, names), done.failure] for done in found]
+    table = to_csv([[*found[0].values, *names, "failure"], *rows])
+    write_text(workdir / "sweep.csv", table)
+    show(table.removesuffix("\n"))
     with survived(path := workdir / "sweep.png"):
         _plot(found, metric, path)
 

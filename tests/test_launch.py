@@ -1,6 +1,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -41,6 +42,7 @@ MISTAKES = [
     ([CONFIG, "--config.experiment=seq"], "unknown 'seq'; allowed: seq2seq, benchmark, gradient_flow"),
     ([BENCHMARK, "--config.shapes=8x8"], "config.shapes: '8x8' is not batch x length x hidden"),
     ([BENCHMARK, "--config.implementations=cuda"], "config.implementations: unknown 'cuda'; allowed: products"),
+    ([BENCHMARK, "--config.repeats=0"], "config.repeats: 0 is not allowed; it must be above 0"),
     ([BENCHMARK, "--mode=predict"], "a benchmark has nothing to predict"),
     ([FLOW, "--config.reach.cells=gru,lsmt"], "config.reach.cells: unknown value 'lsmt'; allowed: rnn"),
     ([FLOW, "--config.flow.interventions=chrno"], "config.flow.interventions: unknown intervention 'chrno'"),
@@ -53,6 +55,8 @@ MISTAKES = [
         [FLOW, "--config.reach.task=associative_recall:pairs=x"],
         "pairs='x' of associative_recall is not of type int",
     ),
+    ([FLOW, "--config.warm.steps=0"], "config.warm.steps: 0 is not allowed; it must be above 0"),
+    ([FLOW, "--config.newton.lag=1"], "config.newton.lag: 1 is not allowed; it must be 2 or above"),
     ([FLOW, "--config.cost.lengths=8,x"], "config.cost.lengths: 'x' is not a whole number above 0"),
     ([FLOW, "--mode=evaluate"], "a gradient_flow has nothing to evaluate"),
     (["--config=configs/benchmark.py:long"], "unknown preset 'long'; allowed: lengths, plans, parallel, or none"),
@@ -114,6 +118,17 @@ def test_predicting_without_standard_input_or_output_is_one_line(trained, closed
     assert result.returncode == 1
     assert result.stderr.startswith("error: --mode=predict: reads standard input and writes standard output")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [(BENCHMARK, "repeats = 7   rounds, .*above 0"), (FLOW, "warm.steps = 1000   of training, at most, above 0")],
+)
+def test_the_fields_of_a_lab_are_printed_with_values_meanings_and_ranges(config, line):
+    more = ["--config.repeats=7"] if config == BENCHMARK else []
+    result = _launch(config, *more, "--mode=config")
+    assert result.returncode == 0, result.stderr
+    assert re.search("^" + line.replace("   ", " +") + "$", result.stdout.decode(), re.MULTILINE)
 
 
 def test_a_missing_workdir_is_told():

@@ -1,3 +1,4 @@
+import csv
 import io
 import json
 import math
@@ -5,7 +6,7 @@ import math
 import jax.numpy as jnp
 import pytest
 
-from rnnlab.printing import show, to_json
+from rnnlab.printing import show, to_csv, to_json
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
@@ -47,3 +48,14 @@ def test_json_has_no_number_that_json_does_not_know(number):
     assert found == {"a": None, "b": [1.5, [None, {"c": None}]], "d": [None, 2.0], "e": "NaN", "f": 3}
     assert "\n" not in text
     assert json.loads(to_json(values, indent=1)) == found
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_csv_is_read_back_whatever_is_in_a_cell(end):
+    rows = [["a", "b,c", 'd"e', "é日本"], [1, -0.1 + 0.3, "two\nlines", None], ["", " x ", math.inf, True]]
+    text = to_csv(iter(rows), end=end)
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [
+        ["" if cell is None else str(cell) for cell in row] for row in rows
+    ]
+    assert text.endswith(end)
+    assert to_csv([["a", 1.5, None]], end=end) == f"a,1.5,{end}"

@@ -121,7 +121,7 @@ def test_without_the_packages_of_training_the_command_says_in_one_line_what_to_i
 def test_a_task_whose_images_are_of_a_package_that_is_missing_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     lag_problems._load_digits.cache_clear()
-    with pytest.raises(UserError, match=r"task 'digits' needs the package sklearn .* pip install '\.\[lab\]'"):
+    with pytest.raises(UserError, match=r"problem 'digits' needs the package sklearn .* pip install '\.\[lab\]'"):
         lag_problems.digits(8)
 
 

@@ -8,8 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from rnnlab.cells import Cell, find_cell
-from rnnlab.config import split_words
-from rnnlab.own import absolute_own
+from rnnlab.config import NOT_NEGATIVE, POSITIVE, Fields, field, make_config, split_words
 
 DTYPES = ("float32", "bfloat16")
 PASSES = ("forward", "training")
@@ -56,30 +55,40 @@ class Case:
         return {name: math.prod(value.shape) for name, value in made.items()}
 
 
+FIELDS: Fields = {  # lists are words between commas or blanks
+    "experiment": field("benchmark", "the benchmark"),
+    "implementations": field(
+        "products,rnnlab,lax.scan,flax.linen,flax.nnx,torch,haiku,equinox", "what is compared; products alone: a bound"
+    ),
+    "cells": field(
+        "rnn,gru,lstm",
+        "of rnnlab.CELLS, lstm/diagonal, lstm/heads4, lstm/none, or file.py:NAME",
+        own=True,
+        names=split_words,
+    ),
+    "shapes": field(
+        "32x64x256 64x256x256 64x128x512 1x1024x256 16x1024x128",
+        "batch x length x hidden, each of which may be a list: 8,16x64x256",
+    ),
+    "dtypes": field("float32", f"of {', '.join(DTYPES)}"),
+    "passes": field("training", f"of {', '.join(PASSES)}"),
+    "repeats": field(10, "rounds, in each of which every implementation runs once", POSITIVE),
+    "seconds": field(20.0, "after which no further round of a case begins", NOT_NEGATIVE),
+    "memory_limit_gb": field(0.0, "of each process; 0 disables", NOT_NEGATIVE),
+}
+
+
 def default_config() -> ConfigDict:
-    """Every field of a benchmark, with its default and its meaning; lists are words between commas or blanks."""
-    return ConfigDict(
-        {
-            "experiment": "benchmark",
-            "implementations": "products,rnnlab,lax.scan,flax.linen,flax.nnx,torch,haiku,equinox",
-            "cells": "rnn,gru,lstm",
-            "shapes": "32x64x256 64x256x256 64x128x512 1x1024x256 16x1024x128",  # BxTxH, each part may be a list: 8,16
-            "dtypes": "float32",  # of float32, bfloat16
-            "passes": "training",  # of forward, training
-            "repeats": 10,  # rounds, in each of which every implementation runs once
-            "seconds": 20.0,  # no further round of a case begins after so long
-            "memory_limit_gb": 0.0,  # of each process; 0 disables
-        }
-    )
+    """Makes the config of the 15 cases."""
+    return make_config(FIELDS)
 
 
 def read_cases(config: ConfigDict) -> list[Case]:
     """The grid that a config describes.
 
     Raises:
-      ValueError: a name, a shape or a number that means nothing; names the field and what is allowed.
+      ValueError: a name or a shape that means nothing; names the field and what is allowed.
     """
-    _check_numbers(config)
     cells = _cells(config)
     dtypes, passes = _names(config, "dtypes", DTYPES), _names(config, "passes", PASSES)
     shapes = [shape for word in config.shapes.split() for shape in _read_shape(word)]
@@ -88,16 +97,9 @@ def read_cases(config: ConfigDict) -> list[Case]:
     return [Case(c, *s, d, p) for p, d, c, s in itertools.product(passes, dtypes, cells, shapes)]
 
 
-def _check_numbers(config: ConfigDict) -> None:
-    for field, least in (("repeats", 1), ("seconds", 0), ("memory_limit_gb", 0)):
-        if config[field] < least:
-            raise ValueError(f"config.{field}: must be at least {least}, not {config[field]}")
-
-
 def _cells(config: ConfigDict) -> list[str]:
-    names = [absolute_own(name) for name in _words(config, "cells")]  # each worker has a folder of its own
     try:
-        return [name for name in names if find_cell(name)]
+        return [name for name in _words(config, "cells") if find_cell(name)]
     except ValueError as error:
         raise ValueError(f"config.cells: {error}") from None
 

@@ -13,10 +13,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from rnnlab.benchmark.analysis import add_comparisons, figures
-from rnnlab.benchmark.cases import Case, read_cases
+from rnnlab.benchmark.cases import FIELDS, Case, read_cases
 from rnnlab.benchmark.implementations import read_implementations
 from rnnlab.benchmark.report import write_report
+from rnnlab.config import check_fields
+from rnnlab.errors import UserError
 from rnnlab.timing import Times
+from rnnlab.training.own_code import own_digests, resolve_own, write_digests
 
 _LOG = logging.getLogger("rnnlab")
 _WARM_UP = 2
@@ -27,9 +30,14 @@ def read_grid(config: ConfigDict) -> tuple[list[Case], list[str]]:
     """The cases and the implementations that a config names.
 
     Raises:
-      ValueError: one that means nothing; names the field and what is allowed.
+      UserError: a value that means nothing; names the field and what is allowed.
     """
-    return read_cases(config), read_implementations(config.implementations)
+    check_fields(config, FIELDS)
+    resolve_own(FIELDS, config)  # each worker has a folder of its own
+    try:
+        return read_cases(config), read_implementations(config.implementations)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def run(config: ConfigDict, workdir: pathlib.Path) -> bool:
@@ -41,10 +49,12 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> bool:
       Whether every case was measured by every implementation that has it and is installed; others are logged.
 
     Raises:
-      ValueError: what `read_grid` refuses; nothing is written then.
+      UserError: what `read_grid` refuses; nothing is written then.
     """
     cases, implementations = read_grid(config)
+    own = own_digests(FIELDS, config)
     workdir.mkdir(parents=True, exist_ok=True)
+    write_digests(workdir, own)
     limits = {dtype: _measure_limits(dtype) for dtype in dict.fromkeys(case.dtype for case in cases)}
     rows: list[dict[str, Any]] = []
     for number, case in enumerate(cases, 1):

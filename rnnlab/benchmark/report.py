@@ -1,9 +1,7 @@
 """What a benchmark leaves: a JSON and a CSV file with all rows, a table on the terminal, pictures."""
 
-import csv
 import datetime
 import importlib.metadata
-import io
 import os
 import pathlib
 import platform
@@ -25,7 +23,7 @@ from rnnlab.benchmark.analysis import (
 from rnnlab.benchmark.implementations import BOUND, OURS
 from rnnlab.benchmark.plots import draw_pictures
 from rnnlab.files import write_text
-from rnnlab.printing import show, to_json
+from rnnlab.printing import show, to_csv, to_json
 
 _PACKAGES = ("jax", "jaxlib", "flax", "torch", "dm-haiku", "equinox")
 
@@ -35,11 +33,7 @@ def write_report(workdir: pathlib.Path, config: ConfigDict, limits: dict, rows: 
     record = {"machine": _machine(), "limits": limits, "config": config.to_dict(), "rows": rows}
     write_text(workdir / "benchmark.json", to_json(record, indent=1))
     fields = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(workdir / "benchmark.csv", text.getvalue())
+    write_text(workdir / "benchmark.csv", to_csv([fields, *(map(row.get, fields) for row in rows)]))
     if last:
         show(table(rows))
         show(summary(rows, limits))

@@ -5,43 +5,41 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Self
+
+from ml_collections import ConfigDict
 
 from rnnlab.data.cache import Entry, remembered
 from rnnlab.data.cmudict import dictionary_path, read_dictionary, read_splits
+from rnnlab.data.example import SPLITS, Example
+from rnnlab.data.own_set import OwnSet
 from rnnlab.data.parallel_text import Files, ParallelText, file_names
 from rnnlab.data.published import HOMES, published_files
 from rnnlab.errors import UserError
 from rnnlab.extras import needs
+from rnnlab.own import is_own
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
-SPLITS = ("train", "validation", "test")
 _NAMED = 8  # most examples that `Corpus.describe` names
 _BLOCK = 10_000  # examples that are read or hashed at a time
-
-
-class Example(NamedTuple):
-    """A source and its targets: one, or every answer that counts as right."""
-
-    source: str
-    targets: tuple[str, ...]
 
 
 class Corpus:
     """A dataset; each split is read when it is asked for.
 
     Args:
-      name: "cmudict", "parallel_text", "multi30k", "sigmorphon2020", or any TFDS set with a pair of texts
-        ("ted_hrlr_translate/pt_to_en").
+      name: "cmudict", "parallel_text", "multi30k", "sigmorphon2020", any TFDS set with a pair of texts
+        ("ted_hrlr_translate/pt_to_en"), or `module:NAME` or `file.py:NAME`, a function as in `OwnSet`.
       prepared: folder for TFDS's files; empty is TFDS's own choice, `TFDS_DATA_DIR` or ~/tensorflow_datasets.
       files: for "parallel_text", `{split: "source,target", "pairs.tsv" or a list of these names}`.
       language, directory: for "multi30k" and "sigmorphon2020", as in `open_published` and `published_files`.
       expected: the `digest` of each split whose contents are known; others are refused.
+      data: the data config that a function of the user's own gets.
 
     Raises:
-      UserError: an unknown name, files that cannot be used, or a set that cannot be reached.
+      UserError: an unknown name, a function that fails, files that cannot be used, or a set that cannot be reached.
     """
 
     def __init__(
@@ -53,13 +51,17 @@ class Corpus:
         language: str = "",
         directory: str = "",
         expected: Mapping[str, str] | None = None,
+        data: ConfigDict | None = None,
     ):
         self.name, self._expected = name, expected or {}
         self._files: Mapping[str, Files] = {}
         self._open: dict[str, Callable[[], _OfFiles | _Prepared | _Listed]] = {}
         self._read: dict[str, list[Example]] = {}
         self._digests: dict[str, str] = {}
-        if name == "parallel_text":
+        if is_own(name):
+            own = OwnSet(name, data)
+            self._open = {split: functools.partial(_Listed.of, own, split) for split in own.splits}
+        elif name == "parallel_text":
             self._files = {split: names for split, names in (files or {}).items() if names}
             if not {"train", "validation"} <= set(self._files):
                 raise UserError("data.files: 'parallel_text' needs files for train and validation (test is optional)")
@@ -91,7 +93,8 @@ class Corpus:
         return self._read[split]
 
     def stream(self, split: str) -> Iterable[Example]:
-        """Returns the same examples for iterating over them, any number of times; few are in memory as texts at a time.
+        """Returns the same examples for iterating over them, any number of times; few are in memory as texts at a time,
+        but of a set of the user's own all.
 
         Raises:
           UserError: as `read`.
@@ -149,6 +152,11 @@ class _Listed:
 
     def __init__(self, examples: Iterable[tuple[str, Sequence[str]]]):
         self._examples = [Example(source, tuple(targets)) for source, targets in examples]
+
+    @classmethod
+    def of(cls, own: OwnSet, split: str) -> Self:
+        """Reads those of a set of the user's own."""
+        return cls(own.read(split))
 
     def __iter__(self) -> Iterator[Example]:
         return iter(self._examples)
@@ -212,8 +220,8 @@ def _tfds_builder(name: str, options: dict) -> "DatasetBuilder":
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(
-            f"data.name: unknown dataset {name!r}; allowed: cmudict, parallel_text, {', '.join(HOMES)}, or a TFDS "
-            f"translation set ({first})"
+            f"data.name: unknown dataset {name!r}; allowed: cmudict, parallel_text, {', '.join(HOMES)}, a TFDS "
+            f"translation set, or a dataset of your own as module:NAME or file.py:NAME ({first})"
         ) from None
     if builder.info.supervised_keys is None:
         raise UserError(f"data.name: TFDS set {name!r} has no pair of texts; a translation set is needed")

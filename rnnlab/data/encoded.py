@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnlab.data.cache import Entry, remembered
-from rnnlab.data.corpus import Example
+from rnnlab.data.example import Example
 from rnnlab.data.pipeline import Pairs
 from rnnlab.data.ragged import Ragged
 from rnnlab.data.vocabulary import Vocabulary, versions

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rnnlab.choice import check_choice
 from rnnlab.extras import needs
+from rnnlab.own import is_own, load_own
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
@@ -328,14 +329,18 @@ LAG_PROBLEMS: dict[str, Callable[..., LagProblem]] = {
 
 
 def find_problem(text: str) -> Callable[[int], LagProblem]:
-    """Finds a problem by its name, with options of its own after a colon ("mnist:prepared=/data"), for any lag.
+    """Finds a problem by its name, with options of its own ("wave:period=10,decay=0.9"), for any lag.
+
+    One of the user's own is a function like those here, "file.py:NAME" or "file.py:NAME,period=10".
 
     Raises:
       ValueError: a problem or an option that does not exist, or a value of another kind; the problem itself refuses
         lags.
     """
-    name, *options = text.replace(":", ",", 1).split(",")
-    make = LAG_PROBLEMS[check_choice("problem", name, LAG_PROBLEMS)]
+    name, *options = text.split(",") if is_own(text.partition(",")[0]) else text.replace(":", ",", 1).split(",")
+    make = load_own(name) if is_own(name) else LAG_PROBLEMS[check_choice("problem", name, LAG_PROBLEMS)]
+    if not callable(make):
+        raise ValueError(f"{name!r} is no function from a lag to a LagProblem")
     defaults = {p.name: p.default for p in inspect.signature(make).parameters.values() if p.default is not p.empty}
     chosen = {}
     for option in options:

@@ -5,93 +5,109 @@ from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
-from rnnlab.config import split_words
+from rnnlab.config import NOT_NEGATIVE, POSITIVE, Allowed, Fields, field, make_config, split_words
 
 if TYPE_CHECKING:
     from rnnlab.data.lag_problems import LagProblem
 
 STUDIES = ("criterion", "flow", "newton", "reach", "explosion", "vanishing", "warm", "generation", "cost")
-_DEFAULTS_OF_GRIDS: dict[str, Any] = {
-    "task": "adding",  # of LAG_PROBLEMS, with options: associative_recall:pairs=64,vocabulary=8192
-    "cells": "rnn",
-    "clippings": "norm:1",  # of none, norm:limit, value:limit
-    "interventions": "default",  # of rnnlab.gradient_flow.Treatment
-    "lags": "50",
-    "optimizer": "adam",
-    "learning_rates": "0.003",  # one for all, or cell:rate for each
-    "steps": 600,
-    "solved": 0.01,  # loss on the test split at which a run ends
+_CELLS = "of rnnlab.CELLS, lstm/diagonal, lstm/heads4, lstm/none, or file.py:NAME"
+_LONGER_THAN_ONE = Allowed("2 or above", lambda value: value >= 2)
+_GRID: Fields = {  # of trainings
+    "task": field(
+        "adding",
+        "of rnnlab.data.lag_problems.LAG_PROBLEMS or file.py:NAME, and options of it: wave:period=10",
+        own=True,
+        names=split_words,
+    ),
+    "cells": field("rnn", _CELLS, own=True, names=split_words),
+    "clippings": field("norm:1", "of none, norm:limit, value:limit"),
+    "interventions": field("default", "of rnnlab.gradient_flow.Treatment"),
+    "lags": field("50", "steps between what a task shows and its answer"),
+    "optimizer": field("adam", "of rnnlab.training.optimizer.OPTIMIZERS"),
+    "learning_rates": field("0.003", "one for all, or cell:rate for each"),
+    "steps": field(600, "of training, at most", POSITIVE),
+    "solved": field(0.01, "loss on validation at which a run ends", NOT_NEGATIVE),
 }
-_GRIDS: dict[str, dict[str, Any]] = {  # trainings, and in what they differ from those defaults
-    "reach": {
-        "cells": "rnn,gru,lstm",
-        "lags": "50,100,200",
-        "learning_rates": "rnn:0.001,gru:0.003,lstm:0.01",
-        "steps": 1600,
-    },
-    "explosion": {
-        "interventions": "gaussian:2",
-        "clippings": "none,norm:1,value:0.1",
-        "optimizer": "sgd",
-        "learning_rates": "0.1",
-        "steps": 200,
-    },
-    "vanishing": {
-        "interventions": "orthogonal:0.8",
-        "lags": "25,50,100",
-        "clippings": "none,norm:1,value:0.1",
-        "learning_rates": "0.001",
-    },
-    "warm": {  # all steps at once on the way of a training; `solved` ends none
-        "cells": "rnn,gru,lstm",
-        "lags": "100",
-        "learning_rates": "rnn:0.001,gru:0.003,lstm:0.01",
-        "steps": 1000,
-    },
-    "generation": {  # a network that hears what it says, over 20 times the length that it learnt from
-        "task": "wave",
-        "cells": "gru",
-        "lags": "100",
-        "features": 3,
-        "learning_rates": "0.01",
-        "steps": 2000,
-    },
+_LOOK: Fields = {  # at untrained cells
+    "cells": field("rnn,gru,lstm", _CELLS, own=True, names=split_words),
+    "interventions": field("default", "of rnnlab.gradient_flow.Treatment"),
+    "lag": field(200, "steps of a sequence", _LONGER_THAN_ONE),
 }
-_LOOKS: dict[str, dict[str, Any]] = {
+
+
+def _changed(fields: Fields, **defaults: Any) -> Fields:
+    """The same fields with other defaults."""
+    return {name: own._replace(default=defaults.get(name, own.default)) for name, own in fields.items()}
+
+
+FIELDS: Fields = {
+    "experiment": field("gradient_flow", "the lab"),
+    "studies": field(",".join(STUDIES), "what is done of the parts below"),
+    "seeds": field(5, "runs of each setting", POSITIVE),
+    "features": field(64, "of every state", POSITIVE),
+    "batch_size": field(64, "sequences", POSITIVE),
+    "measure_every": field(200, "training steps between two measurements of the gradient's flow", POSITIVE),
+    "cost": {
+        "cells": field("rnn,gru,lstm", _CELLS, own=True, names=split_words),
+        "lengths": field("128,256,512,1024,2048", "steps of a sequence"),
+        "repeats": field(5, "of which the best counts", POSITIVE),
+    },
+    "reach": _changed(
+        _GRID,
+        cells="rnn,gru,lstm",
+        lags="50,100,200",
+        learning_rates="rnn:0.001,gru:0.003,lstm:0.01",
+        steps=1600,
+    ),
+    "explosion": _changed(
+        _GRID,
+        interventions="gaussian:2",
+        clippings="none,norm:1,value:0.1",
+        optimizer="sgd",
+        learning_rates="0.1",
+        steps=200,
+    ),
+    "vanishing": _changed(
+        _GRID,
+        interventions="orthogonal:0.8",
+        lags="25,50,100",
+        clippings="none,norm:1,value:0.1",
+        learning_rates="0.001",
+    ),
+    "warm": _changed(  # parallel in time on the way of a training; `solved` ends none
+        _GRID,
+        cells="rnn,gru,lstm",
+        lags="100",
+        learning_rates="rnn:0.001,gru:0.003,lstm:0.01",
+        steps=1000,
+    ),
+    "generation": {  # autoregressive, over 20 times the length that was trained on
+        **_changed(_GRID, task="wave", cells="gru", lags="100", learning_rates="0.01", steps=2000),
+        "features": field(3, "of every state, here", POSITIVE),
+    },
     "criterion": {  # growth of a gradient beside the singular values of R
-        "cells": "linear,rnn",
-        "interventions": "gaussian:0.4 gaussian:0.7 gaussian:0.9 gaussian:1.2 gaussian:2 orthogonal:0.9 "
-        "orthogonal:1.1 orthogonal:1.5",
-        "lag": 200,
+        **_changed(
+            _LOOK,
+            interventions="gaussian:0.4 gaussian:0.7 gaussian:0.9 gaussian:1.2 gaussian:2 orthogonal:0.9 "
+            "orthogonal:1.1 orthogonal:1.5",
+        ),
+        "cells": field("linear,rnn", f"linear, or {_CELLS}"),
     },
-    "flow": {  # every cell's long-term Jacobians at its start
-        "cells": "rnn,rnn_relu,gru,gru_reset_before,lstm",
-        "interventions": "default chrono forget:5",
-        "lag": 400,
-    },
-    "newton": {  # all steps at once, beside the largest Lyapunov exponent
-        "cells": "rnn,gru,lstm",
-        "interventions": "gaussian:0.5 gaussian:0.8 gaussian:1 gaussian:1.2 gaussian:1.5 gaussian:2",
-        "lag": 256,
-    },
+    "flow": _changed(  # every cell's long-term Jacobians at its start
+        _LOOK, cells="rnn,rnn_relu,gru,gru_reset_before,lstm", interventions="default chrono forget:5", lag=400
+    ),
+    "newton": _changed(  # parallel in time, beside the largest Lyapunov exponent
+        _LOOK,
+        interventions="gaussian:0.5 gaussian:0.8 gaussian:1 gaussian:1.2 gaussian:1.5 gaussian:2",
+        lag=256,
+    ),
 }
 
 
 def default_config() -> ConfigDict:
-    """The config of the default size: 20 minutes at most on two cores."""
-    return ConfigDict(
-        {
-            "experiment": "gradient_flow",
-            "studies": ",".join(STUDIES),  # what is done of the parts below
-            "seeds": 5,
-            "features": 64,  # of every state
-            "batch_size": 64,
-            "measure_every": 200,  # training steps between two measurements of the gradient's flow
-            "cost": {"cells": "rnn,gru,lstm", "lengths": "128,256,512,1024,2048", "repeats": 5},
-        }
-        | {name: _DEFAULTS_OF_GRIDS | own for name, own in _GRIDS.items()}
-        | _LOOKS
-    ).lock()
+    """Makes the config of the default size: 20 minutes at most on two cores."""
+    return make_config(FIELDS)
 
 
 def words(text: str, *, where: str) -> list[str]:

@@ -1,11 +1,11 @@
 """The rows of a run, in `results.csv`: written whole after each unit of work, so that a stopped run goes on."""
 
 import csv
-import io
 import pathlib
 from typing import NamedTuple
 
 from rnnlab.files import write_text
+from rnnlab.printing import to_csv
 
 
 class Unit(NamedTuple):
@@ -50,11 +50,8 @@ class Results:
         """Keeps what a unit of work found: triples of step, quantity and value."""
         self.rows += [Row(unit, *figure) for figure in found]
         self.done.add(unit)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_FIELDS)
-        writer.writerows([*row.unit, row.step, row.quantity, repr(float(row.value))] for row in self.rows)
-        write_text(self._path, text.getvalue())
+        rows = ([*row.unit, row.step, row.quantity, float(row.value)] for row in self.rows)
+        write_text(self._path, to_csv([_FIELDS, *rows]))
 
 
 def _read_row(line: dict[str, str], path: pathlib.Path) -> Row:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from rnnlab.cells import CELLS, Cell, Params, State, find_cell
 from rnnlab.choice import check_choice
-from rnnlab.config import get_field, split_words
+from rnnlab.config import split_words
 from rnnlab.data.lag_problems import LagProblem
 from rnnlab.flow_lab import generation, newton
 from rnnlab.flow_lab.config import STUDIES, numbers, read_task, words
@@ -53,12 +53,8 @@ def read_plan(config: ConfigDict) -> Plan:
     """Every unit of work, in order, and the function that does it.
 
     Raises:
-      ValueError: a name or a number that means nothing; names the field and what is allowed.
+      ValueError: a name that means nothing; names the field and what is allowed.
     """
-    positive = ("seeds", "features", "batch_size", "measure_every", "cost.repeats", *(f"{g}.steps" for g in GRIDS))
-    for field in positive:
-        if get_field(config, field) < 1:
-            raise ValueError(f"config.{field}: must be at least 1, not {get_field(config, field)}")
     studies = [check_choice("config.studies", word, STUDIES) for word in words(config.studies, where="studies")]
     plan: Plan = {}
     looks = (("criterion", _criterion, _WITH_LINEAR), ("flow", _flow, CELLS), ("newton", _newton, CELLS))
@@ -74,8 +70,6 @@ def _looks(config: ConfigDict, study: str, look: Callable[..., Figures], known: 
     part = config[study]
     plan: Plan = {}
     cells = _cells(part.cells, f"{study}.cells", known)
-    if part.lag < 2:
-        raise ValueError(f"config.{study}.lag: must be at least 2, not {part.lag}")
     for name, text in itertools.product(cells, words(part.interventions, where=f"{study}.interventions")):
         treatment = _read_treatment(text, f"{study}.interventions")
         if treatment.fits(cells[name]):

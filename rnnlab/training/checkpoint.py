@@ -57,11 +57,6 @@ class Checkpoints:
             self._folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
-    @staticmethod
-    def are_in(folder: pathlib.Path) -> bool:
-        """Whether a folder holds a checkpoint, damaged or not."""
-        return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
-
     def save(self, step: int, arrays: Any, record: dict) -> None:
         """Writes a checkpoint whole or not at all, in the background. One that is there for `step` is left as it is.
 

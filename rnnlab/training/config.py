@@ -39,7 +39,7 @@ TRAINING: Fields = {
     ),
     "measure_every": field(500, "steps between measurements of the gradient's flow; 0 disables", NOT_NEGATIVE),
     "best_metric": field("loss", "on validation, by which the best parameters are chosen"),
-    "stopping_threshold": field(0.0, "value of best_metric at which the run ends; 0 disables"),
+    "stopping_threshold": field(0.0, "value of best_metric at which the run ends; 0 disables", NOT_NEGATIVE),
     "patience": field(0, "evaluations without a new best before the run ends; 0 disables", NOT_NEGATIVE),
 }
 _INTERVALS = ("steps", "log_every", "evaluate_every", "checkpoint_every", "measure_every")

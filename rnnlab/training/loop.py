@@ -80,15 +80,16 @@ class Training:
     def __init__(self, task: Task, programs: Programs, *, quiet: bool = False):
         self.task, self.config, self._programs, self._quiet = task, task.config.training, programs, quiet
         self._devices, self._step, self._evaluate_on = programs.devices, programs.step, programs.evaluate
-        params = programs.start_params(task)
-        if not Checkpoints.are_in(task.workdir / "checkpoints"):
-            params = take_over(task.start_params(params), task.config)
-        self._start = jax.tree.map(np.array, programs.state_of(task, params))
         self._seed = self._devices.replicate(np.uint32(task.config.seed))
         self._checkpoints = Checkpoints(task.workdir / "checkpoints")
+        params = programs.start_params(task)
+        self._start = jax.tree.map(np.array, programs.state_of(task, params))
+        if (checkpoint := self._last_checkpoint()) is None:
+            params = take_over(task.start_params(params), task.config)
+            self._start = jax.tree.map(np.array, programs.state_of(task, params))
         self._selection = Selection(task, self._start.evaluated)
         self.shapes: set[tuple] = set()
-        self._go_on(self._last_checkpoint())
+        self._go_on(checkpoint)
         size = sum(value.size for value in params.values())
         begun = f"from step {self.step}" if self.step else "from the start"
         for line in (*task.summary(), f"{size:,} parameters; {begun}"):

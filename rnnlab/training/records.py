@@ -14,6 +14,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 
 from rnnlab.files import write_bytes
+from rnnlab.printing import to_csv
 
 
 class GrowingFile:
@@ -63,21 +64,19 @@ class Rows:
 
     def __init__(self, path: pathlib.Path, fields: tuple[str, ...], start: int):
         kept = [row for row in read_rows(path, fields) if int(row["step"]) <= start]
-        self._file = GrowingFile(path, _csv([fields, *(tuple(row[field] for field in fields) for row in kept)]))
+        self._file = GrowingFile(path, _lines([fields, *(tuple(row[field] for field in fields) for row in kept)]))
 
     def write(self, rows: Iterable[tuple]) -> None:
         """Adds rows, each written whole before this returns, or kept."""
-        self._file.append(_csv(rows))
+        self._file.append(_lines(rows))
 
     def close(self) -> None:
         """Writes what is kept."""
         self._file.close()
 
 
-def _csv(rows: Iterable[tuple]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
+def _lines(rows: Iterable[tuple]) -> bytes:
+    return to_csv(rows, end="\r\n").encode()
 
 
 def read_rows(path: pathlib.Path, fields: tuple[str, ...]) -> list[dict[str, str]]:

@@ -3,20 +3,19 @@
 import json
 import logging
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from rnnlab.config import each_field, field_paths, get_field, make_config, set_field
+from rnnlab.config import field_paths, get_field, make_config
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
-from rnnlab.own import absolute_own, digest_of_own, file_of_own, is_own
+from rnnlab.own import is_own
 from rnnlab.tasks import find_task
 from rnnlab.tasks.base import Task
 from rnnlab.training.config import check_intervals
-
-_OWN = "own_code.json"  # digest of the file of each thing of the user's own
+from rnnlab.training.own_code import check_own, own_digests, own_names, resolve_own, write_digests
 
 
 def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:
@@ -33,13 +32,13 @@ def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:
     kind.check(config)
     check_intervals(config.training)
     resolve_paths(kind, config)
+    own = own_digests(kind.fields, config)
     if not (workdir / "config.json").exists():
         task = kind.create(config, workdir)
         task.open_data()
         workdir.mkdir(parents=True, exist_ok=True)
         task.save()
-        _write_own(kind, config, workdir)
-        _write_config(config, workdir)
+        _write_config(config, own, workdir)
         return task
     saved = read_config(workdir)
     check_same_run(saved, config, workdir, fixed=("experiment", *kind.fixed), places=kind.places)
@@ -47,7 +46,7 @@ def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:
     task.open_data()
     task.save()
     if config.to_dict() != saved.to_dict():
-        _write_config(config, workdir)
+        _write_config(config, own, workdir)
     return task
 
 
@@ -85,14 +84,14 @@ def read_config(workdir: pathlib.Path) -> ConfigDict:
     try:
         experiment = str(saved["experiment"])
         if is_own(experiment):
-            _check_own(workdir, experiment)
+            check_own(workdir, experiment)
         kind = find_task(experiment)
         config = make_config(kind.fields)
         config.update(saved)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: is damaged: {error}") from None
-    for name in _own_names(kind, config).values():
-        _check_own(workdir, name)
+    for _, name in own_names(kind.fields, config):
+        check_own(workdir, name)
     return config
 
 
@@ -111,49 +110,20 @@ def read_json(path: pathlib.Path) -> Any:
 
 
 def resolve_paths(kind: type[Task], config: ConfigDict) -> None:
-    """Makes paths absolute, in place: those of the task, and of files of the user's own code."""
+    """Makes paths absolute, in place: those of the task, and of files of the user's own code.
+
+    Raises:
+      UserError: as the task's, or a path of code that its list divides.
+    """
     kind.resolve_paths(config)
     if config.training.init_from:
         config.training.init_from = str(pathlib.Path(config.training.init_from).expanduser().absolute())
-    for path, name in _own_names(kind, config).items():
-        set_field(config, path, absolute_own(name))
+    resolve_own(kind.fields, config)
 
 
-def _own_names(kind: type[Task], config: ConfigDict) -> dict[str, str]:
-    """What the config names of the user's own, by field."""
-    values = {path: get_field(config, path) for path, field in each_field(kind.fields) if field.own}
-    return {path: value for path, value in values.items() if is_own(value)}
-
-
-def _write_own(kind: type[Task], config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Records the digest of each file of the user's own code that the config names."""
-    found = {name: digest_of_own(name) for name in _own_names(kind, config).values()}
-    if found:
-        write_text(workdir / _OWN, json.dumps(found, indent=2))
-
-
-def _check_own(workdir: pathlib.Path, name: str) -> None:
-    """Makes sure, before it is imported, that a thing of the user's own is what the run was made with.
-
-    Whatever a work directory names is checked, not only what it has recorded, for it may come from elsewhere.
-
-    Raises:
-      UserError: its file is gone, has changed, was not recorded, or lies in the work directory.
-    """
-    recorded = read_json(workdir / _OWN) if (workdir / _OWN).exists() else {}
-    try:
-        path = file_of_own(name)
-        if path.resolve().is_relative_to(workdir.resolve()):
-            raise ValueError(f"{name!r} lies in the work directory, whose code is never run; move it elsewhere")
-        if name not in recorded:
-            raise ValueError(f"{name!r} has no hash in {_OWN}, so that its code is not run")
-        if digest_of_own(name) != recorded[name]:
-            raise ValueError(f"{path} has changed since the run was made; give it back, or use another --workdir")
-    except ValueError as error:
-        raise UserError(f"{workdir}: {error}") from None
-
-
-def _write_config(config: ConfigDict, workdir: pathlib.Path) -> None:
+def _write_config(config: ConfigDict, own: Mapping[str, str], workdir: pathlib.Path) -> None:
+    """Writes the digests of the user's own code, then the config that names it."""
+    write_digests(workdir, own)
     write_text(workdir / "config.json", config.to_json_best_effort(indent=2))
 
 

@@ -3,9 +3,10 @@ import jax.numpy as jnp
 import pytest
 from ml_collections import ConfigDict
 
-from rnnlab.benchmark import default_config
+from rnnlab.benchmark import default_config, read_grid
 from rnnlab.benchmark.cases import Case, read_cases
 from rnnlab.benchmark.implementations import read_implementations
+from rnnlab.errors import UserError
 
 
 def _config(**fields) -> ConfigDict:
@@ -32,13 +33,14 @@ def test_the_grid_is_every_combination_of_its_fields():
         ({"shapes": "32x64"}, "'32x64' is not batch x length x hidden"),
         ({"shapes": "32x0x8"}, "'32x0x8' is not"),
         ({"shapes": ""}, "names no shape"),
-        ({"repeats": 0}, "config.repeats: must be at least 1, not 0"),
+        ({"repeats": 0}, "config.repeats: 0 is not allowed; it must be above 0"),
         ({"memory_limit_gb": -1.0}, "config.memory_limit_gb"),
+        ({"implementations": "cuda"}, "config.implementations: unknown 'cuda'; allowed: products"),
     ],
 )
 def test_a_grid_that_means_nothing_is_refused(fields, message):
-    with pytest.raises(ValueError, match=message):
-        read_cases(_config(**fields))
+    with pytest.raises(UserError, match=message):
+        read_grid(_config(**fields))
 
 
 @pytest.mark.parametrize(

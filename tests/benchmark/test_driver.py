@@ -4,6 +4,7 @@ import json
 import pytest
 
 from rnnlab.benchmark import default_config, run
+from rnnlab.errors import UserError
 
 
 def _config(**fields):
@@ -60,7 +61,7 @@ def test_what_cannot_be_measured_is_a_row_that_says_why(tmp_path, capsys):
 
 
 def test_a_bad_grid_writes_nothing(tmp_path):
-    with pytest.raises(ValueError, match=r"config\.shapes"):
+    with pytest.raises(UserError, match=r"config\.shapes"):
         run(_config(shapes="8"), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

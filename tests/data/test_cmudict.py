@@ -1,7 +1,8 @@
 from tensorflow_datasets.core.hashing import Hasher
 
 from rnnlab.data.cmudict import dictionary_path, read_dictionary, read_splits, split_of
-from rnnlab.data.corpus import Corpus, Example
+from rnnlab.data.corpus import Corpus
+from rnnlab.data.example import Example
 
 
 def test_stress_is_removed_and_pronunciations_kept_together_without_repetition(tmp_path):

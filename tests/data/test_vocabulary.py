@@ -7,7 +7,7 @@ import pytest
 
 from rnnlab.data.vocabulary import BOS, EOS, NORMAL_FORMS, PAD, UNITS, UNK, Vocabulary
 from rnnlab.errors import UserError
-from rnnlab.metrics import LOWER_IS_BETTER, METRICS, score
+from rnnlab.metrics import METRICS, score
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_who_repeats_a_reference_scores_perfectly_whatever_the_options(unit):
             right = [[vocabulary.read_text(answer) for answer in (text[::-1], text)] for text in texts]
             predicted = [vocabulary.read(vocabulary.encode(text)) for text in texts]
             scores = score(METRICS, predicted, right)
-            best = {name: 0.0 if name in LOWER_IS_BETTER else pytest.approx(100) for name in METRICS}
+            best = {name: 0.0 if metric.lower_is_better else pytest.approx(100) for name, metric in METRICS.items()}
             assert {name: scores[name] for name in METRICS} == best
 
 
@@ -87,7 +87,7 @@ def test_an_unknown_subword_is_shown_and_never_equals_what_it_stands_for():
     predicted, right = vocabulary.read(vocabulary.encode("low Xer")), vocabulary.read_text("low Xer")
     assert predicted.text == "low <unk>er"
     assert right.text == "low Xer"
-    assert score(["wer", "per"], [predicted], [[right]]) == {
+    assert score({name: METRICS[name] for name in ("wer", "per")}, [predicted], [[right]]) == {
         "wer": 100.0,
         "per": pytest.approx(100 / len(right.tokens)),
     }

@@ -117,3 +117,38 @@ def test_a_report_is_written_without_the_figures_that_cannot_be_drawn(lab, tiny_
     pages = write_report(tmp_path, tiny_lab, Results(lab).rows)
     assert [path.stat().st_size > 1000 for path in pages] == [True, True]
     assert list((tmp_path / "figures").iterdir()) == []
+
+
+OWN = """
+import jax.numpy as jnp
+from rnnlab.cells import Cell
+from rnnlab.data.lag_problems import adding
+
+def combine(params, state, a, r):
+    return (0.5 * state[0] + 0.5 * jnp.tanh(a + r),)
+
+LEAKY = Cell(name="leaky", gates=("h",), combine=combine)
+
+def shorter(lag, *, by: int = 1):
+    return adding(lag - by)
+"""
+
+
+def test_a_cell_and_a_problem_of_ones_own_are_studied_and_must_stay_what_they_were(tiny_lab, tmp_path):
+    code = tmp_path / "mine.py"
+    code.write_text(OWN)
+    config = copy.deepcopy(tiny_lab)
+    config.update({"studies": "reach", "seeds": 1})
+    config.reach.update({"cells": f"rnn,{code}:LEAKY", "task": f"{code}:shorter,by=2", "steps": 50})
+    run(config, tmp_path / "lab")
+    units = {unit.cell for unit in Results(tmp_path / "lab").done}
+    assert units == {"rnn", f"{code}:LEAKY"}
+    floors = {row.value for row in Results(tmp_path / "lab").rows if row.quantity == "floor"}
+    assert floors == {1 / 6}
+    code.write_text(OWN.replace("0.5", "0.25"))
+    config.seeds = 2
+    with pytest.raises(UserError, match=r"mine\.py has changed since the run was made"):
+        run(config, tmp_path / "lab")
+    config.reach.task = f"{code}:OWN_NOTHING"
+    with pytest.raises(UserError, match="has no OWN_NOTHING"):
+        run(config, tmp_path / "other")

@@ -4,10 +4,15 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from rnnlab.config import field_paths, get_field
+from rnnlab.benchmark import cases
+from rnnlab.config import check_fields, each_field, field_paths, get_field, make_config
 from rnnlab.errors import UserError
-from rnnlab.tasks.seq2seq.config import check_ranges, default_config, resolve_paths
+from rnnlab.flow_lab import config as lab
+from rnnlab.tasks.lag import task as lag
+from rnnlab.tasks.seq2seq.config import FIELDS, check_ranges, default_config, resolve_paths
 from tests import tiny
+
+ALL = {"seq2seq": FIELDS, "lag": lag.FIELDS, "benchmark": cases.FIELDS, "lab": lab.FIELDS}
 
 
 @pytest.mark.parametrize(
@@ -108,13 +113,24 @@ def test_the_field_names_that_others_rely_on_are_there():
     assert get_field(default_config(), "model.encoder.cell") == "lstm"
 
 
-def test_every_number_has_a_range_that_refuses_what_no_run_can_use():
+@pytest.mark.parametrize(
+    "fields", [FIELDS, lag.FIELDS, cases.FIELDS, lab.FIELDS], ids=["seq2seq", "lag", "benchmark", "lab"]
+)
+def test_every_number_has_a_range_that_refuses_what_no_run_can_use(fields):
     """Without a range, a value that is negative or too large for float32 ends in an error of a library, or in none."""
-    config = default_config()
+    config = make_config(fields)
+    check_fields(config, fields)
     for field in field_paths(config):
         usual = get_field(config, field)
         for value in {int: (-1, -(2**31), 2**31), float: (-1.0, 1e39, 1e-46)}.get(type(usual), ()):
             config.update_from_flattened_dict({field: value})
             with pytest.raises(UserError, match=rf"config\.{field}: .* is not allowed; it must be"):
-                check_ranges(config)
+                check_fields(config, fields)
             config.update_from_flattened_dict({field: usual})
+
+
+@pytest.mark.parametrize(
+    "fields", [FIELDS, lag.FIELDS, cases.FIELDS, lab.FIELDS], ids=["seq2seq", "lag", "benchmark", "lab"]
+)
+def test_every_field_says_what_it_means(fields):
+    assert [path for path, field in each_field(fields) if not field.meaning] == []

@@ -15,7 +15,7 @@ from rnnlab.data.vocabulary import BOS, EOS
 from rnnlab.losses import cross_entropy
 from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.tasks.seq2seq.config import default_config
-from rnnlab.tasks.seq2seq.task import probe_batch
+from rnnlab.tasks.seq2seq.data import probe_batch
 from rnnlab.training.flow import FlowProbe, measure_flow
 from rnnlab.training.loop import train
 from rnnlab.training.report import best_params

@@ -4,10 +4,12 @@ import pytest
 
 from rnnlab.errors import UserError
 from rnnlab.training.checkpoint import Checkpoints
+from rnnlab.training.flow import FlowProbe
 from rnnlab.training.intervention import Intervention
-from rnnlab.training.loop import train
+from rnnlab.training.loop import Training, train
+from rnnlab.training.programs import Programs
 from rnnlab.training.step import split_model
-from rnnlab.training.workdir import open_task
+from rnnlab.training.workdir import create_task, open_task
 
 
 def _start(trained, text):
@@ -63,3 +65,23 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(tiny_config, 
     with pytest.raises(UserError, match=message):
         train(config, tmp_path / "w")
     assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(("text", "steps"), [("orthogonal:0.6+flossing:200", 1), ("orthogonal:0.6+penalty:100", 40)])
+def test_flossing_brings_the_exponents_of_every_recurrence_nearer_to_none(tiny_config, tmp_path, text, steps):
+    """Before training, and during it, beside a run with the same start and no flossing."""
+    mean_square = {}
+    for name, intervention in (("plain", "orthogonal:0.6"), ("flossed", text)):
+        fields = {"steps": steps, "intervention": intervention, "evaluate_every": steps, "log_every": steps}
+        config = tiny_config(
+            model__encoder__bidirectional=False, model__encoder__cell="rnn", model__decoder__cell="rnn"
+        )
+        config.training.update(fields | {"schedule": "constant", "learning_rate": 5e-3, "checkpoint_every": 0})
+        task = create_task(config, tmp_path / name)
+        with Training(task, Programs(task), quiet=True) as training:
+            training.to_the_end()
+        flow = FlowProbe(task, task.probe("validation")).measure(jax.device_get(training.state.params))
+        mean_square[name] = {cell: np.mean(own.vectors["exponents"] ** 2) for cell, own in flow.items()}
+    assert len(mean_square["plain"]) == 2
+    for cell, plain in mean_square["plain"].items():
+        assert mean_square["flossed"][cell] < 0.8 * plain

@@ -41,6 +41,17 @@ def test_a_run_starts_from_what_fits_of_another_and_tells_what_does_not(
     assert "new: bridge/" in caplog.text or "new: decoder/" in caplog.text
 
 
+def test_a_run_whose_checkpoints_are_all_damaged_starts_as_it_did_the_first_time(trained, tiny_config, tmp_path):
+    config = tiny_config(training__init_from=str(trained), training__evaluate_every=40)
+    begun = _start(config, tmp_path / "w")
+    loop.train(config, tmp_path / "w")
+    for path in (tmp_path / "w" / "checkpoints").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"damaged")
+    again = _start(config, tmp_path / "w")
+    jax.tree.map(np.testing.assert_array_equal, again, begun)
+
+
 def test_frozen_parameters_stay_whatever_the_optimizer_does_and_clipping_leaves_them_out(tiny_config, tmp_path):
     fields = {"optimizer": "adamw", "weight_decay": 0.5, "freeze": "encoder/*,decoder/embedding/*", "steps": 5}
     fields |= {"average_decay": 0.9, "evaluate_every": 5, "best_metric": "loss"}

@@ -11,7 +11,7 @@ from flax import nnx
 from jax import Array
 from ml_collections import ConfigDict
 
-from rnnlab.config import NOT_NEGATIVE, POSITIVE, Fields, field, make_config
+from rnnlab.config import NOT_NEGATIVE, POSITIVE, Fields, field, make_config, split_words
 from rnnlab.data.lag_problems import LagBatch, LagProblem, find_problem
 from rnnlab.errors import UserError
 from rnnlab.losses import cross_entropy, squared_error
@@ -28,7 +28,12 @@ FIELDS: Fields = {
     "experiment": field("lag", "the task: a name of rnnlab.tasks.TASKS, or file.py:NAME", own=True),
     "seed": field(0, "of parameters, sequences and dropout", NOT_NEGATIVE),
     "data": {
-        "name": field("adding", "of rnnlab.data.lag_problems.LAG_PROBLEMS, its options after a colon: wave:period=10"),
+        "name": field(
+            "adding",
+            "of rnnlab.data.lag_problems.LAG_PROBLEMS or file.py:NAME, and options of it: wave:period=10",
+            own=True,
+            names=split_words,
+        ),
         "lag": field(50, "steps of a sequence; of copy_memory those between showing and asking", POSITIVE),
     },
     "model": STACK,
@@ -181,9 +186,12 @@ def _draw(sample: Callable, data: Any, key: Array, numbers: Array, size: int) ->
 @functools.lru_cache(maxsize=4)  # so that runs of one problem share what is compiled of it
 def _problem(name: str, lag: int) -> LagProblem:
     try:
-        return find_problem(name)(lag)
+        found = find_problem(name)(lag)
     except ValueError as error:
         raise UserError(f"config.data: {error}") from None
+    if not isinstance(found, LagProblem):
+        raise UserError(f"config.data.name: {name} makes a {type(found).__name__}, not a LagProblem")
+    return found
 
 
 def _make_model(config: ConfigDict, problem: LagProblem) -> ManyToMany:

@@ -16,9 +16,11 @@ from rnnlab.config import (
     check_fields,
     field,
     make_config,
+    split_names,
 )
 from rnnlab.data.parallel_text import absolute, absolute_names
 from rnnlab.errors import UserError
+from rnnlab.own import name_of_own
 from rnnlab.tasks.fields import STACK
 from rnnlab.training.config import EVALUATION, TRAINING
 
@@ -62,7 +64,11 @@ _STACK: Fields = {
     "output_dropout": field(0.0, "rate on what attention reads of the encoder, and the decoder's output layer", RATE),
 }
 _DATA: Fields = {
-    "name": field("cmudict", "cmudict, multi30k, sigmorphon2020, parallel_text, or a translation set of TFDS"),
+    "name": field(
+        "cmudict",
+        "cmudict, multi30k, sigmorphon2020, parallel_text, a translation set of TFDS, or file.py:NAME",
+        own=True,
+    ),
     "language": field("", "of sigmorphon2020, such as kor; of multi30k both, such as de-en"),
     "directory": field("", "holds the files of these two; empty: they are downloaded"),
     "prepared": field("", "folder of prepared sets; empty: TFDS_DATA_DIR or ~/tensorflow_datasets"),
@@ -98,7 +104,12 @@ _TRAINING: Fields = {
 }
 _EVALUATION: Fields = {
     **EVALUATION,
-    "metrics": field("wer,per", "of wer, per, cer, bleu, chrf, token_bleu, free_running_loss"),
+    "metrics": field(
+        "wer,per",
+        "of wer, per, cer, bleu, chrf, token_bleu, free_running_loss, and file.py:NAME",
+        own=True,
+        names=split_names,
+    ),
     "bleu_tokenizer": field("13a", "sacrebleu's: zh, ja-mecab, char ... for scripts without blanks between words"),
     "beam_size": field(5, "of the final test, evaluate and predict; validation is greedy", POSITIVE),
     "max_tokens": field(
@@ -145,7 +156,8 @@ def check_ranges(config: ConfigDict) -> None:
 
 
 def resolve_paths(config: ConfigDict) -> None:
-    """Makes the paths of the data absolute, in place: they are then the same from any folder.
+    """Makes the paths of the data absolute, in place: they are then the same from any folder; `best_metric` becomes the
+    name that the scores have for it.
 
     Raises:
       UserError: files that are neither "source,target" nor one TSV.
@@ -157,8 +169,9 @@ def resolve_paths(config: ConfigDict) -> None:
         side.embeddings = str(absolute(side.embeddings)) if side.embeddings else ""
     for split, names in data.files.items():
         data.files[split] = absolute_names(names) if names else ""
+    config.training.best_metric = name_of_own(config.training.best_metric)
 
 
-def metric_names(config: ConfigDict) -> tuple[str, ...]:
-    """Lists the metrics of `evaluation.metrics`."""
-    return tuple(name.strip() for name in config.evaluation.metrics.split(",") if name.strip())
+def metric_names(config: ConfigDict) -> list[str]:
+    """Lists what `evaluation.metrics` names, of the user's own as `module:NAME`."""
+    return split_names(config.evaluation.metrics)

@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnlab.data.batch import Batch, Ids
-from rnnlab.data.corpus import Example
+from rnnlab.data.example import Example
 from rnnlab.data.pipeline import Pairs, evaluation_batches
 from rnnlab.data.vocabulary import EOS, PAD, Reading
 from rnnlab.losses import cross_entropy, length_weights
 from rnnlab.metrics import FREE_RUNNING, needs_a_tokenizer, score
 from rnnlab.search import Hypotheses
 from rnnlab.tasks.base import ModelParams, Scores
+from rnnlab.tasks.seq2seq.checks import find_metrics
 from rnnlab.tasks.seq2seq.config import metric_names
 from rnnlab.tasks.seq2seq.decode import Sampling, attention, decode, free_running
 from rnnlab.tasks.seq2seq.task import SPECIAL, Seq2SeqTask
@@ -79,6 +80,7 @@ class Evaluator:
         self._loss = jax.jit(loss, static_argnames="forced")
         self._search = jax.jit(search, static_argnames="max_length")
         self._attention = jax.jit(look)
+        self._metrics = find_metrics(task.config)
         self._warned = False
 
     def loss(self, params: ModelParams, examples: list[Example], *, forced: bool = True) -> float:
@@ -142,29 +144,28 @@ class Evaluator:
 
     def evaluate(self, params: ModelParams, examples: list[Example]) -> Scores:
         """Computes loss, perplexity and the metrics that the config names."""
-        names, target = metric_names(self.task.config), self.task.target
+        target = self.task.target
         loss = self.loss(params, examples)
         scores: Scores = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
-        if FREE_RUNNING in names:
+        if FREE_RUNNING in metric_names(self.task.config):
             scores[FREE_RUNNING] = self.loss(params, examples, forced=False)
         outputs = self._best_outputs(params, [example.source for example in examples])
         if cut := sum(map(was_cut, outputs)):
             _LOG.warning("%d of %d outputs %s", cut, len(outputs), CUT)
         references = [[target.read_text(text) for text in example.targets] for example in examples]
-        tokenizer = self._tokenizer(references)
-        return scores | score(names, [target.read(ids) for ids in outputs], references, tokenizer=tokenizer)
+        if "bleu" in self._metrics:
+            self._check_tokenizer(references)
+        return scores | score(self._metrics, [target.read(ids) for ids in outputs], references)
 
-    def _tokenizer(self, references: list[list[Reading]]) -> str:
-        """BLEU's, with a warning, once, where it will find no words."""
-        tokenizer, names = self.task.config.evaluation.bleu_tokenizer, metric_names(self.task.config)
-        if tokenizer == "13a" and "bleu" in names and not self._warned:
+    def _check_tokenizer(self, references: list[list[Reading]]) -> None:
+        """Warns, once, where BLEU's tokenizer will find no words."""
+        if self.task.config.evaluation.bleu_tokenizer == "13a" and not self._warned:
             self._warned = needs_a_tokenizer([[text for text, _ in answers] for answers in references])
             if self._warned:
                 _LOG.warning(
                     "config.evaluation.bleu_tokenizer: '13a' splits at blanks, which the script of the targets does not"
                     " put between words, so that BLEU means little; allowed, too: zh, ja-mecab, char"
                 )
-        return tokenizer
 
     def _batches(self, pairs: Pairs) -> Iterator[tuple[list[int], Batch]]:
         return evaluation_batches(pairs, self.task.sizes, self.task.config.evaluation.batch_size)

@@ -1,12 +1,10 @@
 """Sequence to sequence: texts in, texts out."""
 
-import collections
 import dataclasses
 import functools
 import json
-import logging
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import jax
@@ -16,30 +14,38 @@ from flax import nnx
 from jax import Array
 from ml_collections import ConfigDict
 
-from rnnlab.config import get_field
 from rnnlab.data.batch import Batch
-from rnnlab.data.corpus import Corpus, Example
-from rnnlab.data.embeddings import read_embeddings
+from rnnlab.data.corpus import Corpus
 from rnnlab.data.encoded import SIDES, build, encode, encoded_pairs
-from rnnlab.data.pipeline import Lengths, Pairs, Sizes, assemble, bucket_sizes, training_batches
-from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from rnnlab.data.example import Example
+from rnnlab.data.pipeline import Lengths, Pairs, Sizes, bucket_sizes, training_batches
+from rnnlab.data.vocabulary import BOS, EOS, PAD, Vocabulary
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.losses import cross_entropy, length_weights
-from rnnlab.metrics import LOWER_IS_BETTER, METRICS
+from rnnlab.metrics import LOSSES, METRICS
 from rnnlab.models import Ensemble, Seq2Seq
+from rnnlab.own import name_of_own
 from rnnlab.search import SpecialTokens
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
-from rnnlab.tasks.seq2seq.checks import check_best_metric, check_metrics
+from rnnlab.tasks.seq2seq.checks import check_best_metric, check_metrics, find_metrics
 from rnnlab.tasks.seq2seq.config import FIELDS, check_ranges, metric_names, resolve_paths
+from rnnlab.tasks.seq2seq.data import (
+    digests_of,
+    log_vocabularies,
+    open_corpus,
+    pretrained,
+    probe_batch,
+    same_data,
+    vocabulary_of_another,
+    vocabulary_options,
+)
 from rnnlab.tasks.seq2seq.teacher_forcing import make_teacher_forcing
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.workdir import read_json
 
 SPECIAL = SpecialTokens(bos=BOS, eos=EOS, pad=PAD)
-_MANY_UNKNOWN = 0.1  # share of a split's tokens
-_PROBED = 8  # sequences whose gradients are measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +102,7 @@ class Seq2SeqTask(Task):
             made = read_json(workdir / "data.json")
         except UserError:
             return False
-        now = _digests(json.dumps(config.data.to_dict()))
+        now = digests_of(json.dumps(config.data.to_dict()))
         return all(now.get(split, digest) == digest for split, digest in made.items())
 
     @classmethod
@@ -104,9 +110,9 @@ class Seq2SeqTask(Task):
         """Makes the vocabularies and length buckets of the training split."""
         corpus = open_corpus(config)
         examples, digest = corpus.stream("train"), corpus.digest("train")
-        options = {side: _vocabulary_options(config, side) for side in SIDES}
+        options = {side: vocabulary_options(config, side) for side in SIDES}
         if config.data.vocabularies:
-            source, target = (_vocabulary_of_another(config, side, options[side]) for side in SIDES)
+            source, target = (vocabulary_of_another(config, side, options[side]) for side in SIDES)
             encoded = encoded_pairs(examples, digest, source, target)
         else:
             source, target, encoded = build(examples, digest, options)
@@ -135,7 +141,7 @@ class Seq2SeqTask(Task):
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{workdir}: {', '.join(names[:2])} or {names[2]} is damaged: {error}") from None
         source, target = (Vocabulary.load(workdir / f"{side}_vocabulary.json") for side in ("source", "target"))
-        digests = {split: value for split, value in digests.items() if _same_data(saved, config, split)}
+        digests = {split: value for split, value in digests.items() if same_data(saved, config, split)}
         return cls(config, workdir, source, target, sizes, lengths, digests)
 
     def save(self) -> None:
@@ -268,7 +274,7 @@ class Seq2SeqTask(Task):
         for side, part in (("source", "encoder"), ("target", "decoder")):
             if path := self.config.data[side].embeddings:
                 name = f"{part}/embedding/embedding"
-                params = params | {name: _pretrained(path, getattr(self, side), params[name], side)}
+                params = params | {name: pretrained(path, getattr(self, side), params[name], side)}
         return params
 
     def loss(self, model: Seq2Seq, batch: Batch, carry: Carry, *, rngs: nnx.Rngs | None, step: Array) -> Loss:
@@ -319,16 +325,17 @@ class Seq2SeqTask(Task):
 
     def lower_is_better(self, metric: str) -> bool:
         """Whether a metric is an error."""
-        return metric in LOWER_IS_BETTER
+        return metric in LOSSES or find_metrics(self.config)[metric].lower_is_better
 
     def scored_by(self, metric: str) -> dict[str, Any]:
         """Returns the fields of `evaluation` that a metric's value on validation, by greedy search, depends on."""
-        names = ("max_tokens", "bleu_tokenizer") if metric == "bleu" else ("max_tokens",) if metric in METRICS else ()
+        names = ("max_tokens", "bleu_tokenizer") if metric == "bleu" else () if metric in LOSSES else ("max_tokens",)
         return {name: self.config.evaluation[name] for name in names}
 
     def curves(self) -> dict[str, str]:
         """Returns the title of the curve of each metric."""
-        return {name: f"{name.upper()} (%)" for name in metric_names(self.config)}
+        names = map(name_of_own, metric_names(self.config))
+        return {name: f"{name.upper()} (%)" if name in METRICS else name for name in names}
 
     def finish(self, params: ModelParams) -> None:
         """Writes pictures of the attention and prints samples."""
@@ -393,80 +400,6 @@ class Seq2SeqTask(Task):
         """Makes the model that `join_params` are of: its own, or an ensemble."""
         own = self.make_model()
         return Ensemble([own, *(other.make_model() for other in self.others)]) if self.others else own
-
-
-def open_corpus(config: ConfigDict, digests: Mapping[str, str] | None = None) -> Corpus:
-    """Opens the dataset that the config names; with `digests`, other contents are refused when they are read."""
-    data = config.data
-    where = {"prepared": data.prepared, "files": data.files.to_dict(), "directory": data.directory}
-    return Corpus(data.name, language=data.language, expected=digests, **where)
-
-
-def probe_batch(task: Seq2SeqTask, examples: Sequence[Example]) -> Batch:
-    """Assembles pairs of the lengths that most of some examples have, at most 8."""
-    pairs = task.encode([example for example in examples if example.source])
-    lengths = list(zip(pairs.sources.lengths.tolist(), pairs.targets.lengths.tolist(), strict=True))
-    source, target = collections.Counter(lengths).most_common(1)[0][0]
-    rows = [row for row, found in enumerate(lengths) if found == (source, target)][:_PROBED]
-    return assemble(pairs, rows, (source, target + 1), len(rows))
-
-
-def log_vocabularies(task: "Seq2SeqTask", splits: Mapping[str, Pairs]) -> None:
-    """Logs the size of each vocabulary and the share of unknown tokens in each of `splits`: a warning where it is
-    large, or where a vocabulary is empty."""
-    for side in ("source", "target"):
-        size = len(getattr(task, side)) - (UNK + 1)
-        shares = {split: getattr(pairs, f"{side}s").share(UNK) for split, pairs in splits.items()}
-        unknown = ", ".join(f"{share:.2%} of {split}" for split, share in shares.items())
-        few = not size or max(shares.values()) > _MANY_UNKNOWN
-        hint = f"; look at config.data.{side}.unit and min_count" if few else ""
-        level = logging.WARNING if few else logging.INFO
-        logging.getLogger("rnnlab").log(
-            level, "%s vocabulary: %s tokens; unknown: %s%s", side, f"{size:,}", unknown, hint
-        )
-
-
-def _vocabulary_options(config: ConfigDict, side: str) -> dict[str, Any]:
-    """Those fields of a side that shape its vocabulary."""
-    return {name: value for name, value in config.data[side].items() if name != "embeddings"}
-
-
-def _vocabulary_of_another(config: ConfigDict, side: str, options: Mapping[str, Any]) -> Vocabulary:
-    """That of the run `data.vocabularies`."""
-    vocabulary = Vocabulary.load(pathlib.Path(config.data.vocabularies) / f"{side}_vocabulary.json")
-    try:
-        vocabulary.check_options(**options)
-    except UserError as error:
-        raise UserError(f"config.data.{side}.{error} in config.data.vocabularies") from None
-    return vocabulary
-
-
-def _pretrained(path: str, vocabulary: Vocabulary, table: Array, side: str) -> Array:
-    """A table of embeddings `[tokens, size]` with the rows that a file has."""
-    try:
-        ids = vocabulary.ids
-    except UserError as error:
-        raise UserError(f"config.data.{side}.embeddings: {error}") from None
-    found = read_embeddings(path, ids, table.shape[1])
-    logging.getLogger("rnnlab").info("%s: embeddings of %s of %s tokens from %s", side, len(found), len(ids), path)
-    if not found:
-        return table
-    return table.at[jnp.array(list(found))].set(jnp.array(list(found.values())))
-
-
-@functools.cache  # the runs of a sweep mostly have the same data
-def _digests(data: str) -> dict[str, str]:
-    """Of the contents of each split of the data that a config names, in JSON; none where they are out of reach."""
-    try:
-        corpus = open_corpus(ConfigDict({"data": json.loads(data)}))
-        return {split: corpus.digest(split) for split in corpus.splits}
-    except UserError:
-        return {}
-
-
-def _same_data(saved: ConfigDict, config: ConfigDict, split: str) -> bool:
-    fields = ("data.name", "data.language", "data.directory", f"data.files.{split}")
-    return all(get_field(saved, field) == get_field(config, field) for field in fields)
 
 
 def _make_model(config: ConfigDict, source_size: int, target_size: int) -> Seq2Seq:

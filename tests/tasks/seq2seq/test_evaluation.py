@@ -15,7 +15,7 @@ from flax import nnx
 from rnnlab.data.corpus import Example
 from rnnlab.data.vocabulary import BOS, EOS, PAD, UNITS, Vocabulary
 from rnnlab.errors import UserError
-from rnnlab.metrics import LOWER_IS_BETTER, METRICS
+from rnnlab.metrics import METRICS
 from rnnlab.search import Hypotheses
 from rnnlab.tasks.seq2seq.checks import check_metrics
 from rnnlab.tasks.seq2seq.ensemble import open_ensemble
@@ -166,7 +166,7 @@ def test_a_model_that_repeats_a_reference_gets_perfect_scores(trained, monkeypat
     experiment.config.evaluation.metrics = ",".join(METRICS)
     examples = [Example("a", (other, text)) for text, other in zip(texts, texts[1:] + texts[:1], strict=True)]
     scores = _repeating(monkeypatch, experiment, examples).evaluate({}, examples)
-    best = {name: 0.0 if name in LOWER_IS_BETTER else pytest.approx(100) for name in METRICS}
+    best = {name: 0.0 if metric.lower_is_better else pytest.approx(100) for name, metric in METRICS.items()}
     assert {name: scores[name] for name in METRICS} == best
 
 

@@ -9,7 +9,8 @@ import pytest
 from rnnlab.data.parallel_text import ParallelText
 from rnnlab.data.vocabulary import Vocabulary
 from rnnlab.errors import UserError
-from rnnlab.tasks.seq2seq.task import Seq2SeqTask, log_vocabularies, open_corpus
+from rnnlab.tasks.seq2seq.data import log_vocabularies, open_corpus
+from rnnlab.tasks.seq2seq.task import Seq2SeqTask
 from rnnlab.training.report import best_params
 from rnnlab.training.workdir import create_task, open_task
 from tests import tiny

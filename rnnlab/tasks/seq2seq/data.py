@@ -1,0 +1,111 @@
+"""What the task takes from its data, beside the pairs: the dataset, vocabularies, pretrained embeddings, a probe."""
+
+import collections
+import functools
+import json
+import logging
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+from jax import Array
+from ml_collections import ConfigDict
+
+from rnnlab.config import get_field
+from rnnlab.data.batch import Batch
+from rnnlab.data.corpus import Corpus
+from rnnlab.data.embeddings import read_embeddings
+from rnnlab.data.example import Example
+from rnnlab.data.pipeline import Pairs, assemble
+from rnnlab.data.vocabulary import UNK, Vocabulary
+from rnnlab.errors import UserError
+
+if TYPE_CHECKING:
+    from rnnlab.tasks.seq2seq.task import Seq2SeqTask
+
+_MANY_UNKNOWN = 0.1  # share of a split's tokens
+_PROBED = 8  # sequences whose gradients are measured
+
+
+def open_corpus(config: ConfigDict, digests: Mapping[str, str] | None = None) -> Corpus:
+    """Opens the dataset that the config names; with `digests`, other contents are refused when they are read."""
+    data = config.data
+    where = {"prepared": data.prepared, "files": data.files.to_dict(), "directory": data.directory}
+    return Corpus(data.name, language=data.language, expected=digests, data=data, **where)
+
+
+def probe_batch(task: "Seq2SeqTask", examples: Sequence[Example]) -> Batch:
+    """Assembles pairs of the lengths that most of some examples have, at most 8."""
+    pairs = task.encode([example for example in examples if example.source])
+    lengths = list(zip(pairs.sources.lengths.tolist(), pairs.targets.lengths.tolist(), strict=True))
+    source, target = collections.Counter(lengths).most_common(1)[0][0]
+    rows = [row for row, found in enumerate(lengths) if found == (source, target)][:_PROBED]
+    return assemble(pairs, rows, (source, target + 1), len(rows))
+
+
+def log_vocabularies(task: "Seq2SeqTask", splits: Mapping[str, Pairs]) -> None:
+    """Logs the size of each vocabulary and the share of unknown tokens in each of `splits`: a warning where it is
+    large, or where a vocabulary is empty."""
+    for side in ("source", "target"):
+        size = len(getattr(task, side)) - (UNK + 1)
+        shares = {split: getattr(pairs, f"{side}s").share(UNK) for split, pairs in splits.items()}
+        unknown = ", ".join(f"{share:.2%} of {split}" for split, share in shares.items())
+        few = not size or max(shares.values()) > _MANY_UNKNOWN
+        hint = f"; look at config.data.{side}.unit and min_count" if few else ""
+        level = logging.WARNING if few else logging.INFO
+        logging.getLogger("rnnlab").log(
+            level, "%s vocabulary: %s tokens; unknown: %s%s", side, f"{size:,}", unknown, hint
+        )
+
+
+def vocabulary_options(config: ConfigDict, side: str) -> dict[str, Any]:
+    """Returns those fields of a side that shape its vocabulary."""
+    return {name: value for name, value in config.data[side].items() if name != "embeddings"}
+
+
+def vocabulary_of_another(config: ConfigDict, side: str, options: Mapping[str, Any]) -> Vocabulary:
+    """Loads the vocabulary of a side of the run `data.vocabularies`.
+
+    Raises:
+      UserError: it was made with other options.
+    """
+    vocabulary = Vocabulary.load(pathlib.Path(config.data.vocabularies) / f"{side}_vocabulary.json")
+    try:
+        vocabulary.check_options(**options)
+    except UserError as error:
+        raise UserError(f"config.data.{side}.{error} in config.data.vocabularies") from None
+    return vocabulary
+
+
+def pretrained(path: str, vocabulary: Vocabulary, table: Array, side: str) -> Array:
+    """Returns a table of embeddings `[tokens, size]` with the rows that a file has.
+
+    Raises:
+      UserError: a vocabulary without ids, or a file that cannot be read or has another size.
+    """
+    try:
+        ids = vocabulary.ids
+    except UserError as error:
+        raise UserError(f"config.data.{side}.embeddings: {error}") from None
+    found = read_embeddings(path, ids, table.shape[1])
+    logging.getLogger("rnnlab").info("%s: embeddings of %s of %s tokens from %s", side, len(found), len(ids), path)
+    if not found:
+        return table
+    return table.at[jnp.array(list(found))].set(jnp.array(list(found.values())))
+
+
+@functools.cache  # the runs of a sweep mostly have the same data
+def digests_of(data: str) -> dict[str, str]:
+    """Returns the digest of each split of the data that a config names, in JSON; none where they are out of reach."""
+    try:
+        corpus = open_corpus(ConfigDict({"data": json.loads(data)}))
+        return {split: corpus.digest(split) for split in corpus.splits}
+    except UserError:
+        return {}
+
+
+def same_data(saved: ConfigDict, config: ConfigDict, split: str) -> bool:
+    """Whether two configs take a split from the same place."""
+    fields = ("data.name", "data.language", "data.directory", f"data.files.{split}")
+    return all(get_field(saved, field) == get_field(config, field) for field in fields)
