@@ -13,6 +13,7 @@ import pytest
 import rnnlab
 from rnnlab import app
 from rnnlab.data import lag_problems
+from rnnlab.data.corpus import Corpus
 from rnnlab.errors import UserError
 from rnnlab.extras import needs
 
@@ -122,6 +123,13 @@ def test_a_task_whose_images_are_of_a_package_that_is_missing_says_what_to_insta
     lag_problems._load_digits.cache_clear()
     with pytest.raises(UserError, match=r"problem 'digits' needs the package sklearn .* pip install '\.\[lab\]'"):
         lag_problems.digits(8)
+
+
+def test_only_the_sets_of_tfds_need_tfds(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    assert len(Corpus("cmudict").read("validation")) > 2000
+    with pytest.raises(UserError, match=r"'ted_hrlr_translate/pt_to_en' needs .* pip install '\.\[tfds\]'"):
+        Corpus("ted_hrlr_translate/pt_to_en")
 
 
 def test_a_module_of_rnnlab_that_is_missing_is_no_missing_extra():

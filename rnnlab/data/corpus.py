@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from ml_collections import ConfigDict
 
 from rnnlab.data.cache import Entry, remembered
+from rnnlab.data.cmudict import dictionary_path, read_dictionary, read_splits
 from rnnlab.data.example import SPLITS, Example
 from rnnlab.data.own_set import OwnSet
 from rnnlab.data.parallel_text import Files, ParallelText, file_names
@@ -66,6 +67,9 @@ class Corpus:
                 raise UserError("data.files: 'parallel_text' needs files for train and validation (test is optional)")
         elif name in HOMES and directory:
             self._files = published_files(name, language, directory)
+        elif name == "cmudict":
+            splits = read_splits(read_dictionary(dictionary_path()))
+            self._open = {split: functools.partial(_Listed, found) for split, found in splits.items()}
         else:
             builder = _open_builder(name, language, prepared)
             self._open = {split: functools.partial(_Prepared, builder, split) for split in builder.info.splits}
@@ -77,7 +81,7 @@ class Corpus:
         return tuple(split for split in SPLITS if split in self._open)
 
     def read(self, split: str) -> list[Example]:
-        """The examples of a split: those of files in their order, others in the order of the prepared files.
+        """The examples of a split: those of files in their order, others in the order of TFDS.
 
         They are read once and kept in memory.
 
@@ -191,18 +195,15 @@ def _digest(examples: Iterable[Example]) -> str:
 
 
 def _open_builder(name: str, language: str, prepared: str) -> "DatasetBuilder":
-    with needs("train", f"data.name: {name!r}"):
-        import tensorflow_datasets as tfds  # half a second, and files of the user's do without it
+    with needs("tfds", f"data.name: {name!r}"):
+        import tensorflow_datasets as tfds  # half a second; files of the user's and CMUdict do without it
 
-        from rnnlab.data.cmudict import Cmudict
         from rnnlab.data.prepared import open_prepared
         from rnnlab.data.published_builder import open_published
     tfds.disable_progress_bar()
 
     def make(folder: str) -> "DatasetBuilder":
         options = {"data_dir": folder, "file_format": "array_record"}
-        if name == "cmudict":
-            return Cmudict(**options)
         return open_published(name, language, **options) if name in HOMES else _tfds_builder(name, options)
 
     return open_prepared("data.name", name, prepared, make)

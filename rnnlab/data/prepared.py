@@ -110,7 +110,9 @@ def _unreadable(make: Callable[[], tfds.core.DatasetBuilder]) -> str:
         builder = make()
         for split in builder.info.splits:
             source = builder.as_data_source(split)
-            source.__getitems__(list(range(len(source))))
+            rows = source.__getitems__(list(range(len(source))))
+            if any(value is None for row in rows for value in row.values()):  # as array_record reads what was cut off
+                raise ValueError(f"an example of its {split} split is empty")
         return "" if builder.info.splits else "it holds no split"
     except Exception as error:  # tfds, array_record, protobuf and json each raise their own for a damaged file
         return f"it cannot be read ({(str(error).strip() or type(error).__name__).splitlines()[0][:200]})"

@@ -98,6 +98,17 @@ def average_parameters(decay: float) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+def _clip_by_global_norm(limit: float) -> optax.GradientTransformationExtraArgs:
+    """Does what optax's does, by the `norm` that its update may be given: where the gradients are computed, so that its
+    last bit does not depend on how they got here."""
+
+    def update(updates, state: optax.EmptyState, params=None, *, norm: Array | None = None, **_others):
+        found = optax.global_norm(updates) if norm is None else norm
+        return jax.tree.map(lambda v: jnp.where(found < limit, v, v / found.astype(v.dtype) * limit), updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda _params: optax.EmptyState(), update)
+
+
 def averaged(state: optax.OptState) -> optax.Params | None:
     """The average within an optimizer's state, None if it keeps none or no step has counted since it began to."""
     found = [part for part in _parts(state, Average) if part.weight]
@@ -132,7 +143,7 @@ def make_optimizer(training: ConfigDict) -> optax.GradientTransformation:
     update = OPTIMIZERS[training.optimizer](make_schedule(training), training.weight_decay)
     clipping = optax.identity()
     if training.clip_global_norm:
-        clipping = optax.clip_by_global_norm(training.clip_global_norm)
+        clipping = _clip_by_global_norm(training.clip_global_norm)
     elif training.clip_value:
         clipping = optax.clip(training.clip_value)
     average = [average_parameters(training.average_decay)] if training.average_decay else []

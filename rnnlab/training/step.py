@@ -75,11 +75,13 @@ def apply_gradients(
     state: TrainState,
     gradients: ModelParams,
     *,
+    norm: Array | None = None,
     constrain: Callable[[ModelParams], ModelParams] = lambda params: params,
 ) -> TrainState:
-    """The state after one update, whose parameters `constrain` has the last word on, their average included."""
+    """The state after one update, whose parameters `constrain` has the last word on, their average included; `norm` is
+    the global norm of the gradients where it is known."""
     update = optax.with_extra_args_support(optimizer).update
-    updates, optimizer_state = update(gradients, state.optimizer, state.params, constrain=constrain)
+    updates, optimizer_state = update(gradients, state.optimizer, state.params, norm=norm, constrain=constrain)
     params = constrain(optax.apply_updates(state.params, updates))
     return state._replace(step=state.step + 1, params=params, optimizer=optimizer_state)
 
@@ -94,8 +96,11 @@ def make_train_step(
     penalty: Callable[[ModelParams], Array] | None = None,
     frozen: frozenset[str] = frozenset(),
     shardings: TrainState | None = None,
-) -> jax.stages.Wrapped:
+) -> Callable[[TrainState, Any, Array], tuple[TrainState, StepMetrics]]:
     """Compiles `training.steps_per_call` steps, `(TrainState, batches, seed) -> (TrainState, StepMetrics)`.
+
+    A single step is two programs: its gradients, which are compiled for each shape of a batch, and its update, which is
+    compiled once, and would take another two thirds of that time for each shape. Several steps are one program.
 
     A step that `Guard.judge` does not let count changes nothing but its own number and what the guard knows. Its random
     numbers (dropout, sampling) follow from the seed `[]` and the step's number alone; the state that is given is
@@ -120,25 +125,40 @@ def make_train_step(
         mean = found.total / found.weight
         return mean if penalty is None else mean + penalty(params), (mean, found)
 
-    def train_step(state: TrainState, batch: Any, seed: Array) -> tuple[TrainState, StepMetrics]:
+    def find_gradients(state: TrainState, batch: Any, seed: Array) -> tuple[ModelParams, Array, Array, Loss]:
         (_, (mean, found)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, state, seed)
         gradients |= {name: jnp.zeros_like(gradients[name]) for name in frozen}
+        return gradients, optax.global_norm(gradients), mean, found
+
+    def update(
+        state: TrainState, gradients: ModelParams, norm: Array, mean: Array, found: Loss
+    ) -> tuple[TrainState, StepMetrics]:
         held = {name: state.params[name] for name in frozen}
-        norm = optax.global_norm(gradients)
+
+        def constrain_others(params: ModelParams) -> ModelParams:
+            return constrain(params) | held
+
         limit = training.clip_global_norm or jnp.inf
         counts, guard = state.guard.judge(mean, norm, spike=training.spike)
         metrics = StepMetrics(mean, norm, norm > limit, found.weight, guard.skipped, dict(found.figures))
-        after = apply_gradients(optimizer, state, gradients, constrain=lambda params: constrain(params) | held)
+        after = apply_gradients(optimizer, state, gradients, norm=norm, constrain=constrain_others)
         after = after._replace(carry=found.carry)
         kept = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, state)
         return kept._replace(step=after.step, guard=guard), metrics
 
-    def train_steps(state: TrainState, batches: Any, seed: Array) -> tuple[TrainState, StepMetrics]:
-        if training.steps_per_call == 1:
-            return train_step(state, batches, seed)
-        return jax.lax.scan(lambda state, batch: train_step(state, batch, seed), state, batches)
+    out: dict[str, Any] = {} if shardings is None else {"out_shardings": (shardings, None)}
+    if training.steps_per_call == 1:
+        where: dict[str, Any] = {} if shardings is None else {"out_shardings": (shardings.params, None, None, None)}
+        find, take = jax.jit(find_gradients, **where), jax.jit(update, donate_argnums=0, **out)
+        return lambda state, batch, seed: take(state, *find(state, batch, seed))
 
-    return jax.jit(train_steps, donate_argnums=0, out_shardings=None if shardings is None else (shardings, None))
+    def step(state: TrainState, batch: Any, seed: Array) -> tuple[TrainState, StepMetrics]:
+        return update(state, *find_gradients(state, batch, seed))
+
+    def steps(state: TrainState, batches: Any, seed: Array) -> tuple[TrainState, StepMetrics]:
+        return jax.lax.scan(lambda state, batch: step(state, batch, seed), state, batches)
+
+    return jax.jit(steps, donate_argnums=0, **out)
 
 
 def repeat_step(step: Callable, state: TrainState, *arguments: Any) -> Callable[[], Any]:

@@ -4,25 +4,21 @@ import sys
 
 import pytest
 
-from rnnlab.data import cmudict
 from rnnlab.data.corpus import Corpus
 from tests import tiny
-
-WORDS = {f"word{i}": [f"W {i}", f"V {i}"] for i in range(300)}
+from tests.data.words import NAME
 
 
 def _read(folder):
-    corpus = Corpus("cmudict", prepared=str(folder))
+    corpus = Corpus(NAME, prepared=str(folder))
     return {split: corpus.read(split) for split in corpus.splits}
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A small dictionary, prepared, and its splits."""
+    """A small set, prepared, and its splits."""
     folder = tmp_path_factory.mktemp("prepared")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cmudict, "read_dictionary", lambda path: WORDS)
-        yield folder, _read(folder)
+    return folder, _read(folder)
 
 
 def _cut(path):
@@ -57,7 +53,7 @@ def test_prepared_files_that_are_cut_flipped_empty_or_gone_are_named_and_prepare
 
 def test_files_of_another_hand_that_cannot_be_read_are_prepared_anew_and_kept(prepared, tmp_path):
     folder, wanted = prepared
-    for name, harm in {"dataset_info.json": _cut, "cmudict-train.array_record-00000-of-00001": _cut}.items():
+    for name, harm in {"dataset_info.json": _cut, f"{NAME}-train.array_record-00000-of-00001": _cut}.items():
         copy = tmp_path / name
         shutil.copytree(folder, copy)
         next(copy.rglob("rnnlab_checksums.json")).unlink()
@@ -69,7 +65,7 @@ def test_files_of_another_hand_that_cannot_be_read_are_prepared_anew_and_kept(pr
 
 
 def test_examples_without_files_are_named_by_their_sources(prepared):
-    corpus = Corpus("cmudict", prepared=str(prepared[0]))
+    corpus = Corpus(NAME, prepared=str(prepared[0]))
     sources = [example.source for example in corpus.read("train")[:2]]
     assert corpus.describe("train", [0, 1]) == "{!r}, {!r}".format(*sources)
 
@@ -77,22 +73,22 @@ def test_examples_without_files_are_named_by_their_sources(prepared):
 # One import for three processes that all find nothing prepared, and one that is killed while it prepares.
 _TOGETHER = """
 import contextlib, os, signal, sys, time
-from rnnlab.data import cmudict, prepared
+from rnnlab.data import prepared
 from rnnlab.data.corpus import Corpus
+from tests.data.words import NAME, PAIRS, RnnlabWords
 
-words = {f"word{i}": [f"W {i}"] for i in range(300)}
-def slowly(path):
+def slowly():
     time.sleep(0.3)
-    return words
-def killed(path):
+    return PAIRS
+def killed():
     os.kill(os.getpid(), signal.SIGKILL)
 def fork(read):
     child = os.fork()
     if not child:
-        cmudict.read_dictionary = read
+        RnnlabWords.read = read
         status = 1
         try:
-            status = not sum(len(Corpus("cmudict", prepared=folder).read(s)) for s in ("train", "test")) > 200
+            status = not sum(len(Corpus(NAME, prepared=folder).read(s)) for s in ("train", "test")) > 200
         finally:
             os._exit(status)
     return child

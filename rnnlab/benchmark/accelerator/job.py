@@ -98,7 +98,8 @@ def _training(merge, params: ModelParams, batch: Batch, case: Case) -> tuple[int
     optimizer = make_optimizer(config.training)
     state = TrainState.start(params, optimizer)
     seed = jnp.uint32(config.seed)
-    compiled = make_train_step(_loss, merge, optimizer, config.training).lower(state, batch, seed).compile()
+    step = jax.jit(make_train_step(_loss, merge, optimizer, config.training), donate_argnums=0)  # one program
+    compiled = step.lower(state, batch, seed).compile()
     call = repeat_step(compiled, state, batch, seed)
     return program_bytes(compiled), lambda: jax.block_until_ready(call()), batch.tokens
 
