@@ -206,11 +206,18 @@ class Training:
             batches.append(next(self._batches))
             rows.append(list(self._batches.rows))
         shared = self._devices.share(batches[0] if number == 1 else _stacked(batches), calls=number > 1)
+        self._tell_shape(tuple(leaf.shape for leaf in jax.tree.leaves(shared)))
         with jax.transfer_guard("disallow"):
             self.state, metrics = self._step(self.state, shared, self._seed)
         self.step += number
-        self.shapes.add(tuple(leaf.shape for leaf in jax.tree.leaves(shared)))
         return Call(metrics, rows)
+
+    def _tell_shape(self, shape: tuple) -> None:
+        """Says, before it happens, that a shape of batches is compiled, which takes seconds."""
+        if shape not in self.shapes:
+            self.shapes.add(shape)
+            listed = ", ".join(str(list(each)) for each in dict.fromkeys(shape))
+            self.reporter.say(f"compiling for batches of {listed} (shape {len(self.shapes)})")
 
     def _asked(self, signals: Signals, logs: bool) -> int:
         """The signal that asks to stop: processes tell each other when they log, so that they stop together."""

@@ -99,8 +99,8 @@ def make_train_step(
 ) -> Callable[[TrainState, Any, Array], tuple[TrainState, StepMetrics]]:
     """Compiles `training.steps_per_call` steps, `(TrainState, batches, seed) -> (TrainState, StepMetrics)`.
 
-    A single step is two programs: its gradients, which are compiled for each shape of a batch, and its update, which is
-    compiled once, and would take another two thirds of that time for each shape. Several steps are one program.
+    A single step is two programs: the gradients are compiled for each shape of a batch, the update only once, which
+    saves 40 % of the time that compiling takes. Several steps are one program.
 
     A step that `Guard.judge` does not let count changes nothing but its own number and what the guard knows. Its random
     numbers (dropout, sampling) follow from the seed `[]` and the step's number alone; the state that is given is
