@@ -339,7 +339,9 @@ def find_problem(text: str) -> Callable[[int], LagProblem]:
         lags.
     """
     name, *options = text.split(",") if is_own(text.partition(",")[0]) else text.replace(":", ",", 1).split(",")
-    make = load_own(name) if is_own(name) else LAG_PROBLEMS[check_choice("problem", name, LAG_PROBLEMS)]
+    if not is_own(name) and name not in LAG_PROBLEMS:
+        raise ValueError(f"unknown problem {name!r}; allowed: {', '.join(LAG_PROBLEMS)}, or file.py:NAME")
+    make = load_own(name) if is_own(name) else LAG_PROBLEMS[name]
     if not callable(make):
         raise ValueError(f"{name!r} is no function from a lag to a LagProblem")
     defaults = {p.name: p.default for p in inspect.signature(make).parameters.values() if p.default is not p.empty}

@@ -84,7 +84,7 @@ def test_batches_are_those_of_the_seed_and_their_number_however_many_are_drawn_a
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("data__name", "addin", r"config\.data: problem: unknown value 'addin'; allowed: adding, copy_memory"),
+        ("data__name", "addin", r"config\.data: unknown problem 'addin'; allowed: adding, copy_memory"),
         ("data__name", "wave:perod=3", r"an option of wave: unknown value 'perod'; allowed: period, decay"),
         ("data__name", "wave:period=x", r"period='x' of wave is not of type int"),
         ("data__lag", 1, r"config\.data: a lag of 1 is too short"),
