@@ -74,6 +74,8 @@ class Run:
           UserError: there is no such split or option, or the data are out of reach.
         """
         task, others = self._with(options)
+        if split not in task.splits:
+            raise UserError(f"split {split!r}: there is none; allowed: {', '.join(task.splits)}")
         if others:
             known = ", ".join(self.config.evaluation)
             raise UserError(f"{next(iter(others))}: no field of config.evaluation; allowed: {known}")

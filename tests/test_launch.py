@@ -50,7 +50,10 @@ MISTAKES = [
     ([FLOW, "--config.reach.learning_rates=gru:1"], "config.reach.learning_rates: 'gru:1' gives no rate above 0"),
     ([FLOW, "--config.vanishing.task=coyp"], "config.vanishing.task: unknown problem 'coyp'; allowed: adding"),
     ([FLOW, "--config.reach.lags=1"], "config.reach.lags: a lag of 1 is too short for this problem"),
-    ([FLOW, "--config.reach.task=associative_recall:pears=4"], "unknown value 'pears'; allowed: pairs, vocabulary"),
+    (
+        [FLOW, "--config.reach.task=associative_recall:pears=4"],
+        "unknown option 'pears' of associative_recall; allowed: pairs, vocabulary",
+    ),
     (
         [FLOW, "--config.reach.task=associative_recall:pairs=x"],
         "pairs='x' of associative_recall is not of type int",

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from rnnlab.choice import check_choice
 from rnnlab.extras import needs
 from rnnlab.own import is_own, load_own
 
@@ -47,6 +46,7 @@ class LagProblem:
       sample: `(data, key, batch, split) -> LagBatch`; a split never sees the other's draws or images.
       data: arrays that a sample is taken from, where it is not made up. A program that is compiled takes them as an
         argument, for what it closes over becomes a part of it.
+      whole: `split -> LagBatch`, all sequences of a split, where their number is finite.
     """
 
     time: int
@@ -55,6 +55,7 @@ class LagProblem:
     floor: float
     sample: Callable[[Any, PRNGKeyArray, int, str], LagBatch]
     data: Any = None
+    whole: Callable[[str], LagBatch] | None = None
 
     def draw(self, key: PRNGKeyArray, batch: int, split: str) -> LagBatch:
         """A batch of `split`."""
@@ -72,7 +73,9 @@ def _last(values: Array, time: int) -> tuple[Array, Array]:
     return labels, jnp.zeros(labels.shape, bool).at[-1].set(True)
 
 
-def _generated(make: Callable[[PRNGKeyArray, int], LagBatch]) -> Callable[[Any, PRNGKeyArray, int, str], LagBatch]:
+def generated(make: Callable[[PRNGKeyArray, int], LagBatch]) -> Callable[[Any, PRNGKeyArray, int, str], LagBatch]:
+    """Makes the `sample` of a problem of `(key, batch) -> LagBatch`: every split has draws of its own."""
+
     def sample(_: Any, key: PRNGKeyArray, batch: int, split: str) -> LagBatch:
         return make(jax.random.fold_in(key, SPLITS.index(split)), batch)
 
@@ -96,7 +99,7 @@ def adding(lag: int) -> LagProblem:
         marks = (steps == first) | (steps == second)
         return LagBatch(jnp.stack([values, marks], axis=-1), *_last((values * marks).sum(0), lag))
 
-    return LagProblem(lag, 2, 1, 1 / 6, _generated(sample))
+    return LagProblem(lag, 2, 1, 1 / 6, generated(sample))
 
 
 def copy_memory(lag: int) -> LagProblem:
@@ -115,7 +118,7 @@ def copy_memory(lag: int) -> LagProblem:
         inputs = blanks.at[:number].set(shown).at[-number - 1].set(sign)
         return LagBatch(inputs, blanks.at[-number:].set(shown), jnp.ones((time, batch), bool))
 
-    return LagProblem(time, 10, 10, number * math.log(symbols) / time, _generated(sample))
+    return LagProblem(time, 10, 10, number * math.log(symbols) / time, generated(sample))
 
 
 def temporal_order(lag: int) -> LagProblem:
@@ -132,7 +135,7 @@ def temporal_order(lag: int) -> LagProblem:
             inputs = inputs.at[place, jnp.arange(batch)].set(4 + symbol)
         return LagBatch(inputs, *_last(2 * relevant[0] + relevant[1], lag))
 
-    return LagProblem(lag, 6, 4, math.log(4), _generated(sample))
+    return LagProblem(lag, 6, 4, math.log(4), generated(sample))
 
 
 def parity(lag: int) -> LagProblem:
@@ -143,7 +146,7 @@ def parity(lag: int) -> LagProblem:
         bits = jax.random.randint(key, (lag, batch), 0, 2)
         return LagBatch(bits, *_last(bits.sum(0) % 2, lag))
 
-    return LagProblem(lag, 2, 2, math.log(2), _generated(sample))
+    return LagProblem(lag, 2, 2, math.log(2), generated(sample))
 
 
 def associative_recall(lag: int, *, pairs: int = 4, vocabulary: int = 64, power: float = 0.01) -> LagProblem:
@@ -181,7 +184,7 @@ def associative_recall(lag: int, *, pairs: int = 4, vocabulary: int = 64, power:
     def sample(key: PRNGKeyArray, batch: int) -> LagBatch:
         return LagBatch(*jax.vmap(sample_one, out_axes=1)(jax.random.split(key, batch)))
 
-    return LagProblem(lag, vocabulary, vocabulary, math.log(half), _generated(sample))
+    return LagProblem(lag, vocabulary, vocabulary, math.log(half), generated(sample))
 
 
 def wave(lag: int, *, period: int = 20, decay: float = 0.99) -> LagProblem:
@@ -219,7 +222,7 @@ def wave(lag: int, *, period: int = 20, decay: float = 0.99) -> LagProblem:
         values = jnp.concatenate([start[1][None], jax.lax.scan(step, start, normal[1:])[1]])
         return LagBatch(values[:-1, :, None], values[1:], jnp.ones((lag, batch), bool))
 
-    return LagProblem(lag, 1, 1, 1 - neighbours**2, _generated(sample))
+    return LagProblem(lag, 1, 1, 1 - neighbours**2, generated(sample))
 
 
 def digits(lag: int) -> LagProblem:
@@ -260,7 +263,11 @@ def _image_problem(name: str, side: int, lag: int, load: Callable[[], _Images]) 
         chosen = jax.random.randint(key, (batch,), 0, len(classes))
         return LagBatch(sequences[chosen].transpose(1, 0, 2), *_last(classes[chosen], lag))
 
-    return LagProblem(lag, side**2 // lag, 10, math.log(10), sample, data)
+    def whole(split: str) -> LagBatch:
+        sequences, classes = data[split]
+        return LagBatch(sequences.transpose(1, 0, 2), *_last(classes, lag))
+
+    return LagProblem(lag, side**2 // lag, 10, math.log(10), sample, data, whole)
 
 
 @functools.cache
@@ -335,23 +342,44 @@ def find_problem(text: str) -> Callable[[int], LagProblem]:
     One of the user's own is a function like those here, "file.py:NAME" or "file.py:NAME,period=10".
 
     Raises:
-      ValueError: a problem or an option that does not exist, or a value of another kind; the problem itself refuses
-        lags.
+      ValueError: a problem or an option that does not exist or comes twice, or a value of another kind; the problem
+        itself refuses lags.
     """
-    name, *options = text.split(",") if is_own(text.partition(",")[0]) else text.replace(":", ",", 1).split(",")
+    if text.partition(":")[0] in LAG_PROBLEMS:
+        text = text.replace(":", ",", 1)
+    name, *options = text.split(",")
     if not is_own(name) and name not in LAG_PROBLEMS:
-        raise ValueError(f"unknown problem {name!r}; allowed: {', '.join(LAG_PROBLEMS)}, or file.py:NAME")
+        allowed = ", ".join(LAG_PROBLEMS)
+        raise ValueError(f"unknown problem {name!r}; allowed: {allowed}, file.py:NAME, or file.py:NAME,option=value")
     make = load_own(name) if is_own(name) else LAG_PROBLEMS[name]
     if not callable(make):
         raise ValueError(f"{name!r} is no function from a lag to a LagProblem")
-    defaults = {p.name: p.default for p in inspect.signature(make).parameters.values() if p.default is not p.empty}
-    chosen = {}
-    for option in options:
-        field, _, value = option.partition("=")
-        check_choice(f"an option of {name}", field, defaults)
-        try:
-            chosen[field] = type(defaults[field])(value)
-        except ValueError:
-            kind = type(defaults[field]).__name__
-            raise ValueError(f"{field}={value!r} of {name} is not of type {kind}") from None
+    chosen = _read_options(name, options, inspect.signature(make))
     return lambda lag: make(lag, **chosen)
+
+
+_KINDS: dict[type, Callable[[str], Any]] = {
+    bool: lambda value: {"true": True, "false": False}[value.lower()],
+    int: int,
+    float: float,
+    str: str,
+}
+
+
+def _read_options(name: str, options: Sequence[str], signature: inspect.Signature) -> dict[str, Any]:
+    """Options by name, of the types of their defaults."""
+    defaults = {p.name: p.default for p in signature.parameters.values() if type(p.default) in _KINDS}
+    chosen: dict[str, Any] = {}
+    for option in options:
+        field, equals, value = option.partition("=")
+        if field not in defaults:
+            allowed = f"allowed: {', '.join(defaults)}" if defaults else "it has none"
+            raise ValueError(f"unknown option {field!r} of {name}; {allowed}")
+        if not equals or field in chosen:
+            raise ValueError(f"option {field!r} of {name}: write {field}=value, once")
+        kind = type(defaults[field])
+        try:
+            chosen[field] = _KINDS[kind](value)
+        except (ValueError, KeyError):
+            raise ValueError(f"{field}={value!r} of {name} is not of type {kind.__name__}") from None
+    return chosen

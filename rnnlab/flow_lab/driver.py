@@ -10,34 +10,41 @@ from ml_collections import ConfigDict
 
 from rnnlab.config import check_fields, field_paths, get_field
 from rnnlab.errors import UserError
-from rnnlab.files import write_text
-from rnnlab.flow_lab.config import FIELDS, default_config
+from rnnlab.files import alone_in, write_text
+from rnnlab.flow_lab.config import FIELDS, default_config, words
 from rnnlab.flow_lab.report import write_report
 from rnnlab.flow_lab.results import Results, Unit
-from rnnlab.flow_lab.studies import read_plan
+from rnnlab.flow_lab.studies import GRIDS, read_plan, read_rates
 from rnnlab.printing import show
 from rnnlab.training.own_code import check_own, own_digests, read_digests, resolve_own, write_digests
+from rnnlab.training.signals import Interrupted, Signals
 from rnnlab.training.workdir import check_same_run
 
 # A run may be taken on with more of these; whatever else differs makes other figures.
-_MAY_GROW = ("studies", "seeds", "cells", "clippings", "interventions", "lags", "lengths")
+_MAY_GROW = ("studies", "seeds", "cells", "learning_rates", "clippings", "interventions", "lags", "lengths")
 
-_LONGEST = 200  # of the name of a folder: file systems allow 255 bytes
+_LONGEST = 200  # bytes
 
 
 def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Does what is not done yet and writes `results.csv`, `report.html` and `report.md`.
 
     Raises:
-      UserError: a config that means nothing, or one that differs from that of the work directory.
+      UserError: a config that means nothing, one that differs from that of the work directory, or a work directory
+        that another process works in.
+      Interrupted: after SIGINT or SIGTERM; what was found is kept.
     """
     check_fields(config, FIELDS)
     resolve_own(FIELDS, config)
     own = _unchanged(own_digests(FIELDS, config), workdir)
+    with alone_in(workdir), Signals() as signals:
+        _run(config, workdir, own, signals)
+
+
+def _run(config: ConfigDict, workdir: pathlib.Path, own: dict[str, str], signals: Signals) -> None:
     try:
         plan = read_plan(config)
         _check_workdir(config, workdir)
-        workdir.mkdir(parents=True, exist_ok=True)
         write_digests(workdir, own)
         write_text(workdir / "config.json", config.to_json_best_effort(indent=2))
         results = Results(workdir)
@@ -49,6 +56,8 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     for index, unit in enumerate(open_units, 1):
         figures = plan[unit](workdir / "runs" / _folder(unit))
         results.add(unit, figures)
+        if signals.received:
+            raise Interrupted(signals.received)
         words = " ".join(str(word) for word in unit)
         scores = {name: value for _, name, value in figures if name in ("final_loss", "floor")}
         told = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
@@ -66,8 +75,11 @@ def _unchanged(own: dict[str, str], workdir: pathlib.Path) -> dict[str, str]:
 
 
 def _folder(unit: Unit) -> str:
-    name = ",".join(str(word) for word in unit).replace("/", "_")
-    return name if len(name) <= _LONGEST else f"{name[-_LONGEST:]},{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    """The name of the folder of a training's files, which file systems allow 255 bytes."""
+    name = ",".join(str(word) for word in unit).replace("/", "_").encode()
+    if len(name) > _LONGEST:
+        name = name[-_LONGEST:] + b"," + hashlib.sha256(name).hexdigest()[:8].encode()
+    return name.decode(errors="ignore")
 
 
 def _check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -79,9 +91,23 @@ def _check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:
         saved.update(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: not the config of a gradient-flow run ({error})") from None
+    for grid in GRIDS:
+        _check_rates(saved, config, grid)
     fixed = tuple(
         p
         for p in field_paths(config)
         if not isinstance(get_field(config, p), ConfigDict) and p.split(".")[-1] not in _MAY_GROW
     )
     check_same_run(saved, config, workdir, fixed=fixed)
+
+
+def _check_rates(saved: ConfigDict, config: ConfigDict, grid: str) -> None:
+    """Refuses another learning rate for a cell that a grid had."""
+    where = f"{grid}.cells"
+    both = [cell for cell in words(config[grid].cells, where=where) if cell in words(saved[grid].cells, where=where)]
+    old, new = (read_rates(of[grid].learning_rates, both, f"config.{grid}") for of in (saved, config))
+    if changed := [cell for cell in both if old[cell] != new[cell]]:
+        cell = changed[0]
+        raise UserError(
+            f"config.{grid}.learning_rates: {cell} was trained with {old[cell]}, not {new[cell]}; use another --workdir"
+        )

@@ -19,6 +19,7 @@ from rnnlab.flow_lab import newton
 from rnnlab.flow_lab.runs import Figures, LagRun, Setting, layer_params, longest_call
 from rnnlab.scans import Newton, newton_scan, scan
 from rnnlab.timing import time_in_turn
+from rnnlab.training.loop import Diverged
 
 TASKS = ("wave",)  # in which the output at a step is the input at the next one
 WAYS = ("full", "diagonal", "chunks")  # full and diagonal Jacobian within T / 4 iterations; full, by the task's length
@@ -79,7 +80,10 @@ def generate(setting: Setting, seed: int, folder: pathlib.Path) -> Figures:
     `solved_*` of those.
     """
     with LagRun(dataclasses.replace(setting, solved=0.0), seed, folder, call=longest_call(setting)) as run:
-        run.to_the_end()
+        try:
+            run.to_the_end()
+        except Diverged:
+            return [(run.step, "diverged", 1.0)]
         best, scores = run.best()
         floor = run.task.problem.floor
     cell, loss = find_cell(setting.cell), float(scores["loss"])

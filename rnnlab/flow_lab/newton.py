@@ -13,6 +13,7 @@ from rnnlab.flow_lab.runs import Figures, LagRun, Setting
 from rnnlab.gradient_flow import lyapunov_exponents
 from rnnlab.scans import Newton, Report, newton_scan
 from rnnlab.scans.newton import JACOBIANS
+from rnnlab.training.loop import Diverged
 
 PATIENCE = 4  # iterations that are allowed: a fourth of the steps, beyond which nothing is gained
 KINDS = JACOBIANS[1:]  # full, diagonal
@@ -36,16 +37,19 @@ def in_training(setting: Setting, seed: int, folder: pathlib.Path) -> Figures:
     """Figures by training step, on sequences of the validation split, for the full Jacobian and its diagonal.
 
     `exponent`; `iterations_*` from nothing, and `warm_*` one training step later from the states of the step before;
-    `solved_*`, both within T / 4 iterations.
+    `solved_*`, both within T / 4 iterations. A training that diverges ends with `diverged`.
     """
     figures: Figures = []
     one_more = dataclasses.replace(setting, steps=setting.steps + 1, solved=0.0)
-    with LagRun(one_more, seed, folder, call=1) as run:
-        for step in range(0, setting.steps + 1, setting.measure_every):
-            run.until(step)
-            now = jax.device_get(run.layer)  # the next step is given these arrays for good
-            run.until(step + 1)
-            figures += [(step, name, value) for name, value in _both_ways(setting, now, run.layer, run.probe)]
+    with LagRun(one_more, seed, folder, call=1, scored_every=one_more.steps) as run:
+        try:
+            for step in range(0, setting.steps + 1, setting.measure_every):
+                run.until(step)
+                now = jax.device_get(run.layer)  # the next step is given these arrays for good
+                run.until(step + 1)
+                figures += [(step, name, value) for name, value in _both_ways(setting, now, run.layer, run.probe)]
+        except Diverged:
+            figures.append((run.step, "diverged", 1.0))
     return figures
 
 

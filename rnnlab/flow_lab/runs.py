@@ -16,16 +16,17 @@ from rnnlab.cells import Params
 from rnnlab.gradient_flow import lag_norms
 from rnnlab.gradient_flow.contributions import StepGradients
 from rnnlab.tasks.base import ModelParams, Scores
-from rnnlab.tasks.lag.task import LagTask, default_config
+from rnnlab.tasks.lag.task import FIELDS, LagTask, default_config
 from rnnlab.training.flow import FlowProbe, early_share
 from rnnlab.training.loop import Diverged, Training
+from rnnlab.training.own_code import own_digests
 from rnnlab.training.programs import Programs
 from rnnlab.training.report import best_params
 from rnnlab.training.reporting import read_metrics
 from rnnlab.training.watch import Record
 from rnnlab.training.workdir import create_task
 
-_CALL = 50  # steps at most that are one compiled call; validation is scored after each
+CALL = 50  # steps at most that are one compiled call; validation is scored after each
 _TRACED = 2  # sequences whose Jacobians are taken
 _RECURRENCE, _LAYER = "0", "stack/layers/0/0/params/"  # the only one of a run
 _TOLD = {("train", "loss"): "loss", ("train", "gradient_norm_max"): "gradient_norm"}
@@ -64,13 +65,14 @@ class LagRun:
 
     Args:
       call: steps of one compiled call; the setting's steps are a multiple of it.
+      scored_every: steps between two evaluations on validation.
     """
 
-    def __init__(self, setting: Setting, seed: int, folder: pathlib.Path, *, call: int):
+    def __init__(self, setting: Setting, seed: int, folder: pathlib.Path, *, call: int, scored_every: int = CALL):
         shutil.rmtree(folder, ignore_errors=True)  # of a lab that was stopped: figures on the way are not kept
         self.setting = setting
-        self.task = cast(LagTask, create_task(_config(setting, seed, call), folder))
-        self._shared = _shared(setting, call)
+        self.task = cast(LagTask, create_task(config := _config(setting, seed, call, scored_every), folder))
+        self._shared = _shared(setting, call, scored_every, tuple(own_digests(FIELDS, config).items()))
         self._training = Training(self.task, self._shared.programs, quiet=True)
 
     def __enter__(self) -> "LagRun":
@@ -157,7 +159,7 @@ def learn(setting: Setting, seed: int, folder: pathlib.Path) -> Figures:
 
 def longest_call(setting: Setting) -> int:
     """Returns the steps of a call, so that all that is asked for falls between two calls."""
-    return math.gcd(_CALL, setting.steps, setting.measure_every)
+    return math.gcd(CALL, setting.steps, setting.measure_every)
 
 
 def layer_params(params: ModelParams) -> Params:
@@ -165,7 +167,7 @@ def layer_params(params: ModelParams) -> Params:
     return {name.removeprefix(_LAYER): value for name, value in params.items() if name.startswith(_LAYER)}
 
 
-def _config(setting: Setting, seed: int, call: int) -> ConfigDict:
+def _config(setting: Setting, seed: int, call: int, scored_every: int) -> ConfigDict:
     config, (kind, _, limit) = default_config(), setting.clipping.partition(":")
     config.seed = seed
     config.data.update({"name": setting.task, "lag": setting.lag})
@@ -181,8 +183,8 @@ def _config(setting: Setting, seed: int, call: int) -> ConfigDict:
             "clip_global_norm": float(limit) if kind == "norm" else 0.0,
             "clip_value": float(limit) if kind == "value" else 0.0,
             "intervention": setting.intervention,
-            "log_every": _CALL if call > 1 else setting.steps,
-            "evaluate_every": _CALL if call > 1 else setting.steps,
+            "log_every": CALL,
+            "evaluate_every": scored_every,
             "checkpoint_every": 0,
             "measure_every": 0,
             "stopping_threshold": setting.solved,
@@ -194,8 +196,9 @@ def _config(setting: Setting, seed: int, call: int) -> ConfigDict:
 
 
 @functools.lru_cache(maxsize=1)
-def _shared(setting: Setting, call: int) -> _Shared:
-    task = LagTask(_config(setting, 0, call), pathlib.Path())
+def _shared(setting: Setting, call: int, scored_every: int, own: tuple[tuple[str, str], ...]) -> _Shared:
+    """Of a setting, and of the digests of the user's own code in it."""
+    task = LagTask(_config(setting, 0, call, scored_every), pathlib.Path())
     return _Shared(Programs(task), FlowProbe(task, task.probe("validation"), look=_norms))
 
 

@@ -30,12 +30,17 @@ class _Statement(NamedTuple):
 
 def judge(table: Table) -> list[Finding]:
     """Every statement that the rows have checks for, judged."""
-    found = [
-        Finding(name, s.statement, s.experiment, s.checks(table), functools.partial(s.draw, table))
-        for name, s in STATEMENTS.items()
-        if table.different(s.study, "cell")
-    ]
+    found = []
+    for name, s in STATEMENTS.items():
+        if table.different(s.study, "cell"):
+            experiment = s.experiment.format(task=_task(table, s.study))
+            found.append(Finding(name, s.statement, experiment, s.checks(table), functools.partial(s.draw, table)))
     return [finding for finding in found if finding.checks]
+
+
+def _task(table: Table, study: str) -> str:
+    """What the trainings of a study learn; nothing where it has none."""
+    return table.config[study].get("task", "")
 
 
 def _multiplication(table: Table) -> list[Check]:
@@ -296,14 +301,14 @@ STATEMENTS: dict[str, _Statement] = {
     "explosion": _Statement(
         "explosion",
         "Gradient clipping cures the exploding gradient.",
-        "The adding task, a tanh cell whose W_hh is Gaussian with gain above 1, SGD; with and without clipping.",
+        "The problem {task}, a tanh cell whose W_hh is Gaussian with gain above 1, SGD; with and without clipping.",
         _explosion,
         _draw_explosion,
     ),
     "vanishing": _Statement(
         "vanishing",
         "Gradient clipping cures, it is said, even the vanishing gradient.",
-        "The adding task, a tanh cell whose W_hh is orthogonal with gain below 1; its loss with and without clipping.",
+        "The problem {task}, a tanh cell whose W_hh is orthogonal with gain below 1; loss with and without clipping.",
         _vanishing,
         _draw_vanishing,
     ),
@@ -325,14 +330,14 @@ STATEMENTS: dict[str, _Statement] = {
     "gated": _Statement(
         "reach",
         "LSTM and GRU learn over lags at which the vanilla RNN learns nothing.",
-        "The adding task at growing T, each cell with the learning rate of its own that the config names.",
+        "The problem {task} at growing T, each cell with the learning rate of its own that the config names.",
         _gated,
         _draw_gated,
     ),
     "as_well": _Statement(
         "reach",
         "A GRU does as well as an LSTM, with less.",
-        "Parameters, FLOPs and time of a layer; the lags of the adding task that each solves.",
+        "Parameters, FLOPs and time of a layer; the lags of the problem {task} that each solves.",
         _as_well,
         _draw_as_well,
     ),
@@ -361,7 +366,7 @@ STATEMENTS: dict[str, _Statement] = {
     "warm": _Statement(
         "warm",
         "Training by Newton's method: parallel in time throughout, faster from the states of the last training step.",
-        "The adding task, learnt step by step; on the way Newton's method with the full Jacobian and with its "
+        "The problem {task}, learnt step by step; on the way Newton's method with the full Jacobian and with its "
         "diagonal, from nothing, and one training step later from the states of the step before.",
         parallel.check_warm,
         parallel.draw_warm,

@@ -23,6 +23,7 @@ from rnnlab.flow_lab.results import Unit
 from rnnlab.flow_lab.runs import Figures, Setting, learn
 from rnnlab.gradient_flow import Treatment, kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
 from rnnlab.gradient_flow.trajectory import run
+from rnnlab.own import absolute_own
 from rnnlab.scans import scan, step_jacobian
 from rnnlab.timing import time_in_turn
 from rnnlab.training.optimizer import OPTIMIZERS
@@ -88,7 +89,7 @@ def _trainings(config: ConfigDict, grid: str) -> Plan:
     cells = _cells(part.cells, f"{grid}.cells")
     clippings = [_check_clipping(w, where) for w in words(part.clippings, where=f"{grid}.clippings")]
     treatments = words(part.interventions, where=f"{grid}.interventions")
-    rates = _read_rates(part.learning_rates, list(cells), where)
+    rates = read_rates(part.learning_rates, list(cells), where)
     if grid == "generation":
         _check_generation(cells, part.task, where)
     plan: Plan = {}
@@ -161,9 +162,14 @@ def _check_clipping(word: str, where: str) -> str:
     return word
 
 
-def _read_rates(text: str, cells: list[str], where: str) -> dict[str, float]:
+def read_rates(text: str, cells: list[str], where: str) -> dict[str, float]:
+    """Reads the learning rate of each cell out of "cell:rate" for each, or one rate for all.
+
+    Raises:
+      ValueError: a cell has none, or one that is not above 0.
+    """
     pairs = (word.rpartition(":") for word in split_words(text))
-    found = {cell: rate for cell, _, rate in pairs}
+    found = {absolute_own(cell): rate for cell, _, rate in pairs}
     try:
         rates = {cell: float(found.get(cell, found.get("", "nan"))) for cell in cells}
     except ValueError:

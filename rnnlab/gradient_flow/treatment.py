@@ -66,11 +66,19 @@ class Treatment:
                 params = limit_spectral_norm(cell, params, number)
         return params
 
-    def fits(self, cell: Cell) -> bool:
-        """Whether the cell has the gates that these interventions set, and the dense `R` that they draw or limit."""
+    def missing(self, cell: Cell) -> str:
+        """Says what these interventions need of a cell that it does not have: a gate that keeps a memory, which they
+        set, or the dense `R` that they draw or limit."""
         names = {name for name, _ in self.steps}
-        needs_gates, needs_dense = {"chrono", "forget"} & names, {*RECURRENT_INITS, "spectral"} & names
-        return (bool(cell.memory_gates) or not needs_gates) and (cell.recurrence == "dense" or not needs_dense)
+        if {"chrono", "forget"} & names and not cell.memory_gates:
+            return "a gate that keeps a memory"
+        if {*RECURRENT_INITS, "spectral"} & names and cell.recurrence != "dense":
+            return "a dense R"
+        return ""
+
+    def fits(self, cell: Cell) -> bool:
+        """Whether a cell has all that these interventions need."""
+        return not self.missing(cell)
 
     @property
     def flossing_steps(self) -> int:

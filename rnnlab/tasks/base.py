@@ -220,7 +220,7 @@ class Task(abc.ABC):
         Raises:
           UserError: the task answers no lines, or an option has a value that is not allowed.
         """
-        raise UserError(f"--mode=predict: {self.config.experiment} answers no lines")
+        raise UserError(f"--mode=predict: the task {self.config.experiment} does not predict from lines of text")
 
     def encode_lines(self, params: ModelParams, lines: Sequence[str]) -> list[Any]:
         """Returns an encoder's outputs and states for each line.
@@ -244,7 +244,7 @@ class Task(abc.ABC):
         Raises:
           UserError: the task does not tell.
         """
-        raise UserError(f"--mode=breakdown: {self.config.experiment} has none")
+        raise UserError(f"--mode=breakdown: the task {self.config.experiment} does not have this mode")
 
     def configured(self, config: ConfigDict) -> Self:
         """Returns the same task, its data and all, by another config of the same model."""

@@ -44,10 +44,9 @@ class Intervention:
         except ValueError as error:
             raise UserError(f"config.training.intervention: {error}") from None
         for path, cell in self._cells.items():
-            if not self._treatment.fits(cell):
+            if missing := self._treatment.missing(cell):
                 raise UserError(
-                    f"config.training.intervention: {text!r} needs a gate or a dense R, which {cell.name} of "
-                    f"{path} lacks"
+                    f"config.training.intervention: {text!r} needs {missing}, which {cell.name} of {path} lacks"
                 )
         self._floss = jax.jit(self._flossed)
 

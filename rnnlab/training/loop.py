@@ -239,10 +239,11 @@ class Training:
         returns = self._returns + 1
         streak = min(self.config.most_skipped, max(step.metrics.skipped for step in steps))
         if returns > self.config.most_returns:
+            what = "not finite or a spike" if self.config.spike else "not finite"
             raise Diverged(
-                f"step {self.step}: {streak} steps in a row had a loss or gradient that is not finite"
-                f"{' or a spike' if self.config.spike else ''}, after going back {self._returns} times; try a lower "
-                "config.training.learning_rate or clip_global_norm, and look at the examples named above"
+                f"step {self.step}: {streak} step{'' if streak == 1 else 's'} in a row had a loss or gradient that is {what}, "
+                f"after going back {self._returns} times; try a lower config.training.learning_rate or "
+                "clip_global_norm, and look at the examples named above"
             )
         at = self.step
         self.reporter.close()

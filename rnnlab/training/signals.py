@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from typing import ClassVar
 
 
 class Interrupted(Exception):
@@ -14,21 +15,35 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """Within it, SIGINT and SIGTERM are noted in `received` instead of ending the process; a second one ends it."""
+    """Within it, SIGINT and SIGTERM are noted in `received` instead of ending the process; a second one ends it.
+
+    Within another one it is the same one: what is noted in either is known in both.
+    """
+
+    _outermost: ClassVar["Signals | None"] = None
 
     def __init__(self):
-        self.received = 0
+        self._noted = 0
+
+    @property
+    def received(self) -> int:
+        """The signal that was received; 0 is none."""
+        return (Signals._outermost or self)._noted
 
     def __enter__(self):
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        if Signals._outermost is None:
+            Signals._outermost = self
+            self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *_):
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
+        if Signals._outermost is self:
+            Signals._outermost = None
+            for signum, handler in self._before.items():
+                signal.signal(signum, handler)
 
     def _note(self, signum, _frame):
-        if self.received:
+        if self._noted:
             raise KeyboardInterrupt
-        self.received = signum
+        self._noted = signum
         print("finishing the step and saving ...", file=sys.stderr, flush=True)

@@ -1,17 +1,23 @@
 import copy
 import csv
+import os
 import re
 import shutil
+import signal
 import xml.etree.ElementTree
 
 import matplotlib.figure
 import pytest
 
 from rnnlab.errors import UserError
+from rnnlab.files import alone_in
+from rnnlab.flow_lab import studies
 from rnnlab.flow_lab.driver import run
 from rnnlab.flow_lab.report import write_report
 from rnnlab.flow_lab.results import Results, Unit
+from rnnlab.flow_lab.runs import LagRun
 from rnnlab.flow_lab.studies import read_plan
+from rnnlab.training.signals import Interrupted
 
 
 def _figures(workdir):
@@ -152,3 +158,60 @@ def test_a_cell_and_a_problem_of_ones_own_are_studied_and_must_stay_what_they_we
     config.reach.task = f"{code}:OWN_NOTHING"
     with pytest.raises(UserError, match="has no OWN_NOTHING"):
         run(config, tmp_path / "other")
+
+
+@pytest.mark.parametrize("at", ["criterion", "reach"])
+def test_a_lab_that_is_asked_to_stop_stops_after_its_unit_and_resumes(lab, tiny_lab, tmp_path, monkeypatch, at):
+    """Also where the signal comes between two calls of a training, when nobody waits for it."""
+    config = copy.deepcopy(tiny_lab)
+    config.studies = at
+    plain = studies._mean_step_norm if at == "criterion" else LagRun.norms
+
+    def asked(*arguments):
+        if not sent:
+            sent.append(os.kill(os.getpid(), signal.SIGINT))
+        return plain(*arguments)
+
+    sent: list[None] = []
+    monkeypatch.setattr(*((studies, "_mean_step_norm") if at == "criterion" else (LagRun, "norms")), asked)
+    with pytest.raises(Interrupted, match="stopped by SIGINT; the same command resumes from here"):
+        run(config, tmp_path / "w")
+    done = Results(tmp_path / "w").done
+    assert len(done) == (1 if at == "criterion" else 0)
+    run(config, tmp_path / "w")
+    of_study = {key: value for key, value in _figures(lab).items() if key[0].study == at}
+    assert _figures(tmp_path / "w") == of_study
+
+
+def test_two_labs_in_one_work_directory_are_refused(tiny_lab, tmp_path):
+    with alone_in(tmp_path), pytest.raises(UserError, match="another process is training in it"):
+        run(tiny_lab, tmp_path)
+
+
+def test_a_lab_grows_by_a_cell_with_a_rate_of_its_own_and_the_others_keep_theirs(lab, tiny_lab, tmp_path):
+    workdir = tmp_path / "grown"
+    shutil.copytree(lab, workdir)
+    config = copy.deepcopy(tiny_lab)
+    config.reach.update({"cells": "rnn,gru,lstm", "learning_rates": "rnn:0.01,gru:0.02,lstm:0.1"})
+    with pytest.raises(UserError, match=r"reach\.learning_rates: gru was trained with 0\.01, not 0\.02"):
+        run(config, workdir)
+    config.reach.learning_rates = "0.01,lstm:0.1"
+    run(config, workdir)
+    assert Unit("reach", "lstm", "default", "norm:1", 6, 1) in Results(workdir).done
+
+
+@pytest.mark.parametrize("study", ["warm", "generation"])
+def test_a_training_that_diverges_ends_its_unit_and_not_the_lab(tiny_lab, tmp_path, study):
+    config = copy.deepcopy(tiny_lab)
+    config.update({"studies": study, "seeds": 1})
+    config[study].learning_rates = "1e30"
+    run(config, tmp_path)
+    assert [row.value for row in Results(tmp_path).rows if row.quantity == "diverged"] == [1]
+    assert (tmp_path / "report.md").exists()
+
+
+def test_the_report_names_the_problem_that_was_learnt(lab, tiny_lab, tmp_path):
+    config = copy.deepcopy(tiny_lab)
+    config.reach.task = "parity"
+    write_report(tmp_path, config, Results(lab).rows)
+    assert "The problem parity at growing T" in (tmp_path / "report.md").read_text()

@@ -72,3 +72,10 @@ def test_a_spectral_limit_bounds_how_far_a_gradient_reaches_all_along(learn_in, 
 
 def test_the_largest_gradient_is_told_as_it_was_before_clipping(learn_in):
     assert learn_in(clipping="norm:0.001")["gradient_norm"][0] > 0.01
+
+
+@pytest.mark.parametrize(("steps", "every"), [(101, 50), (70, 33), (60, 400)])
+def test_validation_is_scored_every_fifty_steps_whatever_the_numbers(learn_in, steps, every):
+    found = learn_in(steps=steps, measure_every=every)
+    assert len(found["validation_loss"]) == len(found["loss"]) == steps // 50 + 1
+    assert len(found["early_share"]) == -(-steps // every) + 1

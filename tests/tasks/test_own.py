@@ -161,7 +161,7 @@ def test_a_thing_that_is_no_task_is_refused(cells, tmp_path):
 
 
 def test_a_task_that_answers_no_lines_says_so(counted):
-    with pytest.raises(UserError, match="has none"):
+    with pytest.raises(UserError, match="does not have this mode"):
         open_task(counted).breakdown()
 
 

@@ -198,7 +198,7 @@ def test_a_checkpoint_after_a_ruinous_step_is_passed_over_for_the_one_before(
 
 def test_a_run_that_ends_while_steps_are_skipped_gives_up_without_a_result(poison, tiny_config, tmp_path):
     poison(lambda seed, number: number == 40)
-    with pytest.raises(UserError, match=r"step 40: 1 steps in a row .* after going back 0 times"):
+    with pytest.raises(UserError, match=r"step 40: 1 step in a row .* after going back 0 times"):
         loop.train(tiny_config(training__most_returns=0), tmp_path)
     assert not (tmp_path / "result.json").exists()
     assert steps(tmp_path / "checkpoints") == [20, 30]

@@ -55,9 +55,9 @@ def test_a_spectral_limit_holds_at_the_end_of_a_run_for_the_average_of_the_param
         (
             "orthogonal",
             "lstm/diagonal",
-            "needs a gate or a dense R, which lstm/diagonal of encoder/stack/layers/0/0 ",
+            "needs a dense R, which lstm/diagonal of encoder/stack/layers/0/0 ",
         ),
-        ("chrono", "rnn", "a gate or a dense R, which rnn of encoder/stack/layers/0/0 lacks"),
+        ("chrono", "rnn", "needs a gate that keeps a memory, which rnn of encoder/stack/layers/0/0 lacks"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_written(tiny_config, tmp_path, text, cell, message):

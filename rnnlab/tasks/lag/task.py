@@ -21,6 +21,7 @@ from rnnlab.tasks.fields import STACK
 from rnnlab.training.config import EVALUATION, TRAINING
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
+from rnnlab.training.own_code import own_digests
 from rnnlab.training.step import split_shapes
 
 _PROBED = 8  # sequences whose gradients are measured
@@ -39,7 +40,7 @@ FIELDS: Fields = {
     "model": STACK,
     "training": {**TRAINING, "best_metric": field("loss", "on validation: loss, or accuracy where there are classes")},
     "evaluation": {
-        "sequences": field(256, "that are scored of a split", POSITIVE),
+        "sequences": field(256, "drawn, to score a split; of images, which are scored whole, at once", POSITIVE),
         "average": EVALUATION["average"],
     },
 }
@@ -67,7 +68,7 @@ class LagTask(Task):
         """
         super().check(config)
         make_optimizer(config.training)
-        problem = _problem(config.data.name, config.data.lag)
+        problem = _find_problem(config)
         known = ("loss",) if problem.regression else ("loss", "accuracy")
         if config.training.best_metric not in known:
             raise UserError(
@@ -79,7 +80,7 @@ class LagTask(Task):
     @property
     def problem(self) -> LagProblem:
         """What is drawn."""
-        return _problem(self.config.data.name, self.config.data.lag)
+        return _find_problem(self.config)
 
     def make_model(self) -> ManyToMany:
         """Makes the model with its initial parameters, which follow from the seed."""
@@ -99,7 +100,7 @@ class LagTask(Task):
         return Loss(total, batch.weights.sum().astype(jnp.float32), carry)
 
     def draw(self, split: str, sequences: int) -> LagBatch:
-        """Draws the first sequences of a split."""
+        """Draws sequences of a split, the same ones for the same number."""
         return self.problem.draw(jax.random.key(0), sequences, split)
 
     def probe(self, split: str) -> LagBatch:
@@ -107,8 +108,8 @@ class LagTask(Task):
         return self.draw(split, _PROBED)
 
     def describe(self, rows: Sequence[int]) -> str:
-        """Says that sequences have no name."""
-        return f"drawn for {self.config.data.name}"
+        """Says that sequences have no names."""
+        return "that were drawn at random"
 
     def summary(self) -> Iterator[str]:
         """Yields what is learnt, and what a model without memory reaches."""
@@ -119,21 +120,31 @@ class LagTask(Task):
         """Makes what scores a split: `loss`, of classes `accuracy` in percent, and `final` the `floor` of the loss."""
         merge, _ = split_shapes(self.make_model)
         problem = self.problem
-        draw = functools.cache(lambda split: self.draw(split, self.config.evaluation.sequences))
+        scored = functools.cache(self._scored)
 
         @jax.jit
-        def measure(params: ModelParams, batch: LagBatch) -> tuple[Array, Array]:
-            outputs, number = merge(params)(batch.inputs), batch.weights.sum()
+        def measure(params: ModelParams, batch: LagBatch) -> Array:
+            outputs = merge(params)(batch.inputs)
             right = (outputs.argmax(-1) == batch.labels) * batch.weights
-            return _loss(outputs, batch, problem) / number, 100 * right.sum() / number
+            return jnp.stack([_loss(outputs, batch, problem), right.sum(), batch.weights.sum()])
 
         def scores(params: ModelParams, split: str) -> Scores:
-            loss, accuracy = measure(params, draw(split))
-            found: Scores = {"loss": float(loss)}
-            found |= {} if problem.regression else {"accuracy": float(accuracy)}
+            sums = np.array([measure(params, batch) for batch in scored(split)], np.float64)
+            loss, right, number = sums.sum(0).tolist()
+            found: Scores = {"loss": loss / number}
+            found |= {} if problem.regression else {"accuracy": 100 * right / number}
             return found | {"floor": problem.floor} if final else found
 
         return scores
+
+    def _scored(self, split: str) -> list[LagBatch]:
+        """The batches by which a split is scored."""
+        size = self.config.evaluation.sequences
+        if self.problem.whole is None:
+            return [self.draw(split, size)]
+        whole = self.problem.whole(split)
+        starts = range(0, whole.labels.shape[1], size)
+        return [jax.tree.map(lambda v: v[:, start : start + size], whole) for start in starts]  # noqa: B023
 
     def lower_is_better(self, metric: str) -> bool:
         """Whether a metric is an error."""
@@ -184,15 +195,56 @@ def _draw(sample: Callable, data: Any, key: Array, numbers: Array, size: int) ->
     return jax.lax.map(lambda number: sample(data, jax.random.fold_in(key, number), size, "train"), numbers)
 
 
+def _find_problem(config: ConfigDict) -> LagProblem:
+    return _problem(config.data.name, config.data.lag, tuple(own_digests(FIELDS, config).values()))
+
+
 @functools.lru_cache(maxsize=4)  # so that runs of one problem share what is compiled of it
-def _problem(name: str, lag: int) -> LagProblem:
+def _problem(name: str, lag: int, own: tuple[str, ...]) -> LagProblem:
+    """The problem of a name; `own` are the digests of the user's code that it names."""
     try:
-        found = find_problem(name)(lag)
+        make = find_problem(name)
     except ValueError as error:
-        raise UserError(f"config.data: {error}") from None
-    if not isinstance(found, LagProblem):
-        raise UserError(f"config.data.name: {name} makes a {type(found).__name__}, not a LagProblem")
+        raise UserError(f"config.data.name: {error}") from None
+    try:
+        with jax.ensure_compile_time_eval():  # its data are arrays, wherever it is first asked for
+            found = make(lag)
+        if own:
+            _check_problem(found)
+    except UserError:
+        raise
+    except Exception as error:  # of whatever kind the user's own code raises
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise UserError(f"config.data: {name} with a lag of {lag}: {kind}{error}") from None
     return found
+
+
+def _check_problem(problem: Any) -> None:
+    """Refuses a problem of the user's own whose batches are not what `LagBatch` says.
+
+    Raises:
+      ValueError: names what differs.
+    """
+    if not isinstance(problem, LagProblem):
+        raise ValueError(f"it makes a {type(problem).__name__}, not a LagProblem")
+    size = 3
+    batch = jax.eval_shape(lambda key: problem.sample(problem.data, key, size, "train"), jax.random.key(0))
+    if not isinstance(batch, LagBatch):
+        raise ValueError(f"its sample is a {type(batch).__name__}, not a LagBatch")
+    ids = jnp.issubdtype(batch.inputs.dtype, jnp.integer)
+    shape = (problem.time, size)
+    numbers = jnp.floating if problem.regression else jnp.integer
+    wanted = {
+        "inputs": (shape if ids else (*shape, problem.in_features), jnp.integer if ids else jnp.floating),
+        "labels": (shape, numbers),
+        "weights": (shape, jnp.bool_),
+    }
+    for name, (of, kind) in wanted.items():
+        found = getattr(batch, name)
+        if found.shape != of or not jnp.issubdtype(found.dtype, kind):
+            raise ValueError(
+                f"its {name} of {size} sequences are {found.dtype}{list(found.shape)}, not {kind.__name__}{list(of)}"
+            )
 
 
 def _make_model(config: ConfigDict, problem: LagProblem) -> ManyToMany:

@@ -57,6 +57,7 @@ def test_the_examples_of_the_docs_are_trained_on_and_scored_from_the_workdir_alo
     tiny_data, tiny_config, tmp_path, monkeypatch
 ):
     section = DOCS.read_text(encoding="utf-8").partition("## A metric, a dataset of your own")[2]
+    section = section.partition("\n## ")[0]
     for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
         (tmp_path / code.splitlines()[0].removeprefix("# ")).write_text(code)
     given = dict(re.findall(r"--config\.(\S+?)=(\S+)", section))
