@@ -240,8 +240,9 @@ class Training:
         streak = min(self.config.most_skipped, max(step.metrics.skipped for step in steps))
         if returns > self.config.most_returns:
             what = "not finite or a spike" if self.config.spike else "not finite"
+            steps_in_a_row = f"{streak} step{'' if streak == 1 else 's'} in a row"
             raise Diverged(
-                f"step {self.step}: {streak} step{'' if streak == 1 else 's'} in a row had a loss or gradient that is {what}, "
+                f"step {self.step}: {steps_in_a_row} had a loss or gradient that is {what}, "
                 f"after going back {self._returns} times; try a lower config.training.learning_rate or "
                 "clip_global_norm, and look at the examples named above"
             )
