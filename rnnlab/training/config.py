@@ -32,7 +32,7 @@ TRAINING: Fields = {
     ),
     "most_returns": field(3, "such returns before the run gives up", NOT_NEGATIVE),
     "average_decay": field(0.0, "of the moving average of the parameters that is evaluated; 0 disables", RATE),
-    "log_every": field(100, "steps", POSITIVE),
+    "log_every": field(100, "steps, after the first", POSITIVE),
     "evaluate_every": field(1000, "steps", POSITIVE),
     "checkpoint_every": field(
         500, "steps, beside those of evaluations; 0: only when the run ends or is asked to stop", NOT_NEGATIVE

@@ -184,6 +184,9 @@ class Training:
                 self._go_back(steps)
                 return
             self._log(steps)
+            self._logged = time.monotonic()
+        elif self.step == config.steps_per_call:  # other shapes are still to be compiled before the next line
+            self._log(fetch(self._window))
         asked = self._asked(signals, logs)
         if self._programs.flow is not None and self._is_due(config.measure_every):
             self._measure(self._programs.flow)
@@ -263,8 +266,7 @@ class Training:
     # --- what is told and kept
 
     def _log(self, steps: list[Step]) -> None:
-        now = time.monotonic()
-        seconds, self._logged = now - self._logged, now
+        seconds = time.monotonic() - self._logged
         how: dict[str, Any] = {"schedule": self._programs.schedule, "optimizer": self.state.optimizer}
         self.reporter.write(self.step, "train", summarize(steps, seconds, unit=self.task.unit, **how))
 

@@ -13,7 +13,9 @@ from tests.tasks import carrying
 
 
 def _carried(workdir) -> list[float]:
-    return [float(row["value"]) for row in read_metrics(workdir) if row["name"] == "carried"]
+    """Means of five steps; the first step has a line of its own."""
+    rows = [row for row in read_metrics(workdir) if row["name"] == "carried"]
+    return [float(row["value"]) for row in rows if int(row["step"]) % 5 == 0]
 
 
 def _last(run, workdir):
