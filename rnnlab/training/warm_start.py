@@ -27,17 +27,19 @@ def take_over(params: ModelParams, config: ConfigDict) -> ModelParams:
     """
     if not config.training.init_from:
         return params
-    where = f"config.training.init_from: {config.training.init_from}"
+    where = "config.training.init_from"
     try:
         other = open_task(pathlib.Path(config.training.init_from))
         if other.config.experiment != config.experiment:
-            raise UserError(f"is of {other.config.experiment}, not of {config.experiment}")
+            raise UserError(f"{other.workdir} is of {other.config.experiment}, not of {config.experiment}")
         step, found = best_params(other)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     fitting = {name: found[name] for name, own in params.items() if name in found and found[name].shape == own.shape}
     if not fitting:
-        raise UserError(f"{where}: none of its parameters has the name and shape of one of this model")
+        raise UserError(
+            f"{where}: no parameter of {other.workdir} has the name and shape of one of this model"
+        )
     left = [name for name in params if name not in fitting]
     rest = f"; new: {_listed(left)}" if left else ""
     _LOG.info("%d of %d parameters from step %d of %s%s", len(fitting), len(params), step, other.workdir, rest)
