@@ -37,9 +37,7 @@ def take_over(params: ModelParams, config: ConfigDict) -> ModelParams:
         raise UserError(f"{where}: {error}") from None
     fitting = {name: found[name] for name, own in params.items() if name in found and found[name].shape == own.shape}
     if not fitting:
-        raise UserError(
-            f"{where}: no parameter of {other.workdir} has the name and shape of one of this model"
-        )
+        raise UserError(f"{where}: no parameter of {other.workdir} has the name and shape of one of this model")
     left = [name for name in params if name not in fitting]
     rest = f"; new: {_listed(left)}" if left else ""
     _LOG.info("%d of %d parameters from step %d of %s%s", len(fitting), len(params), step, other.workdir, rest)
