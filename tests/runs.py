@@ -23,6 +23,13 @@ def predict(task: Task, lines: io.BytesIO, answers: io.BytesIO, **options) -> No
     prediction.predict(task, report.best_params(task)[1], lines, answers, **options)
 
 
+def write_code(folder: pathlib.Path, code: str) -> pathlib.Path:
+    """A file with code of a user's own, in a new folder."""
+    folder.mkdir()
+    (folder / "mine.py").write_text(code)
+    return folder / "mine.py"
+
+
 def task_of(config: ConfigDict) -> Seq2SeqTask:
     """A seq2seq task without data, of which the losses can be used."""
     nothing: Any = None

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from rnnlab.cells import Cell, find_cell
 from rnnlab.config import NOT_NEGATIVE, POSITIVE, Fields, field, make_config, split_words
+from rnnlab.tasks.fields import cells_field
 
 DTYPES = ("float32", "bfloat16")
 PASSES = ("forward", "training")
@@ -60,12 +61,7 @@ FIELDS: Fields = {  # lists are words between commas or blanks
     "implementations": field(
         "products,rnnlab,lax.scan,flax.linen,flax.nnx,torch,haiku,equinox", "what is compared; products alone: a bound"
     ),
-    "cells": field(
-        "rnn,gru,lstm",
-        "of rnnlab.CELLS, lstm/diagonal, lstm/heads4, lstm/none, or file.py:NAME",
-        own=True,
-        names=split_words,
-    ),
+    "cells": cells_field("rnn,gru,lstm"),
     "shapes": field(
         "32x64x256 64x256x256 64x128x512 1x1024x256 16x1024x128",
         "batch x length x hidden, each of which may be a list: 8,16x64x256",

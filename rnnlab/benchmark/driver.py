@@ -18,8 +18,8 @@ from rnnlab.benchmark.implementations import read_implementations
 from rnnlab.benchmark.report import write_report
 from rnnlab.config import check_fields
 from rnnlab.errors import UserError
+from rnnlab.own_code import own_digests, resolve_own, write_digests
 from rnnlab.timing import Times
-from rnnlab.training.own_code import own_digests, resolve_own, write_digests
 
 _LOG = logging.getLogger("rnnlab")
 _WARM_UP = 2

@@ -6,21 +6,16 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import ConfigDict
 
 from rnnlab.config import NOT_NEGATIVE, POSITIVE, Allowed, Fields, field, make_config, split_words
+from rnnlab.tasks.fields import cells_field, problem_field
 
 if TYPE_CHECKING:
     from rnnlab.data.lag_problems import LagProblem
 
 STUDIES = ("criterion", "flow", "newton", "reach", "explosion", "vanishing", "warm", "generation", "cost")
-_CELLS = "of rnnlab.CELLS, lstm/diagonal, lstm/heads4, lstm/none, or file.py:NAME"
 _LONGER_THAN_ONE = Allowed("2 or above", lambda value: value >= 2)
 _GRID: Fields = {  # of trainings
-    "task": field(
-        "adding",
-        "of rnnlab.data.lag_problems.LAG_PROBLEMS or file.py:NAME, and options of it: wave:period=10",
-        own=True,
-        names=split_words,
-    ),
-    "cells": field("rnn", _CELLS, own=True, names=split_words),
+    "task": problem_field("adding"),
+    "cells": cells_field("rnn"),
     "clippings": field("norm:1", "of none, norm:limit, value:limit"),
     "interventions": field("default", "of rnnlab.gradient_flow.Treatment"),
     "lags": field("50", "steps between what a task shows and its answer"),
@@ -30,7 +25,7 @@ _GRID: Fields = {  # of trainings
     "solved": field(0.01, "loss on validation at which a run ends", NOT_NEGATIVE),
 }
 _LOOK: Fields = {  # at untrained cells
-    "cells": field("rnn,gru,lstm", _CELLS, own=True, names=split_words),
+    "cells": cells_field("rnn,gru,lstm"),
     "interventions": field("default", "of rnnlab.gradient_flow.Treatment"),
     "lag": field(200, "steps of a sequence", _LONGER_THAN_ONE),
 }
@@ -49,7 +44,7 @@ FIELDS: Fields = {
     "batch_size": field(64, "sequences", POSITIVE),
     "measure_every": field(200, "training steps between two measurements of the gradient's flow", POSITIVE),
     "cost": {
-        "cells": field("rnn,gru,lstm", _CELLS, own=True, names=split_words),
+        "cells": cells_field("rnn,gru,lstm"),
         "lengths": field("128,256,512,1024,2048", "steps of a sequence"),
         "repeats": field(5, "of which the best counts", POSITIVE),
     },
@@ -92,7 +87,7 @@ FIELDS: Fields = {
             interventions="gaussian:0.4 gaussian:0.7 gaussian:0.9 gaussian:1.2 gaussian:2 orthogonal:0.9 "
             "orthogonal:1.1 orthogonal:1.5",
         ),
-        "cells": field("linear,rnn", f"linear, or {_CELLS}"),
+        "cells": cells_field("linear,rnn", also="linear"),
     },
     "flow": _changed(  # every cell's long-term Jacobians at its start
         _LOOK, cells="rnn,rnn_relu,gru,gru_reset_before,lstm", interventions="default chrono forget:5", lag=400

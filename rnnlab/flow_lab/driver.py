@@ -15,8 +15,8 @@ from rnnlab.flow_lab.config import FIELDS, default_config, words
 from rnnlab.flow_lab.report import write_report
 from rnnlab.flow_lab.results import Results, Unit
 from rnnlab.flow_lab.studies import GRIDS, read_plan, read_rates
+from rnnlab.own_code import check_own, own_digests, read_digests, resolve_own, write_digests
 from rnnlab.printing import show
-from rnnlab.training.own_code import check_own, own_digests, read_digests, resolve_own, write_digests
 from rnnlab.training.signals import Interrupted, Signals
 from rnnlab.training.workdir import check_same_run
 

@@ -15,11 +15,11 @@ from ml_collections import ConfigDict
 from rnnlab.cells import Params
 from rnnlab.gradient_flow import lag_norms
 from rnnlab.gradient_flow.contributions import StepGradients
+from rnnlab.own_code import own_digests
 from rnnlab.tasks.base import ModelParams, Scores
 from rnnlab.tasks.lag.task import FIELDS, LagTask, default_config
 from rnnlab.training.flow import FlowProbe, early_share
 from rnnlab.training.loop import Diverged, Training
-from rnnlab.training.own_code import own_digests
 from rnnlab.training.programs import Programs
 from rnnlab.training.report import best_params
 from rnnlab.training.reporting import read_metrics

@@ -1,9 +1,11 @@
-"""Fields of a config that several tasks have."""
+"""Fields of a config that several tasks have, and the labs. Imports `config` only."""
 
-from rnnlab.config import POSITIVE, RATE, Fields, at_most, field
+from rnnlab.config import POSITIVE, RATE, Field, Fields, at_most, field, split_words
+
+_CELL = "of rnnlab.CELLS, lstm/diagonal, lstm/heads4, lstm/none, or file.py:NAME"
 
 STACK: Fields = {
-    "cell": field("lstm", "of rnnlab.CELLS, lstm/diagonal, lstm/heads4, lstm/none, or file.py:NAME", own=True),
+    "cell": field("lstm", _CELL, own=True),
     "features": field(128, "of each direction", POSITIVE),
     "layers": field(1, "recurrent layers", POSITIVE, at_most(100)),  # each is traced and compiled by itself
     "dropout": field(0.0, "rate on what a layer reads: embeddings, and the outputs of the layer below", RATE),
@@ -17,3 +19,14 @@ STACK: Fields = {
     "method": field("auto", "of the scan: auto, sequential, associative (linear cells), newton, reference"),
 }
 """Those of `rnnlab.models.Stack`."""
+
+
+def cells_field(default: str, *, also: str = "") -> Field:
+    """Describes a list of cells, between commas or blanks; `also` is allowed beside them."""
+    return field(default, f"{also}, or {_CELL}" if also else _CELL, own=True, names=split_words)
+
+
+def problem_field(default: str) -> Field:
+    """Describes a problem with a known lag, and its options."""
+    meaning = "of rnnlab.data.lag_problems.LAG_PROBLEMS or file.py:NAME, and options of it: wave:period=10"
+    return field(default, meaning, own=True, names=split_words)

@@ -100,8 +100,8 @@ def largest(number: int) -> int:
 class _Watch:
     """In every process a thread that learns when any of them has failed, and then answers the roll call.
 
-    Who does not answer is lost; a process that waits in a computation for the lost one still answers, by its thread. It
-    ends this process where one is lost.
+    A process that does not answer is lost; one that waits in a computation for the lost one still answers, by its
+    thread. It ends this process where one is lost.
     """
 
     def __init__(self):

@@ -39,7 +39,7 @@ class Selection:
         return self.decision["misses"]
 
     def reached(self, threshold: float) -> bool:
-        """Whether the best value so far is as good as a threshold; 0 is none."""
+        """Whether the best value so far is as good as a threshold; 0 disables."""
         best = self.decision["best"]
         if best is None or not threshold:
             return False

@@ -27,7 +27,7 @@ class Signals:
 
     @property
     def received(self) -> int:
-        """The signal that was received; 0 is none."""
+        """The signal that was received, or 0."""
         return (Signals._outermost or self)._noted
 
     def __enter__(self):

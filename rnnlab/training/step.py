@@ -146,19 +146,22 @@ def make_train_step(
         kept = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, state)
         return kept._replace(step=after.step, guard=guard), metrics
 
-    out: dict[str, Any] = {} if shardings is None else {"out_shardings": (shardings, None)}
-    if training.steps_per_call == 1:
-        where: dict[str, Any] = {} if shardings is None else {"out_shardings": (shardings.params, None, None, None)}
-        find, take = jax.jit(find_gradients, **where), jax.jit(update, donate_argnums=0, **out)
+    return _compile(find_gradients, update, single=training.steps_per_call == 1, shardings=shardings)
+
+
+def _compile(find_gradients: Callable, update: Callable, *, single: bool, shardings: TrainState | None) -> Callable:
+    """What `make_train_step` returns, of the two halves of a step."""
+    left = None if shardings is None else (shardings, None)
+    if single:
+        found = None if shardings is None else (shardings.params, None, None, None)
+        find = jax.jit(find_gradients, out_shardings=found)
+        take = jax.jit(update, donate_argnums=0, out_shardings=left)
         return lambda state, batch, seed: take(state, *find(state, batch, seed))
 
-    def step(state: TrainState, batch: Any, seed: Array) -> tuple[TrainState, StepMetrics]:
-        return update(state, *find_gradients(state, batch, seed))
-
     def steps(state: TrainState, batches: Any, seed: Array) -> tuple[TrainState, StepMetrics]:
-        return jax.lax.scan(lambda state, batch: step(state, batch, seed), state, batches)
+        return jax.lax.scan(lambda s, batch: update(s, *find_gradients(s, batch, seed)), state, batches)
 
-    return jax.jit(steps, donate_argnums=0, **out)
+    return jax.jit(steps, donate_argnums=0, out_shardings=left)
 
 
 def repeat_step(step: Callable, state: TrainState, *arguments: Any) -> Callable[[], Any]:

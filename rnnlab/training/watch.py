@@ -46,7 +46,7 @@ def watched(
     Changes `model`: its recurrences are watched from then on.
 
     Args:
-      loss: of the model, over sequences without padding; a recurrence that it calls again goes on where it ended.
+      loss: of the model, over sequences without padding; a recurrence that it calls again continues where it ended.
       nudges: as `no_nudges` gives them; None adds nothing.
     """
     found = {}
@@ -77,7 +77,7 @@ def _places(model: nnx.Module) -> list[tuple[str, nnx.List, int]]:
 
 
 class _Watched:
-    """Stands in for a `Recurrent` over sequences without padding; a further call goes on where the last one ended."""
+    """Stands in for a `Recurrent` over sequences without padding; a further call continues where the last one ended."""
 
     def __init__(self, recurrent: Recurrent, nudges: Nudges | None):
         self._recurrent, self._nudges, self._records = recurrent, nudges, list[Record]()

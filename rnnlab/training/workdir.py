@@ -12,10 +12,10 @@ from rnnlab.config import field_paths, get_field, make_config
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.own import is_own
+from rnnlab.own_code import check_own, own_digests, own_names, resolve_own, write_digests
 from rnnlab.tasks import find_task
 from rnnlab.tasks.base import Task
 from rnnlab.training.config import check_intervals
-from rnnlab.training.own_code import check_own, own_digests, own_names, resolve_own, write_digests
 
 
 def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:

@@ -136,7 +136,7 @@ def losses(folder: pathlib.Path) -> str:
 
 
 def restores(folder: pathlib.Path) -> str:
-    """Each of those goes on from the checkpoint of each other; the largest difference of a loss, or of a parameter
+    """Each of those resumes from the checkpoint of each other; the largest difference of a loss, or of a parameter
     where it only reads."""
     data, furthest, pairs = _data(folder), 0.0, 0
     _finish(*_on("1 device", data, folder / "alone", *_STEADY))

@@ -1,4 +1,4 @@
-"""The counting task with a recurrent state that goes on from batch to batch, and its config file."""
+"""The counting task with a recurrent state that is carried from batch to batch, and its config file."""
 
 import jax
 import jax.numpy as jnp

@@ -14,7 +14,7 @@ from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.loop import train
 from rnnlab.training.workdir import create_task, open_task
 from tests import scripted, tiny
-from tests.runs import evaluate, predict
+from tests.runs import evaluate, predict, write_code
 from tests.tasks import counting
 
 CELL = """
@@ -41,10 +41,7 @@ def counted(tmp_path_factory):
 @pytest.fixture
 def cells(tmp_path):
     """A file with a cell."""
-    path = tmp_path / "my cells" / "mine.py"
-    path.parent.mkdir()
-    path.write_text(CELL)
-    return path
+    return write_code(tmp_path / "my cells", CELL)
 
 
 def test_a_task_of_ones_own_learns_is_evaluated_and_answers(counted, capsys):

@@ -53,7 +53,7 @@ def counting_code():
 
 @pytest.mark.parametrize("source", [counting, carrying])
 def test_several_steps_in_one_call_are_those_of_as_many_calls(tmp_path, source):
-    """Their parameters, and what is told of each of them."""
+    """Their parameters, and what is logged of each of them."""
     found = [_trained(_config(source, steps_per_call=n), tmp_path / f"{n}") for n in (1, 5, 10)]
     assert len(found[1].shapes) == 1
     for other, folder in zip(found[1:], ("5", "10"), strict=True):

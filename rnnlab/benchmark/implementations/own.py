@@ -60,7 +60,7 @@ def plain(case: Case) -> JaxLayer:
 def products(case: Case) -> JaxLayer:
     """What no implementation can leave out: the products with W and R, and for training those of the gradients.
 
-    The recurrent ones one after another; the others over all steps at once, or step by step where `resolve_plan` says
+    The recurrent ones one after another; the others in parallel over time, or step by step where `resolve_plan` says
     that this is the faster way. A sum of little weight ties each step to the one before.
 
     Raises:

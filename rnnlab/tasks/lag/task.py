@@ -11,17 +11,17 @@ from flax import nnx
 from jax import Array
 from ml_collections import ConfigDict
 
-from rnnlab.config import NOT_NEGATIVE, POSITIVE, Fields, field, make_config, split_words
+from rnnlab.config import NOT_NEGATIVE, POSITIVE, Fields, field, make_config
 from rnnlab.data.lag_problems import LagBatch, LagProblem, find_problem
 from rnnlab.errors import UserError
 from rnnlab.losses import cross_entropy, squared_error
 from rnnlab.models import ManyToMany
+from rnnlab.own_code import own_digests
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Scores, Task
-from rnnlab.tasks.fields import STACK
+from rnnlab.tasks.fields import STACK, problem_field
 from rnnlab.training.config import EVALUATION, TRAINING
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
-from rnnlab.training.own_code import own_digests
 from rnnlab.training.step import split_shapes
 
 _PROBED = 8  # sequences whose gradients are measured
@@ -29,12 +29,7 @@ FIELDS: Fields = {
     "experiment": field("lag", "the task: a name of rnnlab.tasks.TASKS, or file.py:NAME", own=True),
     "seed": field(0, "of parameters, sequences and dropout", NOT_NEGATIVE),
     "data": {
-        "name": field(
-            "adding",
-            "of rnnlab.data.lag_problems.LAG_PROBLEMS or file.py:NAME, and options of it: wave:period=10",
-            own=True,
-            names=split_words,
-        ),
+        "name": problem_field("adding"),
         "lag": field(50, "steps of a sequence; of copy_memory those between showing and asking", POSITIVE),
     },
     "model": STACK,
@@ -77,7 +72,7 @@ class LagTask(Task):
             )
         Intervention(config.training.intervention, nnx.eval_shape(lambda: _make_model(config, problem)))
 
-    @property
+    @functools.cached_property  # a file of the user's that is edited while a run goes on changes nothing of it
     def problem(self) -> LagProblem:
         """What is drawn."""
         return _find_problem(self.config)

@@ -16,7 +16,7 @@ from rnnlab.data.corpus import Corpus
 from rnnlab.errors import UserError
 from rnnlab.sweep import run_sweep
 from rnnlab.training.workdir import create_task, open_task, read_config
-from tests.runs import evaluate
+from tests.runs import evaluate, write_code
 
 DOCS = pathlib.Path(__file__).parents[3] / "docs" / "tasks.md"
 
@@ -47,10 +47,7 @@ def _pairs(folder, split):
 @pytest.fixture
 def metrics(tmp_path):
     """A file with metrics."""
-    path = tmp_path / "my metrics" / "mine.py"
-    path.parent.mkdir()
-    path.write_text(METRICS)
-    return path
+    return write_code(tmp_path / "my metrics", METRICS)
 
 
 def test_the_examples_of_the_docs_are_trained_on_and_scored_from_the_workdir_alone(
@@ -178,10 +175,7 @@ def words(data):
 @pytest.fixture
 def data(tmp_path):
     """A file with a dataset."""
-    path = tmp_path / "my data" / "mine.py"
-    path.parent.mkdir()
-    path.write_text(DATA)
-    return path
+    return write_code(tmp_path / "my data", DATA)
 
 
 def test_a_dataset_of_ones_own_is_tied_to_its_file_and_its_contents(data, tiny_config, tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ def test_token_scores_are_the_terms_of_an_outputs_log_probability(trained):
     assert len(columns) == 6
     for text, score, tokens in (columns[:3], columns[3:]):
         terms = [float(term) for term in tokens.split(" ")]
-        assert len(terms) == len(text.split(" ")) + 1  # the end sign's
+        assert len(terms) == len(text.split(" ")) + 1  # EOS's
         assert sum(terms) == pytest.approx(float(score), abs=1e-4)
 
 

@@ -1,4 +1,7 @@
-"""The user's own code that a config names: its files recorded in a work directory by their digests, and checked."""
+"""The user's own code that a config names: its files recorded in a work directory by their digests, and checked.
+
+Imports `config`, `errors`, `files` and `own` only.
+"""
 
 import json
 import pathlib
