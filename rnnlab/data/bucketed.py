@@ -6,23 +6,19 @@ from typing import Any
 import grain
 import numpy as np
 
-from rnnlab.data.batch import Batch
-from rnnlab.data.pipeline import Pairs, Sizes, assemble, fitting_size
+from rnnlab.data.pipeline import Rows, Sizes, fitting_size
 
 
 class Bucketed(grain.IterDataset):
-    """Rows of `pairs` as batches, each of one bucket; `rnnlab.data.pipeline.training_batches` makes it."""
+    """Rows as batches, each of one bucket; `rnnlab.data.pipeline.training_batches` makes it."""
 
-    def __init__(
-        self, parent, pairs: Pairs, sizes: Sizes, batch_size: int, *, process: int, processes: int, alike: int
-    ):
+    def __init__(self, parent, rows: Rows, sizes: Sizes, batch_size: int, *, process: int, processes: int, alike: int):
         super().__init__(parent)
-        self.pairs, self.batch_size, self.alike = pairs, batch_size, alike
-        lengths = pairs.sources.lengths, pairs.targets.lengths
-        widest = fitting_size(sizes, *(int(side.max()) for side in lengths))
+        self.rows, self.batch_size, self.alike = rows, batch_size, alike
+        widest = fitting_size(sizes, tuple(rows.steps.max(1).tolist()))
         self.sizes = sizes if widest in sizes else [*sizes, widest]
-        self.buckets = _full_buckets(*lengths, self.sizes, batch_size).tolist()
-        self.full = min(batch_size, len(pairs))  # rows of a batch
+        self.buckets = _full_buckets(rows.steps, self.sizes, batch_size).tolist()
+        self.full = min(batch_size, len(rows))  # rows of a batch
         self.columns = batch_size // processes
         self.share = slice(process * self.columns, (process + 1) * self.columns)
 
@@ -30,12 +26,12 @@ class Bucketed(grain.IterDataset):
         return _BucketedIterator(self._parent.__iter__(), self)
 
 
-def _full_buckets(sources: np.ndarray, targets: np.ndarray, sizes: Sizes, batch_size: int) -> np.ndarray:
-    """The bucket of each pair: the first that it fits into, or one above it, so that each that is used has `batch_size`
-    pairs."""
+def _full_buckets(steps: np.ndarray, sizes: Sizes, batch_size: int) -> np.ndarray:
+    """The bucket of each row: the first that it fits into, or one above it, so that each that is used has `batch_size`
+    rows."""
     bounds = np.array(sizes).T
-    fitting = np.maximum(np.searchsorted(bounds[0], sources), np.searchsorted(bounds[1], targets + 1))
-    order = np.lexsort((np.maximum(sources, targets + 1), fitting))  # the shortest first
+    fitting = np.maximum.reduce([np.searchsorted(*side) for side in zip(bounds, steps, strict=True)])
+    order = np.lexsort((steps.max(0), fitting))  # the shortest first
     begin = np.searchsorted(fitting[order], np.arange(len(sizes)))  # of each bucket, in that order
     above = len(order)  # where the next bucket begins
     for bucket in reversed(range(len(sizes))):
@@ -62,13 +58,13 @@ class _BucketedIterator(grain.DatasetIterator):
         self._ready: list[list[int]] = []  # the rows of the batches that come next
         self.rows: list[int] = []
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Any:
         dataset = self._dataset
         while not self._ready:
             self._fill()
         self.rows, *self._ready = self._ready
         size = dataset.sizes[dataset.buckets[self.rows[0]]]
-        return assemble(dataset.pairs, self.rows[dataset.share], size, dataset.columns)
+        return dataset.rows.assemble(self.rows[dataset.share], size, dataset.columns)
 
     def _fill(self) -> None:
         """Takes in one more row, and makes batches ready if its buffer then holds enough for all of them."""

@@ -1,11 +1,11 @@
-"""From encoded pairs to padded batches, in length buckets, with a position that can be saved.
+"""From encoded examples to padded batches, in length buckets, with a position that can be saved.
 
 Time-major: ids are `[time, batch]`.
 """
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,7 +17,22 @@ if TYPE_CHECKING:
     import grain
 
 _SLACK, _MARGIN = 1.5, 10  # of an output over the targets of training: half as long again, and so many tokens more
-Sizes = list[tuple[int, int]]
+Size = tuple[int, ...]  # the steps of a batch on each side
+Sizes = list[Size]
+
+
+class Rows(Protocol):
+    """Encoded examples: sequences on one or several sides, each padded to the longest of a batch."""
+
+    def __len__(self) -> int:
+        """Returns their number."""
+
+    @property
+    def steps(self) -> np.ndarray:
+        """The steps that each row has in a batch, `[sides, rows]`."""
+
+    def assemble(self, rows: Sequence[int], size: Size, batch_size: int) -> Any:
+        """Makes the padded batch of some rows, filled up to `batch_size` columns of length 0."""
 
 
 class Pairs:
@@ -44,6 +59,24 @@ class Pairs:
         """Those pairs alone, in this order."""
         return Pairs(self.sources.take(rows), self.targets.take(rows), self.examples[rows])
 
+    @property
+    def steps(self) -> np.ndarray:
+        """The steps of sources, and of targets with EOS, `[2, pairs]`."""
+        return np.stack([self.sources.lengths, self.targets.lengths + 1])
+
+    def assemble(self, rows: Sequence[int], size: Size, batch_size: int) -> Batch:
+        """Makes the padded batch of `rows`, filled up to `batch_size` columns."""
+        chosen, (source_time, target_time) = np.asarray(rows, np.int64), size
+        source = self.sources.padded(chosen, source_time, batch_size, padding=PAD)
+        labels = self.targets.padded(chosen, target_time, batch_size, padding=PAD)
+        inputs = np.concatenate([np.full((1, batch_size), PAD, np.int32), labels[:-1]])
+        inputs[0, : len(rows)] = BOS
+        labels[self.targets.lengths[chosen], np.arange(len(rows))] = EOS
+        source_lengths, target_lengths = (np.zeros(batch_size, np.int32) for _ in range(2))
+        source_lengths[: len(rows)] = self.sources.lengths[chosen]
+        target_lengths[: len(rows)] = self.targets.lengths[chosen] + 1
+        return Batch(source, source_lengths, inputs, labels, target_lengths)
+
 
 class Lengths(NamedTuple):
     """What training pairs tell of lengths, in tokens, BOS and EOS not counted: the longest `source`, the longest
@@ -69,19 +102,17 @@ class Lengths(NamedTuple):
         return np.ceil(_SLACK * np.minimum(self.ratio * source_lengths, longest)).astype(np.int32) + _MARGIN
 
 
-def bucket_sizes(pairs: Pairs, buckets: int) -> Sizes:
-    """At most `buckets` sizes (source, target), growing, that hold every pair with the least padding.
+def bucket_sizes(rows: Rows, buckets: int) -> Sizes:
+    """At most `buckets` sizes, growing, that hold every row with the least padding.
 
-    Pairs are ordered by the longer of their sides, and cut where the padded cells are fewest: the exact minimum over
+    Rows are ordered by the longest of their sides, and cut where the padded cells are fewest: the exact minimum over
     all cuts, by dynamic programming over the lengths that occur.
     """
-    target_lengths = pairs.targets.lengths + 1
-    keys, group, counts = np.unique(
-        np.maximum(pairs.sources.lengths, target_lengths), return_inverse=True, return_counts=True
-    )
-    bounds = np.ones((2, len(keys)), np.int64)  # the longest source and target of each key
-    np.maximum.at(bounds[0], group, pairs.sources.lengths)
-    np.maximum.at(bounds[1], group, target_lengths)
+    steps = rows.steps
+    keys, group, counts = np.unique(steps.max(0), return_inverse=True, return_counts=True)
+    bounds = np.ones((len(steps), len(keys)), np.int64)  # the longest of each side of each key
+    for bound, side in zip(bounds, steps, strict=True):
+        np.maximum.at(bound, group, side)
     most = min(buckets, len(keys))  # more than one for each length saves nothing
     cells = np.full((most + 1, len(keys) + 1), np.iinfo(np.int64).max // 2)  # with so many buckets, of so many keys
     cells[:, 0] = 0
@@ -96,56 +127,46 @@ def bucket_sizes(pairs: Pairs, buckets: int) -> Sizes:
     end, left = len(keys), int(cells[:, -1].argmin())  # the fewest buckets of those with the fewest cells
     while end:
         start = int(starts[left, end])
-        sizes.insert(0, (int(bounds[0, start:end].max()), int(bounds[1, start:end].max())))
+        sizes.insert(0, tuple(bounds[:, start:end].max(1).tolist()))
         end, left = start, left - 1
-    return list(itertools.accumulate(sizes, lambda below, size: (max(below[0], size[0]), max(below[1], size[1]))))
+    return list(itertools.accumulate(sizes, lambda below, size: tuple(map(max, below, size))))
 
 
-def fitting_size(sizes: Sizes, source: int, target: int = 0) -> tuple[int, int]:
-    """The first of `sizes` for `source` and `target` tokens (EOS not counted); beyond them, powers of 2 times
-    the last one, so that few shapes serve any length."""
+def fitting_size(sizes: Sizes, steps: Size) -> Size:
+    """The first of `sizes` for so many steps; beyond them, powers of 2 times the last one, so that few shapes serve any
+    length."""
     for size in sizes:
-        if source <= size[0] and target < size[1]:
+        if _fits(steps, size):
             return size
     widest = sizes[-1]
-    while source > widest[0] or target >= widest[1]:
-        widest = (2 * widest[0], 2 * widest[1])
+    while not _fits(steps, widest):
+        widest = tuple(2 * side for side in widest)
     return widest
 
 
-def assemble(pairs: Pairs, rows: Sequence[int], size: tuple[int, int], batch_size: int) -> Batch:
-    """The padded batch of `rows`, filled up to `batch_size` columns."""
-    chosen = np.asarray(rows, np.int64)
-    source = pairs.sources.padded(chosen, size[0], batch_size, padding=PAD)
-    labels = pairs.targets.padded(chosen, size[1], batch_size, padding=PAD)
-    inputs = np.concatenate([np.full((1, batch_size), PAD, np.int32), labels[:-1]])
-    inputs[0, : len(rows)] = BOS
-    labels[pairs.targets.lengths[chosen], np.arange(len(rows))] = EOS
-    source_lengths, target_lengths = (np.zeros(batch_size, np.int32) for _ in range(2))
-    source_lengths[: len(rows)] = pairs.sources.lengths[chosen]
-    target_lengths[: len(rows)] = pairs.targets.lengths[chosen] + 1
-    return Batch(source, source_lengths, inputs, labels, target_lengths)
+def _fits(steps: Size, size: Size) -> bool:
+    return all(own <= most for own, most in zip(steps, size, strict=True))
 
 
-def evaluation_batches(pairs: Pairs, sizes: Sizes, batch_size: int) -> Iterator[tuple[list[int], Batch]]:
-    """Every pair once: the rows of each batch and the batch, by size; the last of a size is filled up."""
-    by_size: dict[tuple[int, int], list[int]] = {}
-    for row, lengths in enumerate(zip(pairs.sources.lengths, pairs.targets.lengths, strict=True)):
-        by_size.setdefault(fitting_size(sizes, *map(int, lengths)), []).append(row)
-    for size, rows in sorted(by_size.items()):
-        for start in range(0, len(rows), batch_size):
-            chunk = rows[start : start + batch_size]
-            yield chunk, assemble(pairs, chunk, size, batch_size)
+def evaluation_batches(rows: Rows, sizes: Sizes, batch_size: int) -> Iterator[tuple[list[int], Any]]:
+    """Every row once: the rows of each batch and the batch, by size; the last of a size is filled up."""
+    by_size: dict[Size, list[int]] = {}
+    for row, steps in enumerate(rows.steps.T.tolist()):
+        by_size.setdefault(fitting_size(sizes, tuple(steps)), []).append(row)
+    for size, found in sorted(by_size.items()):
+        for start in range(0, len(found), batch_size):
+            chunk = found[start : start + batch_size]
+            yield chunk, rows.assemble(chunk, size, batch_size)
 
 
 def training_batches(
-    pairs: Pairs, sizes: Sizes, batch_size: int, *, seed: int, process: int = 0, processes: int = 1, alike: int = 1
-) -> "grain.IterDataset[Batch]":
+    rows: Rows, sizes: Sizes, batch_size: int, *, seed: int, process: int = 0, processes: int = 1, alike: int = 1
+) -> "grain.IterDataset":
     """Batches without end, reshuffled in every epoch; the iterator's state is a small JSON object.
 
-    No batch holds a pair twice, and every pair comes as often as every other. A bucket with fewer pairs than a batch
-    takes the longest of those below, which are padded more for it. Where all pairs together are fewer, they are one
-    batch in every epoch, which rows of length 0 fill up.
+    No batch holds a row twice, and every row comes as often as every other. A bucket with fewer rows than a batch
+    takes the longest of those below, which are padded more for it. Where all rows together are fewer, they are one
+    batch in every epoch, which columns of length 0 fill up.
 
     Args:
       batch_size: rows over all processes together; each process gets its own share of every batch, all in the same
@@ -157,10 +178,10 @@ def training_batches(
 
     from rnnlab.data.bucketed import Bucketed
 
-    rows = grain.MapDataset.range(len(pairs)).seed(seed).shuffle().repeat()
+    numbers = grain.MapDataset.range(len(rows)).seed(seed).shuffle().repeat()
     return Bucketed(
-        rows.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)),
-        pairs,
+        numbers.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)),
+        rows,
         sizes,
         batch_size,
         process=process,

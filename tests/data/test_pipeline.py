@@ -7,7 +7,6 @@ import pytest
 from rnnlab.data.pipeline import (
     Lengths,
     Pairs,
-    assemble,
     bucket_sizes,
     evaluation_batches,
     fitting_size,
@@ -27,7 +26,7 @@ def _pairs(*args):
 
 def test_a_batch_holds_each_pair_shifted_between_start_and_end():
     pairs = Pairs([[5, 6], [7]], [[8], [9, 10]])
-    batch = assemble(pairs, [0, 1], (3, 4), 3)
+    batch = pairs.assemble([0, 1], (3, 4), 3)
     assert batch.source.T.tolist() == [[5, 6, PAD], [7, PAD, PAD], [PAD] * 3]
     assert batch.inputs.T.tolist() == [[BOS, 8, PAD, PAD], [BOS, 9, 10, PAD], [PAD] * 4]
     assert batch.labels.T.tolist() == [[8, EOS, PAD, PAD], [9, 10, EOS, PAD], [PAD] * 4]
@@ -51,7 +50,7 @@ def test_no_target_of_training_comes_near_the_longest_output_and_longer_sources_
 
 
 def test_sequences_may_be_empty():
-    batch = assemble(Pairs([[], []], [[], []]), [0, 1], (2, 2), 3)
+    batch = Pairs([[], []], [[], []]).assemble([0, 1], (2, 2), 3)
     assert (batch.source == PAD).all()
     assert batch.inputs.T.tolist() == [[BOS, PAD], [BOS, PAD], [PAD, PAD]]
     assert batch.labels.T.tolist() == [[EOS, PAD], [EOS, PAD], [PAD, PAD]]
@@ -76,7 +75,7 @@ def test_bucket_sizes_waste_least_of_all_cuts(buckets):
     best = min(cells([*cuts, longest]) for n in range(buckets) for cuts in itertools.combinations(range(1, longest), n))
     sizes = bucket_sizes(pairs, buckets)
     assert len(sizes) <= buckets
-    assert sum(sum(fitting_size(sizes, s, t - 1)) for _, s, t in lengths) <= best + len(lengths)
+    assert sum(sum(fitting_size(sizes, (s, t))) for _, s, t in lengths) <= best + len(lengths)
 
 
 def test_no_more_buckets_than_lengths_are_looked_for():
@@ -107,9 +106,9 @@ def test_the_work_for_the_sizes_does_not_grow_with_all_ways_to_cut(monkeypatch):
 
 
 def test_beyond_the_widest_bucket_sizes_double():
-    assert fitting_size([(4, 5), (8, 9)], 4, 4) == (4, 5)
-    assert fitting_size([(4, 5), (8, 9)], 4, 5) == (8, 9)
-    assert fitting_size([(4, 5), (8, 9)], 17) == (32, 36)
+    assert fitting_size([(4, 5), (8, 9)], (4, 5)) == (4, 5)
+    assert fitting_size([(4, 5), (8, 9)], (4, 6)) == (8, 9)
+    assert fitting_size([(4, 5), (8, 9)], (17, 1)) == (32, 36)
 
 
 def test_evaluation_gives_every_pair_once_in_few_shapes():

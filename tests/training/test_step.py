@@ -5,7 +5,7 @@ import optax
 import pytest
 from flax import nnx
 
-from rnnlab.data.pipeline import Pairs, assemble
+from rnnlab.data.pipeline import Pairs
 from rnnlab.models import Seq2Seq
 from rnnlab.tasks.base import Loss
 from rnnlab.tasks.seq2seq.config import default_config
@@ -14,7 +14,7 @@ from rnnlab.training.step import TrainState, make_train_step, split_model
 from tests.runs import loss_of
 
 SEED = jnp.uint32(0)
-BATCH = jax.device_put(assemble(Pairs([[5, 6], [7]], [[4], [4, 6]]), [0, 1], (3, 4), 3))
+BATCH = jax.device_put(Pairs([[5, 6], [7]], [[4], [4, 6]]).assemble([0, 1], (3, 4), 3))
 
 
 def _setup(dropout=0.0, **fields):

@@ -17,7 +17,7 @@ from rnnlab.data.batch import Batch
 from rnnlab.data.corpus import Corpus
 from rnnlab.data.embeddings import read_embeddings
 from rnnlab.data.example import Example
-from rnnlab.data.pipeline import Pairs, assemble
+from rnnlab.data.pipeline import Pairs
 from rnnlab.data.vocabulary import UNK, Vocabulary
 from rnnlab.errors import UserError
 
@@ -41,7 +41,7 @@ def probe_batch(task: "Seq2SeqTask", examples: Sequence[Example]) -> Batch:
     lengths = list(zip(pairs.sources.lengths.tolist(), pairs.targets.lengths.tolist(), strict=True))
     source, target = collections.Counter(lengths).most_common(1)[0][0]
     rows = [row for row, found in enumerate(lengths) if found == (source, target)][:_PROBED]
-    return assemble(pairs, rows, (source, target + 1), len(rows))
+    return pairs.assemble(rows, (source, target + 1), len(rows))
 
 
 def log_vocabularies(task: "Seq2SeqTask", splits: Mapping[str, Pairs]) -> None:

@@ -133,7 +133,7 @@ class Seq2SeqTask(Task):
         names = ("buckets.json", "lengths.json", "data.json")
         buckets, of_training, made = (read_json(workdir / name) for name in names)
         try:
-            sizes = [(int(s), int(t)) for s, t in buckets]
+            sizes: Sizes = [(int(s), int(t)) for s, t in buckets]
             if not sizes:
                 raise ValueError("no bucket")
             lengths = Lengths(int(of_training["source"]), int(of_training["target"]), float(of_training["ratio"]))
