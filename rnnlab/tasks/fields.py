@@ -1,5 +1,10 @@
 """Fields of a config that several tasks have, and the labs. Imports `config` only."""
 
+import ast
+
+from absl import flags
+from ml_collections import config_flags
+
 from rnnlab.config import POSITIVE, RATE, Field, Fields, at_most, field, split_words
 
 _CELL = "of rnnlab.CELLS, lstm/diagonal, lstm/heads4, lstm/none, or file.py:NAME"
@@ -19,6 +24,28 @@ STACK: Fields = {
     "method": field("auto", "of the scan: auto, sequential, associative (linear cells), newton, reference"),
 }
 """Those of `rnnlab.models.Stack`."""
+
+
+class _NamesParser(flags.ArgumentParser):
+    """A text as it is, or the list that it spells: ['a,b.de', 'c.en']."""
+
+    def parse(self, argument):
+        if isinstance(argument, str) and argument.startswith(("[", "(")):
+            try:
+                argument = ast.literal_eval(argument)
+            except (SyntaxError, ValueError):  # a name that starts so
+                return argument
+        return argument
+
+
+class _TextOrList(type):
+    def __instancecheck__(cls, value):
+        return isinstance(value, str | list | tuple)
+
+
+@config_flags.register_flag_parser(parser=_NamesParser())
+class FileNames(metaclass=_TextOrList):
+    """The type of a field that holds names of files: one text, or a list of them."""
 
 
 def cells_field(default: str, *, also: str = "") -> Field:

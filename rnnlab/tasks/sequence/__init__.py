@@ -1,0 +1,1 @@
+"""Sequences of numbers or tokens in; a class, numbers, or an answer at each step out."""
