@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnlab.config import split_names
-from rnnlab.data.sequences.examples import Examples, Request, Source, check_missing
+from rnnlab.data.sequences.examples import Examples, Request, Source, check_missing, listed, one_line
 from rnnlab.errors import UserError
 from rnnlab.extras import needs
 
@@ -130,8 +130,10 @@ def _open_parquet(source: Source) -> tuple[list[str], _Rows]:
         import pyarrow.parquet
     try:
         table = pyarrow.parquet.read_table(io.BytesIO(source.content))
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{source.name}: cannot be read: {str(error).splitlines()[0]}") from None
+        table.validate(full=True)  # its texts are UTF-8
+        names = table.column_names
+    except Exception as error:  # a damaged file makes its parts raise whatever they do
+        raise UserError(f"{source.name}: cannot be read: {one_line(error)}") from None
 
     def rows() -> _Rows:
         number = 0
@@ -140,7 +142,7 @@ def _open_parquet(source: Source) -> tuple[list[str], _Rows]:
                 number += 1
                 yield number, [_as_text(cell) for cell in cells]
 
-    return table.column_names, rows()
+    return names, rows()
 
 
 def _as_text(cell: object) -> str:
@@ -162,7 +164,7 @@ def _roles(request: Request, header: _Header) -> _Roles:
         if name not in header.names and (role != "answer" or request.answered):
             raise UserError(
                 f"{header.place(1)}: config.data.columns.{role} names {name!r}, which is not among the columns "
-                f"{_shown(header.names)}"
+                f"{listed(header.names)}"
             )
         if name in taken:
             raise UserError(f"config.data.columns.{role}: {name!r} has the role {taken[name]!r} already")
@@ -181,13 +183,9 @@ def _answer_columns(request: Request, header: _Header) -> list[str]:
         raise UserError(
             f"config.data.columns.answer: {request.data.columns.answer!r} is not allowed with "
             f"config.data.answer={request.data.answer!r}; it must name {'one' if one_only else 'some'} of "
-            f"{_shown(header.names)}"
+            f"{listed(header.names)}"
         )
     return answers
-
-
-def _shown(names: list[str]) -> str:
-    return ", ".join(names[:12]) + (f" ... ({len(names)} columns)" if len(names) > 12 else "")
 
 
 def _read_table(request: Request, header: _Header, roles: _Roles, rows: _Rows) -> tuple[_Table, tuple[str, ...]]:
@@ -223,7 +221,7 @@ def _read_table(request: Request, header: _Header, roles: _Roles, rows: _Rows) -
     if not roles.chosen and "" in header.names:
         remarks.append("columns without a name are left out")
     if not any(j < len(roles.inputs) for j in kept):
-        raise UserError(f"{header.place(1)}: none of the columns {_shown(header.names)} has numbers for the inputs")
+        raise UserError(f"{header.place(1)}: none of the columns {listed(header.names)} has numbers for the inputs")
     numbers, blank = parsed.finish()
     table = _Table(numbers[:, kept], blank[:, kept], [columns[j] for j in kept], texts, lines)
     return table, tuple(f"{header.file}: {remark}" for remark in remarks)
