@@ -189,12 +189,33 @@ def _answer_columns(request: Request, header: _Header) -> list[str]:
 
 
 def _read_table(request: Request, header: _Header, roles: _Roles, rows: _Rows) -> tuple[_Table, tuple[str, ...]]:
+    """Reads all rows; also returns remarks on columns that are left out."""
     numeric_answer = request.data.answer in ("numbers", "labels_per_step")
     columns = roles.inputs + (roles.answers if numeric_answer else [])
-    where = [header.names.index(name) for name in columns]
     texts: dict[str, list[str]] = {
         name: [] for name in (roles.sequence, roles.time, *([] if numeric_answer else roles.answers)) if name
     }
+    parsed, lines = _read_rows(header, columns, texts, rows)
+    kept = [j for j in range(len(columns)) if parsed.counts[j] or j >= len(roles.inputs) or roles.chosen]
+    for j in kept:
+        if j in parsed.bad:
+            row, text = parsed.bad[j]
+            raise UserError(f"{header.place(lines[row])}, column {columns[j]!r}: {text!r} is not a (finite) number")
+    if not any(j < len(roles.inputs) for j in kept):
+        raise UserError(f"{header.place(1)}: none of the columns {listed(header.names)} has numbers for the inputs")
+    remarks = [f"column {name!r} has no numbers and is left out" for j, name in enumerate(columns) if j not in kept]
+    if not roles.chosen and "" in header.names:
+        remarks.append("columns without a name are left out")
+    numbers, blank = parsed.finish()
+    table = _Table(numbers[:, kept], blank[:, kept], [columns[j] for j in kept], texts, lines)
+    return table, tuple(f"{header.file}: {remark}" for remark in remarks)
+
+
+def _read_rows(
+    header: _Header, columns: list[str], texts: dict[str, list[str]], rows: _Rows
+) -> tuple["_Columns", list[int]]:
+    """Parses the columns of numbers, appends the cells of others to `texts`, and lists the number of each row."""
+    number_at = [header.names.index(name) for name in columns]
     text_at = {name: header.names.index(name) for name in texts}
     lines: list[int] = []
     parsed = _Columns(len(columns))
@@ -205,26 +226,14 @@ def _read_table(request: Request, header: _Header, roles: _Roles, rows: _Rows) -
         lines.append(number)
         for name, at in text_at.items():
             texts[name].append(cells[at].strip())
-        block.append([cells[at] for at in where])
+        block.append([cells[at] for at in number_at])
         if len(block) == _BLOCK:
             parsed.add(block)
             block = []
-    parsed.add(block)
     if not lines:
         raise UserError(f"{header.file}: a header and no rows")
-    kept = [j for j in range(len(columns)) if parsed.counts[j] or j >= len(roles.inputs) or roles.chosen]
-    for j in kept:
-        if j in parsed.bad:
-            row, text = parsed.bad[j]
-            raise UserError(f"{header.place(lines[row])}, column {columns[j]!r}: {text!r} is not a (finite) number")
-    remarks = [f"column {name!r} has no numbers and is left out" for j, name in enumerate(columns) if j not in kept]
-    if not roles.chosen and "" in header.names:
-        remarks.append("columns without a name are left out")
-    if not any(j < len(roles.inputs) for j in kept):
-        raise UserError(f"{header.place(1)}: none of the columns {listed(header.names)} has numbers for the inputs")
-    numbers, blank = parsed.finish()
-    table = _Table(numbers[:, kept], blank[:, kept], [columns[j] for j in kept], texts, lines)
-    return table, tuple(f"{header.file}: {remark}" for remark in remarks)
+    parsed.add(block)
+    return parsed, lines
 
 
 class _Columns:
