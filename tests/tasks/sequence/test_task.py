@@ -192,7 +192,7 @@ def test_a_file_that_is_predicted_must_have_the_features_of_training(classified)
 def test_irregular_times_are_read_or_stepped_by(tmp_path, cell):
     lines = ["id,t,x,class"]
     for sequence in range(8):
-        lines += [f"{sequence},{t},{x},{'ab'[sequence % 2]}" for t, x in ((0, 1), (2, 3), (6, 2))]
+        lines += [f"{sequence},{t},{x},{'ab'[sequence % 2]}" for t, x in ((0, sequence), (2, 3), (6, 2))]
     for split in ("train", "test"):
         (tmp_path / f"{split}.csv").write_text("\n".join(lines) + "\n")
     made = {split: str(tmp_path / f"{split}.csv") for split in ("train", "test")}
