@@ -353,8 +353,8 @@ def _check_order(config: ConfigDict) -> None:
     for name, reads_on in (("bidirectional", model.bidirectional), ("norm", model.norm == "batch")):
         if reads_on:
             raise UserError(
-                f"config.model.{name}: {model[name]!r} is not allowed with config.data.name='piano_roll', where the answer "
-                "of a step is the next step"
+                f"config.model.{name}: {model[name]!r} is not allowed with config.data.name='piano_roll', where the "
+                "answer of a step is the next step"
             )
 
 
