@@ -1,9 +1,9 @@
-"""Digits pixel by pixel, 784 steps (Le, Jaitly and Hinton 2015); NAME is gru, permuted (a fixed order of pixels) or lru.
+"""Digits pixel by pixel, 784 steps (Le, Jaitly and Hinton 2015); NAME is gru, permuted (another order) or lru.
 
     python launch.py --config=configs/sequential_mnist.py:NAME --workdir=runs/NAME --config.data.directory=FOLDER
 
-FOLDER holds the four files of MNIST, gzipped. gru and permuted: one GRU of 148 units, 68 thousand parameters, started for
-memories of up to 784 steps (Tallec and Ollivier 2018). lru: four pre-norm blocks around linear recurrences.
+FOLDER holds the four files of MNIST, gzipped. gru and permuted: one GRU of 148 units, 68 thousand parameters, started
+for memories of up to 784 steps (Tallec and Ollivier 2018). lru: four pre-norm blocks around linear recurrences.
 """
 
 from ml_collections import ConfigDict
