@@ -1,5 +1,10 @@
 """Fields of a config that several tasks have, and the labs. Imports `config` only."""
 
+import ast
+
+from absl import flags
+from ml_collections import FieldReference, config_flags
+
 from rnnlab.config import POSITIVE, RATE, Field, Fields, at_most, field, split_words
 
 _CELL = "of rnnlab.CELLS, lstm/diagonal, lstm/heads4, lstm/none, or file.py:NAME"
@@ -30,3 +35,30 @@ def problem_field(default: str) -> Field:
     """Describes a problem with a known lag, and its options."""
     meaning = "of rnnlab.data.lag_problems.LAG_PROBLEMS or file.py:NAME, and options of it: wave:period=10"
     return field(default, meaning, own=True, names=split_words)
+
+
+class _NamesParser(flags.ArgumentParser):
+    """A text as it is, or the list that it spells: ['a,b.de', 'c.en']."""
+
+    def parse(self, argument):
+        if isinstance(argument, str) and argument.startswith(("[", "(")):
+            try:
+                argument = ast.literal_eval(argument)
+            except (SyntaxError, ValueError):  # a name that starts so
+                return argument
+        return argument
+
+
+class _TextOrList(type):
+    def __instancecheck__(cls, value):
+        return isinstance(value, str | list | tuple)
+
+
+@config_flags.register_flag_parser(parser=_NamesParser())
+class _Names(metaclass=_TextOrList):
+    """The type of a field that holds names of files: one text, or a list of them."""
+
+
+def file_names_field(meaning: str) -> Field:
+    """Describes names of files: one text, or a list of names."""
+    return field(FieldReference("", field_type=_Names), meaning)

@@ -1,9 +1,6 @@
 """The fields of a seq2seq config; files in `configs/` change what they need."""
 
-import ast
-
-from absl import flags
-from ml_collections import ConfigDict, FieldReference, config_flags
+from ml_collections import ConfigDict
 
 from rnnlab.config import (
     NOT_NEGATIVE,
@@ -21,31 +18,8 @@ from rnnlab.config import (
 from rnnlab.data.parallel_text import absolute, absolute_names
 from rnnlab.errors import UserError
 from rnnlab.own import name_of_own
-from rnnlab.tasks.fields import STACK
+from rnnlab.tasks.fields import STACK, file_names_field
 from rnnlab.training.config import EVALUATION, TRAINING
-
-
-class _NamesParser(flags.ArgumentParser):
-    """A text as it is, or the list that it spells: ['a,b.de', 'c.en']."""
-
-    def parse(self, argument):
-        if isinstance(argument, str) and argument.startswith(("[", "(")):
-            try:
-                argument = ast.literal_eval(argument)
-            except (SyntaxError, ValueError):  # a name that starts so
-                return argument
-        return argument
-
-
-class _TextOrList(type):
-    def __instancecheck__(cls, value):
-        return isinstance(value, str | list | tuple)
-
-
-@config_flags.register_flag_parser(parser=_NamesParser())
-class _Names(metaclass=_TextOrList):
-    """The type of a field that holds names of files: one text, or a list of them."""
-
 
 _MANY = at_most(1_000_000)  # for each of which the trainer of a vocabulary takes memory at once
 _SIDE: Fields = {
@@ -73,9 +47,7 @@ _DATA: Fields = {
     "directory": field("", "holds the files of these two; empty: they are downloaded"),
     "prepared": field("", "folder of prepared sets; empty: TFDS_DATA_DIR or ~/tensorflow_datasets"),
     "files": {
-        split: field(
-            FieldReference("", field_type=_Names), "parallel_text: source,target or pairs.tsv, or a list of these"
-        )
+        split: file_names_field("parallel_text: source,target or pairs.tsv, or a list of these")
         for split in ("train", "validation", "test")
     },
     "source": _SIDE,
