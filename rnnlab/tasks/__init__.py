@@ -13,7 +13,11 @@ from rnnlab.own import is_own, load_own
 if TYPE_CHECKING:
     from rnnlab.tasks.base import Task
 
-TASKS = {"seq2seq": "rnnlab.tasks.seq2seq.task:Seq2SeqTask", "lag": "rnnlab.tasks.lag.task:LagTask"}
+TASKS = {
+    "seq2seq": "rnnlab.tasks.seq2seq.task:Seq2SeqTask",
+    "lag": "rnnlab.tasks.lag.task:LagTask",
+    "language_model": "rnnlab.tasks.language_model.task:LanguageModelTask",
+}
 
 
 def find_task(name: str) -> type["Task"]:

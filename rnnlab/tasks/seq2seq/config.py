@@ -23,7 +23,7 @@ from rnnlab.training.config import EVALUATION, TRAINING
 
 _MANY = at_most(1_000_000)  # for each of which the trainer of a vocabulary takes memory at once
 _SIDE: Fields = {
-    "unit": field("character", "character, word, symbol, spacy or subword"),
+    "unit": field("character", "character, byte, word, symbol, spacy or subword"),
     "language": field("", "of spaCy's rules, such as de"),
     "lowercase": field(False, "reads text in lower case"),
     "normal_form": field("", "NFC, NFD, NFKC, NFKD or none; auto: NFC or NFD, whichever leaves fewer symbols unseen"),
@@ -51,7 +51,7 @@ _DATA: Fields = {
         for split in ("train", "validation", "test")
     },
     "source": _SIDE,
-    "target": {**_SIDE, "unit": field("symbol", "character, word, symbol, spacy or subword")},
+    "target": {**_SIDE, "unit": field("symbol", "character, byte, word, symbol, spacy or subword")},
     "vocabularies": field("", "work directory of a run whose vocabularies are used; empty: of the training split"),
     "longest": field(1000, "tokens of a side: longer training pairs are left out, longer others refused", POSITIVE),
     "buckets": field(8, "most length buckets, and so compiled shapes", POSITIVE),
