@@ -81,7 +81,8 @@ class RunningText:
         Raises:
           UserError: one of them would be empty.
         """
-        text, ends, left = _decoded(self.raw), [], 1.0
+        text, left = _decoded(self.raw), 1.0
+        ends: list[int] = []
         for share in reversed(shares):
             left -= share
             ends.insert(0, _cut_at(text, round(left * len(text), 6), within_lines))
@@ -245,6 +246,7 @@ class Texts:
         unit: str,
     ):
         self._exact = unit in ("character", "byte")
+        self._open: Mapping[str, Callable[[], RunningText]]
         given = {split: names for split, names in files.items() if names}
         if given:
             if "train" not in given:
