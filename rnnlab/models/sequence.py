@@ -34,9 +34,9 @@ class ManyToOne(_Sequence):
         *,
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "batch out"]:
-        """The answer `[batch, out_features]`, read from the last state of the top layer."""
-        _, states = self._run(inputs, seq_lengths, rngs)
-        return self.output(states[-1][0])
+        """The answer `[batch, out_features]`, read from what `Stack.last` returns."""
+        outputs, states = self._run(inputs, seq_lengths, rngs)
+        return self.output(self.stack.last(outputs, states, seq_lengths))
 
 
 class ManyToMany(_Sequence):
