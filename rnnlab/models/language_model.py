@@ -34,7 +34,7 @@ class LanguageModel(nnx.Module):
       embedding: the size of an embedding; 0 gives the stack one-hot vectors.
       tied_embeddings: makes the output layer's matrix that of the embedding (Press and Wolf 2017, arXiv 1608.05859;
         Inan et al. 2017, arXiv 1611.01462).
-      stack: arguments of `Stack`.
+      stack: arguments of `Stack`, but batch norm, whose mean and variance would tell a step what later ones are.
 
     Other arguments:
       embedding_dropout: the rate of tokens of the vocabulary whose embedding is 0 wherever they stand in a batch (Gal
@@ -43,7 +43,8 @@ class LanguageModel(nnx.Module):
       variational: draws these masks, and those of the stack, once for all steps.
 
     Raises:
-      ValueError: tied embeddings of another size than the last layer, or an option of embeddings without any.
+      ValueError: as `Stack`, tied embeddings of another size than the last layer, an option of embeddings without any,
+        or batch norm.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class LanguageModel(nnx.Module):
         rngs: nnx.Rngs,
         **stack,
     ):
+        if stack.get("block") == "prenorm" and stack.get("norm") == "batch":
+            raise ValueError("norm: 'batch' would show a step what later ones read; use 'layer'")
         _check_embedding(embedding, tied_embeddings, embedding_dropout, input_dropout)
         self.vocabulary_size, self.tied_embeddings, self.variational = vocabulary_size, tied_embeddings, variational
         self.embedding_dropout, self.input_dropout = embedding_dropout, input_dropout
