@@ -36,10 +36,16 @@ MISTAKES = [
     ([CONFIG, "stray"], "'stray': not a flag"),
     ([CONFIG, "--sweep=seed=0,x"], "--sweep: seed='x' is not of type int"),
     ([CONFIG, "--sweep_cell=1"], "--sweep_cell: requires --sweep"),
-    ([BENCHMARK, "--sweep=seed=0"], "--sweep: is for training; config.experiment must be seq2seq, lag or file.py:NAME"),
+    (
+        [BENCHMARK, "--sweep=seed=0"],
+        "--sweep: is for training; config.experiment must be seq2seq, lag, language_model or",
+    ),
     ([CONFIG, "--processes=2"], "--processes: several processes need all of --coordinator"),
     ([], "--config: missing"),
-    ([CONFIG, "--config.experiment=seq"], "unknown 'seq'; allowed: seq2seq, lag, benchmark, gradient_flow"),
+    (
+        [CONFIG, "--config.experiment=seq"],
+        "unknown 'seq'; allowed: seq2seq, lag, language_model, benchmark, gradient_flow",
+    ),
     ([BENCHMARK, "--config.shapes=8x8"], "config.shapes: '8x8' is not batch x length x hidden"),
     ([BENCHMARK, "--config.implementations=cuda"], "config.implementations: unknown 'cuda'; allowed: products"),
     ([BENCHMARK, "--config.repeats=0"], "config.repeats: 0 is not allowed; it must be above 0"),
