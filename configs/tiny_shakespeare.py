@@ -1,14 +1,30 @@
-"""Tiny Shakespeare, character by character: 90 % of the text train, the rest validates."""
+"""Tiny Shakespeare by characters: the first 90 % of the text train, the rest validates, and nothing is left to test.
+
+    python launch.py --config=configs/tiny_shakespeare.py --workdir=runs/shakespeare --config.data.directory=text
+    python launch.py --config=configs/tiny_shakespeare.py:min_gru --workdir=runs/min_gru --config.data.directory=text
+
+Two LSTMs of 512 with variational dropout; or three pre-norm blocks of minGRU (Feng et al. 2024, arXiv 2410.01201),
+whose steps are parallel in time. 64 streams, one-cycle Adam, 8 epochs, less than 20 minutes on two cores. `data.directory`
+holds `tiny_shakespeare.txt.gz`. What comes out is in `docs/results.md`.
+"""
 
 from ml_collections import ConfigDict
 
 from rnnlab.tasks.language_model.config import default_config
 
+_MODELS = {
+    "": {"layers": 2, "features": 512, "dropout": 0.3, "output_dropout": 0.3},
+    "min_gru": {"cell": "min_gru", "layers": 3, "features": 384, "block": "prenorm", "dropout": 0.2},
+}
 
-def get_config() -> ConfigDict:
+
+def get_config(name: str = "") -> ConfigDict:
+    """The LSTMs, or "min_gru"."""
+    if name not in _MODELS:
+        raise ValueError(f"configs/tiny_shakespeare.py: unknown {name!r}; allowed: min_gru, or none")
     config = default_config()
     config.data.files.train = "tiny_shakespeare.txt.gz"
     config.data.update({"validation_share": 0.1, "test_share": 0.0})
-    config.model.update({"layers": 2, "features": 512, "variational": True, "dropout": 0.3, "output_dropout": 0.3})
-    config.training.update({"steps": 2000, "batch_size": 64, "bptt": 64, "measure_every": 0, "learning_rate": 4e-3})
+    config.model.update({"variational": True, **_MODELS[name]})
+    config.training.update({"steps": 2000, "batch_size": 64, "evaluate_every": 250, "measure_every": 0})
     return config
