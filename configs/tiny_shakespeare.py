@@ -4,8 +4,8 @@
     python launch.py --config=configs/tiny_shakespeare.py:min_gru --workdir=runs/min_gru --config.data.directory=text
 
 Two LSTMs of 512 with variational dropout; or three pre-norm blocks of minGRU (Feng et al. 2024, arXiv 2410.01201),
-whose steps are parallel in time. 64 streams, one-cycle Adam, 8 epochs, less than 20 minutes on two cores. `data.directory`
-holds `tiny_shakespeare.txt.gz`. What comes out is in `docs/results.md`.
+whose steps are parallel in time. 64 streams, one-cycle Adam, 8 epochs, less than 20 minutes on two cores.
+`data.directory` holds `tiny_shakespeare.txt.gz`. What comes out is in `docs/results.md`.
 """
 
 from ml_collections import ConfigDict

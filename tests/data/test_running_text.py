@@ -24,9 +24,9 @@ POEM = "The cat sat.\n\nA dog, a cat;\nno end"
 OPTIONS = {"lowercase": False, "normal_form": "", "min_count": 1, "size": 60, "language": ""}
 
 
-def _texts(files, *, validation=0.0, test=0.0, unit="character", name="cmudict_spelling", directory=""):
+def _texts(files, *, validation=0.0, test=0.0, unit="character", name="cmudict_spelling", directory="", prepared=""):
     shares = {"validation": validation, "test": test}
-    return Texts(files, name=name, directory=directory, prepared="", shares=shares, unit=unit)
+    return Texts(files, name=name, directory=directory, prepared=prepared, shares=shares, unit=unit)
 
 
 def _text(raw: str) -> RunningText:
@@ -143,3 +143,19 @@ def test_the_same_text_is_encoded_once(monkeypatch):
     again = build_vocabulary(text, OPTIONS | {"unit": "word"})
     assert again == vocabulary
     assert np.array_equal(encode_text(text, again).ids, [*vocabulary.encode("said and done"), EOS] * 3)
+
+
+def test_a_tfds_set_of_texts_has_its_own_splits_and_a_share_of_training_for_the_others(tmp_path):
+    words = pytest.importorskip("tests.data.words")
+    rows = pytest.importorskip("tests.data.rows_of_text")
+    texts = Texts(
+        {}, name=rows.NAME, directory="", prepared=str(tmp_path), shares={"validation": 0.3, "test": 0.3}, unit="byte"
+    )
+    assert texts.splits == ("train", "validation", "test")
+    whole = "one row\ntwo\nlines\ngrößer\n"
+    assert texts.read("train").raw + texts.read("validation").raw == whole.encode()
+    assert texts.read("test").raw == b"the last\n"
+    with pytest.raises(UserError, match=f"TFDS set '{words.NAME}' has no feature 'text'"):
+        _texts({}, name=words.NAME, prepared=str(tmp_path), validation=0.1)
+    with pytest.raises(UserError, match="unknown text 'no_such_text'; allowed: cmudict_spelling, or a TFDS set"):
+        _texts({}, name="no_such_text", prepared=str(tmp_path), validation=0.1)
