@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = "--config=configs/cmudict.py"
 BENCHMARK = "--config=configs/benchmark.py"
 FLOW = "--config=configs/gradient_flow.py"
+TEXT = "--config=configs/language_model.py"
 
 
 def _launch(*arguments, stdin=b"", **variables):
@@ -76,6 +77,9 @@ MISTAKES = [
         [CONFIG, "--config.data.name=sigmorphon2020", "--config.data.language=eng"],
         "has no file train/eng_train.tsv",
     ),
+    ([TEXT, "--config.data.files.train=none.txt"], "none.txt: cannot be read"),
+    ([TEXT, "--config.training.batch_size=100000"], "fewer than one batch of config.training.batch_size=100000"),
+    (["--config=configs/tiny_shakespeare.py:gru"], "unknown 'gru'; allowed: min_gru, or none"),
     (["--mode=predict"], "not a work directory"),
     (["--mode=flow", "--ensemble=a,b"], "--ensemble: --mode=flow takes one work directory; allowed: evaluate"),
 ]
