@@ -1,21 +1,24 @@
 """Continuations of lines by a language model, and the log-probabilities of the tokens of lines."""
 
 import copy
+import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from ml_collections import ConfigDict
 
 from rnnlab.data.running_text import decode_ids, line_break
 from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from rnnlab.errors import UserError
 from rnnlab.losses import length_weights
+from rnnlab.models import LanguageModel
 from rnnlab.printing import show
-from rnnlab.search import Hypotheses, Penalties, SpecialTokens, beam_search, greedy, sample
+from rnnlab.search import Hypotheses, SpecialTokens, beam_search, greedy, sample
 from rnnlab.search.base import ranked
 from rnnlab.tasks.base import ModelParams, Predictor
 from rnnlab.tasks.language_model.evaluation import first_token
@@ -64,38 +67,13 @@ class TextPredictor(Predictor):
             raise UserError("--token_scores: scores the given lines, so that there is no answer; leave --n_best out")
         self._task, self._params = task, params
         self._n_best, self._token_scores = n_best, token_scores
-        merge, _ = split_shapes(task.make_model)
         ends = line_break(task.vocabulary) if options.stop == "line" else None
         self._special = SpecialTokens(bos=BOS, eos=PAD if ends is None else ends, pad=PAD)
-        key = jax.random.key(task.config.seed)
-
-        def read(params: ModelParams, states: Any, inputs: Array, labels: Array, lengths: Array):
-            found = merge(params)(inputs, states, lengths)
-            log_p = jnp.take_along_axis(jax.nn.log_softmax(found.logits), labels[..., None], -1)[..., 0]
-            return found.states, jnp.where(length_weights(lengths, len(inputs)), log_p, 0)
-
-        def search(params: ModelParams, states: Any, last: Array, limits: Array, numbers: Array) -> Hypotheses:
-            model = merge(params)
-            n = options.beam_size
-            carry = (states, last, jnp.ones_like(last, bool))
-            carry = jax.tree.map(lambda leaf: jnp.repeat(leaf, n, axis=0), carry)
-
-            def step(carry, tokens):
-                states, first, fresh = carry
-                found = model(jnp.where(fresh, first, tokens)[None], states)
-                return (found.states, first, jnp.zeros_like(fresh)), (found.logits[0], None)
-
-            how: dict[str, Any] = {"special": self._special, "max_length": options.max_tokens}
-            if options.temperature:
-                keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i), n))(numbers).reshape(-1)
-                how |= {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
-                drawn = sample(step, carry, jnp.repeat(limits, n), keys=keys, **how)
-                return ranked(jax.tree.map(lambda v: v.reshape(-1, n, *v.shape[2:]), drawn), n)
-            if n == 1:
-                return greedy(step, carry, limits, **how)
-            return beam_search(step, carry, limits, beam_size=n, penalties=Penalties(), **how)
-
-        self._read, self._search = jax.jit(read), jax.jit(search)
+        merge, _ = split_shapes(task.make_model)
+        self._read = jax.jit(functools.partial(_read, merge))
+        self._search = jax.jit(
+            functools.partial(_search, merge, options, jax.random.key(task.config.seed), self._special)
+        )
         self._start = jax.jit(lambda params, rows: merge(params).start(rows), static_argnums=1)
         self._total = self._unknown = 0
 
@@ -117,8 +95,8 @@ class TextPredictor(Predictor):
     def _prompt(self, line: bytes) -> list[int]:
         """The ids of a line, after what the first token of a text is predicted after."""
         vocabulary = self._task.vocabulary
-        errors = "surrogateescape" if vocabulary.unit == "byte" else "replace"
-        text = unescape(line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", errors))
+        how = ("utf-8", "surrogateescape") if vocabulary.unit == "byte" else ("utf-8-sig", "replace")
+        text = unescape(line.removesuffix(b"\n").removesuffix(b"\r").decode(*how))
         return [first_token(self._task), *_encode(text, vocabulary)]
 
     def _answers(self, prompts: list[list[int]], number: int) -> list[str]:
@@ -158,6 +136,47 @@ class TextPredictor(Predictor):
                 columns.append(escape(_continuation(prompt[1:], ids, self._task.vocabulary)))
                 columns += [f"{score:.6f}"] if self._n_best else []
         return "\t".join(columns)
+
+
+def _read(
+    merge: Callable[[ModelParams], LanguageModel], params: ModelParams, states: Any, inputs: Array, labels, lengths
+) -> tuple[Any, Array]:
+    """The states after a piece, and the log-probability of each of its labels, 0 in the padding."""
+    found = merge(params)(inputs, states, lengths)
+    log_p = jnp.take_along_axis(jax.nn.log_softmax(found.logits), labels[..., None], -1)[..., 0]
+    return found.states, jnp.where(length_weights(lengths, len(inputs)), log_p, 0)
+
+
+def _search(
+    merge: Callable[[ModelParams], LanguageModel],
+    options: ConfigDict,
+    key: Array,
+    special: SpecialTokens,
+    params: ModelParams,
+    states: Any,
+    last: Array,
+    limits: Array,
+    numbers: Array,
+) -> Hypotheses:
+    """Continues rows whose states have read all but the `last` token of each, by the search of the options; what is
+    drawn for a row follows from its number."""
+    model, n = merge(params), options.beam_size
+    carry = jax.tree.map(lambda leaf: jnp.repeat(leaf, n, axis=0), (states, last, jnp.ones_like(last, bool)))
+
+    def step(carry, tokens):
+        states, first, fresh = carry  # a search begins with BOS; what is read instead is the last token of the prompt
+        found = model(jnp.where(fresh, first, tokens)[None], states)
+        return (found.states, first, jnp.zeros_like(fresh)), (found.logits[0], None)
+
+    how: dict[str, Any] = {"special": special, "max_length": options.max_tokens}
+    if options.temperature:
+        keys = jax.vmap(lambda number: jax.random.split(jax.random.fold_in(key, number), n))(numbers).reshape(-1)
+        how |= {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
+        drawn = sample(step, carry, jnp.repeat(limits, n), keys=keys, **how)
+        return ranked(jax.tree.map(lambda v: v.reshape(-1, n, *v.shape[2:]), drawn), n)
+    if n == 1:
+        return greedy(step, carry, limits, **how)
+    return beam_search(step, carry, limits, beam_size=n, **how)
 
 
 def _encode(text: str, vocabulary: Vocabulary) -> list[int]:
