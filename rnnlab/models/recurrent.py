@@ -121,6 +121,8 @@ class Recurrent(nnx.Module):
             cell = self.cell
             params |= {} if weights is None else {"R": params["R"] * weights}
         state = self.initial_state(inputs.shape[1]) if state is None else state
+        if isinstance(inputs, Lookup) and options.get("dt") is not None:
+            inputs = rows(inputs)  # which are fewer numbers than one-hot vectors of the vocabulary
         if isinstance(inputs, Lookup):
             params["W"] = inputs.table @ params["W"]
             inputs = inputs.ids
@@ -149,7 +151,7 @@ class Stack(nnx.Module):
       recurrent_dropout, weight_drop, zoneout, zoneout_cell: as in `Rates`.
 
     Raises:
-      ValueError: as `Recurrent`, an unknown block or norm, or `sizes` that do not fit.
+      ValueError: as `Recurrent`, an unknown block or norm, batch norm without prenorm, or `sizes` that do not fit.
     """
 
     def __init__(
@@ -174,7 +176,8 @@ class Stack(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.block = check_choice("block", block, BLOCKS)
-        check_choice("norm", norm, NORMS)
+        if check_choice("norm", norm, NORMS) == "batch" and block != "prenorm":
+            raise ValueError(f"norm: {norm!r} goes with block 'prenorm', not {block!r}")
         self.in_features, self.dropout, self.variational = in_features, dropout, variational
         rates = Rates(recurrent_dropout, weight_drop, zoneout, zoneout_cell)
         own = layer_sizes(block, features, layers, sizes)
@@ -222,13 +225,15 @@ class Stack(nnx.Module):
         *,
         seq_lengths: Int[Array, "batch"] | None = None,
         segment_starts: Bool[Array, "time batch"] | None = None,
+        dt: Float[Array, "time batch"] | None = None,
         noise: Noise | None = None,
     ) -> tuple[Float[Array, "time batch out"], tuple[State, ...]]:
         """Runs every layer over `inputs` `[time, batch, in]`, or a `Lookup` of them.
 
         Args:
           states: one per layer; None is `initial_states`.
-          seq_lengths, segment_starts: as in `rnnlab.scans.scan`; every new sequence starts from `states`.
+          seq_lengths, segment_starts, dt: as in `rnnlab.scans.scan`, of every layer; every new sequence starts from
+            `states`.
           noise: from `draw`; None means evaluation.
 
         Returns:
@@ -236,7 +241,7 @@ class Stack(nnx.Module):
           state of each layer after the last step.
         """
         states = self.initial_states(inputs.shape[1]) if states is None else states
-        segments = {"seq_lengths": seq_lengths, "segment_starts": segment_starts}
+        segments = {"seq_lengths": seq_lengths, "segment_starts": segment_starts, "dt": dt}
         if self.prenorm is None:
             return self._run_plain(inputs, states, noise, segments)
         return self._run_prenorm(self.prenorm, inputs, states, noise, segments)

@@ -14,9 +14,11 @@ class _Sequence(nnx.Module):
         self.stack = Stack(in_features=in_features, rngs=rngs, **stack)
         self.output = nnx.Linear(self.stack.out_features, out_features, rngs=rngs)
 
-    def _run(self, inputs: Array, seq_lengths: Array | None, rngs: nnx.Rngs | None) -> tuple[Array, tuple[State, ...]]:
+    def _run(
+        self, inputs: Array, seq_lengths: Array | None, dt: Array | None, rngs: nnx.Rngs | None
+    ) -> tuple[Array, tuple[State, ...]]:
         time, batch = inputs.shape[:2]
-        return self.stack(inputs, seq_lengths=seq_lengths, noise=self.stack.draw(rngs, time, batch))
+        return self.stack(inputs, seq_lengths=seq_lengths, dt=dt, noise=self.stack.draw(rngs, time, batch))
 
 
 class ManyToOne(_Sequence):
@@ -32,10 +34,11 @@ class ManyToOne(_Sequence):
         inputs: Float[Array, "time batch in"] | Int[Array, "time batch"],
         seq_lengths: Int[Array, "batch"] | None = None,
         *,
+        dt: Float[Array, "time batch"] | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "batch out"]:
-        """The answer `[batch, out_features]`, read from what `Stack.last` returns."""
-        outputs, states = self._run(inputs, seq_lengths, rngs)
+        """The answer `[batch, out_features]`, read from what `Stack.last` returns; `dt` as in `rnnlab.scans.scan`."""
+        outputs, states = self._run(inputs, seq_lengths, dt, rngs)
         return self.output(self.stack.last(outputs, states, seq_lengths))
 
 
@@ -47,8 +50,9 @@ class ManyToMany(_Sequence):
         inputs: Float[Array, "time batch in"] | Int[Array, "time batch"],
         seq_lengths: Int[Array, "batch"] | None = None,
         *,
+        dt: Float[Array, "time batch"] | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "time batch out"]:
         """The answers `[time, batch, out_features]`; those in the padding mean nothing."""
-        outputs, _ = self._run(inputs, seq_lengths, rngs)
+        outputs, _ = self._run(inputs, seq_lengths, dt, rngs)
         return self.output(outputs)

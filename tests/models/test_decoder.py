@@ -36,9 +36,9 @@ def _start(decoder):
     return memory, decoder.start(decoder.stack.initial_states(BATCH), memory)
 
 
-BLOCKS: list[dict] = [{"block": "prenorm"}, {"block": "residual", "sizes": "6,4"}, {"sizes": "7,3"}]
+BLOCKS: list[dict] = [{"block": "prenorm"}, {"block": "residual", "sizes": "7,3"}]
 ATTENDING = [
-    *((attention, {}) for attention in ATTENTIONS),
+    *((attention, {}) for attention in ATTENTIONS if attention != "dot"),  # which needs the encoder's size
     ("none", {"context": "every_step", "tied_embeddings": True}),
     ("general", {"input_feeding": True}),
 ]
