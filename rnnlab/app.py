@@ -9,6 +9,8 @@ python launch.py --workdir=runs/g2p --mode=breakdown
 python launch.py --workdir=runs/g2p --mode=flow
 python launch.py --config=configs/cmudict.py --mode=config
 python launch.py --config=configs/cmudict.py --workdir=runs/grid --sweep="model.encoder.cell=lstm,gru,rnn;seed=0,1,2"
+python launch.py --config=configs/language_model.py --workdir=runs/lm
+python launch.py --workdir=runs/lm --mode=predict --temperature=0.8 < prompts.txt > texts.txt
 python launch.py --config=configs/benchmark.py --workdir=runs/bench
 python launch.py --config=configs/gradient_flow.py --workdir=runs/flow
 """
@@ -56,7 +58,15 @@ _COVERAGE_PENALTY = flags.DEFINE_float("coverage_penalty", None, "evaluate, pred
 _AVERAGE = flags.DEFINE_integer(
     "average", None, "evaluate, predict: uses the mean of n best checkpoints.", lower_bound=1
 )
-_TOKEN_SCORES = flags.DEFINE_bool("token_scores", False, "predict: the log-probabilities of each output's tokens, too.")
+_TOKEN_SCORES = flags.DEFINE_bool(
+    "token_scores",
+    False,
+    "predict: the log-probabilities of each output's tokens, too; of a language model the line's.",
+)
+_STOP = flags.DEFINE_string("stop", None, "predict: line ends a language model's answer where its line ends.")
+_STREAMS = flags.DEFINE_integer("streams", None, "evaluate: parts of a text that are read side by side.", lower_bound=1)
+_DYNAMIC_RATE = flags.DEFINE_float("dynamic_rate", None, "evaluate: learning rate of dynamic evaluation.")
+_DYNAMIC_DECAY = flags.DEFINE_float("dynamic_decay", None, "evaluate: its share of the way back to trained parameters.")
 _ATTENTION = flags.DEFINE_string("attention", None, "predict: folder for each line's attention, array and picture.")
 _SWEEP = flags.DEFINE_string("sweep", None, "train: a grid of runs, such as 'model.encoder.cell=lstm,gru;seed=0,1,2'.")
 _SWEEP_CELL = flags.DEFINE_integer("sweep_cell", None, "sweep: the number of the only run to do, from 0.")
@@ -137,7 +147,7 @@ def _use(config, workdir: pathlib.Path) -> None:
     else:
         task = open_task(workdir, config)
     search = (_BEAM_SIZE, _MAX_TOKENS, _LENGTH_PENALTY, _COVERAGE_PENALTY, _TEMPERATURE, _TOP_K, _TOP_P, _AVERAGE)
-    for flag in search:
+    for flag in (*search, _STOP, _STREAMS, _DYNAMIC_RATE, _DYNAMIC_DECAY):
         if flag.value is not None:
             if flag.name not in task.config.evaluation:
                 raise UserError(f"--{flag.name}: {task.config.experiment} has no such option")

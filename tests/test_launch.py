@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = "--config=configs/cmudict.py"
 BENCHMARK = "--config=configs/benchmark.py"
 FLOW = "--config=configs/gradient_flow.py"
+TEXT = "--config=configs/language_model.py"
 
 
 def _launch(*arguments, stdin=b"", **variables):
@@ -36,10 +37,16 @@ MISTAKES = [
     ([CONFIG, "stray"], "'stray': not a flag"),
     ([CONFIG, "--sweep=seed=0,x"], "--sweep: seed='x' is not of type int"),
     ([CONFIG, "--sweep_cell=1"], "--sweep_cell: requires --sweep"),
-    ([BENCHMARK, "--sweep=seed=0"], "--sweep: is for training; config.experiment must be seq2seq, lag or file.py:NAME"),
+    (
+        [BENCHMARK, "--sweep=seed=0"],
+        "--sweep: is for training; config.experiment must be seq2seq, language_model, sequence, lag or",
+    ),
     ([CONFIG, "--processes=2"], "--processes: several processes need all of --coordinator"),
     ([], "--config: missing"),
-    ([CONFIG, "--config.experiment=seq"], "unknown 'seq'; allowed: seq2seq, lag, benchmark, gradient_flow"),
+    (
+        [CONFIG, "--config.experiment=seq"],
+        "unknown 'seq'; allowed: seq2seq, language_model, sequence, lag, benchmark, gradient_flow",
+    ),
     ([BENCHMARK, "--config.shapes=8x8"], "config.shapes: '8x8' is not batch x length x hidden"),
     ([BENCHMARK, "--config.implementations=cuda"], "config.implementations: unknown 'cuda'; allowed: products"),
     ([BENCHMARK, "--config.repeats=0"], "config.repeats: 0 is not allowed; it must be above 0"),
@@ -70,6 +77,9 @@ MISTAKES = [
         [CONFIG, "--config.data.name=sigmorphon2020", "--config.data.language=eng"],
         "has no file train/eng_train.tsv",
     ),
+    ([TEXT, "--config.data.files.train=none.txt"], "none.txt: cannot be read"),
+    ([TEXT, "--config.training.batch_size=100000"], "fewer than one batch of config.training.batch_size=100000"),
+    (["--config=configs/tiny_shakespeare.py:gru"], "unknown 'gru'; allowed: min_gru, or none"),
     (["--mode=predict"], "not a work directory"),
     (["--mode=flow", "--ensemble=a,b"], "--ensemble: --mode=flow takes one work directory; allowed: evaluate"),
 ]

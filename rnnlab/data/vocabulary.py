@@ -28,12 +28,21 @@ _WORTH_PARTING = 0.01  # share of texts
 # Letters, digits and their marks, with the format characters that join letters; else one character as a reader sees it.
 _LETTER = r"[\p{L}\p{N}\p{M}_]"
 _WORD = regex.compile(rf"{_LETTER}(?:{_LETTER}|\p{{Join_Control}}|[\u00ad\u180e\u2060\ufeff](?={_LETTER}))*|(?!\s)\X")
+_BYTES = [chr(byte) for byte in range(256)]  # each as the character of its number
+
+
+def _bytes(text: str) -> list[str]:
+    return list(text.encode("utf-8", "surrogateescape").decode("latin-1"))
+
+
 _SPLIT: dict[str, Callable[[str], list[str]]] = {
     "character": list,
+    "byte": _bytes,
     "word": _WORD.findall,
     "symbol": lambda text: text.split(" ") if text else [],
 }
 UNITS = (*_SPLIT, "spacy", "subword")
+_EXACT = ("character", "byte")  # units whose tokens together are the text, blanks and line breaks included
 _SPACED = ("word", "spacy")  # units whose tokens leave out where blanks stand
 
 
@@ -51,6 +60,7 @@ class Vocabulary:
     hold. The units:
 
         character  code points
+        byte       the bytes of UTF-8, all 256 known; bytes that were decoded by `surrogateescape` are themselves again
         word       runs of letters, digits and their marks, and single other characters
         symbol     whatever stands between single spaces
         spacy      words and signs as spaCy's rules for the language part them (needs the package spacy)
@@ -100,7 +110,7 @@ class Vocabulary:
           lowercase: fold to lower case first.
           normal_form: Unicode normal form to apply first: NFC, NFD, NFKC, NFKD, or "" for none. "auto" is NFD where it
             would leave fewer texts with an unseen token than NFC does, by 1 in 100 or more (Hangul as jamo), else NFC.
-          min_count: rarer tokens become the unknown one (not for subwords).
+          min_count: rarer tokens become the unknown one (not for subwords and bytes).
           size: number of subwords.
           language: of spaCy's rules, "de", say.
           reverse: ids from the last token to the first (Sutskever et al. 2014, section 3.3).
@@ -125,6 +135,7 @@ class Vocabulary:
         tokens, numbers = _numbered(texts, description, spacing)
         counts = np.bincount(numbers.values[:-1], minlength=len(tokens)).tolist()
         kept = sorted(token for token, count in zip(tokens, counts, strict=True) if count >= min_count)
+        kept = _BYTES if unit == "byte" else kept
         if spacing is not None:
             description["tight"] = spacing.tight()
         made = cls(description | {"tokens": [*_SPECIAL, *kept]})
@@ -142,6 +153,11 @@ class Vocabulary:
         if self._subwords is not None:
             raise UserError("unit 'subword': its pieces are no tokens of a text")
         return self._ids
+
+    @property
+    def exact(self) -> bool:
+        """Whether the tokens of a text, joined, are the text again, with its blanks and line breaks."""
+        return self.unit in _EXACT
 
     def check_options(self, **options: object) -> None:
         """Refuses options of `build` that this vocabulary was not built with.
@@ -203,6 +219,8 @@ class Vocabulary:
             return self._subwords.decoder.decode(tokens)
         if self._spacing is not None:
             return self._spacing.join(tokens)
+        if self.unit == "byte":
+            return "".join(tokens).encode("latin-1").decode("utf-8", "replace")
         return ("" if self.unit == "character" else " ").join(tokens)
 
     def pieces(self, ids: Iterable[int]) -> list[str]:

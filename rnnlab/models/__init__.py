@@ -5,8 +5,9 @@ Imports cells and scan only.
 """
 
 from rnnlab.models.ensemble import Ensemble
+from rnnlab.models.language_model import LanguageModel
 from rnnlab.models.recurrent import Stack
 from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.models.sequence import ManyToMany, ManyToOne
 
-__all__ = ["Ensemble", "ManyToMany", "ManyToOne", "Seq2Seq", "Stack"]
+__all__ = ["Ensemble", "LanguageModel", "ManyToMany", "ManyToOne", "Seq2Seq", "Stack"]

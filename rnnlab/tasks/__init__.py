@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TASKS = {
     "seq2seq": "rnnlab.tasks.seq2seq.task:Seq2SeqTask",
+    "language_model": "rnnlab.tasks.language_model.task:LanguageModelTask",
     "sequence": "rnnlab.tasks.sequence.task:SequenceTask",
     "lag": "rnnlab.tasks.lag.task:LagTask",
 }

@@ -90,6 +90,7 @@ class Task(abc.ABC):
         "data",
         "model",
         "training.optimizer",
+        "training.nonmonotone",
         "training.intervention",
         "training.init_from",
     )

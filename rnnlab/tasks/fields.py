@@ -3,7 +3,7 @@
 import ast
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import FieldReference, config_flags
 
 from rnnlab.config import POSITIVE, RATE, Field, Fields, at_most, field, split_words
 
@@ -28,6 +28,17 @@ STACK: Fields = {
 """Those of `rnnlab.models.Stack`."""
 
 
+def cells_field(default: str, *, also: str = "") -> Field:
+    """Describes a list of cells, between commas or blanks; `also` is allowed beside them."""
+    return field(default, f"{also}, or {_CELL}" if also else _CELL, own=True, names=split_words)
+
+
+def problem_field(default: str) -> Field:
+    """Describes a problem with a known lag, and its options."""
+    meaning = "of rnnlab.data.lag_problems.LAG_PROBLEMS or file.py:NAME, and options of it: wave:period=10"
+    return field(default, meaning, own=True, names=split_words)
+
+
 class _NamesParser(flags.ArgumentParser):
     """A text as it is, or the list that it spells: ['a,b.de', 'c.en']."""
 
@@ -46,16 +57,10 @@ class _TextOrList(type):
 
 
 @config_flags.register_flag_parser(parser=_NamesParser())
-class FileNames(metaclass=_TextOrList):
+class _Names(metaclass=_TextOrList):
     """The type of a field that holds names of files: one text, or a list of them."""
 
 
-def cells_field(default: str, *, also: str = "") -> Field:
-    """Describes a list of cells, between commas or blanks; `also` is allowed beside them."""
-    return field(default, f"{also}, or {_CELL}" if also else _CELL, own=True, names=split_words)
-
-
-def problem_field(default: str) -> Field:
-    """Describes a problem with a known lag, and its options."""
-    meaning = "of rnnlab.data.lag_problems.LAG_PROBLEMS or file.py:NAME, and options of it: wave:period=10"
-    return field(default, meaning, own=True, names=split_words)
+def file_names_field(meaning: str) -> Field:
+    """Describes names of files: one text, or a list of names."""
+    return field(FieldReference("", field_type=_Names), meaning)

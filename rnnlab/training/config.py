@@ -16,11 +16,11 @@ TRAINING: Fields = {
     "model_parallel": field(
         1, "devices that share each large parameter; the batch is split over such groups", POSITIVE
     ),
-    "optimizer": field("adam", "adam, adamw, adagrad, lion, momentum, nadam, rmsprop or sgd"),
+    "optimizer": field("adam", "adam, adamw, adagrad, lion, momentum, nadam, nt_asgd, rmsprop or sgd"),
     "learning_rate": field(3e-3, "the highest one of the schedule", POSITIVE),
     "schedule": field("one_cycle", "constant, linear, one_cycle, warmup_cosine or inverse_sqrt"),
     "warmup_steps": field(0, "of warmup_cosine (below steps) and inverse_sqrt; 0: a tenth of the steps", NOT_NEGATIVE),
-    "weight_decay": field(0.0, "of adamw and lion", NOT_NEGATIVE),
+    "weight_decay": field(0.0, "of adamw, lion and nt_asgd", NOT_NEGATIVE),
     "clip_global_norm": field(1.0, "limit of the gradient's global norm; 0 disables", NOT_NEGATIVE),
     "clip_value": field(0.0, "limit of each entry of the gradient, instead; 0 disables", NOT_NEGATIVE),
     "init_from": field("", "work directory of a run whose parameters are taken where name and shape agree"),
@@ -32,6 +32,9 @@ TRAINING: Fields = {
     ),
     "most_returns": field(3, "such returns before the run gives up", NOT_NEGATIVE),
     "average_decay": field(0.0, "of the moving average of the parameters that is evaluated; 0 disables", RATE),
+    "nonmonotone": field(
+        5, "nt_asgd: evaluations; averages once validation is worse than the best before these", POSITIVE
+    ),
     "log_every": field(100, "steps, after the first", POSITIVE),
     "evaluate_every": field(1000, "steps", POSITIVE),
     "checkpoint_every": field(

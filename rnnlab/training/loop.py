@@ -15,11 +15,13 @@ from rnnlab.tasks.base import Task
 from rnnlab.training import distributed
 from rnnlab.training.checkpoint import Checkpoints, Restored
 from rnnlab.training.flow import FlowProbe
+from rnnlab.training.optimizer import observe_validation
 from rnnlab.training.programs import Programs
 from rnnlab.training.report import report
 from rnnlab.training.reporting import Reporter
 from rnnlab.training.selection import Selection
 from rnnlab.training.signals import Interrupted, Signals
+from rnnlab.training.step import TrainState
 from rnnlab.training.warm_start import take_over
 from rnnlab.training.window import Call, Step, fetch, remarks, summarize
 from rnnlab.training.workdir import create_task
@@ -289,6 +291,7 @@ class Training:
             scores = distributed.agree(self._evaluate_on(jax.device_put(params), "validation"))
             self.reporter.write(self.step, "validation", scores)
             self._selection.judge(self.step, scores, params)
+            state = self._told(state, float(scores["loss"]))
         if distributed.is_first() and (stops or self.ended or self.config.checkpoint_every):
             if not self._saved:  # this run went back past them
                 self._checkpoints.forget_after(self._begun)
@@ -296,6 +299,14 @@ class Training:
             decision = self._selection.decision
             record = {"batches": self._batches.get_state(), "decision": decision, "returns": self._returns}
             self._checkpoints.save(self.step, state, record)
+
+    def _told(self, state: TrainState, loss: float) -> TrainState:
+        """The state whose optimizer knows the loss of an evaluation."""
+        optimizer = observe_validation(state.optimizer, loss)
+        if optimizer is not state.optimizer:
+            state = state._replace(optimizer=optimizer)
+            self.state = self._devices.place(state)
+        return state
 
     def close(self) -> None:
         """Waits for what is being written."""

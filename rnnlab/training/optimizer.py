@@ -1,10 +1,12 @@
 """Optimizers and learning-rate schedules by name, behind clipping by the global norm."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from ml_collections import ConfigDict
@@ -32,6 +34,7 @@ SCHEDULES = {
     "warmup_cosine": lambda peak, steps, warmup: optax.warmup_cosine_decay_schedule(0.0, peak, warmup, steps),
     "inverse_sqrt": _inverse_sqrt,
 }
+_DECAYING = ("adamw", "lion", "nt_asgd")
 OPTIMIZERS = {
     "adam": lambda rate, decay: optax.adam(rate),
     "adamw": lambda rate, decay: optax.adamw(rate, weight_decay=decay),
@@ -39,6 +42,7 @@ OPTIMIZERS = {
     "lion": lambda rate, decay: optax.lion(rate, weight_decay=decay),
     "momentum": lambda rate, decay: optax.sgd(rate, momentum=0.9),
     "nadam": lambda rate, decay: optax.nadam(rate),
+    "nt_asgd": lambda rate, decay: optax.chain(optax.add_decayed_weights(decay), optax.sgd(rate)),
     "rmsprop": lambda rate, decay: optax.rmsprop(rate),
     "sgd": lambda rate, decay: optax.sgd(rate),
 }
@@ -98,6 +102,53 @@ def average_parameters(decay: float) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+class NonMonotone(NamedTuple):
+    """When the average of `average_when_stuck` begins: the last losses on validation, `[n]`, the newest last; the least
+    of those before them; how many steps the average is over; and whether it has begun."""
+
+    recent: Array | np.ndarray
+    best_before: Array | np.ndarray
+    steps: Array | np.ndarray
+    begun: Array | np.ndarray
+
+
+def average_when_stuck(evaluations: int) -> optax.GradientTransformationExtraArgs:
+    """Changes no update; its state is the mean of the parameters after each step since validation got stuck: since a
+    loss was above the least one of all but the last `evaluations` before it (NT-ASGD: Merity et al. 2018, arXiv
+    1708.02182, algorithm 1). `observe_validation` tells it the losses."""
+
+    def init(params: optax.Params) -> tuple[NonMonotone, Average]:
+        never = jnp.asarray(jnp.inf)
+        trigger = NonMonotone(jnp.full(evaluations, jnp.inf), never, jnp.zeros(()), jnp.zeros((), bool))
+        return trigger, Average(jax.tree.map(jnp.zeros_like, params), jnp.zeros(()))
+
+    def update(updates, state, params=None, *, constrain: Constraint = lambda params: params, **_others):
+        trigger, average = state
+        after, steps = constrain(optax.apply_updates(params, updates)), trigger.steps + trigger.begun
+        share = trigger.begun / jnp.maximum(steps, 1)
+        mean = jax.tree.map(lambda mean, value: mean + (value - mean) * share, average.summed, after)
+        return updates, (trigger._replace(steps=steps), Average(mean, trigger.begun.astype(jnp.float32)))
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def observe_validation(state: optax.OptState, loss: float) -> optax.OptState:
+    """Returns an optimizer's state that knows the loss of an evaluation; the same object where none of it asks."""
+    if not _parts(state, NonMonotone):
+        return state
+    seen = np.float32(loss if math.isfinite(loss) else math.inf)
+
+    def observe(part):
+        if not isinstance(part, NonMonotone):
+            return part
+        begun = np.asarray(part.begun | (seen > part.best_before))
+        before = np.minimum(part.best_before, part.recent[0])
+        recent = np.append(part.recent[1:], seen)
+        return part._replace(recent=recent, best_before=before, begun=begun)
+
+    return jax.tree.map(observe, state, is_leaf=lambda part: isinstance(part, NonMonotone))
+
+
 def _clip_by_global_norm(limit: float) -> optax.GradientTransformationExtraArgs:
     """Does what optax's does, by the `norm` that its update may be given: where the gradients are computed, so that its
     last bit does not depend on how they got here."""
@@ -123,13 +174,14 @@ def _parts(state: optax.OptState, kind: type) -> list:
 
 
 def make_optimizer(training: ConfigDict) -> optax.GradientTransformation:
-    """Clipping, then the optimizer, then the average of the parameters if `average_decay` asks for one.
+    """Clipping, then the optimizer, then the average of the parameters if `average_decay` or "nt_asgd" asks for one.
 
     The gradient is scaled to a global norm of `clip_global_norm` at most (Pascanu, Mikolov and Bengio 2013, arXiv
     1211.5063), or each of its entries is cut at +-`clip_value` (Mikolov 2012), or, where both are 0, left alone.
 
     Raises:
-      UserError: an unknown optimizer or schedule, weight decay for an optimizer without it, or both clippings.
+      UserError: an unknown optimizer or schedule, weight decay for an optimizer without it, two averages, or both
+        clippings.
     """
     if training.clip_global_norm and training.clip_value:
         raise UserError(
@@ -138,8 +190,13 @@ def make_optimizer(training: ConfigDict) -> optax.GradientTransformation:
         )
     if training.optimizer not in OPTIMIZERS:
         raise UserError(f"config.training.optimizer: unknown {training.optimizer!r}; allowed: {', '.join(OPTIMIZERS)}")
-    if training.weight_decay and training.optimizer not in ("adamw", "lion"):
-        raise UserError(f"config.training.weight_decay: {training.optimizer!r} has none; allowed with: adamw, lion")
+    if training.weight_decay and training.optimizer not in _DECAYING:
+        allowed = ", ".join(_DECAYING)
+        raise UserError(f"config.training.weight_decay: {training.optimizer!r} has none; allowed with: {allowed}")
+    if training.average_decay and training.optimizer == "nt_asgd":
+        raise UserError(
+            f"config.training.average_decay: {training.average_decay} with 'nt_asgd', which has an average of its own"
+        )
     update = OPTIMIZERS[training.optimizer](make_schedule(training), training.weight_decay)
     clipping = optax.identity()
     if training.clip_global_norm:
@@ -147,4 +204,6 @@ def make_optimizer(training: ConfigDict) -> optax.GradientTransformation:
     elif training.clip_value:
         clipping = optax.clip(training.clip_value)
     average = [average_parameters(training.average_decay)] if training.average_decay else []
+    if training.optimizer == "nt_asgd":
+        average = [average_when_stuck(training.nonmonotone)]
     return optax.chain(clipping, update, *average)

@@ -93,6 +93,18 @@ def test_an_unknown_subword_is_shown_and_never_equals_what_it_stands_for():
     }
 
 
+def test_bytes_are_all_known_and_give_any_text_back_as_far_as_it_is_utf8():
+    vocabulary = Vocabulary.build(["a"], unit="byte", min_count=5)
+    assert len(vocabulary) == 4 + 256
+    text = "naïve 한국\n\0"
+    assert [i - 4 for i in vocabulary.encode(text)] == list(text.encode())
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+    assert (
+        vocabulary.decode([4 + 0xFF, *vocabulary.encode("é")[:1], *vocabulary.encode("a"), UNK]) == "\ufffd\ufffda<unk>"
+    )
+    assert [i - 4 for i in vocabulary.encode(b"\xff\xe9".decode("utf-8", "surrogateescape"))] == [0xFF, 0xE9]
+
+
 def test_rare_and_unseen_tokens_are_unknown():
     vocabulary = Vocabulary.build(["a a b"], unit="symbol", min_count=2)
     assert vocabulary.encode("a b c") == [4, UNK, UNK]
@@ -111,7 +123,7 @@ def test_case_and_normal_form_apply_to_both_building_and_use():
     assert vocabulary.normalise("É") == "e\u0301"
 
 
-@pytest.mark.parametrize("unit", ["character", "word", "symbol", "subword"])
+@pytest.mark.parametrize("unit", ["character", "byte", "word", "symbol", "subword"])
 def test_saved_and_loaded_it_is_the_same(tmp_path, unit):
     texts = ["the lower the newer", "the low new tower", "ünïcode \u2028 \ud7ff"]
     vocabulary = Vocabulary.build(texts, unit=unit, size=40)
@@ -210,5 +222,5 @@ def test_what_is_encoded_while_the_vocabulary_is_built_is_what_it_encodes(unit, 
     vocabulary, found = Vocabulary.build_and_encode(texts, unit=unit, reverse=reverse, **options)
     assert vocabulary == Vocabulary.build(iter(texts), unit=unit, reverse=reverse, **options)
     assert [found.row(i) for i in range(len(found))] == [vocabulary.encode(text) for text in texts]
-    if unit != "subword":
+    if unit not in ("subword", "byte"):
         assert found.share(UNK) > 0

@@ -9,10 +9,11 @@ from rnnlab.config import check_fields, each_field, field_paths, get_field, make
 from rnnlab.errors import UserError
 from rnnlab.flow_lab import config as lab
 from rnnlab.tasks.lag import task as lag
+from rnnlab.tasks.language_model import config as language_model
 from rnnlab.tasks.seq2seq.config import FIELDS, check_ranges, default_config, resolve_paths
 from tests import tiny
 
-ALL = {"seq2seq": FIELDS, "lag": lag.FIELDS, "benchmark": cases.FIELDS, "lab": lab.FIELDS}
+ALL = {"seq2seq": FIELDS, "lag": lag.FIELDS, "lm": language_model.FIELDS, "benchmark": cases.FIELDS, "lab": lab.FIELDS}
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import math
+
 import jax
 import numpy as np
 import optax
@@ -5,7 +7,15 @@ import pytest
 
 from rnnlab.errors import UserError
 from rnnlab.tasks.seq2seq.config import default_config
-from rnnlab.training.optimizer import OPTIMIZERS, SCHEDULES, averaged, last_rate, make_optimizer, make_schedule
+from rnnlab.training.optimizer import (
+    OPTIMIZERS,
+    SCHEDULES,
+    averaged,
+    last_rate,
+    make_optimizer,
+    make_schedule,
+    observe_validation,
+)
 
 GRADIENT = {"W": np.array([3.0, 0.0], np.float32), "b": np.array([4.0], np.float32)}  # global norm 5
 
@@ -83,6 +93,53 @@ def test_the_average_weighs_each_steps_parameters_by_the_decay_and_changes_no_up
         wanted = sum(w * own[name] for w, own in zip(weights, seen, strict=True)) / weights.sum()
         np.testing.assert_allclose(averaged(states[1])[name], wanted, rtol=1e-5)
     assert averaged(states[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("losses", "stuck"),
+    [([5, 4, 4.5, 3, 4.2, 2, 1, 1], True), ([5, 4, 3, 4, 4.1, 3.5, 3, 3], True), ([3, 3, 3, 3, 3, 3, 3, 2], False)],
+)
+def test_nt_asgd_is_algorithm_1_of_merity(losses, stuck):
+    """Beside the algorithm as it is printed, in NumPy; two steps before each evaluation."""
+    n, rate, decay, rng = 2, 0.1, 0.01, np.random.default_rng(0)
+    optimizer = make_optimizer(
+        _training(
+            optimizer="nt_asgd",
+            schedule="constant",
+            learning_rate=rate,
+            weight_decay=decay,
+            nonmonotone=n,
+            clip_global_norm=0.0,
+        )
+    )
+    params = wanted = {"W": np.array([1.0, 2.0], np.float32)}
+    state, logs, since = optimizer.init(params), [], None
+    for loss in [*losses, math.nan]:
+        for _ in range(2):
+            gradient = {"W": rng.normal(size=2).astype(np.float32)}
+            updates, state = jax.jit(optimizer.update)(gradient, state, params)
+            params = optax.apply_updates(params, updates)
+            wanted = {"W": wanted["W"] - rate * (gradient["W"] + decay * wanted["W"])}
+            since = None if since is None else [*since, wanted["W"]]
+        np.testing.assert_allclose(params["W"], wanted["W"], rtol=1e-5)
+        if not since:
+            assert averaged(state) is None
+        else:
+            np.testing.assert_allclose(averaged(state)["W"], np.mean(since, 0), rtol=1e-5)
+        if since is None and len(logs) > n and loss > min(logs[:-n]):
+            since = []
+        logs.append(loss)
+        state = observe_validation(state, float(loss))
+    assert (since is not None) == stuck
+
+
+def test_an_optimizer_without_a_trigger_does_not_notice_an_evaluation():
+    for name in set(OPTIMIZERS) - {"nt_asgd"}:
+        optimizer = make_optimizer(_training(optimizer=name, average_decay=0.9))
+        state = optimizer.init(GRADIENT)
+        assert observe_validation(state, 1.0) is state
+    with pytest.raises(UserError, match=r"average_decay: 0\.9 with 'nt_asgd'"):
+        make_optimizer(_training(optimizer="nt_asgd", average_decay=0.9))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -1,6 +1,6 @@
 """The fields of a seq2seq config; files in `configs/` change what they need."""
 
-from ml_collections import ConfigDict, FieldReference
+from ml_collections import ConfigDict
 
 from rnnlab.config import (
     NOT_NEGATIVE,
@@ -18,12 +18,12 @@ from rnnlab.config import (
 from rnnlab.data.parallel_text import absolute, absolute_names
 from rnnlab.errors import UserError
 from rnnlab.own import name_of_own
-from rnnlab.tasks.fields import STACK, FileNames
+from rnnlab.tasks.fields import STACK, file_names_field
 from rnnlab.training.config import EVALUATION, TRAINING
 
 _MANY = at_most(1_000_000)  # for each of which the trainer of a vocabulary takes memory at once
 _SIDE: Fields = {
-    "unit": field("character", "character, word, symbol, spacy or subword"),
+    "unit": field("character", "character, byte, word, symbol, spacy or subword"),
     "language": field("", "of spaCy's rules, such as de"),
     "lowercase": field(False, "reads text in lower case"),
     "normal_form": field("", "NFC, NFD, NFKC, NFKD or none; auto: NFC or NFD, whichever leaves fewer symbols unseen"),
@@ -47,16 +47,14 @@ _DATA: Fields = {
     "directory": field("", "holds the files of these two; empty: they are downloaded"),
     "prepared": field("", "folder of prepared sets; empty: TFDS_DATA_DIR or ~/tensorflow_datasets"),
     "files": {
-        split: field(
-            FieldReference("", field_type=FileNames), "parallel_text: source,target or pairs.tsv, or a list of these"
-        )
+        split: file_names_field("parallel_text: source,target or pairs.tsv, or a list of these")
         for split in ("train", "validation", "test")
     },
     "validation_share": field(
         0.1, "of parallel_text's train, by a hash of each pair, where it has no validation", RATE
     ),
     "source": _SIDE,
-    "target": {**_SIDE, "unit": field("symbol", "character, word, symbol, spacy or subword")},
+    "target": {**_SIDE, "unit": field("symbol", "character, byte, word, symbol, spacy or subword")},
     "vocabularies": field("", "work directory of a run whose vocabularies are used; empty: of the training split"),
     "longest": field(1000, "tokens of a side: longer training pairs are left out, longer others refused", POSITIVE),
     "buckets": field(8, "most length buckets, and so compiled shapes", POSITIVE),

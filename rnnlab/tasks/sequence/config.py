@@ -2,10 +2,10 @@
 
 import pathlib
 
-from ml_collections import ConfigDict, FieldReference
+from ml_collections import ConfigDict
 
 from rnnlab.config import NOT_NEGATIVE, POSITIVE, RATE, SHARE, Allowed, Fields, at_most, field, make_config
-from rnnlab.tasks.fields import STACK, FileNames
+from rnnlab.tasks.fields import STACK, file_names_field
 from rnnlab.training.config import EVALUATION, TRAINING
 
 ANSWERS = ("class", "numbers", "class_per_step", "labels_per_step", "forecast")
@@ -28,7 +28,7 @@ _DATA: Fields = {
     "name": field("mnist1d", "ts, csv, npz, idx, piano_roll, labelled_text, tagged, mnist1d or generated"),
     "directory": field("", "folder that the names of files are relative to; empty: the current one"),
     "files": {
-        split: field(FieldReference("", field_type=FileNames), "a file; of idx images,labels; or a list of these")
+        split: file_names_field("a file; of idx images,labels; or a list of these")
         for split in ("train", "validation", "test")
     },
     "answer": field("class", f"{', '.join(ANSWERS)}", one_of(*ANSWERS)),

@@ -1,0 +1,204 @@
+"""Continuations of lines by a language model, and the log-probabilities of the tokens of lines."""
+
+import copy
+import functools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from ml_collections import ConfigDict
+
+from rnnlab.data.running_text import decode_ids, line_break
+from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from rnnlab.errors import UserError
+from rnnlab.losses import length_weights
+from rnnlab.models import LanguageModel
+from rnnlab.printing import show
+from rnnlab.search import Hypotheses, SpecialTokens, beam_search, greedy, sample
+from rnnlab.search.base import ranked
+from rnnlab.tasks.base import ModelParams, Predictor
+from rnnlab.tasks.language_model.evaluation import first_token
+from rnnlab.tasks.language_model.task import LanguageModelTask
+from rnnlab.training.step import split_shapes
+
+_STEPS = 64  # of prompts that are read at a time
+_ESCAPES: dict[str, str | int | None] = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_ESCAPED = {str(after): before for before, after in _ESCAPES.items()}
+
+
+def escape(text: str) -> str:
+    """Writes a text on one line: a line break as \\n, a carriage return as \\r, a tab as \\t, a backslash as \\\\."""
+    return text.translate(str.maketrans(_ESCAPES))
+
+
+def unescape(text: str) -> str:
+    """Turns back what `escape` did; any other backslash stays."""
+    return re.sub(r"\\[\\nrt]", lambda found: _ESCAPED[found[0]], text)
+
+
+class TextPredictor(Predictor):
+    """Continues lines, or scores their tokens.
+
+    A line is read after a line break, as the first one of a text. Line breaks within prompts and answers are written as
+    by `escape`. Tokens that training did not have are read as unknown ones, and counted in `remarks`.
+
+    Args:
+      task: what to use, with the search of its config.
+      params: of its model.
+      n_best: 0 gives the best answer; n gives the n best, each followed by its log-probability in nats, all between
+        TABs.
+      token_scores: gives the log-probability of each token of the line, in nats, between blanks, instead of an answer.
+
+    Raises:
+      UserError: more answers wanted than the beam holds, or both options.
+    """
+
+    def __init__(self, task: LanguageModelTask, params: ModelParams, *, n_best: int = 0, token_scores: bool = False):
+        options = task.config.evaluation
+        if n_best > options.beam_size:
+            raise UserError(
+                f"--n_best: {n_best} is more than --beam_size={options.beam_size} keeps; make the beam as wide"
+            )
+        if n_best and token_scores:
+            raise UserError("--token_scores: scores the given lines, so that there is no answer; leave --n_best out")
+        self._task, self._params = task, params
+        self._n_best, self._token_scores = n_best, token_scores
+        ends = line_break(task.vocabulary) if options.stop == "line" else None
+        self._special = SpecialTokens(bos=BOS, eos=PAD if ends is None else ends, pad=PAD)
+        merge, _ = split_shapes(task.make_model)
+        self._read = jax.jit(functools.partial(_read, merge))
+        self._search = jax.jit(
+            functools.partial(_search, merge, options, jax.random.key(task.config.seed), self._special)
+        )
+        self._start = jax.jit(lambda params, rows: merge(params).start(rows), static_argnums=1)
+        self._total = self._unknown = 0
+
+    def __call__(self, lines: Sequence[bytes], first: int) -> list[str]:
+        """Returns an answer for each line, in order; the number of the first one counts from 0."""
+        prompts = [self._prompt(line) for line in lines]
+        self._total += len(prompts)
+        self._unknown += sum(UNK in ids for ids in prompts)
+        size, answers = self._task.config.evaluation.batch_size, []
+        for begin in range(0, len(prompts), size):
+            answers += self._answers(prompts[begin : begin + size], first + begin)
+        return answers
+
+    def remarks(self) -> Iterator[str]:
+        """Yields what to log once all lines are answered."""
+        if self._unknown:
+            yield f"{self._unknown} of {self._total} lines held unknown tokens"
+
+    def _prompt(self, line: bytes) -> list[int]:
+        """The ids of a line, after what the first token of a text is predicted after."""
+        vocabulary = self._task.vocabulary
+        how = ("utf-8", "surrogateescape") if vocabulary.unit == "byte" else ("utf-8-sig", "replace")
+        text = unescape(line.removesuffix(b"\n").removesuffix(b"\r").decode(*how))
+        return [first_token(self._task), *_encode(text, vocabulary)]
+
+    def _answers(self, prompts: list[list[int]], number: int) -> list[str]:
+        rows = 1 << (len(prompts) - 1).bit_length()  # few shapes are compiled, and a single line costs no more
+        states, log_p = self._read_all(prompts, rows)
+        if self._token_scores:
+            found = zip(log_p.T, prompts, strict=False)
+            return [" ".join(f"{value:.6f}" for value in own[: len(ids) - 1]) for own, ids in found]
+        last, limits = np.full(rows, PAD, np.int32), np.zeros(rows, np.int32)
+        last[: len(prompts)] = [ids[-1] for ids in prompts]
+        limits[: len(prompts)] = self._task.config.evaluation.max_tokens
+        numbers = number + np.arange(rows, dtype=np.int32)
+        result = jax.device_get(self._search(self._params, states, last, limits, numbers))
+        return [self._answer(ids, jax.tree.map(lambda v: v[row], result)) for row, ids in enumerate(prompts)]  # noqa: B023
+
+    def _read_all(self, prompts: list[list[int]], rows: int):
+        """Reads all but the last token of each prompt: the states after them, and the log-probabilities of all but the
+        first, `[time, rows]`."""
+        lengths = np.zeros(rows, np.int32)
+        lengths[: len(prompts)] = [len(ids) - 1 for ids in prompts]
+        steps = -(-int(lengths.max()) // _STEPS) * _STEPS
+        ids = np.full((steps + 1, rows), PAD, np.int32)
+        for row, own in enumerate(prompts):
+            ids[: len(own), row] = own
+        states, found = self._start(self._params, rows), [np.zeros((0, rows))]
+        for begin in range(0, steps, _STEPS):
+            inputs, labels = ids[begin : begin + _STEPS], ids[begin + 1 : begin + 1 + _STEPS]
+            states, log_p = self._read(self._params, states, inputs, labels, np.clip(lengths - begin, 0, _STEPS))
+            found.append(jax.device_get(log_p))
+        return states, np.concatenate(found)
+
+    def _answer(self, prompt: list[int], found: Hypotheses) -> str:
+        columns = []
+        for tokens, score in zip(found.tokens[: self._n_best or 1], found.scores, strict=False):
+            if not self._n_best or np.isfinite(score):
+                ids = [int(token) for token in tokens if token not in (PAD, self._special.eos)]
+                columns.append(escape(_continuation(prompt[1:], ids, self._task.vocabulary)))
+                columns += [f"{score:.6f}"] if self._n_best else []
+        return "\t".join(columns)
+
+
+def _read(
+    merge: Callable[[ModelParams], LanguageModel], params: ModelParams, states: Any, inputs: Array, labels, lengths
+) -> tuple[Any, Array]:
+    """The states after a piece, and the log-probability of each of its labels, 0 in the padding."""
+    found = merge(params)(inputs, states, lengths)
+    log_p = jnp.take_along_axis(jax.nn.log_softmax(found.logits), labels[..., None], -1)[..., 0]
+    return found.states, jnp.where(length_weights(lengths, len(inputs)), log_p, 0)
+
+
+def _search(
+    merge: Callable[[ModelParams], LanguageModel],
+    options: ConfigDict,
+    key: Array,
+    special: SpecialTokens,
+    params: ModelParams,
+    states: Any,
+    last: Array,
+    limits: Array,
+    numbers: Array,
+) -> Hypotheses:
+    """Continues rows whose states have read all but the `last` token of each, by the search of the options; what is
+    drawn for a row follows from its number."""
+    model, n = merge(params), options.beam_size
+    carry = jax.tree.map(lambda leaf: jnp.repeat(leaf, n, axis=0), (states, last, jnp.ones_like(last, bool)))
+
+    def step(carry, tokens):
+        states, first, fresh = carry  # a search begins with BOS; what is read instead is the last token of the prompt
+        found = model(jnp.where(fresh, first, tokens)[None], states)
+        return (found.states, first, jnp.zeros_like(fresh)), (found.logits[0], None)
+
+    how: dict[str, Any] = {"special": special, "max_length": options.max_tokens}
+    if options.temperature:
+        keys = jax.vmap(lambda number: jax.random.split(jax.random.fold_in(key, number), n))(numbers).reshape(-1)
+        how |= {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
+        drawn = sample(step, carry, jnp.repeat(limits, n), keys=keys, **how)
+        return ranked(jax.tree.map(lambda v: v.reshape(-1, n, *v.shape[2:]), drawn), n)
+    if n == 1:
+        return greedy(step, carry, limits, **how)
+    return beam_search(step, carry, limits, beam_size=n, **how)
+
+
+def _encode(text: str, vocabulary: Vocabulary) -> list[int]:
+    if vocabulary.exact:
+        return vocabulary.encode(text)
+    first, *others = text.split("\n")
+    ids = vocabulary.encode(first.strip())
+    for line in others:
+        ids += [EOS, *vocabulary.encode(line.strip())]
+    return ids
+
+
+def _continuation(prompt: list[int], answer: list[int], vocabulary: Vocabulary) -> str:
+    """The text of an answer as it follows its prompt, with the blank between them where there is one."""
+    before, both = decode_ids(prompt, vocabulary), decode_ids([*prompt, *answer], vocabulary)
+    return both.removeprefix(before) if both.startswith(before) else decode_ids(answer, vocabulary)
+
+
+def write_samples(task: LanguageModelTask, params: ModelParams) -> None:
+    """Prints `evaluation.samples` texts that the model draws, at the temperature of the config or else at 1."""
+    config = copy.deepcopy(task.config)
+    config.evaluation.temperature = config.evaluation.temperature or 1.0
+    config.evaluation.beam_size = 1
+    for answer in TextPredictor(task.configured(config), params)([b""] * config.evaluation.samples, 0):
+        show(unescape(answer) + "\n")
