@@ -90,5 +90,15 @@ def student_loss(
     return _weighted(-jax.scipy.stats.t.logpdf(labels, freedom, mean, scale), weights)
 
 
+def binary_cross_entropy(
+    logits: Float[Array, "*steps labels"],
+    labels: Real[Array, "*steps labels"] | Bool[Array, "*steps labels"],
+    weights: Real[Array, "*steps"] | Bool[Array, "*steps"],
+) -> Float[Array, ""]:
+    """Sums -log p over all labels of each step, each of which is on (1) or off (0) by itself, in nats, times the weight
+    of the step; one of weight 0 may be anything."""
+    return _weighted((jax.nn.softplus(logits) - labels * logits).sum(-1), weights)
+
+
 def _weighted(losses: Array, weights: Array) -> Array:
     return jnp.sum(jnp.where(weights, losses * weights, 0))

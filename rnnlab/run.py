@@ -51,7 +51,7 @@ class Run:
         return merge(self.params)
 
     def predict(self, lines: Sequence[str], **options: Any) -> list[str]:
-        """Answers lines of text.
+        """Answers lines of text; where a task reads files, those of one file.
 
         Args:
           lines: any number.
@@ -61,7 +61,8 @@ class Run:
           UserError: an option that the task does not have.
         """
         task, others = self._with(options)
-        return make_predictor(task, self.params, others)([line.encode() for line in lines], 0)
+        predictor, encoded = make_predictor(task, self.params, others), [line.encode() for line in lines]
+        return predictor([b"\n".join(encoded)] if predictor.takes_whole else encoded, 0)
 
     def scores(self, split: str = "test", **options: Any) -> Scores:
         """Scores a split of the data, as `--mode=evaluate` does.

@@ -1,22 +1,45 @@
 """The other two shapes of a recurrent model: many-to-one and many-to-many."""
 
+from typing import Any
+
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from rnnlab.cells import State
+from rnnlab.models.dropout import draw_mask
+from rnnlab.models.pooling import Pooling
 from rnnlab.models.recurrent import Stack
+from rnnlab.models.tokens import TokenInputs, Words, WordInputs
+from rnnlab.scans.product import apply_mask
+
+Inputs = Float[Array, "time batch in"] | Int[Array, "time batch"] | Words
 
 
 class _Sequence(nnx.Module):
-    """A stack, and a layer that reads it."""
+    """What a stack reads, the stack, and what reads it."""
 
-    def __init__(self, in_features: int, out_features: int, *, rngs: nnx.Rngs, **stack):
-        self.stack = Stack(in_features=in_features, rngs=rngs, **stack)
-        self.output = nnx.Linear(self.stack.out_features, out_features, rngs=rngs)
+    def __init__(
+        self,
+        in_features: int,
+        *,
+        front: TokenInputs | WordInputs | None,
+        output_dropout: float,
+        rngs: nnx.Rngs,
+        **stack: Any,
+    ):
+        self.front, self.output_dropout = front, output_dropout
+        self.stack = Stack(in_features=front.features if front else in_features, rngs=rngs, **stack)
 
-    def _run(self, inputs: Array, seq_lengths: Array | None, rngs: nnx.Rngs | None) -> tuple[Array, tuple[State, ...]]:
+    def _run(
+        self, inputs: Inputs, seq_lengths: Array | None, dt: Array | None, rngs: nnx.Rngs | None
+    ) -> Float[Array, "time batch out"]:
         time, batch = inputs.shape[:2]
-        return self.stack(inputs, seq_lengths=seq_lengths, noise=self.stack.draw(rngs, time, batch))
+        read = self.front(inputs, rngs=rngs) if self.front else inputs
+        drawn = self.stack.draw(rngs, time, batch)
+        outputs, _ = self.stack(read, seq_lengths=seq_lengths, dt=dt, noise=drawn)
+        return outputs
+
+    def _dropped(self, values: Array, rngs: nnx.Rngs | None) -> Array:
+        return apply_mask(values, draw_mask(rngs, self.output_dropout, values.shape))
 
 
 class ManyToOne(_Sequence):
@@ -24,31 +47,64 @@ class ManyToOne(_Sequence):
 
     Args:
       in_features, out_features: sizes of a step's input and of the answer.
+      front: makes the stack's inputs of tokens; without it they are numbers, or ids that W is indexed by.
+      pooling: as in `Pooling`.
+      output_dropout: rate on what the output layer reads.
       stack: arguments of `Stack`.
     """
 
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        front: TokenInputs | WordInputs | None = None,
+        pooling: str = "last",
+        output_dropout: float = 0.0,
+        rngs: nnx.Rngs,
+        **stack: Any,
+    ):
+        super().__init__(in_features, front=front, output_dropout=output_dropout, rngs=rngs, **stack)
+        directions = 2 if stack.get("bidirectional") else 1
+        self.pooling = Pooling(pooling, self.stack.out_features, directions=directions, rngs=rngs)
+        self.output = nnx.Linear(self.pooling.out_features, out_features, rngs=rngs)
+
     def __call__(
         self,
-        inputs: Float[Array, "time batch in"] | Int[Array, "time batch"],
+        inputs: Inputs,
         seq_lengths: Int[Array, "batch"] | None = None,
         *,
+        dt: Float[Array, "time batch"] | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "batch out"]:
-        """The answer `[batch, out_features]`, read from the last state of the top layer."""
-        _, states = self._run(inputs, seq_lengths, rngs)
-        return self.output(states[-1][0])
+        """Returns the answers `[batch, out_features]`; `dt` is the time between steps, of cells in continuous time."""
+        pooled = self.pooling(self._run(inputs, seq_lengths, dt, rngs), seq_lengths)
+        return self.output(self._dropped(pooled, rngs))
 
 
 class ManyToMany(_Sequence):
-    """A sequence in, one vector out of every step (a tagger, a language model); arguments as in `ManyToOne`."""
+    """A sequence in, one vector out of every step (a tagger, music); arguments as in `ManyToOne`."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        front: TokenInputs | WordInputs | None = None,
+        output_dropout: float = 0.0,
+        rngs: nnx.Rngs,
+        **stack: Any,
+    ):
+        super().__init__(in_features, front=front, output_dropout=output_dropout, rngs=rngs, **stack)
+        self.output = nnx.Linear(self.stack.out_features, out_features, rngs=rngs)
 
     def __call__(
         self,
-        inputs: Float[Array, "time batch in"] | Int[Array, "time batch"],
+        inputs: Inputs,
         seq_lengths: Int[Array, "batch"] | None = None,
         *,
+        dt: Float[Array, "time batch"] | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "time batch out"]:
-        """The answers `[time, batch, out_features]`; those in the padding mean nothing."""
-        outputs, _ = self._run(inputs, seq_lengths, rngs)
-        return self.output(outputs)
+        """Returns the answers `[time, batch, out_features]`; those in the padding mean nothing."""
+        return self.output(self._dropped(self._run(inputs, seq_lengths, dt, rngs), rngs))

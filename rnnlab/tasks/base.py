@@ -54,7 +54,13 @@ class Batches(Protocol):
 
 
 class Predictor(abc.ABC):
-    """Answers lines, and tells at the end what was odd about them."""
+    """Answers lines, and tells at the end what was odd about them.
+
+    Attributes:
+      takes_whole: all that is read is one file; it is given as the only line, and the answer has any number of lines.
+    """
+
+    takes_whole: ClassVar[bool] = False
 
     @abc.abstractmethod
     def __call__(self, lines: Sequence[bytes], first: int) -> list[str]:

@@ -27,7 +27,7 @@ def predict(task: Task, params: ModelParams, lines: BinaryIO, answers: BinaryIO,
         answered).
     """
     predictor, done = make_predictor(task, params, options), 0
-    for chunk in _chunks(lines):
+    for chunk in [[_whole(lines)]] if predictor.takes_whole else _chunks(lines):
         for answer in predictor(chunk, done):
             answers.write(answer.encode() + b"\n")
         answers.flush()
@@ -48,6 +48,18 @@ def make_predictor(task: Task, params: ModelParams, options: Mapping[str, Any]) 
             allowed = ", ".join((*known, "the fields of config.evaluation"))
             raise UserError(f"{name}: no option of {task.config.experiment}; allowed: {allowed}")
     return task.predictor(params, **options)
+
+
+def _whole(lines: BinaryIO) -> bytes:
+    """All that can be read.
+
+    Raises:
+      UserError: it cannot.
+    """
+    try:
+        return lines.read()
+    except OSError as error:
+        raise UserError(f"the input to predict cannot be read: {error.strerror or error}") from None
 
 
 class _End(NamedTuple):

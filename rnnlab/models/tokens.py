@@ -1,0 +1,86 @@
+"""What a stack reads of tokens: embeddings, and of words the last states of an encoder of their characters, too."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from rnnlab.models.dropout import draw_mask
+from rnnlab.models.embedding import Lookup, embed
+from rnnlab.models.recurrent import Stack
+from rnnlab.scans.product import apply_mask
+
+
+class Words(NamedTuple):
+    """Words by their `ids` `[time, batch]`, and by the ids of their `characters` `[time, batch, letters]`, 0 where a
+    word is shorter."""
+
+    ids: Int[Array, "time batch"]
+    characters: Int[Array, "time batch letters"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the ids."""
+        return self.ids.shape
+
+
+class TokenInputs(nnx.Module):
+    """Embeddings of ids, under dropout.
+
+    Args:
+      vocabulary_size: number of ids.
+      embedding: size of an embedding.
+      dropout: rate on the embeddings; `variational` draws the mask once for all steps.
+    """
+
+    def __init__(
+        self, vocabulary_size: int, embedding: int, *, dropout: float = 0.0, variational: bool = False, rngs: nnx.Rngs
+    ):
+        self.dropout, self.variational = dropout, variational
+        self.embedding = nnx.Embed(vocabulary_size, embedding, rngs=rngs)
+        self.features = embedding
+
+    def __call__(self, ids: Int[Array, "time batch"], *, rngs: nnx.Rngs | None = None) -> Array | Lookup:
+        """Returns embeddings `[time, batch, features]`, looked up late where that costs less."""
+        shape = (*ids.shape, self.features)
+        return embed(self.embedding, ids, draw_mask(rngs, self.dropout, shape, variational=self.variational))
+
+
+class WordInputs(nnx.Module):
+    """An embedding of each word beside the last states of an LSTM that reads its characters in both directions (Lample
+    et al. 2016, arXiv 1603.01360).
+
+    Args:
+      vocabulary_size, characters: number of ids of words, and of characters.
+      embedding: size of the embedding of a word.
+      character_features: of each direction of the encoder, and of the embedding of a character.
+      dropout: rate on what the stack reads; `variational` draws the mask once for all steps.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        characters: int,
+        embedding: int,
+        character_features: int,
+        *,
+        dropout: float = 0.0,
+        variational: bool = False,
+        rngs: nnx.Rngs,
+    ):
+        self.dropout, self.variational = dropout, variational
+        self.embedding = nnx.Embed(vocabulary_size, embedding, rngs=rngs)
+        self.characters = nnx.Embed(characters, character_features, rngs=rngs)
+        self.spelling = Stack("lstm", character_features, character_features, bidirectional=True, rngs=rngs)
+        self.features = embedding + self.spelling.out_features
+
+    def __call__(self, words: Words, *, rngs: nnx.Rngs | None = None) -> Float[Array, "time batch features"]:
+        """Returns what the stack reads of each word."""
+        letters = words.characters.reshape(-1, words.characters.shape[-1]).T
+        lengths = (letters > 0).sum(0)
+        noise = self.spelling.draw(rngs, *letters.shape)
+        _, states = self.spelling(embed(self.characters, letters, None), seq_lengths=lengths, noise=noise)
+        spelled = states[-1][0].reshape(*words.shape, -1)
+        found = jnp.concatenate([self.embedding(words.ids), spelled], axis=-1)
+        return apply_mask(found, draw_mask(rngs, self.dropout, found.shape, variational=self.variational))
