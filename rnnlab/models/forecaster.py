@@ -22,7 +22,7 @@ _LEAST_FREEDOM = 2.0  # degrees of freedom above which a Student distribution ha
 
 
 class _Level(NamedTuple):
-    """What normalisation took from a window: forecasts are times `spread`, plus `level`; both `[1, batch, channels]`."""
+    """What normalisation took from a window, `[1, batch, channels]`: a forecast is the output times `spread`, + `level`."""
 
     level: Array
     spread: Array
@@ -31,11 +31,11 @@ class _Level(NamedTuple):
 class Forecaster(nnx.Module):
     """A stack that reads a look-back in segments, and predicts a horizon at once.
 
-    Each segment of `segment` steps goes through a linear layer and a ReLU, and is one step of the recurrence. By default
-    channels are read each by itself, with shared parameters. With decoding "segments" (SegRNN: Lin et al. 2023, arXiv
-    2308.11200) the last states take one step for each segment of the horizon, all in parallel; it reads the segment's
-    embedding, half of which, where channels are read separately, may be the channel's. A linear layer makes the
-    segment of the output. With "direct" one linear layer makes all steps of the last output.
+    Each segment of `segment` steps goes through a linear layer and a ReLU, and is one step of the recurrence. By
+    default channels are read separately, with shared parameters. With decoding "segments" (SegRNN: Lin et al. 2023,
+    arXiv 2308.11200) the last states take one step for each segment of the horizon, all in parallel; it reads the
+    segment's embedding, half of which, where channels are read separately, may be the channel's. A linear layer makes
+    the segment of the output. With "direct" one linear layer makes all steps of the last output.
 
     Args:
       channels: numbers of a step.
