@@ -22,7 +22,7 @@ _LEAST_FREEDOM = 2.0  # degrees of freedom above which a Student distribution ha
 
 
 class _Level(NamedTuple):
-    """What normalisation took from a window, `[1, batch, channels]`: a forecast is the output times `spread`, + `level`."""
+    """What normalisation took from a window, `[1, batch, channels]`: a forecast is `spread` times an output, + `level`."""
 
     level: Array
     spread: Array
