@@ -120,7 +120,7 @@ def _result(folder: pathlib.Path, values: Values, config: ConfigDict) -> dict[st
     wanted = copy.deepcopy(config)
     with wanted.unlocked():
         wanted.update_from_flattened_dict({name: _typed(name, value, config) for name, value in values.items()})
-    kind = find_task(config.experiment)
+    kind = find_task(config.experiment).variant(config)
     resolve_paths(kind, wanted)
     try:
         saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))

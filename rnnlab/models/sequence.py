@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 from rnnlab.models.dropout import draw_mask
 from rnnlab.models.pooling import Pooling
 from rnnlab.models.recurrent import Stack
-from rnnlab.models.tokens import TokenInputs, Words, WordInputs
+from rnnlab.models.tokens import TokenInputs, WordInputs, Words
 from rnnlab.scans.product import apply_mask
 
 Inputs = Float[Array, "time batch in"] | Int[Array, "time batch"] | Words
@@ -33,9 +33,9 @@ class _Sequence(nnx.Module):
         self, inputs: Inputs, seq_lengths: Array | None, dt: Array | None, rngs: nnx.Rngs | None
     ) -> Float[Array, "time batch out"]:
         time, batch = inputs.shape[:2]
-        read = self.front(inputs, rngs=rngs) if self.front else inputs
+        read: Any = inputs if self.front is None else self.front(inputs, rngs=rngs)  # type: ignore[arg-type]
         drawn = self.stack.draw(rngs, time, batch)
-        outputs, _ = self.stack(read, seq_lengths=seq_lengths, dt=dt, noise=drawn)
+        outputs, _ = self.stack(read, seq_lengths=seq_lengths, noise=drawn, **({} if dt is None else {"dt": dt}))
         return outputs
 
     def _dropped(self, values: Array, rngs: nnx.Rngs | None) -> Array:

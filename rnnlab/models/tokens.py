@@ -1,6 +1,6 @@
 """What a stack reads of tokens: embeddings, and of words the last states of an encoder of their characters, too."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from flax import nnx
@@ -16,8 +16,8 @@ class Words(NamedTuple):
     """Words by their `ids` `[time, batch]`, and by the ids of their `characters` `[time, batch, letters]`, 0 where a
     word is shorter."""
 
-    ids: Int[Array, "time batch"]
-    characters: Int[Array, "time batch letters"]
+    ids: Any  # Int[Array, "time batch"], on the host or on a device
+    characters: Any
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -13,7 +13,11 @@ from rnnlab.own import is_own, load_own
 if TYPE_CHECKING:
     from rnnlab.tasks.base import Task
 
-TASKS = {"seq2seq": "rnnlab.tasks.seq2seq.task:Seq2SeqTask", "lag": "rnnlab.tasks.lag.task:LagTask"}
+TASKS = {
+    "seq2seq": "rnnlab.tasks.seq2seq.task:Seq2SeqTask",
+    "sequence": "rnnlab.tasks.sequence.task:SequenceTask",
+    "lag": "rnnlab.tasks.lag.task:LagTask",
+}
 
 
 def find_task(name: str) -> type["Task"]:

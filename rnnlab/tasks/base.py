@@ -101,6 +101,11 @@ class Task(abc.ABC):
         self.config, self.workdir = config, workdir
 
     @classmethod
+    def variant(cls, config: ConfigDict) -> type["Task"]:
+        """Returns the class that does what a config asks for: this one, or one that it leaves that part to."""
+        return cls
+
+    @classmethod
     def check(cls, config: ConfigDict) -> None:
         """Refuses a config that no run can use, before anything is read or written.
 

@@ -28,7 +28,7 @@ def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:
       UserError: a config that no run can use, one that differs from the saved one in what cannot change, or data with
         other contents than the run was made with.
     """
-    kind = find_task(config.experiment)
+    kind = find_task(config.experiment).variant(config)
     kind.check(config)
     check_intervals(config.training)
     resolve_paths(kind, config)
@@ -62,7 +62,7 @@ def open_task(workdir: pathlib.Path, config: ConfigDict | None = None) -> Task:
       UserError: it is not one, a file of it is damaged, or the config describes another model.
     """
     saved = read_config(workdir)
-    kind = find_task(saved.experiment)
+    kind = find_task(saved.experiment).variant(saved)
     if config is None:
         return kind.load(saved, saved, workdir)
     kind.check(config)

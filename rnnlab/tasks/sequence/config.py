@@ -48,7 +48,7 @@ _DATA: Fields = {
     "normal_form": field("", "NFC, NFD, NFKC, NFKD or none"),
     "min_count": field(1, "occurrences in train that a token of the vocabulary has", POSITIVE),
     "size": field(8000, "of a subword vocabulary", POSITIVE, _MANY),
-    "longest": field(0, "steps of an input, whose others are cut off with a count; 0: all", NOT_NEGATIVE),
+    "language": field("", "of spaCy's rules, such as de"),
     "buckets": field(4, "most length buckets, and so compiled shapes", POSITIVE),
     "look_back": field(96, "forecast: steps that are read", POSITIVE),
     "horizon": field(96, "forecast: steps that are predicted", POSITIVE),
@@ -66,7 +66,7 @@ _FORECAST: Fields = {
 _MODEL: Fields = {
     **STACK,
     "bidirectional": field(False, "reads in both directions"),
-    "embedding": field(0, "size of the embedding of a token; 0: of numbers, and of tokens 64", NOT_NEGATIVE),
+    "embedding": field(64, "size of the embedding of a token", POSITIVE),
     "character_features": field(0, "tagged: of each direction of an encoder of a word's characters", NOT_NEGATIVE),
     "pooling": field("last", f"of one answer: {', '.join(POOLINGS)}", one_of(*POOLINGS)),
     "output_dropout": field(0.0, "rate on what the output layer reads", RATE),

@@ -1,0 +1,30 @@
+"""A model's outputs for encoded sequences, in their order."""
+
+import jax
+import numpy as np
+
+from rnnlab.data.pipeline import evaluation_batches
+from rnnlab.tasks.base import ModelParams
+from rnnlab.tasks.sequence.rows import SequenceRows
+from rnnlab.tasks.sequence.task import SequenceTask
+from rnnlab.training.step import split_shapes
+
+
+class Evaluator:
+    """The compiled model of a task; one object serves every split and step."""
+
+    def __init__(self, task: SequenceTask):
+        merge, _ = split_shapes(task.make_model)
+        self._task = task
+        self._run = jax.jit(lambda params, batch: merge(params)(batch.inputs, batch.seq_lengths, dt=batch.dt))
+
+    def outputs(self, params: ModelParams, rows: SequenceRows) -> list[np.ndarray]:
+        """Returns the output of each sequence, `[out]`, or of one answer a step `[steps, out]`."""
+        found: list[np.ndarray | None] = [None] * len(rows)
+        size = self._task.config.evaluation.batch_size
+        for numbers, batch in evaluation_batches(rows, self._task.known.sizes, size):
+            outputs = jax.device_get(self._run(params, jax.device_put(batch._replace(labels=None))))
+            for column, number in enumerate(numbers):
+                per_step = self._task.answer.per_step
+                found[number] = outputs[: batch.seq_lengths[column], column] if per_step else outputs[column]
+        return found  # type: ignore[return-value]

@@ -1,0 +1,154 @@
+"""What training data tell of the inputs, and inputs encoded by it: numbers standardised, tokens as ids."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from rnnlab.data.sequences.examples import Examples
+from rnnlab.data.sequences.scaler import Scaler
+from rnnlab.data.vocabulary import EOS, UNK, Vocabulary
+from rnnlab.errors import UserError
+from rnnlab.tasks.sequence.rows import SequenceRows, Steps
+
+_LETTERS = 32  # of a word, whose others its encoder does not read
+_TEXT = ("unit", "lowercase", "normal_form", "min_count", "size", "language")
+
+
+class Inputs(NamedTuple):
+    """How inputs become arrays.
+
+    Attributes:
+      names: of the features, where the data have such.
+      scaler: of numbers; None of tokens.
+      vocabulary: of tokens; None of numbers.
+      characters: of the characters of words, where words are read.
+      interval: the mean time between two steps of training, where the data have times; else 0.
+    """
+
+    names: tuple[str, ...] = ()
+    scaler: Scaler | None = None
+    vocabulary: Vocabulary | None = None
+    characters: Vocabulary | None = None
+    interval: float = 0.0
+
+    @classmethod
+    def learn(cls, examples: Examples, config: ConfigDict) -> "Inputs":
+        """Learns from the training split.
+
+        Raises:
+          UserError: options that no vocabulary can have.
+        """
+        first = examples.inputs[0]
+        if isinstance(first, np.ndarray):
+            scaler = Scaler.learn(examples.inputs)
+            if not config.data.standardise:
+                scaler = Scaler(np.zeros_like(scaler.mean), np.ones_like(scaler.deviation))
+            return cls(examples.names, scaler, interval=_interval(examples))
+        options = {name: config.data[name] for name in _TEXT}
+        if isinstance(first, str):
+            return cls(vocabulary=_vocabulary(examples.inputs, options))
+        words = _vocabulary(list(map(_spaced, examples.inputs)), options | {"unit": "symbol"})
+        if not config.model.character_features:
+            return cls(vocabulary=words)
+        spelled = sorted({word for sentence in examples.inputs for word in sentence})
+        return cls(vocabulary=words, characters=Vocabulary.build(spelled, unit="character"))
+
+    @classmethod
+    def of(cls, description: dict[str, Any]) -> "Inputs":
+        """Makes what `description` was of."""
+        scaler = description["scaler"] and Scaler(*map(np.array, description["scaler"]))
+        words, characters = (
+            description[name] and Vocabulary(description[name]) for name in ("vocabulary", "characters")
+        )
+        return cls(tuple(description["names"]), scaler, words, characters, description["interval"])
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What it is made of, as JSON can hold it."""
+        return {
+            "names": list(self.names),
+            "scaler": self.scaler and [values.tolist() for values in self.scaler],
+            "vocabulary": self.vocabulary and self.vocabulary.description,
+            "characters": self.characters and self.characters.description,
+            "interval": self.interval,
+        }
+
+    @property
+    def features(self) -> int:
+        """The numbers of a step; of tokens the size of the vocabulary."""
+        return len(self.vocabulary or self.scaler.mean)  # type: ignore[union-attr]
+
+    def encode(self, examples: Examples, labels: Steps | np.ndarray | None) -> SequenceRows:
+        """Encodes the inputs of examples, whose encoded answers are `labels`.
+
+        Raises:
+          UserError: other features than in training, or a sequence without steps, with its place.
+        """
+        for number, each in enumerate(examples.inputs):
+            if not isinstance(each, str) and not len(each):
+                raise UserError(f"{examples.places(number)}: a sequence without a step")
+        if self.vocabulary is None:
+            return SequenceRows(self._numbers(examples), labels, dt=self._dt(examples))
+        if isinstance(examples.inputs[0], str):
+            texts = [np.array([*self.vocabulary.encode(text), EOS], np.int32) for text in examples.inputs]
+            return SequenceRows(Steps.of(texts), labels)
+        encoded = [np.array(self.vocabulary.encode(_spaced(words)), np.int32) for words in examples.inputs]
+        characters = None if self.characters is None else Steps.of([self._spelled(words) for words in examples.inputs])
+        return SequenceRows(Steps.of(encoded), labels, characters=characters)
+
+    def _numbers(self, examples: Examples) -> Steps:
+        assert self.scaler is not None
+        for number, each in enumerate(examples.inputs):
+            if each.shape[1] != self.features:
+                raise UserError(
+                    f"{examples.places(number)}: {each.shape[1]} features, but train has {self.features}"
+                    + (f" ({', '.join(self.names)})" if self.names else "")
+                )
+        return Steps.of([self.scaler.apply(each) for each in examples.inputs])
+
+    def _dt(self, examples: Examples) -> Steps | None:
+        """The time since the step before in units of the mean interval; that of the first step, of which nothing is
+        known, is 1."""
+        if not self.interval:
+            return None
+        if examples.dt is None:
+            raise UserError(f"{examples.places(0)}: there is no time of a step, but train has it")
+        return Steps.of([np.r_[1.0, each[1:] / self.interval].astype(np.float32) for each in examples.dt])
+
+    def _spelled(self, words: Sequence[str]) -> np.ndarray:
+        assert self.characters is not None
+        found = np.zeros((len(words), _LETTERS), np.int32)
+        for row, word in zip(found, words, strict=True):
+            ids = self.characters.encode(word)[:_LETTERS]
+            row[: len(ids)] = ids
+        return found
+
+    def unknown(self, rows: SequenceRows) -> float:
+        """Computes the share of tokens that training does not have."""
+        return float((rows.inputs.values == UNK).mean()) if self.vocabulary is not None else 0.0
+
+    def lines(self) -> Iterator[str]:
+        """Yields what a person should know of it."""
+        if self.vocabulary is not None:
+            yield f"vocabulary: {len(self.vocabulary) - UNK - 1:,} tokens"
+
+
+def _vocabulary(texts: Sequence[str], options: dict[str, Any]) -> Vocabulary:
+    try:
+        return Vocabulary.build(texts, **options)
+    except UserError as error:
+        raise UserError(f"config.data.{error}") from None
+
+
+def _spaced(words: Sequence[str]) -> str:
+    """Words with blanks between them; a blank within one becomes a no-break space."""
+    return " ".join(word.replace(" ", "\u00a0") for word in words)
+
+
+def _interval(examples: Examples) -> float:
+    if examples.dt is None:
+        return 0.0
+    later = [each[1:] for each in examples.dt if len(each) > 1]
+    return float(np.concatenate(later).mean()) if later else 0.0

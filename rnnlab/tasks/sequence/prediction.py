@@ -1,0 +1,62 @@
+"""The answers of a trained model for a file of sequences."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from rnnlab.data.sequences.base import read_stream
+from rnnlab.data.sequences.examples import Examples
+from rnnlab.tasks.base import ModelParams, Predictor
+from rnnlab.tasks.sequence.evaluation import Evaluator
+from rnnlab.tasks.sequence.task import SequenceTask
+
+_PLACE = "standard input"
+
+
+class FilePredictor(Predictor):
+    """Answers a file of the format that the model was trained on; answers in it are not looked at.
+
+    One answer for a sequence is a line: a class, or numbers between commas. Tags are lines of a word, a TAB and its
+    tag, with an empty line after each sentence. Other answers at each step are a CSV: the number of the sequence and
+    of the step, from 1, and the class or the probability of each label.
+
+    Args:
+      task: whose model answers.
+      params: of its model.
+      n_best: of classes, the n most likely, each with its probability; 0 gives the most likely alone.
+    """
+
+    takes_whole = True
+
+    def __init__(self, task: SequenceTask, params: ModelParams, *, n_best: int = 0):
+        self._task, self._params, self._n_best = task, params, n_best
+        self._evaluator, self._remarks = Evaluator(task), list[str]()
+
+    def __call__(self, lines: Sequence[bytes], first: int) -> list[str]:
+        """Returns the lines of the answer to one file."""
+        (content,) = lines
+        examples = read_stream(self._task.config.data, content, _PLACE)._replace(answers=None)
+        rows = self._task.encode(examples)
+        if unknown := self._task.known.inputs.unknown(rows):
+            self._remarks.append(f"{100 * unknown:.2f} % of the tokens are unknown")
+        self._remarks += examples.remarks
+        return list(self._written(examples, self._evaluator.outputs(self._params, rows)))
+
+    def _written(self, examples: Examples, outputs: list[np.ndarray]) -> Iterator[str]:
+        answer = self._task.answer
+        answered = (answer.written(output, n_best=self._n_best) for output in outputs)
+        if not answer.per_step:
+            for lines in answered:
+                yield from lines
+        elif self._task.config.data.name == "tagged":
+            for words, lines in zip(examples.inputs, answered, strict=True):
+                yield from (f"{word}\t{line}" for word, line in zip(words, lines, strict=True))
+                yield ""
+        else:
+            yield ",".join(("sequence", "step", *answer.columns))
+            for number, lines in enumerate(answered, start=1):
+                yield from (f"{number},{step},{line}" for step, line in enumerate(lines, start=1))
+
+    def remarks(self) -> Iterator[str]:
+        """Yields what to log once all is answered."""
+        yield from self._remarks

@@ -1,0 +1,358 @@
+"""Sequences in, answers out: a class, numbers, or an answer at each step."""
+
+import collections
+import functools
+import json
+import logging
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from ml_collections import ConfigDict
+
+from rnnlab.data.pipeline import Sizes, bucket_sizes, training_batches
+from rnnlab.data.sequences.examples import Examples
+from rnnlab.data.sequences.parting import digest
+from rnnlab.data.vocabulary import UNK
+from rnnlab.errors import UserError
+from rnnlab.files import write_text
+from rnnlab.models import ManyToMany, ManyToOne
+from rnnlab.models.tokens import TokenInputs, WordInputs, Words
+from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
+from rnnlab.tasks.sequence.answers import Answer, find_answer
+from rnnlab.tasks.sequence.config import FIELDS, resolve_paths
+from rnnlab.tasks.sequence.data import read_splits
+from rnnlab.tasks.sequence.inputs import Inputs
+from rnnlab.tasks.sequence.rows import SequenceBatch, SequenceRows, Steps
+from rnnlab.training.intervention import Intervention
+from rnnlab.training.optimizer import make_optimizer
+from rnnlab.training.workdir import read_json
+
+_PROBED = 8  # sequences whose gradients are measured
+_FILE = "sequence.json"
+_OWN = ("embedding", "character_features", "pooling", "output_dropout", "forecast")  # of the model, beside the stack
+_SKETCH = {"features": 3, "classes": 2}  # of a model that is made to check a config
+
+
+class Known(NamedTuple):
+    """What a run knows of its training data.
+
+    Attributes:
+      inputs: how inputs are encoded.
+      answer: what is learnt of the answers.
+      sizes: the length buckets.
+      digests: of the contents of each split.
+    """
+
+    inputs: Inputs
+    answer: dict[str, Any]
+    sizes: Sizes
+    digests: dict[str, str]
+
+
+class SequenceTask(Task):
+    """One answer for each sequence, or one for each of its steps.
+
+    Attributes:
+      known: what was learnt of the training data before training.
+      answer: the kind of answer.
+    """
+
+    fields: ClassVar = FIELDS
+    places: ClassVar = ("data.directory", "data.files")  # the same data may lie elsewhere
+    unit: ClassVar = "sequences"
+
+    def __init__(self, config: ConfigDict, workdir: pathlib.Path, known: Known):
+        super().__init__(config, workdir)
+        self.known, self.answer = known, _kind(config)(known.answer)
+        self._rows: dict[str, SequenceRows] = {}
+
+    # --- the work directory
+
+    @classmethod
+    def variant(cls, config: ConfigDict) -> type[Task]:
+        """Returns the task of forecasts for a config that asks for such."""
+        if config.data.answer != "forecast":
+            return cls
+        from rnnlab.tasks.sequence.forecast import ForecastTask
+
+        return ForecastTask
+
+    @classmethod
+    def check(cls, config: ConfigDict) -> None:
+        """Refuses a config that no run can use.
+
+        Raises:
+          UserError: names the field, its value and what is allowed.
+        """
+        super().check(config)
+        make_optimizer(config.training)
+        allowed = ("loss", *_kind(config).metrics)
+        if config.training.best_metric not in allowed:
+            raise UserError(
+                f"config.training.best_metric: {config.training.best_metric!r} is no score of config.data.answer="
+                f"{config.data.answer!r}; allowed: {', '.join(allowed)}"
+            )
+        sketch = nnx.eval_shape(lambda: _make_model(config, Sizing.sketch(config)))
+        Intervention(config.training.intervention, sketch)
+
+    @classmethod
+    def resolve_paths(cls, config: ConfigDict) -> None:
+        """Makes the names of files absolute, in place."""
+        resolve_paths(config)
+
+    @classmethod
+    def has_data_of(cls, config: ConfigDict, workdir: pathlib.Path) -> bool:
+        """Whether a config names the same data, as they are now, that a work directory was made with."""
+        try:
+            made = read_json(workdir / _FILE)["digests"]
+            return made == {split: digest(found) for split, found in read_splits(config.data).items()}
+        except (UserError, KeyError, TypeError):
+            return False
+
+    @classmethod
+    def create(cls, config: ConfigDict, workdir: pathlib.Path) -> Self:
+        """Learns scalers, vocabularies, classes and length buckets from the training split."""
+        splits = read_splits(config.data)
+        train = splits["train"]
+        inputs, answer = Inputs.learn(train, config), _kind(config).learn(train)
+        digests = {split: digest(found) for split, found in splits.items()}
+        task = cls(config, workdir, Known(inputs, answer, [], digests))
+        task.__dict__["examples"] = splits  # read once
+        sizes = bucket_sizes(task.rows("train"), config.data.buckets)
+        task.known = task.known._replace(sizes=sizes)
+        return task
+
+    @classmethod
+    def load(cls, config: ConfigDict, saved: ConfigDict, workdir: pathlib.Path) -> Self:
+        """Reads what `save` wrote.
+
+        Raises:
+          UserError: the file is missing or damaged.
+        """
+        found = read_json(workdir / _FILE)
+        try:
+            sizes: Sizes = [tuple(map(int, size)) for size in found["sizes"]]
+            digests = {str(split): str(value) for split, value in found["digests"].items()}
+            known = Known(Inputs.of(found["inputs"]), found["answer"], sizes, digests)
+            return cls(config, workdir, known)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{workdir / _FILE}: is damaged: {error}") from None
+
+    def save(self) -> None:
+        """Writes what `load` reads to the work directory."""
+        found = self.known._asdict() | {"inputs": self.known.inputs.description}
+        write_text(self.workdir / _FILE, json.dumps(found))
+
+    # --- data
+
+    @functools.cached_property
+    def examples(self) -> dict[str, Examples]:
+        """The examples of each split, whose contents are those that the run was made with.
+
+        Raises:
+          UserError: they are not, or cannot be read.
+        """
+        found = read_splits(self.config.data)
+        for split, made in self.known.digests.items():
+            if split not in found:
+                raise UserError(f"config.data: {self.workdir} was made with a {split} split; give it back")
+            if digest(found[split]) != made:
+                raise UserError(
+                    f"{found[split].places(0)}: the contents of the {split} split are not those that the run was made "
+                    "with; give them back, or use another --workdir"
+                )
+        return found
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that there are."""
+        return tuple(self.known.digests)
+
+    def open_data(self) -> None:
+        """Makes sure that every split is there, unchanged, and can be encoded.
+
+        Raises:
+          UserError: names the place of what is wrong.
+        """
+        for split in self.examples:
+            self.rows(split)
+
+    def rows(self, split: str) -> SequenceRows:
+        """Encodes a split, once.
+
+        Raises:
+          UserError: an example that does not fit those of train, with its place.
+        """
+        if split not in self._rows:
+            self._rows[split] = self.encode(self.examples[split])
+        return self._rows[split]
+
+    def encode(self, examples: Examples) -> SequenceRows:
+        """Encodes examples, with their answers if they have any.
+
+        Raises:
+          UserError: an example that does not fit those of train, with its place.
+        """
+        if examples.answers is None:
+            return self.known.inputs.encode(examples, None)
+        labels = self.answer.encode(examples)
+        if self.answer.per_step:
+            for number, (own, read) in enumerate(zip(labels, examples.inputs, strict=True)):
+                if len(own) != len(read):
+                    raise UserError(f"{examples.places(number)}: {len(own)} answers for {len(read)} steps")
+            return self.known.inputs.encode(examples, Steps.of(labels))
+        return self.known.inputs.encode(examples, np.stack(labels))
+
+    def log_data(self) -> None:
+        """Logs how examples were treated, and the shares of unknown tokens."""
+        log = logging.getLogger("rnnlab")
+        for split, examples in self.examples.items():
+            for remark in examples.remarks:
+                log.info("%s", remark)
+            if unknown := self.known.inputs.unknown(self.rows(split)):
+                log.info("%s: %.2f %% of the tokens are unknown", split, 100 * unknown)
+
+    def summary(self) -> Iterator[str]:
+        """Yields the sizes of the splits and of what is learnt."""
+        sizes = ", ".join(f"{len(self.rows(split)):,} of {split}" for split in self.splits)
+        lengths = self.rows("train").inputs.lengths
+        buckets = [steps for (steps,) in self.known.sizes]
+        yield f"sequences: {sizes}; {lengths.min()} to {lengths.max()} steps, buckets {buckets}"
+        yield from self.known.inputs.lines()
+        yield f"{self.config.data.answer}: {self.answer.out_features} outputs"
+
+    def longest(self) -> int:
+        """Returns the number of steps of the longest training sequence."""
+        return int(self.known.sizes[-1][0])
+
+    def batches(self, *, seed: int, process: int, processes: int) -> Batches:
+        """Begins the training batches in the order that follows from a seed."""
+        how = {"seed": seed, "process": process, "processes": processes, "alike": self.config.training.steps_per_call}
+        return iter(training_batches(self.rows("train"), self.known.sizes, self.config.training.batch_size, **how))
+
+    def describe(self, rows: Sequence[int]) -> str:
+        """Names training examples by their places."""
+        return ", ".join(self.examples["train"].places(row) for row in rows[:_PROBED])
+
+    # --- model and loss
+
+    def make_model(self) -> ManyToOne | ManyToMany:
+        """Makes the model with its initial parameters, which follow from the seed."""
+        return _make_model(self.config, Sizing.of(self.known.inputs, self.answer))
+
+    def loss(self, model: Any, batch: SequenceBatch, carry: Carry, *, rngs: nnx.Rngs | None, step: Array) -> Loss:
+        """Computes the loss of the answers; in training with the noise that the config asks for."""
+        inputs = batch.inputs if rngs is None else self._disturbed(batch.inputs, rngs)
+        outputs = model(inputs, batch.seq_lengths, dt=batch.dt, rngs=rngs)
+        total, weight = self.answer.loss(outputs, batch, None if rngs is None else self.config.training)
+        padding = 1 - batch.seq_lengths.sum() / (len(jax.tree.leaves(inputs)[0]) * batch.seq_lengths.size)
+        return Loss(total, weight, carry, {"padding": padding})
+
+    def _disturbed(self, inputs: Any, rngs: nnx.Rngs) -> Any:
+        training = self.config.training
+        ids = inputs.ids if isinstance(inputs, Words) else inputs
+        if self.known.inputs.vocabulary is None:
+            noise = training.input_noise
+            return inputs + noise * jax.random.normal(rngs.dropout(), inputs.shape) if noise else inputs
+        if not training.word_dropout:
+            return inputs
+        ids = jnp.where(jax.random.bernoulli(rngs.dropout(), training.word_dropout, ids.shape), UNK, ids)
+        return inputs._replace(ids=ids) if isinstance(inputs, Words) else ids
+
+    def probe(self, split: str) -> SequenceBatch:
+        """Returns a few sequences of the length that most of a split have."""
+        rows = self.rows(split)
+        lengths = rows.inputs.lengths.tolist()
+        length, _ = collections.Counter(lengths).most_common(1)[0]
+        chosen = [row for row, own in enumerate(lengths) if own == length][:_PROBED]
+        return rows.assemble(chosen, (length,), len(chosen))
+
+    # --- scores and answers
+
+    def evaluator(self, *, final: bool) -> Callable[[ModelParams, str], Scores]:
+        """Makes what scores a split: the loss and the scores of the kind of answer."""
+        from rnnlab.tasks.sequence.evaluation import Evaluator
+
+        evaluator = Evaluator(self)
+
+        def scores(params: ModelParams, split: str) -> Scores:
+            outputs = evaluator.outputs(params, self.rows(split))
+            labels = self.answer.encode(self.examples[split])
+            found = self.answer.scores(outputs, labels, final=final)
+            return {"examples": len(outputs), **found} if final else found
+
+        return scores
+
+    def lower_is_better(self, metric: str) -> bool:
+        """Whether a metric is an error."""
+        return self.answer.metrics.get(metric, True)
+
+    def curves(self) -> dict[str, str]:
+        """Returns the title of the curve of each score."""
+        return {name: name if lower else f"{name} (%)" for name, lower in self.answer.metrics.items()}
+
+    def finish(self, params: ModelParams) -> None:
+        """Writes the confusion matrix or a picture of the answers, and prints samples."""
+        from rnnlab.tasks.sequence.samples import write_samples
+
+        write_samples(self, params)
+
+    def predictor(self, params: ModelParams, *, n_best: int = 0) -> Predictor:
+        """Makes what answers a file; options as in `FilePredictor`."""
+        from rnnlab.tasks.sequence.prediction import FilePredictor
+
+        return FilePredictor(self, params, n_best=n_best)
+
+
+class Sizing(NamedTuple):
+    """What of a model its data decide: features of a step or tokens of the vocabulary, characters of words (0: none),
+    whether inputs are tokens, and outputs."""
+
+    inputs: int
+    characters: int
+    tokens: bool
+    outputs: int
+
+    @classmethod
+    def of(cls, inputs: Inputs, answer: Answer) -> "Sizing":
+        """That of a run."""
+        characters = 0 if inputs.characters is None else len(inputs.characters)
+        return cls(inputs.features, characters, inputs.vocabulary is not None, answer.out_features)
+
+    @classmethod
+    def sketch(cls, config: ConfigDict) -> "Sizing":
+        """One of about the kind that a config will have."""
+        tagged = config.data.name == "tagged"
+        tokens = tagged or config.data.name == "labelled_text"
+        characters = UNK + 2 if tagged and config.model.character_features else 0
+        return cls(UNK + _SKETCH["features"], characters, tokens, _SKETCH["classes"])
+
+
+def _kind(config: ConfigDict) -> type[Answer]:
+    return find_answer(config.data.answer, config.data.name)
+
+
+def _make_model(config: ConfigDict, sizing: Sizing) -> ManyToOne | ManyToMany:
+    options, rngs = config.model.to_dict(), nnx.Rngs(config.seed)
+    own = {name: options.pop(name) for name in _OWN}
+    try:
+        front: TokenInputs | WordInputs | None = None
+        if sizing.tokens:
+            dropped = {"dropout": options["dropout"], "variational": options["variational"], "rngs": rngs}
+            if sizing.characters:
+                sizes = (sizing.inputs, sizing.characters, own["embedding"], own["character_features"])
+                front = WordInputs(*sizes, **dropped)
+            else:
+                front = TokenInputs(sizing.inputs, own["embedding"], **dropped)
+        options |= {"front": front, "output_dropout": own["output_dropout"], "rngs": rngs}
+        if _kind(config).per_step:
+            return ManyToMany(sizing.inputs, sizing.outputs, **options)
+        return ManyToOne(sizing.inputs, sizing.outputs, pooling=own["pooling"], **options)
+    except ValueError as error:
+        raise UserError(f"config.model: {error}") from None
