@@ -1,46 +1,18 @@
 """Line-aligned texts: two files, plain or compressed, or one TSV with two columns. They are read as they are at each
 start; no copy of them is prepared. What is held of them in memory is their bytes, for texts take many times as much."""
 
-import bz2
 import codecs
 import functools
-import gzip
 import hashlib
-import lzma
 import pathlib
-import re
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
+from rnnlab.data.packed import read_packed, unpack
 from rnnlab.errors import UserError
 
 Pair = tuple[str, str]
 Files = str | Sequence[str]  # "source,target", "pairs.tsv", or a list of these names
 _BLOCK = 1 << 20  # bytes that are decoded at a time
-
-
-def _unpack_zstd(raw: bytes) -> bytes:
-    try:
-        from compression import zstd  # of Python 3.14
-    except ImportError:
-        try:
-            from backports import zstd
-        except ImportError:
-            raise OSError("it is packed by zstd; pip install backports.zstd") from None
-    try:
-        return zstd.decompress(raw)
-    except zstd.ZstdError as error:
-        raise OSError(error) from None
-
-
-# By their endings: how such files start (RFC 1952 and 8878, the formats of bzip2, full and empty, and xz), and what
-# unpacks them.
-_PACKED: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
-    ".gz": (rb"\x1f\x8b", gzip.decompress),
-    ".bz2": (rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", bz2.decompress),
-    ".xz": (rb"\xfd7zXZ\0", lzma.decompress),
-    ".zst": (rb"\x28\xb5\x2f\xfd", _unpack_zstd),
-}
 
 
 class Lines:
@@ -56,10 +28,7 @@ class Lines:
 
     def __init__(self, path: str):
         self._path = path
-        try:
-            self._packed = pathlib.Path(path).expanduser().read_bytes()
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read: {error}") from None
+        self._packed = read_packed(path)
         self.digest = hashlib.sha256(self._packed).hexdigest()
 
     def __len__(self) -> int:
@@ -79,10 +48,7 @@ class Lines:
     def _text(self) -> tuple[bytes, bytes]:
         """All of it, known to be UTF-8, and what ends a line."""
         path = self._path
-        try:
-            raw = _unpacked(path, self._packed).replace(codecs.BOM_UTF8, b"")
-        except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-            raise UserError(f"{path}: cannot be read: {error}") from None
+        raw = unpack(path, self._packed).replace(codecs.BOM_UTF8, b"")
         self._packed = b""
         if not (inner := raw.strip()):
             raise UserError(f"{path}: the file is empty; at least one line of text is needed")
@@ -94,13 +60,6 @@ class Lines:
             before = raw[: error.start].split(end)
             raise UserError(f"{path}, line {len(before)}: not UTF-8 (byte {len(before[-1])}: {error.reason})") from None
         return text, end
-
-
-def _unpacked(path: str, raw: bytes) -> bytes:
-    """By how the file starts, whatever its name, or else by its ending, so that a damaged start is noticed."""
-    named = _PACKED.get(pathlib.PurePath(path).suffix, (b"", bytes))
-    _, unpack = next((kind for kind in _PACKED.values() if re.match(kind[0], raw)), named)
-    return unpack(raw)
 
 
 def file_names(files: Files) -> list[str]:

@@ -1,0 +1,135 @@
+"""Reading sequences by the fields of a config, whatever their format.
+
+Of `config.data` these fields are read: `name` (one of `READERS`), `files.{train,validation,test}`, `answer`,
+`columns.{inputs,answer,sequence,time}`, `missing`, `tag_scheme`, `test_every`, `permuted` and `chunk`. To add a format,
+write a module with a function like the others' `read`, and a line in `READERS`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from rnnlab.data.sequences import csv_table, idx, ts
+from rnnlab.data.sequences.examples import Examples, Request, Source, file_names, join, make_source, open_source
+from rnnlab.data.sequences.parting import chunk_steps, digest, every_nth, held_out, permute_steps
+from rnnlab.data.sequences.scaler import Scaler
+from rnnlab.errors import UserError
+
+__all__ = ["READERS", "Examples", "Reader", "Scaler", "digest", "has_split", "held_out", "read_split", "read_stream"]
+
+_CLASS, _STEPS = ("class", "numbers"), ("class_per_step", "labels_per_step")
+
+
+class Reader(NamedTuple):
+    """How a format is read.
+
+    Attributes:
+      read: the examples of a split, of the files that it names.
+      answers: the kinds of answer that it may have.
+      splits: names the splits that one file holds, or, of what is made on the fly, that there are; None where a file is
+        one split.
+      needs_files: False of what is made on the fly.
+    """
+
+    read: Callable[[Request, list[Source]], Examples]
+    answers: tuple[str, ...]
+    splits: Callable[[list[Source]], set[str]] | None = None
+    needs_files: bool = True
+
+
+def _each(read: Callable[[Request, Source], Examples]) -> Callable[[Request, list[Source]], Examples]:
+    """Reads several files one by one and joins their examples."""
+    return lambda request, sources: join([read(request, source) for source in sources])
+
+
+READERS: dict[str, Reader] = {
+    "ts": Reader(_each(ts.read), (*_CLASS, "forecast")),
+    "csv": Reader(_each(csv_table.read), (*_CLASS, *_STEPS, "forecast")),
+    "idx": Reader(idx.read, ("class",)),
+}
+
+
+def read_split(data: ConfigDict, split: str) -> Examples:
+    """Reads the examples of a split: of its own files, or, where it names none, of those of train that hold it.
+
+    With `data.test_every` n and no test file, every n-th example of train is the test split.
+
+    Raises:
+      UserError: there is no such split, or what the format's module says.
+    """
+    reader = _reader(data)
+    names = file_names(data.files[split])
+    if names or split == "train":
+        examples = reader.read(Request(data, split), _open(data, reader, names, split))
+        if split == "train" and data.test_every and not data.files.test:
+            examples, _ = every_nth(examples, data.test_every)
+    else:
+        sources = _open(data, reader, file_names(data.files.train), "train")
+        if reader.splits and split in reader.splits(sources):
+            examples = reader.read(Request(data, split), sources)
+        elif split == "test" and data.test_every:
+            _, examples = every_nth(reader.read(Request(data, "train"), sources), data.test_every)
+        else:
+            raise UserError(f"config.data.files.{split}: '' is not allowed here; it must name a file")
+    return _arranged(data, examples)
+
+
+def has_split(data: ConfigDict, split: str) -> bool:
+    """Tells whether `read_split` has something to read for a split, without its own file too.
+
+    Raises:
+      UserError: the files of train cannot be read.
+    """
+    reader = _reader(data)
+    if split == "train" or file_names(data.files[split]) or (split == "test" and data.test_every):
+        return True
+    if reader.splits is None:
+        return False
+    return split in reader.splits(_open(data, reader, file_names(data.files.train), "train"))
+
+
+def read_stream(data: ConfigDict, content: bytes, place: str) -> Examples:
+    """Reads examples for prediction, in the same format; their answers may lack and are not returned.
+
+    What is made on the fly has no format; its stream is a CSV.
+
+    Args:
+      content: plain or packed.
+      place: what messages call it, such as "standard input".
+
+    Raises:
+      UserError: as the format's module says.
+    """
+    reader = _reader(data) if _reader(data).needs_files else READERS["csv"]
+    return _arranged(data, reader.read(Request(data, "test", answered=False), [make_source(place, content)]))
+
+
+def _reader(data: ConfigDict) -> Reader:
+    if data.name not in READERS:
+        raise UserError(f"config.data.name: {data.name!r} is not allowed; it must be one of {', '.join(READERS)}")
+    reader = READERS[data.name]
+    if data.answer not in reader.answers:
+        raise UserError(
+            f"config.data.answer: {data.answer!r} is not allowed with config.data.name={data.name!r}; it must be one "
+            f"of {', '.join(reader.answers)}"
+        )
+    if data.missing not in ("refuse", "fill"):
+        raise UserError(f"config.data.missing: {data.missing!r} is not allowed; it must be refuse or fill")
+    return reader
+
+
+def _open(data: ConfigDict, reader: Reader, names: list[str], split: str) -> list[Source]:
+    if bool(names) != reader.needs_files:
+        raise UserError(
+            f"config.data.files.{split}: {data.files[split]!r} is not allowed with config.data.name={data.name!r}; it "
+            f"must {'name a file' if reader.needs_files else 'be empty'}"
+        )
+    return [open_source(name) for name in names]
+
+
+def _arranged(data: ConfigDict, examples: Examples) -> Examples:
+    """Puts the steps into the order and the chunks that the config wants."""
+    if data.permuted:
+        examples = permute_steps(examples, int(data.permuted))
+    return chunk_steps(examples, data.chunk) if data.chunk > 1 else examples

@@ -1,0 +1,433 @@
+"""Tables of rows and columns with a header: CSV (commas, semicolons or TABs between cells) and Parquet.
+
+Either each row is a step: of answers for each step, of a forecast, and where `columns.sequence` names the column whose
+equal values make the rows of a sequence. Or each row is a sequence, its columns are the steps of one feature, and cells
+that are empty at its end make it shorter.
+
+Roles that `data.columns` leaves empty go by rule: the answer is the column named answer, class, label, target or y; the
+inputs are all that have no other role. Of these, columns without any number (such as dates) and without a name (such
+as the index that pandas writes) are left out, with a remark. Missing are empty cells, NaN, NA and ?.
+"""
+
+import csv
+import datetime
+import io
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from rnnlab.config import split_names
+from rnnlab.data.sequences.examples import Examples, Request, Source, check_missing
+from rnnlab.errors import UserError
+from rnnlab.extras import needs
+
+_MISSING = {"", "nan", "na", "?"}  # in lower case
+_ANSWERS = {"answer", "class", "label", "target", "y"}
+_PARQUET = b"PAR1"  # how such a file starts
+_BLOCK = 4096  # rows that are turned into numbers at a time
+_Rows = Iterator[tuple[int, list[str]]]
+
+
+class _Header(NamedTuple):
+    """Names of the columns, and what a message calls a row: line or row."""
+
+    file: str
+    names: list[str]
+    unit: str
+
+    def place(self, number: int) -> str:
+        return f"{self.file}, {self.unit} {number}"
+
+
+class _Roles(NamedTuple):
+    """Names of columns by what they are for; `chosen` where the config names the inputs."""
+
+    sequence: str
+    time: str
+    answers: list[str]
+    inputs: list[str]
+    chosen: bool
+
+
+class _Table(NamedTuple):
+    """What was read of a table.
+
+    Attributes:
+      numbers: float32 `[rows, number columns]`, NaN where missing.
+      blank: bool of the same shape, where a cell is empty.
+      names: of the columns of `numbers`.
+      texts: the cells of the other columns that have a role, by their names.
+      lines: the number of each row in its file.
+    """
+
+    numbers: np.ndarray
+    blank: np.ndarray
+    names: list[str]
+    texts: dict[str, list[str]]
+    lines: list[int]
+
+
+def read(request: Request, source: Source) -> Examples:
+    """Reads one file.
+
+    Raises:
+      UserError: no header; a column that is not there or has two roles; a row with another number of cells; text in a
+        column of numbers; a missing value, if they are refused; no answer, or an answer that changes within a sequence.
+    """
+    header, rows = _open(source)
+    roles = _roles(request, header)
+    table, remarks = _read_table(request, header, roles, rows)
+    by_step = bool(roles.sequence) or request.data.answer not in ("class", "numbers")
+    if not by_step and roles.time:
+        raise UserError(
+            "config.data.columns.time: needs rows that are steps; name the column of the sequences by "
+            "config.data.columns.sequence"
+        )
+    examples = (_read_steps if by_step else _read_sequences)(request, header, roles, table)
+    return examples._replace(remarks=remarks + examples.remarks)
+
+
+def _open(source: Source) -> tuple[_Header, _Rows]:
+    if source.content.startswith(_PARQUET):
+        names, rows = _open_parquet(source)
+        header = _Header(source.name, names, "row")
+    else:
+        rows = _csv_rows(source)
+        number, names = next(rows)
+        header = _Header(source.name, [name.strip() for name in names], "line")
+        _check_no_numbers(header, number)
+    named = [name for name in header.names if name]
+    if again := next((name for i, name in enumerate(named) if name in named[:i]), None):
+        raise UserError(f"{header.place(1)}: two columns are named {again!r}")
+    return header, rows
+
+
+def _csv_rows(source: Source) -> _Rows:
+    """Yields the cells of each line that is not blank, with the number of the line."""
+    text = source.text()
+    first = text.lstrip().partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",\t;", key=first.count), strict=True)
+    try:
+        for cells in reader:
+            if cells:
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise UserError(f"{source.name}, line {reader.line_num}: not CSV ({error})") from None
+
+
+def _check_no_numbers(header: _Header, number: int) -> None:
+    """Refuses a first row of numbers, but for the column numbers 0, 1 ... that pandas writes."""
+    numbers = [_number(name) for name in header.names if name]
+    if numbers and not any(map(math.isnan, numbers)) and numbers != list(range(len(numbers))):
+        raise UserError(f"{header.place(number)}: numbers; the first line must have the names of the columns")
+
+
+def _open_parquet(source: Source) -> tuple[list[str], _Rows]:
+    with needs("sequence", f"{source.name}: Parquet"):
+        import pyarrow
+        import pyarrow.parquet
+    try:
+        table = pyarrow.parquet.read_table(io.BytesIO(source.content))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{source.name}: cannot be read: {str(error).splitlines()[0]}") from None
+
+    def rows() -> _Rows:
+        number = 0
+        for batch in table.to_batches(max_chunksize=_BLOCK):
+            for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                number += 1
+                yield number, [_as_text(cell) for cell in cells]
+
+    return table.column_names, rows()
+
+
+def _as_text(cell: object) -> str:
+    if isinstance(cell, bool):
+        return str(int(cell))
+    return "" if cell is None else str(cell)
+
+
+def _roles(request: Request, header: _Header) -> _Roles:
+    columns = request.data.columns
+    inputs = split_names(columns.inputs)
+    answers = _answer_columns(request, header)
+    roles = [("sequence", columns.sequence), ("time", columns.time), *(("answer", name) for name in answers)]
+    roles += [("inputs", name) for name in inputs]
+    taken: dict[str, str] = {}
+    for role, name in roles:
+        if not name:
+            continue
+        if name not in header.names and (role != "answer" or request.answered):
+            raise UserError(
+                f"{header.place(1)}: config.data.columns.{role} names {name!r}, which is not among the columns "
+                f"{_shown(header.names)}"
+            )
+        if name in taken:
+            raise UserError(f"config.data.columns.{role}: {name!r} has the role {taken[name]!r} already")
+        taken[name] = role
+    rest = [name for name in header.names if name and name not in taken]
+    return _Roles(columns.sequence, columns.time, answers if request.answered else [], inputs or rest, bool(inputs))
+
+
+def _answer_columns(request: Request, header: _Header) -> list[str]:
+    if request.data.answer == "forecast":
+        return []
+    named = split_names(request.data.columns.answer)
+    answers = named or [name for name in header.names if name.lower() in _ANSWERS]
+    one_only = request.data.answer in ("class", "class_per_step") or not named
+    if request.answered and (not answers or (one_only and len(answers) > 1)):
+        raise UserError(
+            f"config.data.columns.answer: {request.data.columns.answer!r} is not allowed with "
+            f"config.data.answer={request.data.answer!r}; it must name {'one' if one_only else 'some'} of "
+            f"{_shown(header.names)}"
+        )
+    return answers
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:12]) + (f" ... ({len(names)} columns)" if len(names) > 12 else "")
+
+
+def _read_table(request: Request, header: _Header, roles: _Roles, rows: _Rows) -> tuple[_Table, tuple[str, ...]]:
+    numeric_answer = request.data.answer in ("numbers", "labels_per_step")
+    columns = roles.inputs + (roles.answers if numeric_answer else [])
+    where = [header.names.index(name) for name in columns]
+    texts: dict[str, list[str]] = {
+        name: [] for name in (roles.sequence, roles.time, *([] if numeric_answer else roles.answers)) if name
+    }
+    text_at = {name: header.names.index(name) for name in texts}
+    lines: list[int] = []
+    parsed = _Columns(len(columns))
+    block: list[list[str]] = []
+    for number, cells in rows:
+        if len(cells) != len(header.names):
+            raise UserError(f"{header.place(number)}: {len(cells)} cells; the header has {len(header.names)}")
+        lines.append(number)
+        for name, at in text_at.items():
+            texts[name].append(cells[at].strip())
+        block.append([cells[at] for at in where])
+        if len(block) == _BLOCK:
+            parsed.add(block)
+            block = []
+    parsed.add(block)
+    if not lines:
+        raise UserError(f"{header.file}: a header and no rows")
+    kept = [j for j in range(len(columns)) if parsed.counts[j] or j >= len(roles.inputs) or roles.chosen]
+    for j in kept:
+        if j in parsed.bad:
+            row, text = parsed.bad[j]
+            raise UserError(f"{header.place(lines[row])}, column {columns[j]!r}: {text!r} is not a (finite) number")
+    remarks = [f"column {name!r} has no numbers and is left out" for j, name in enumerate(columns) if j not in kept]
+    if not roles.chosen and "" in header.names:
+        remarks.append("columns without a name are left out")
+    if not any(j < len(roles.inputs) for j in kept):
+        raise UserError(f"{header.place(1)}: none of the columns {_shown(header.names)} has numbers for the inputs")
+    numbers, blank = parsed.finish()
+    table = _Table(numbers[:, kept], blank[:, kept], [columns[j] for j in kept], texts, lines)
+    return table, tuple(f"{header.file}: {remark}" for remark in remarks)
+
+
+class _Columns:
+    """Cells turned into numbers, block by block.
+
+    Attributes:
+      counts: of the numbers in each column.
+      bad: of columns with something else, the row and the text of the first.
+    """
+
+    def __init__(self, columns: int):
+        self.counts = np.zeros(columns, int)
+        self.bad: dict[int, tuple[int, str]] = {}
+        self._numbers = [np.empty((0, columns), np.float32)]
+        self._blank = [np.empty((0, columns), bool)]
+        self._rows = 0
+
+    def add(self, block: list[list[str]]) -> None:
+        if not block:
+            return
+        numbers, blank = _all_numbers(block), np.zeros((len(block), len(self.counts)), bool)
+        if numbers is None:
+            numbers = np.empty(blank.shape, np.float32)
+            for j in range(blank.shape[1]):
+                self._add_column(j, [cells[j] for cells in block], numbers, blank)
+        self.counts += (~np.isnan(numbers)).sum(0)
+        self._numbers.append(numbers)
+        self._blank.append(blank)
+        self._rows += len(block)
+
+    def _add_column(self, j: int, cells: list[str], numbers: np.ndarray, blank: np.ndarray) -> None:
+        whole = _all_numbers(cells)
+        if whole is not None:
+            numbers[:, j] = whole
+            return
+        for row, cell in enumerate(cells):
+            number = _number(cell)
+            if math.isnan(number):
+                blank[row, j] = not cell.strip()
+                if cell.strip().lower() not in _MISSING:
+                    self.bad.setdefault(j, (self._rows + row, cell.strip()))
+            numbers[row, j] = number
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.concatenate(self._numbers), np.concatenate(self._blank)
+
+
+def _all_numbers(cells: list) -> np.ndarray | None:
+    """Turns cells, or rows of cells, to float32, if all are finite numbers."""
+    try:
+        with np.errstate(over="ignore"):
+            numbers = np.array(cells, np.float32)
+    except ValueError:
+        return None
+    flat = "".join(cells) if isinstance(cells[0], str) else "".join(map("".join, cells))
+    return numbers if np.isfinite(numbers).all() and "_" not in flat else None  # Python takes 1_000 for 1000
+
+
+def _number(cell: str) -> float:
+    """The finite number that a cell spells, or NaN."""
+    try:
+        with np.errstate(over="ignore"):
+            number = float(np.float32(float(cell)))
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) and "_" not in cell else math.nan
+
+
+def _read_sequences(request: Request, header: _Header, roles: _Roles, table: _Table) -> Examples:
+    """Takes each row as a sequence."""
+    steps = sum(name in roles.inputs for name in table.names)
+    filled = ~table.blank[:, :steps]
+    lengths = np.where(filled.any(1), steps - np.argmax(filled[:, ::-1], axis=1), 0)
+    if not lengths.all():
+        raise UserError(f"{header.place(table.lines[int(np.argmin(lengths))])}: a sequence without steps")
+    inputs = [row[:length, None] for row, length in zip(table.numbers, lengths, strict=True)]
+
+    def places(i: int) -> str:
+        return header.place(table.lines[i])
+
+    return Examples(
+        inputs,
+        _answers(roles, table, [slice(i, i + 1) for i in range(len(inputs))], request, places),
+        None,
+        places,
+        remarks=check_missing(
+            request, header.file, inputs, lambda i, step, _: f"{places(i)}, column {table.names[step]!r}"
+        ),
+    )
+
+
+def _read_steps(request: Request, header: _Header, roles: _Roles, table: _Table) -> Examples:
+    """Takes each row as a step."""
+    rows = range(len(table.lines))
+    if roles.sequence:
+        ids = table.texts[roles.sequence]
+        if "" in ids:
+            raise UserError(
+                f"{header.place(table.lines[ids.index('')])}, column {roles.sequence!r}: empty; it must name a sequence"
+            )
+        group = {name: i for i, name in enumerate(dict.fromkeys(ids))}
+        order = np.argsort([group[name] for name in ids], kind="stable")
+        counts = np.bincount([group[name] for name in ids])
+        table = _reordered(table, order.tolist())
+    else:
+        counts = np.array([len(rows)])
+    stops = np.cumsum(counts)
+    spans = [slice(int(stop - count), int(stop)) for stop, count in zip(stops, counts, strict=True)]
+
+    def places(i: int, step: int = 0) -> str:
+        return header.place(table.lines[spans[i].start + step])
+
+    features = [j for j, name in enumerate(table.names) if name in roles.inputs]
+    numbers = np.ascontiguousarray(table.numbers[:, features])
+    inputs = [numbers[span] for span in spans]
+    names = tuple(table.names[j] for j in features)
+    return Examples(
+        inputs,
+        _answers(roles, table, spans, request, lambda row: header.place(table.lines[row])),
+        _dt(roles, table, spans, header) if roles.time else None,
+        places,
+        names,
+        check_missing(
+            request, header.file, inputs, lambda i, step, feature: f"{places(i, step)}, column {names[feature]!r}"
+        ),
+    )
+
+
+def _reordered(table: _Table, order: list[int]) -> _Table:
+    return table._replace(
+        numbers=table.numbers[order],
+        texts={name: [cells[i] for i in order] for name, cells in table.texts.items()},
+        lines=[table.lines[i] for i in order],
+    )
+
+
+def _answers(
+    roles: _Roles, table: _Table, spans: list[slice], request: Request, row_place: Callable[[int], str]
+) -> list | None:
+    """Takes the answer of each span of rows; where there is one for a sequence, its rows must agree."""
+    if not roles.answers:
+        return None
+    if request.data.answer in ("class", "class_per_step"):
+        (name,) = roles.answers
+        cells = table.texts[name]
+        if "" in cells:
+            raise UserError(f"{row_place(cells.index(''))}, column {name!r}: empty; every row needs an answer")
+        steps: list = [tuple(cells[span]) for span in spans]
+    else:
+        values = table.numbers[:, [table.names.index(name) for name in roles.answers]]
+        right = ~np.isnan(values) if request.data.answer == "numbers" else (values == 0) | (values == 1)
+        if not right.all():
+            row, column = np.argwhere(~right)[0]
+            raise UserError(
+                f"{row_place(int(row))}, column {roles.answers[column]!r}: the answer "
+                + ("is missing" if np.isnan(values[row, column]) else f"is {values[row, column]:g}; it must be 0 or 1")
+            )
+        steps = [values[span] for span in spans]
+    if request.data.answer == "labels_per_step":
+        return [own == 1 for own in steps]
+    if request.data.answer == "class_per_step":
+        return steps
+    for span, own in zip(spans, steps, strict=True):
+        for step, answer in enumerate(own):
+            if np.any(answer != own[0]):
+                raise UserError(
+                    f"{row_place(span.start + step)}: the answer {_plain(answer)} is not that of the sequence's first "
+                    f"row, {_plain(own[0])}"
+                )
+    return [own[0] for own in steps]
+
+
+def _plain(answer) -> str:
+    return repr(answer) if isinstance(answer, str) else str(answer.tolist())
+
+
+def _dt(roles: _Roles, table: _Table, spans: list[slice], header: _Header) -> list[np.ndarray]:
+    """Time since the row before; of dates in seconds."""
+    cells = table.texts[roles.time]
+    parse = _number if not math.isnan(_number(cells[0])) else _seconds
+    times = np.array([parse(cell) for cell in cells])
+    if np.isnan(times).any():
+        row = int(np.argmax(np.isnan(times)))
+        raise UserError(
+            f"{header.place(table.lines[row])}, column {roles.time!r}: {cells[row]!r} is not a time; a column has "
+            "numbers, or dates such as 2016-07-01 00:00:00"
+        )
+    dt = [np.diff(times[span], prepend=times[span.start]) for span in spans]
+    for span, own in zip(spans, dt, strict=True):
+        if (own < 0).any():
+            row = span.start + int(np.argmax(own < 0))
+            raise UserError(
+                f"{header.place(table.lines[row])}, column {roles.time!r}: {cells[row]!r} is before the row before it"
+            )
+    return [own.astype(np.float32) for own in dt]
+
+
+def _seconds(cell: str) -> float:
+    """Since 1970, UTC where the date names no zone; NaN of what is no date in ISO's format."""
+    try:
+        date = datetime.datetime.fromisoformat(cell)
+    except ValueError:
+        return math.nan
+    return date.replace(tzinfo=date.tzinfo or datetime.UTC).timestamp()

@@ -1,0 +1,213 @@
+"""What every reader gives and takes: `Examples`, and the files that it reads them from."""
+
+import bisect
+import codecs
+import itertools
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from rnnlab.data.packed import read_packed, unpack
+from rnnlab.errors import UserError
+
+
+class Examples(NamedTuple):
+    """Sequences and their answers, as files have them.
+
+    Attributes:
+      inputs: of each example float32 `[steps, features]`, NaN where a value is missing (`data.missing="fill"` only;
+        `Scaler` fills it); of `labelled_text` a text; of `tagged` its words.
+      answers: of each example a class; float32 `[k]` of numbers; a class for each step; of several labels per step bool
+        `[steps, labels]`. None of a forecast, and where a stream for prediction is read.
+      dt: of each example float32 `[steps]`, the time since the step before, 0 at the first; None where none are known.
+        The unit is the file's; of dates it is seconds.
+      places: where example i stands, for messages: "train.csv, line 12".
+      names: of the features, where the file has such.
+      remarks: documented treatments with their counts, a line each.
+    """
+
+    inputs: list[Any]
+    answers: list[Any] | None
+    dt: list[np.ndarray] | None
+    places: Callable[[int], str]
+    names: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+class Source(NamedTuple):
+    """A file's name, for messages, and its bytes, unpacked and without a byte-order mark."""
+
+    name: str
+    content: bytes
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Yields the number and the text of each line, with the white space at its ends except for line ends.
+
+        Raises:
+          UserError: a line is not UTF-8.
+        """
+        for number, line in enumerate(self.content.split(b"\n"), start=1):
+            yield number, decode(line.removesuffix(b"\r"), f"{self.name}, line {number}")
+
+    def text(self) -> str:
+        """The whole of it.
+
+        Raises:
+          UserError: a line is not UTF-8.
+        """
+        try:
+            return self.content.decode()
+        except UnicodeDecodeError as error:
+            line = self.content.count(b"\n", 0, error.start) + 1
+            raise UserError(f"{self.name}, line {line}: not UTF-8 ({error.reason})") from None
+
+
+class Request(NamedTuple):
+    """What a reader is asked for.
+
+    Attributes:
+      data: `config.data`.
+      split: train, validation or test.
+      answered: whether answers are wanted; of a stream for prediction they may lack, and are not looked at.
+    """
+
+    data: ConfigDict
+    split: str = "train"
+    answered: bool = True
+
+
+def decode(line: bytes, place: str) -> str:
+    """Decodes a line.
+
+    Raises:
+      UserError: not UTF-8.
+    """
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{place}: not UTF-8 (byte {error.start}: {error.reason})") from None
+
+
+def file_names(files: str | Sequence[str]) -> list[str]:
+    """Lists the names in a field of files: one name, several between commas, or a list of them.
+
+    A text that names a file as it stands is one name, whatever commas it has.
+    """
+    if not isinstance(files, str):
+        return list(map(str, files))
+    if _is_file(files):
+        return [files]
+    return [name for part in files.split(",") if (name := part.strip())]
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return pathlib.Path(name).expanduser().is_file()
+    except (OSError, ValueError):  # longer than a name may be, or with a NUL in it
+        return False
+
+
+def open_source(name: str) -> Source:
+    """Reads a file, plain or packed.
+
+    Raises:
+      UserError: it cannot be read, or is empty.
+    """
+    return make_source(name, read_packed(name))
+
+
+def make_source(name: str, raw: bytes) -> Source:
+    """Unpacks what was read of a file or a stream.
+
+    Raises:
+      UserError: damaged, or empty.
+    """
+    content = unpack(name, raw).removeprefix(codecs.BOM_UTF8)
+    if not content.strip():
+        raise UserError(f"{name}: the file is empty; at least one example is needed")
+    return Source(name, content)
+
+
+def join(parts: Sequence[Examples]) -> Examples:
+    """Joins the examples of several files into one, in their order.
+
+    Raises:
+      UserError: only some have times, or their features have other names.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    starts = list(itertools.accumulate((len(part.inputs) for part in parts), initial=0))
+    first = parts[0]
+    for part in parts[1:]:
+        if (part.dt is None) != (first.dt is None) or part.names != first.names:
+            raise UserError(f"{part.places(0)}: its columns or times are other ones than of {first.places(0)}")
+
+    def places(i: int) -> str:
+        k = bisect.bisect_right(starts, i) - 1
+        return parts[k].places(i - starts[k])
+
+    answers = None if first.answers is None else [answer for part in parts for answer in part.answers or ()]
+    return Examples(
+        inputs=[one for part in parts for one in part.inputs],
+        answers=answers,
+        dt=None if first.dt is None else [one for part in parts for one in part.dt or ()],
+        places=places,
+        names=first.names,
+        remarks=tuple(remark for part in parts for remark in part.remarks),
+    )
+
+
+def select(examples: Examples, indices: Sequence[int]) -> Examples:
+    """Takes some of the examples, which keep their places."""
+    return examples._replace(
+        inputs=[examples.inputs[i] for i in indices],
+        answers=None if examples.answers is None else [examples.answers[i] for i in indices],
+        dt=None if examples.dt is None else [examples.dt[i] for i in indices],
+        places=lambda i: examples.places(indices[i]),
+    )
+
+
+def as_views(chunks: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Copies arrays that differ in their first axis only into one; what is returned are its parts."""
+    whole = np.concatenate(chunks, dtype=np.float32)
+    return np.split(whole, np.cumsum([len(chunk) for chunk in chunks])[:-1])
+
+
+def check_missing(
+    request: Request, name: str, inputs: Sequence[np.ndarray], where: Callable[[int, int, int], str]
+) -> tuple[str, ...]:
+    """Refuses missing values (NaN), or counts what will be filled.
+
+    Args:
+      name: of the file.
+      inputs: `[steps, features]` each.
+      where: names the place of a value, given its example, step and feature.
+
+    Returns:
+      The remark with the count, if there is anything to fill.
+
+    Raises:
+      UserError: a value is missing, and `data.missing` is "refuse".
+    """
+    count = leading = 0
+    for i, sequence in enumerate(inputs):
+        missing = np.isnan(sequence)
+        if not missing.any():
+            continue
+        if request.data.missing == "refuse":
+            step, feature = np.argwhere(missing)[0]
+            raise UserError(
+                f"{where(i, int(step), int(feature))}: a value is missing; --config.data.missing=fill fills it with "
+                "the last value before it"
+            )
+        count += int(missing.sum())
+        leading += int(np.logical_and.accumulate(missing, axis=0).sum())
+    if not count:
+        return ()
+    return (
+        f"{name}: {count:,} missing values are filled with the last value before them in the sequence, "
+        f"{leading:,} of them, before which there is none, with the feature's mean in training",
+    )
