@@ -93,7 +93,7 @@ class MonotonicDecoder(Decoder):
         if input_feeding:
             raise ValueError("input_feeding: goes with attention dot or general, not 'monotonic'")
         super().__init__(vocabulary_size, memory_features, features=features, rngs=rngs, **options)
-        self.monotonic = Monotonic(features, memory_features, rngs=rngs)
+        self.monotonic = Monotonic(self.stack.out_features, memory_features, rngs=rngs)
 
     def start(self, states: tuple[State, ...], memory: Memory) -> tuple:
         """What the first step starts from, given the stack's states: also the place before it."""

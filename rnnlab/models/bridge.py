@@ -27,18 +27,18 @@ class Bridge(nnx.Module):
 
     def __init__(self, kind: str, encoder: Stack, decoder: Stack, *, rngs: nnx.Rngs):
         self.kind = check_choice("bridge", kind, BRIDGES)
-        if kind == "last" and encoder.out_features != decoder.out_features:
+        layers = len(decoder.widths)
+        sizes = encoder.widths if len(encoder.widths) == layers else encoder.widths[-1:] * layers
+        pairs = list(zip(sizes, decoder.widths, strict=True))
+        if kind == "last" and (unequal := [pair for pair in pairs if len({*pair}) > 1]):
             raise ValueError(
-                f"bridge: 'last' copies the encoder's state, but it has {encoder.out_features} features and the "
-                f"decoder's {decoder.out_features}; make them equal or use 'dense' or 'zero'"
+                f"bridge: 'last' copies the encoder's state, but it has {unequal[0][0]} features and the "
+                f"decoder's {unequal[0][1]}; make them equal or use 'dense' or 'zero'"
             )
         if kind != "zero" and decoder.layers[0][0].start:
             raise ValueError(f"bridge: {kind!r} sets the decoder's state, so it cannot be learnt; use 'zero' for that")
         self.source_names, self.target_names = encoder.cell.state_names, decoder.cell.state_names
-        dense = [
-            {n: nnx.Linear(encoder.out_features, decoder.out_features, rngs=rngs) for n in self.target_names}
-            for _ in decoder.layers
-        ]
+        dense = [{name: nnx.Linear(read, made, rngs=rngs) for name in self.target_names} for read, made in pairs]
         self.dense = nnx.List([nnx.Dict(layer) for layer in dense] if kind == "dense" else [])
 
     def __call__(self, encoded: tuple[State, ...], initial: tuple[State, ...]) -> tuple[State, ...]:

@@ -1,5 +1,6 @@
 """The decoder: one-to-many, a step at a time or a whole target at once."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from rnnlab.cells import State
 from rnnlab.choice import check_choice
 from rnnlab.logits import without_tokens
 from rnnlab.models.attention import SOFT, Attention
+from rnnlab.models.blocks import layer_sizes
 from rnnlab.models.dropout import Noise, draw_mask
 from rnnlab.models.embedding import Lookup, embed, rows
 from rnnlab.models.recurrent import Stack
@@ -47,11 +49,12 @@ class Decoder(nnx.Module):
       tied_embeddings: the output layer's matrix is the embedding's (Press and Wolf 2017, arXiv 1608.05859).
       output_dropout: rate on what the stack and its attention made of a step.
       never_predicted: ids that scheduled sampling never takes for a prediction, as no search does (BOS, PAD).
-      embedding, dropout, variational, cell, features, layers, ...: as in `Encoder`.
+      embedding, dropout, variational, cell, features, layers, block, sizes, ...: as in `Encoder`.
+      norm: of prenorm blocks. "batch" is refused: mean and variance of a batch would tell a step what later ones are.
 
     Raises:
-      ValueError: an unknown attention or context, or input feeding or a context with an attention that it does not go
-        with.
+      ValueError: an unknown attention or context, input feeding or a context with an attention that it does not go
+        with, or batch norm.
     """
 
     def __init__(
@@ -68,6 +71,10 @@ class Decoder(nnx.Module):
         dropout: float = 0.0,
         output_dropout: float = 0.0,
         variational: bool = False,
+        block: str = "plain",
+        norm: str = "layer",
+        sizes: Sequence[int] | str = (),
+        layers: int = 1,
         never_predicted: tuple[int, ...] = (),
         rngs: nnx.Rngs,
         **stack,
@@ -81,21 +88,28 @@ class Decoder(nnx.Module):
         self.attends_before, self.attends_after = attention == "additive", attention in ("dot", "general")
         if input_feeding and not self.attends_after:
             raise ValueError(f"input_feeding: goes with attention dot or general, not {attention!r}")
+        if block == "prenorm" and norm == "batch":
+            raise ValueError("norm: 'batch' would show a decoder's step what later ones read; use 'layer'")
+        made = layer_sizes(block, features, layers, sizes)[-1]
         self.embedding = nnx.Embed(vocabulary_size, embedding, rngs=rngs)
         extra = memory_features * (self.every_step + self.attends_before)
         self.stack = Stack(
-            in_features=embedding + extra + features * input_feeding,
+            in_features=embedding + extra + made * input_feeding,
             features=features,
+            layers=layers,
+            block=block,
+            norm=norm,
+            sizes=sizes,
             dropout=dropout,
             variational=variational,
             rngs=rngs,
             **stack,
         )
         if attention != "none":
-            self.attention = Attention(attention, features, memory_features, rngs=rngs)
+            self.attention = Attention(attention, made, memory_features, rngs=rngs)
         if self.attends_after:
-            self.mix = nnx.Linear(features + memory_features, features, use_bias=False, rngs=rngs)
-        self.read_features = read = features + extra + (embedding if extra else 0)
+            self.mix = nnx.Linear(made + memory_features, made, use_bias=False, rngs=rngs)
+        self.read_features = read = made + extra + (embedding if extra else 0)
         self.narrow = nnx.Linear(read, embedding, rngs=rngs) if tied_embeddings and read != embedding else None
         if tied_embeddings:
             self.output_bias = nnx.Param(jnp.zeros((vocabulary_size,)))

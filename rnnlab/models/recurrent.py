@@ -1,5 +1,6 @@
 """Recurrent layers and stacks of them: the parameters of cells, run by `rnnlab.scans`."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.cells import Cell, State, find_cell, zoneout
 from rnnlab.choice import check_choice
+from rnnlab.models.blocks import BLOCKS, NORMS, PreNorm, layer_sizes
 from rnnlab.models.dropout import Noise, draw_mask
 from rnnlab.models.embedding import Lookup, rows
 from rnnlab.scans import methods_of, scan
@@ -131,14 +133,23 @@ class Recurrent(nnx.Module):
 class Stack(nnx.Module):
     """Stacked layers of one cell.
 
-    Args:
+    Main arguments:
       cell, features, initial_state, method: as in `Recurrent`; `features` is the size of each direction.
       layers: the number of layers.
       bidirectional: run each layer in both directions and concatenate the outputs (Schuster and Paliwal 1997).
-      dropout: the rate on the outputs of every layer but the last.
+      block: what stands around each layer: "plain", nothing; "residual", its input is added to its output where their
+        sizes agree (as in Wu et al. 2016, arXiv 1609.08144); "prenorm", for deep stacks: norm, layer, gated linear
+        unit, dropout, plus the block's input (`rnnlab.models.blocks.PreNorm`).
+
+    Other arguments:
+      norm: of prenorm blocks: "layer" or "batch".
+      sizes: features of each layer where they differ, a sequence or text between commas; empty: `features` in each.
+      dropout: the rate on the outputs of every layer but the last; with prenorm on what each block adds.
       variational: draw those masks once for all steps.
       recurrent_dropout, weight_drop, zoneout, zoneout_cell: as in `Rates`.
-      residual: add a layer's input to its output where their sizes agree (as in Wu et al. 2016, arXiv 1609.08144).
+
+    Raises:
+      ValueError: as `Recurrent`, an unknown block or norm, or `sizes` that do not fit.
     """
 
     def __init__(
@@ -149,28 +160,37 @@ class Stack(nnx.Module):
         *,
         layers: int = 1,
         bidirectional: bool = False,
+        block: str = "plain",
+        norm: str = "layer",
+        sizes: Sequence[int] | str = (),
         dropout: float = 0.0,
         variational: bool = False,
         recurrent_dropout: float = 0.0,
         weight_drop: float = 0.0,
         zoneout: float = 0.0,
         zoneout_cell: float = 0.0,
-        residual: bool = False,
         initial_state: str = "zero",
         method: str = "auto",
         rngs: nnx.Rngs,
     ):
-        self.dropout, self.variational, self.residual = dropout, variational, residual
+        self.block = check_choice("block", block, BLOCKS)
+        check_choice("norm", norm, NORMS)
+        self.in_features, self.dropout, self.variational = in_features, dropout, variational
         rates = Rates(recurrent_dropout, weight_drop, zoneout, zoneout_cell)
-        self.out_features = features * (2 if bidirectional else 1)
+        own = layer_sizes(block, features, layers, sizes)
+        self.directions = 2 if bidirectional else 1
+        self.widths = tuple(self.directions * size for size in own)
+        self.out_features = self.widths[-1]
+        reads = self.widths if block == "prenorm" else (in_features, *self.widths[:-1])
         self.layers: nnx.List = nnx.List()
-        for layer in range(layers):
-            size = self.out_features if layer else in_features
+        for read, size in zip(reads, own, strict=True):
             directions = [
-                Recurrent(cell, size, features, initial_state=initial_state, rates=rates, method=method, rngs=rngs)
-                for _ in range(2 if bidirectional else 1)
+                Recurrent(cell, read, size, initial_state=initial_state, rates=rates, method=method, rngs=rngs)
+                for _ in range(self.directions)
             ]
             self.layers.append(nnx.List(directions))
+        around = PreNorm(in_features, self.out_features, layers, norm=norm, rngs=rngs) if block == "prenorm" else None
+        self.prenorm = nnx.data(around)
 
     @property
     def cell(self) -> Cell:
@@ -178,21 +198,22 @@ class Stack(nnx.Module):
         return self.layers[0][0].cell
 
     def initial_states(self, batch: int) -> tuple[State, ...]:
-        """Returns the initial state of each layer, entries `[batch, out_features]`, both directions concatenated."""
+        """Returns the initial state of each layer, entries `[batch, widths[layer]]`, both directions concatenated."""
         return tuple(_join([d.initial_state(batch) for d in layer]) for layer in self.layers)
 
     def draw(self, rngs: nnx.Rngs | None, time: int, batch: int) -> Noise | None:
         """Draws the regularisation of each layer; None in evaluation.
 
-        Masks `[time, batch, out_features]` for the outputs of every layer but the last, and the draws of `Recurrent`.
+        Masks `[time, batch, widths[layer]]` for the outputs of every layer but the last (with prenorm for what each
+        block adds), and the draws of `Recurrent`.
         """
         if rngs is None:
             return None
-        shape = (time, batch, self.out_features)
-        between = [draw_mask(rngs, self.dropout, shape, variational=self.variational) for _ in self.layers[1:]]
+        dropped = self.widths if self.prenorm else self.widths[:-1]
+        masks = [draw_mask(rngs, self.dropout, (time, batch, n), variational=self.variational) for n in dropped]
         drawn = [[direction.draw(rngs, time, batch) for direction in layer] for layer in self.layers]
         steps = [[noise.steps for noise in layer] for layer in drawn]
-        return Noise((between, steps), [[noise.all for noise in layer] for layer in drawn])
+        return Noise((masks, steps), [[noise.all for noise in layer] for layer in drawn])
 
     def __call__(
         self,
@@ -211,26 +232,78 @@ class Stack(nnx.Module):
           noise: from `draw`; None means evaluation.
 
         Returns:
-          The last layer's outputs `[time, batch, out_features]`, and the state of each layer after the last step.
+          The last layer's outputs `[time, batch, out_features]`, 0 in the padding unless blocks are residual, and the
+          state of each layer after the last step.
         """
         states = self.initial_states(inputs.shape[1]) if states is None else states
         segments = {"seq_lengths": seq_lengths, "segment_starts": segment_starts}
+        if self.prenorm is None:
+            return self._run_plain(inputs, states, noise, segments)
+        return self._run_prenorm(self.prenorm, inputs, states, noise, segments)
+
+    def last(
+        self,
+        outputs: Float[Array, "time batch out"],
+        states: tuple[State, ...],
+        seq_lengths: Int[Array, "batch"] | None = None,
+    ) -> Float[Array, "batch out"]:
+        """Returns what stands for each whole sequence, given what a call returned.
+
+        That is `h` of the top layer after the last step, of the backward direction after the first. With prenorm, where
+        more than a state makes the outputs, it is the output at the last step, and of its second half of features with
+        two directions that at the first step.
+        """
+        if self.prenorm is None:
+            return states[-1][0]
+        ends = jnp.full(outputs.shape[1], outputs.shape[0]) if seq_lengths is None else seq_lengths
+        at_end = jnp.take_along_axis(outputs, jnp.maximum(ends - 1, 0)[None, :, None], axis=0)[0]
+        forward = self.out_features // self.directions
+        return jnp.concatenate([at_end[:, :forward], outputs[0, :, forward:]], axis=-1)
+
+    def _run_plain(
+        self, inputs: Array | Lookup, states: tuple[State, ...], noise: Noise | None, segments: dict
+    ) -> tuple[Array, tuple[State, ...]]:
         finals = []
         for index, (layer, state) in enumerate(zip(self.layers, states, strict=True)):
-            drawn: list[Noise | None] = [None, None]
-            if noise is not None:
-                between, steps = noise.steps
-                drawn = [Noise(*of) for of in zip(steps[index], noise.all[index], strict=True)]
-                inputs = apply_mask(rows(inputs), between[index - 1]) if index else inputs
-            parts = zip(layer, _part(state, len(layer)), drawn, (False, True), strict=False)
-            runs = [
-                direction(inputs, part, noise=own, reverse=backwards, **segments)
-                for direction, part, own, backwards in parts
-            ]
-            outputs = jnp.concatenate([out for out, _ in runs], axis=-1) if len(runs) > 1 else runs[0][0]
-            inputs = outputs + rows(inputs) if self.residual and outputs.shape == inputs.shape else outputs
-            finals.append(_join([final for _, final in runs]))
+            if noise is not None and index:
+                inputs = apply_mask(rows(inputs), noise.steps[0][index - 1])
+            outputs, final = _run_layer(layer, inputs, state, _of_layer(noise, index), segments)
+            adds = self.block == "residual" and outputs.shape == inputs.shape
+            inputs = outputs + rows(inputs) if adds else outputs
+            finals.append(final)
         return rows(inputs), tuple(finals)
+
+    def _run_prenorm(
+        self, around: PreNorm, inputs: Array | Lookup, states: tuple[State, ...], noise: Noise | None, segments: dict
+    ) -> tuple[Array, tuple[State, ...]]:
+        lengths, training = segments["seq_lengths"], noise is not None
+        valid = None if lengths is None else (jnp.arange(inputs.shape[0])[:, None] < lengths)[..., None]
+        stream, finals = around.enter(inputs, valid), []
+        for index, (layer, block, state) in enumerate(zip(self.layers, around.blocks, states, strict=True)):
+            normed = block.before(stream, valid, training=training)
+            hidden, final = _run_layer(layer, normed, state, _of_layer(noise, index), segments)
+            stream += apply_mask(block.after(normed, hidden), None if noise is None else noise.steps[0][index])
+            finals.append(final)
+        return around.leave(stream, valid, training=training), tuple(finals)
+
+
+def _of_layer(noise: Noise | None, index: int) -> list[Noise | None]:
+    """What is drawn for each direction of a layer."""
+    if noise is None:
+        return [None, None]
+    return [Noise(*of) for of in zip(noise.steps[1][index], noise.all[index], strict=True)]
+
+
+def _run_layer(
+    layer: nnx.List, inputs: Array | Lookup, state: State, noise: list[Noise | None], segments: dict
+) -> tuple[Array, State]:
+    """Runs each direction of a layer: outputs and last state, both directions concatenated."""
+    parts = zip(layer, _part(state, len(layer)), noise, (False, True), strict=False)
+    runs = [
+        direction(inputs, part, noise=own, reverse=backwards, **segments) for direction, part, own, backwards in parts
+    ]
+    outputs = jnp.concatenate([out for out, _ in runs], axis=-1) if len(runs) > 1 else runs[0][0]
+    return outputs, _join([final for _, final in runs])
 
 
 def _find(name: str) -> Cell:

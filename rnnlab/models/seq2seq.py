@@ -70,7 +70,7 @@ class Seq2Seq(nnx.Module):
         """The decoder's first states and its memory of `source` `[source, batch]`; no rngs means evaluation."""
         outputs, states = self.encoder(source, seq_lengths, rngs=rngs)
         valid = jnp.arange(source.shape[0])[:, None] < seq_lengths
-        memory = self.decoder.remember(outputs, valid, states[-1][0])
+        memory = self.decoder.remember(outputs, valid, self.encoder.stack.last(outputs, states, seq_lengths))
         states = self.bridge(states, self.decoder.stack.initial_states(source.shape[1]))
         return self.decoder.start(states, memory), memory
 

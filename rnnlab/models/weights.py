@@ -28,7 +28,7 @@ def to_torch(stack: Stack) -> _Arrays:
     inside the reset gate. Gates are in the same order here and there (i, f, g, o and r, z, n).
 
     Raises:
-      ValueError: a cell that torch does not have, or a stack with residual connections or zoneout.
+      ValueError: a cell that torch does not have, or a stack with blocks, sizes or zoneout.
     """
     _check_stack(stack)
     found: _Arrays = {}
@@ -53,7 +53,7 @@ def from_torch(stack: Stack, weights: Mapping[str, np.ndarray]) -> None:
     `to_torch` made comes back to the last bit.
 
     Raises:
-      ValueError: a cell that torch does not have, residual connections or zoneout, names that are missing or too many,
+      ValueError: a cell that torch does not have, blocks, sizes or zoneout, names that are missing or too many,
         or an array of another shape.
     """
     _check_stack(stack)
@@ -171,8 +171,10 @@ def _check_cell(cell: Cell) -> None:
 
 def _check_stack(stack: Stack) -> None:
     _check_cell(stack.cell)
-    if stack.residual:
-        raise ValueError("residual: torch has no layers with residual connections")
+    if stack.block != "plain":
+        raise ValueError(f"block: torch has no {stack.block!r} layers; use 'plain'")
+    if len({*stack.widths}) > 1:
+        raise ValueError("sizes: torch has no layers of different sizes in one module")
     if any(stack.layers[0][0].zoneout):
         raise ValueError("zoneout: torch has no layers whose states are means with the ones before")
 

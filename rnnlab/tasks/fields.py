@@ -13,13 +13,15 @@ STACK: Fields = {
     "cell": field("lstm", _CELL, own=True),
     "features": field(128, "of each direction", POSITIVE),
     "layers": field(1, "recurrent layers", POSITIVE, at_most(100)),  # each is traced and compiled by itself
-    "dropout": field(0.0, "rate on what a layer reads: embeddings, and the outputs of the layer below", RATE),
+    "block": field("plain", "around each layer: plain, residual, or prenorm (norm, layer, gated linear unit, dropout)"),
+    "norm": field("layer", "of prenorm blocks: layer or batch"),
+    "sizes": field("", "features of each layer between commas; empty: features in each"),
+    "dropout": field(0.0, "rate on what a layer reads (embeddings, outputs below) or a prenorm block adds", RATE),
     "variational": field(False, "draws these masks once for all steps (Gal and Ghahramani 2016)"),
     "recurrent_dropout": field(0.0, "rate on h where it enters h R, drawn once for all steps (the same)", RATE),
     "weight_drop": field(0.0, "rate on the entries of R (Merity et al. 2018)", RATE),
     "zoneout": field(0.0, "rate of units of h that keep their value at a step (Krueger et al. 2017)", RATE),
     "zoneout_cell": field(0.0, "the same of the other entries of the state", RATE),
-    "residual": field(False, "adds a layer's input to its output"),
     "initial_state": field("zero", "zero or learnt"),
     "method": field("auto", "of the scan: auto, sequential, associative (linear cells), newton, reference"),
 }

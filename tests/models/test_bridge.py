@@ -46,6 +46,16 @@ def test_dense_is_tanh_of_a_projection_of_the_entry_of_the_same_name():
         assert_close(got, np.tanh(entry @ dense.kernel[...] + dense.bias[...]))
 
 
+def test_layers_of_different_sizes_are_bridged_one_by_one():
+    encoder, decoder = _stack("gru", 4, layers=2, sizes="4,6"), _stack("gru", 4, layers=2, sizes="4,5")
+    with pytest.raises(ValueError, match="has 6 features and the decoder's 5"):
+        Bridge("last", encoder, decoder, rngs=nnx.Rngs(0))
+    states = Bridge("dense", encoder, decoder, rngs=nnx.Rngs(0))(encoder.initial_states(2), decoder.initial_states(2))
+    assert [entry.shape for (entry,) in states] == [(2, 4), (2, 5)]
+    top = Bridge("dense", _stack("gru", 3, layers=3, sizes="3,3,8"), decoder, rngs=nnx.Rngs(0))
+    assert [layer["h"].kernel.shape for layer in top.dense] == [(8, 4), (8, 5)]
+
+
 def test_zero_leaves_the_decoders_own_initial_state():
     encoder, decoder = _stack("gru", 4), _stack("gru", 6, initial_state="learnt")
     initial = _states(decoder, 3.0)

@@ -36,6 +36,31 @@ def _start(decoder):
     return memory, decoder.start(decoder.stack.initial_states(BATCH), memory)
 
 
+BLOCKS: list[dict] = [{"block": "prenorm"}, {"block": "residual", "sizes": "7,3"}]
+ATTENDING = [
+    *((attention, {}) for attention in ATTENTIONS if attention != "dot"),  # which needs the encoder's size
+    ("none", {"context": "every_step", "tied_embeddings": True}),
+    ("general", {"input_feeding": True}),
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+@pytest.mark.parametrize(("attention", "options"), ATTENDING, ids=str)
+def test_step_by_step_is_the_same_as_at_once_with_every_block(attention, options, block):
+    decoder = _decoder(attention=attention, **options, **block)
+    memory, states = _start(decoder)
+    logits, _ = jax.jit(decoder.teacher_forced)(TARGETS, states, memory)
+    step = jax.jit(decoder.step)
+    for time, tokens in enumerate(TARGETS):
+        states, (one, _) = step(states, tokens, memory)
+        assert_close(logits[time], one)
+
+
+def test_batch_norm_is_refused_in_a_decoder():
+    with pytest.raises(ValueError, match="norm: 'batch' would show a decoder's step what later ones read; use 'layer'"):
+        _decoder(block="prenorm", norm="batch")
+
+
 @pytest.mark.parametrize(("attention", "context"), CHOICES)
 def test_a_known_target_at_once_is_the_same_as_step_by_step(attention, context):
     decoder = _decoder(attention=attention, context=context)
@@ -118,8 +143,13 @@ def test_input_feeding_needs_an_attention_that_comes_after_the_step(attention):
 
 @pytest.mark.parametrize(
     "options",
-    [{"attention": "general"}, {"attention": "general", "input_feeding": True}, {"attention": "monotonic"}],
-    ids=["general", "input_feeding", "monotonic"],
+    [
+        {"attention": "general"},
+        {"attention": "general", "input_feeding": True},
+        {"attention": "general", "block": "prenorm"},
+        {"attention": "monotonic"},
+    ],
+    ids=["general", "input_feeding", "prenorm", "monotonic"],
 )
 def test_noise_falls_alike_on_a_target_at_once_and_step_by_step(options):
     """What is read by guesses runs through a loop over steps; with every step forced it must change nothing."""

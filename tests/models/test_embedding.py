@@ -20,10 +20,10 @@ def test_ids_stay_a_lookup_only_where_it_is_cheaper_and_nothing_is_dropped():
     assert embed(TABLE, IDS, None).shape == (6, 3, 4)
 
 
-@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("block", ["plain", "residual", "prenorm"])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_a_stack_reads_a_lookup_as_its_rows(cell, residual):
-    stack = Stack(cell, 4, 2, layers=2, bidirectional=True, residual=residual, rngs=nnx.Rngs(1))
+def test_a_stack_reads_a_lookup_as_its_rows(cell, block):
+    stack = Stack(cell, 4, 2, layers=2, bidirectional=True, block=block, rngs=nnx.Rngs(1))
     graph, state = nnx.split((TABLE, stack))
     lengths = jnp.array([6, 2, 4])
 

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 from oracle import assert_close
 
@@ -14,8 +15,9 @@ def _encoder(**options):
     return Encoder(12, embedding=3, cell="lstm", features=4, bidirectional=True, rngs=nnx.Rngs(0), **options)
 
 
-def test_padding_and_neighbours_change_nothing():
-    encoder = _encoder()
+@pytest.mark.parametrize("block", ["plain", "prenorm"])
+def test_padding_and_neighbours_change_nothing(block):
+    encoder = _encoder(block=block)
     outputs, states = encoder(SOURCE, LENGTHS)
     alone, alone_states = encoder(SOURCE[:2, 1:], LENGTHS[1:])
     assert_close(outputs[:2, 1], alone[:, 0])

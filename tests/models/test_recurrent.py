@@ -33,7 +33,7 @@ def test_a_bidirectional_stack_is_its_layers_run_by_hand():
 
 
 def test_residual_adds_the_input_only_where_the_sizes_agree():
-    plain, residual = (Stack("gru", 4, 5, layers=2, residual=flag, rngs=nnx.Rngs(0)) for flag in (False, True))
+    plain, residual = (Stack("gru", 4, 5, layers=2, block=b, rngs=nnx.Rngs(0)) for b in ("plain", "residual"))
     first = Recurrent("gru", 4, 5, rngs=nnx.Rngs(0))(INPUTS)[0]  # 4 is not 5: nothing is added to layer 1
     assert_close(residual(INPUTS)[0], plain(INPUTS)[0] + first)
 

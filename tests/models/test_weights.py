@@ -187,8 +187,8 @@ def test_what_torch_and_flax_do_not_have_is_refused():
     other = Stack("gru_reset_before", 4, 5, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="cell: unknown value 'gru_reset_before'; allowed: rnn, rnn_relu, gru, lstm"):
         to_torch(other)
-    with pytest.raises(ValueError, match="residual"):
-        to_torch(_stack("gru", residual=True))
+    with pytest.raises(ValueError, match="block: torch has no 'residual' layers"):
+        to_torch(_stack("gru", block="residual"))
     with pytest.raises(ValueError, match="zoneout"):
         to_torch(_stack("gru", zoneout=0.1))
     recurrent = Recurrent("gru_reset_before", 4, 5, rngs=nnx.Rngs(0))

@@ -68,8 +68,8 @@ def _parts(task: Seq2SeqTask, batch: Batch) -> dict[str, Callable[[], object]]:
     config.steps_per_call = 1
     optimizer, (merge, params) = make_optimizer(config), split_model(model)
     read = jnp.ones((*batch.labels.shape, model.decoder.read_features))
-    first = model.decoder.stack.layers[0][0].params["W"]
-    beside = jnp.ones((*batch.labels.shape, first.shape[0] - model.decoder.embedding.features))
+    extra = model.decoder.stack.in_features - model.decoder.embedding.features
+    beside = jnp.ones((*batch.labels.shape, extra))
 
     def encoder(model: Seq2Seq) -> Array:
         return model.encoder(batch.source, batch.source_lengths)[0].sum()
