@@ -49,12 +49,11 @@ class Forecaster(nnx.Module):
       channel_embedding: of "segments", and not joint.
       output: numbers of each step and channel that is predicted: "values" (`values` of them, in ascending order: means
         or quantiles), "normal" (mean, deviation) or "student" (location, scale, degrees of freedom above 2).
-      embedding: size of what the recurrence reads; 0: as many as `features`.
       output_dropout: the rate on what the last linear layer reads.
-      stack: arguments of `Stack`; `features` among them.
+      stack: arguments of `Stack`; it reads as many features as it has.
 
     Raises:
-      ValueError: an unknown name, or a look-back that segments do not divide.
+      ValueError: an unknown name, a look-back that segments do not divide, or decoding "segments" in both directions.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class Forecaster(nnx.Module):
         channel_embedding: bool = True,
         output: str = "values",
         values: int = 1,
-        embedding: int = 0,
         output_dropout: float = 0.0,
         rngs: nnx.Rngs,
         **stack,
@@ -80,9 +78,13 @@ class Forecaster(nnx.Module):
         self.output = check_choice("output", output, tuple(OUTPUTS))
         if look_back % segment:
             raise ValueError(f"segment: {segment} does not divide the look-back of {look_back}")
+        if decoding == "segments" and stack.get("bidirectional"):
+            raise ValueError(
+                "bidirectional: decoding 'segments' continues from the last state, forwards only; use direct"
+            )
         self.horizon, self.segment, self.joint, self.output_dropout = horizon, segment, joint, output_dropout
         self.numbers = OUTPUTS[output] or values
-        together, size = (channels if joint else 1), embedding or stack["features"]
+        together, size = (channels if joint else 1), stack["features"]
         self.together = together
         self.embed = nnx.Linear(segment * together, size, rngs=rngs)
         self.stack = Stack(in_features=size, rngs=rngs, **stack)
@@ -105,7 +107,8 @@ class Forecaster(nnx.Module):
     ) -> Float[Array, "steps batch channels numbers"]:
         """Predicts the `horizon` steps after a look-back, of decoding "segments" only those of the first `segments`."""
         normal, level = self._normalise(inputs)
-        outputs, states = self._encode(normal, rngs)
+        last, states = self._encode(normal, rngs)
+        outputs = last[None]
         if self.decoding == "segments":
             outputs = self._step_into(states, inputs.shape[1:], segments, rngs)
         dropped = apply_mask(outputs, draw_mask(rngs, self.output_dropout, outputs.shape))
@@ -127,13 +130,13 @@ class Forecaster(nnx.Module):
         return (inputs - mean) / spread + shift, _Level(mean - shift * spread, spread)
 
     def _encode(self, inputs: Array, rngs: nnx.Rngs | None) -> tuple[Array, tuple]:
-        """The last output of the stack `[1, rows, out]`, and its states; rows are windows, or their channels."""
+        """What stands for each whole look-back `[rows, out]`, and the states; rows are windows, or their channels."""
         look_back, batch, channels = inputs.shape
         parts = inputs.reshape(look_back // self.segment, self.segment, batch, channels // self.together, self.together)
         rows = jnp.moveaxis(parts, 1, 3).reshape(len(parts), -1, self.segment * self.together)
         read = jax.nn.relu(self.embed(rows))
         outputs, states = self.stack(read, noise=self.stack.draw(rngs, *read.shape[:2]))
-        return outputs[-1:], states
+        return self.stack.last(outputs, states), states
 
     def _step_into(self, states: tuple, shape: tuple[int, ...], segments: int | None, rngs: nnx.Rngs | None) -> Array:
         """The output of a step from the states into each segment, `[segments, rows, out]`."""
