@@ -3,9 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.special
 from oracle import assert_close
 
-from rnnlab.losses import cross_entropy, length_weights, squared_error
+from rnnlab.losses import binary_cross_entropy, cross_entropy, length_weights, squared_error
 
 LOGITS = 3 * jax.random.normal(jax.random.key(0), (5, 3, 7))
 LABELS = jax.random.randint(jax.random.key(1), (5, 3), 0, 7)
@@ -46,3 +47,11 @@ def test_padding_has_no_gradient():
 def test_logits_of_bfloat16_are_summed_in_float32():
     rounded = LOGITS.astype(jnp.bfloat16)
     assert_close(cross_entropy(rounded, LABELS, WITHIN), cross_entropy(rounded.astype(jnp.float32), LABELS, WITHIN))
+
+
+def test_binary_cross_entropy_is_the_likelihood_of_every_label_of_the_steps_that_count():
+    logits, labels = np.random.default_rng(0).normal(size=(3, 2, 4)) * 30, np.arange(24).reshape(3, 2, 4) % 2
+    weights = np.array([[1, 1], [1, 0], [0, 0]], bool)
+    p = scipy.special.log_expit(np.where(labels, logits, -logits)).sum(-1)
+    found = binary_cross_entropy(jnp.asarray(logits, jnp.float32), jnp.asarray(labels), jnp.asarray(weights))
+    np.testing.assert_allclose(found, -p[weights].sum(), rtol=1e-5)

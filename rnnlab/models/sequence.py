@@ -5,8 +5,10 @@ from typing import Any
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from rnnlab.cells import State
+from rnnlab.choice import check_choice
 from rnnlab.models.dropout import draw_mask
-from rnnlab.models.pooling import Pooling
+from rnnlab.models.pooling import POOLINGS, Pooling
 from rnnlab.models.recurrent import Stack
 from rnnlab.models.tokens import TokenInputs, WordInputs, Words
 from rnnlab.scans.product import apply_mask
@@ -26,17 +28,16 @@ class _Sequence(nnx.Module):
         rngs: nnx.Rngs,
         **stack: Any,
     ):
-        self.front, self.output_dropout = front, output_dropout
+        self.front, self.output_dropout = nnx.data(front), output_dropout
         self.stack = Stack(in_features=front.features if front else in_features, rngs=rngs, **stack)
 
     def _run(
         self, inputs: Inputs, seq_lengths: Array | None, dt: Array | None, rngs: nnx.Rngs | None
-    ) -> Float[Array, "time batch out"]:
+    ) -> tuple[Float[Array, "time batch out"], tuple[State, ...]]:
         time, batch = inputs.shape[:2]
         read: Any = inputs if self.front is None else self.front(inputs, rngs=rngs)  # type: ignore[arg-type]
         drawn = self.stack.draw(rngs, time, batch)
-        outputs, _ = self.stack(read, seq_lengths=seq_lengths, noise=drawn, **({} if dt is None else {"dt": dt}))
-        return outputs
+        return self.stack(read, seq_lengths=seq_lengths, noise=drawn, **({} if dt is None else {"dt": dt}))  # type: ignore[arg-type]
 
     def _dropped(self, values: Array, rngs: nnx.Rngs | None) -> Array:
         return apply_mask(values, draw_mask(rngs, self.output_dropout, values.shape))
@@ -48,7 +49,7 @@ class ManyToOne(_Sequence):
     Args:
       in_features, out_features: sizes of a step's input and of the answer.
       front: makes the stack's inputs of tokens; without it they are numbers, or ids that W is indexed by.
-      pooling: as in `Pooling`.
+      pooling: "last", what `Stack.last` returns, or a kind of `Pooling`.
       output_dropout: rate on what the output layer reads.
       stack: arguments of `Stack`.
     """
@@ -65,9 +66,10 @@ class ManyToOne(_Sequence):
         **stack: Any,
     ):
         super().__init__(in_features, front=front, output_dropout=output_dropout, rngs=rngs, **stack)
-        directions = 2 if stack.get("bidirectional") else 1
-        self.pooling = Pooling(pooling, self.stack.out_features, directions=directions, rngs=rngs)
-        self.output = nnx.Linear(self.pooling.out_features, out_features, rngs=rngs)
+        check_choice("pooling", pooling, ("last", *POOLINGS))
+        size = self.stack.out_features
+        self.pooling = nnx.data(None if pooling == "last" else Pooling(pooling, size, rngs=rngs))
+        self.output = nnx.Linear(self.pooling.out_features if self.pooling else size, out_features, rngs=rngs)
 
     def __call__(
         self,
@@ -78,7 +80,11 @@ class ManyToOne(_Sequence):
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "batch out"]:
         """Returns the answers `[batch, out_features]`; `dt` is the time between steps, of cells in continuous time."""
-        pooled = self.pooling(self._run(inputs, seq_lengths, dt, rngs), seq_lengths)
+        outputs, states = self._run(inputs, seq_lengths, dt, rngs)
+        if self.pooling is None:
+            pooled = self.stack.last(outputs, states, seq_lengths)
+        else:
+            pooled = self.pooling(outputs, seq_lengths)
         return self.output(self._dropped(pooled, rngs))
 
 
@@ -107,4 +113,5 @@ class ManyToMany(_Sequence):
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "time batch out"]:
         """Returns the answers `[time, batch, out_features]`; those in the padding mean nothing."""
-        return self.output(self._dropped(self._run(inputs, seq_lengths, dt, rngs), rngs))
+        outputs, _ = self._run(inputs, seq_lengths, dt, rngs)
+        return self.output(self._dropped(outputs, rngs))

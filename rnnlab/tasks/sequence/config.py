@@ -9,7 +9,6 @@ from rnnlab.tasks.fields import STACK, FileNames
 from rnnlab.training.config import EVALUATION, TRAINING
 
 ANSWERS = ("class", "numbers", "class_per_step", "labels_per_step", "forecast")
-POOLINGS = ("last", "mean", "max", "mean_max", "attention")
 _MANY = at_most(1_000_000)
 _BELOW_HALF = Allowed("from 0 to below 0.5", lambda value: 0 <= value < 0.5)
 
@@ -69,7 +68,7 @@ _MODEL: Fields = {
     "bidirectional": field(False, "reads in both directions"),
     "embedding": field(64, "size of the embedding of a token", POSITIVE),
     "character_features": field(0, "tagged: of each direction of an encoder of a word's characters", NOT_NEGATIVE),
-    "pooling": field("last", f"of one answer: {', '.join(POOLINGS)}", one_of(*POOLINGS)),
+    "pooling": field("last", "of one answer: last, mean, max, mean_max or attention"),
     "output_dropout": field(0.0, "rate on what the output layer reads", RATE),
     "forecast": _FORECAST,
 }
