@@ -4,13 +4,14 @@ Time-major: a batch of windows is `[steps, batch, channels]`.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnnlab.data.pipeline import Size
 from rnnlab.errors import UserError
 
+Numbers = Any  # an array on the host, or within a compiled function
 _ROUNDING = 1e-6  # by how much shares that are written in decimals may miss 1
 
 
@@ -23,9 +24,9 @@ class WindowBatch(NamedTuple):
       weights: 1 for a window, 0 for a column that only fills the batch up, `[batch]`.
     """
 
-    inputs: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
+    inputs: Numbers
+    targets: Numbers
+    weights: Numbers
 
 
 class Span(NamedTuple):

@@ -4,7 +4,7 @@ import numpy as np
 from flax import nnx
 from oracle import assert_close
 
-from rnnlab.models.tokens import TokenInputs, Words, WordInputs
+from rnnlab.models.tokens import TokenInputs, WordInputs, Words
 
 
 def test_a_word_is_its_embedding_and_the_last_states_of_its_characters_in_both_directions():

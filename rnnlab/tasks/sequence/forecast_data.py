@@ -93,7 +93,7 @@ def _unused(parts: dict[str, Part]) -> Iterator[str]:
     last = list(parts.values())[-1]
     unused = sum(len(rows) - span.end for rows, span in zip(last.series, last.spans, strict=True))
     if unused:
-        yield f"{last.examples.places(0)}: the last {unused:,} rows belong to no split by config.data.rows and are unused"
+        yield f"{last.examples.places(0)}: by config.data.rows the last {unused:,} rows belong to no split"
 
 
 def _held_out(data: ConfigDict, train: Examples) -> dict[str, Part]:

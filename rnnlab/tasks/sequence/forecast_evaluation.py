@@ -1,14 +1,14 @@
-"""How far forecasts are from the truth: over all windows of a split, by step and by channel, beside a naive baseline."""
+"""How far forecasts are from the truth, over all windows of a split, and by step and channel; beside a naive baseline."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jax import Array
 
 from rnnlab.data.pipeline import evaluation_batches
-from rnnlab.data.windows import WindowBatch
+from rnnlab.data.windows import Numbers, WindowBatch
 from rnnlab.models.forecaster import Forecaster
 from rnnlab.tasks.base import ModelParams, Scores
 from rnnlab.tasks.sequence.forecast import ForecastTask
@@ -45,7 +45,7 @@ class Evaluator:
         errors, others = sums
         mean = errors / len(windows)
         numbers = len(windows) * mean[0].size
-        scores = {name: float(value / numbers) for name, value in others.items()}
+        scores: Scores = {name: float(value / numbers) for name, value in others.items()}
         scores |= {name: float(value) for name, value in zip(ERRORS, mean.mean((1, 2)), strict=True)}
         first = {name: scores.pop(name) for name in ("loss", *ERRORS)}
         return Errors(mean, first | scores)
@@ -74,8 +74,6 @@ class Evaluator:
         return errors, others
 
 
-def seasonal_naive(
-    inputs: Float[Array, "look_back batch channels"], horizon: int, period: int
-) -> Float[Array, "horizon batch channels"]:
-    """Repeats the last `period` steps of a look-back, which has at least as many."""
-    return inputs[len(inputs) - period + jnp.arange(horizon) % period]
+def seasonal_naive(inputs: Numbers, horizon: int, period: int) -> Numbers:
+    """Repeats the last `period` steps of look-backs `[look_back, batch, channels]`, which have at least as many."""
+    return inputs[len(inputs) - period + np.arange(horizon) % period]

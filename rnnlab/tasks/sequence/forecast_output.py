@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from rnnlab.config import split_words
 from rnnlab.data.sequences.scaler import Scaler
+from rnnlab.data.windows import Numbers
 from rnnlab.errors import UserError
 from rnnlab.losses import absolute_error, normal_loss, quantile_loss, squared_error, student_loss
 
@@ -61,7 +62,7 @@ class Output(NamedTuple):
         """The scores that there are beside those of every forecast."""
         return ("quantile_loss", "coverage") if self.quantiles else ("nll",) if self.kind != "values" else ()
 
-    def forecast(self, outputs: Array) -> Array:
+    def forecast(self, outputs: Numbers) -> Numbers:
         """Returns what is scored of outputs `[..., numbers]`: the value, the median, or the mean."""
         return outputs[..., self.quantiles.index(0.5) if self.quantiles else 0]
 

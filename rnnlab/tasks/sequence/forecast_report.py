@@ -33,8 +33,8 @@ def _draw(task: ForecastTask, params: ModelParams, split: str, evaluator: Evalua
     rows = np.unique(np.linspace(0, len(windows) - 1, _DRAWN_WINDOWS).astype(int)).tolist()
     batch = windows.assemble(rows, windows.size, len(rows))
     outputs = output.in_units(evaluator.predict(params, batch.inputs), scaler)
-    forecast = np.asarray(output.forecast(outputs))
-    naive = scaler.inverse(np.asarray(seasonal_naive(batch.inputs, windows.horizon, task.config.data.period)))
+    forecast = output.forecast(outputs)
+    naive = scaler.inverse(seasonal_naive(batch.inputs, windows.horizon, task.config.data.period))
     seen = min(windows.look_back, _SHOWN * windows.horizon)
     truth = scaler.inverse(np.concatenate([batch.inputs[-seen:], batch.targets]))
     channels = task.known.channels[:_DRAWN_CHANNELS]
