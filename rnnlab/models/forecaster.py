@@ -22,7 +22,7 @@ _LEAST_FREEDOM = 2.0  # degrees of freedom above which a Student distribution ha
 
 
 class _Level(NamedTuple):
-    """What normalisation took from a window, `[1, batch, channels]`: a forecast is `spread` times an output, + `level`."""
+    """What a window was freed of, `[1, batch, channels]`: a forecast is `spread` times an output, plus `level`."""
 
     level: Array
     spread: Array

@@ -38,16 +38,21 @@ class Known(NamedTuple):
     """What a run knows of its data.
 
     Attributes:
-      channels: their names.
+      names: of the channels, where the data have such.
       scaler: of the training rows.
       splits: that there are.
       digests: of the contents of what was read.
     """
 
-    channels: tuple[str, ...]
+    names: tuple[str, ...]
     scaler: Scaler
     splits: tuple[str, ...]
     digests: dict[str, str]
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """What the channels are called."""
+        return self.names or tuple(f"channel_{number + 1}" for number in range(len(self.scaler.mean)))
 
 
 class ForecastTask(Task):
@@ -110,7 +115,7 @@ class ForecastTask(Task):
         """Reads the series and learns mean and deviation of each channel from the training rows."""
         series = read_series(config.data)
         scaler = series.scaler(standardise=config.data.standardise)
-        task = cls(config, workdir, Known(series.channels, scaler, tuple(series.splits), series.digests))
+        task = cls(config, workdir, Known(series.names, scaler, tuple(series.splits), series.digests))
         task.__dict__["series"] = series  # read once
         return task
 
@@ -125,7 +130,7 @@ class ForecastTask(Task):
         try:
             scaler = Scaler(*(np.array(found[name], np.float64) for name in Scaler._fields))
             digests = {str(split): str(value) for split, value in found["digests"].items()}
-            return cls(config, workdir, Known(tuple(found["channels"]), scaler, tuple(found["splits"]), digests))
+            return cls(config, workdir, Known(tuple(found["names"]), scaler, tuple(found["splits"]), digests))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{workdir / _FILE}: is damaged: {error}") from None
 

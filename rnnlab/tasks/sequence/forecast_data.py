@@ -26,13 +26,13 @@ class Series(NamedTuple):
 
     Attributes:
       splits: of each split its part.
-      channels: their names.
+      names: of the channels, where the data have such.
       digests: of the contents of what was read, by the split that names it.
       remarks: documented treatments with their counts, a line each.
     """
 
     splits: dict[str, Part]
-    channels: tuple[str, ...]
+    names: tuple[str, ...]
     digests: dict[str, str]
     remarks: tuple[str, ...]
 
@@ -70,9 +70,8 @@ def read_series(data: ConfigDict) -> Series:
         remarks += _unused(parts)
     elif "validation" not in read:
         parts |= _held_out(data, train)
-    names = train.names or tuple(f"channel_{number + 1}" for number in range(channels))
     digests = {split: digest(examples) for split, examples in read.items()}
-    return Series({split: parts[split] for split in SPLITS if split in parts}, names, digests, tuple(remarks))
+    return Series({split: parts[split] for split in SPLITS if split in parts}, train.names, digests, tuple(remarks))
 
 
 def _divided(data: ConfigDict, train: Examples) -> dict[str, Part]:

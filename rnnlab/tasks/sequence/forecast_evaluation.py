@@ -1,4 +1,4 @@
-"""How far forecasts are from the truth, over all windows of a split, and by step and channel; beside a naive baseline."""
+"""Errors of forecasts over all windows of a split, by step and channel, and those of a seasonal-naive baseline."""
 
 from typing import NamedTuple
 

@@ -1,8 +1,10 @@
 """The steps that follow each series of a file."""
 
+import copy
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from rnnlab.data.sequences.base import Examples, read_stream
 from rnnlab.errors import UserError
@@ -40,13 +42,9 @@ class SeriesPredictor(Predictor):
             look-back.
         """
         (content,) = lines
-        examples = read_stream(self._task.config.data, content, _PLACE)
+        examples = read_stream(self._stream_data(), content, _PLACE)
         self._remarks += examples.remarks
         channels = self._task.known.channels
-        if examples.names and examples.names != channels:
-            raise UserError(
-                f"{_PLACE}: the channels are {', '.join(examples.names)}; those of training are {', '.join(channels)}"
-            )
         inputs = np.stack([self._look_back(examples, number) for number in range(len(examples.inputs))], axis=1)
         outputs = self._evaluator.predict(self._params, inputs)
         cells = self._task.output.cells(self._task.output.in_units(outputs, self._task.known.scaler))
@@ -57,6 +55,13 @@ class SeriesPredictor(Predictor):
             for step, values in enumerate(cells[:, number], start=1):
                 rows.append([*([number + 1] if several else []), step, *(f"{value:.7g}" for value in values)])
         return to_csv(rows).splitlines()
+
+    def _stream_data(self) -> ConfigDict:
+        """The fields of the data, in which the columns are those of training: others in the file are left out."""
+        data = copy.deepcopy(self._task.config.data)
+        if names := self._task.known.names:
+            data.columns.inputs = ",".join(names)
+        return data
 
     def _look_back(self, examples: Examples, number: int) -> np.ndarray:
         """The last steps of a series, standardised."""
