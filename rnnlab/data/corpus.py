@@ -35,6 +35,7 @@ class Corpus:
       prepared: folder for TFDS's files; empty is TFDS's own choice, `TFDS_DATA_DIR` or ~/tensorflow_datasets.
       files: for "parallel_text", `{split: "source,target", "pairs.tsv" or a list of these names}`.
       language, directory: for "multi30k" and "sigmorphon2020", as in `open_published` and `published_files`.
+      validation_share: of the training files, held out where "parallel_text" has none for validation.
       expected: the `digest` of each split whose contents are known; others are refused.
       data: the data config that a function of the user's own gets.
 
@@ -50,12 +51,13 @@ class Corpus:
         files: Mapping[str, Files] | None = None,
         language: str = "",
         directory: str = "",
+        validation_share: float = 0.0,
         expected: Mapping[str, str] | None = None,
         data: ConfigDict | None = None,
     ):
         self.name, self._expected = name, expected or {}
         self._files: Mapping[str, Files] = {}
-        self._open: dict[str, Callable[[], _OfFiles | _Prepared | _Listed]] = {}
+        self._open: dict[str, Callable[[], _OfFiles | _Part | _Prepared | _Listed]] = {}
         self._read: dict[str, list[Example]] = {}
         self._digests: dict[str, str] = {}
         if is_own(name):
@@ -63,7 +65,7 @@ class Corpus:
             self._open = {split: functools.partial(_Listed.of, own, split) for split in own.splits}
         elif name == "parallel_text":
             self._files = {split: names for split, names in (files or {}).items() if names}
-            if not {"train", "validation"} <= set(self._files):
+            if not self._files.get("train") or not (self._files.get("validation") or validation_share):
                 raise UserError("data.files: 'parallel_text' needs files for train and validation (test is optional)")
         elif name in HOMES and directory:
             self._files = published_files(name, language, directory)
@@ -74,6 +76,12 @@ class Corpus:
             builder = _open_builder(name, language, prepared)
             self._open = {split: functools.partial(_Prepared, builder, split) for split in builder.info.splits}
         self._open |= {split: functools.partial(_OfFiles, names) for split, names in self._files.items()}
+        if name == "parallel_text" and "validation" not in self._files:
+            train = self._files["train"]
+            self._open |= {
+                split: functools.partial(_Part, train, validation_share, held=split == "validation")
+                for split in ("train", "validation")
+            }
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -126,12 +134,15 @@ class Corpus:
         user's by their sources."""
         more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
         if self._files:
-            return f"{self._place(split)}, lines {', '.join(str(i + 1) for i in numbers[:_NAMED])}{more}"
+            part = self._open[split]()
+            lines = part.lines(numbers[:_NAMED]) if isinstance(part, _Part) else [i + 1 for i in numbers[:_NAMED]]
+            return f"{self._place(split)}, lines {', '.join(map(str, lines))}{more}"
         examples = self.read(split)
         return ", ".join(repr(examples[i].source) for i in numbers[:_NAMED]) + more
 
     def _place(self, split: str) -> str:
-        return " / ".join(file_names(self._files[split])) if self._files else f"dataset {self.name!r}"
+        files = self._files.get(split) or self._files.get("train")  # of which validation may be a share
+        return " / ".join(file_names(files)) if files else f"dataset {self.name!r}"
 
 
 class _OfFiles:
@@ -145,6 +156,39 @@ class _OfFiles:
 
     def digest(self) -> str:
         return remembered("contents", self._pairs.digests, lambda: Entry(_digest(self))).note
+
+
+class _Part:
+    """The share of the training files that is held out for validation, or what is left: by a hash of each pair, so that
+    equal pairs fall on the same side, and their order does not matter."""
+
+    def __init__(self, names: Files, share: float, *, held: bool):
+        self._names, self._pairs, self._share, self._held = names, ParallelText(names), share, held
+
+    def __iter__(self) -> Iterator[Example]:
+        return (Example(source, (target,)) for _, (source, target) in self._numbered())
+
+    def _numbered(self) -> Iterator[tuple[int, tuple[str, str]]]:
+        """The pairs of this part with their lines."""
+        for line, pair in enumerate(self._pairs, start=1):
+            hashed = hashlib.blake2b("\0".join(pair).encode(), digest_size=8).digest()
+            if (int.from_bytes(hashed) < self._share * 2**64) is self._held:
+                yield line, pair
+
+    def lines(self, numbers: Sequence[int]) -> list[int]:
+        """The lines of some of its examples, by their numbers from 0."""
+        wanted = set(numbers)
+        found = {number: line for number, (line, _) in enumerate(self._numbered()) if number in wanted}
+        return [found[number] for number in numbers]
+
+    def digest(self) -> str:
+        if next(self._numbered(), None) is None:
+            raise UserError(
+                f"{' / '.join(file_names(self._names))}: too few lines to hold a share of {self._share} out for "
+                "validation; give config.data.files.validation"
+            )
+        key = [*self._pairs.digests, self._share, self._held]
+        return remembered("contents", key, lambda: Entry(_digest(self))).note
 
 
 class _Listed:

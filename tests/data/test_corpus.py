@@ -86,6 +86,26 @@ def test_no_text_of_a_corpus_is_logged_or_printed(tmp_path, caplog, capfd):
     assert "secret" not in caplog.text + "".join(capfd.readouterr())
 
 
+def test_without_files_for_validation_a_share_of_train_is_held_out_whatever_its_order(tmp_path):
+    rows = [(f"s{i % 150}", f"t {i % 150}") for i in range(200)]  # a quarter stands there twice
+    found = []
+    for ordered in (rows, rows[::-1]):
+        corpus = Corpus("parallel_text", files=_files(tmp_path, {"train": ordered}), validation_share=0.2)
+        held = corpus.read("validation")
+        assert corpus.splits == ("train", "validation")
+        assert not set(held) & set(corpus.read("train"))
+        assert len(held) + len(corpus.read("train")) == 200
+        assert 20 <= len(held) <= 60
+        number = len(held) // 2
+        line = [Example(s, (t,)) for s, t in ordered].index(held[number]) + 1
+        assert corpus.describe("validation", [held.index(held[number])]).endswith(f"train.tsv, lines {line}")
+        found.append(set(held))
+    assert found[0] == found[1]
+    few = _files(tmp_path, {"train": rows[:2]})
+    with pytest.raises(UserError, match=r"train.tsv: too few lines to hold a share of 1e-09 out"):
+        Corpus("parallel_text", files=few, validation_share=1e-9).read("validation")
+
+
 def test_train_and_validation_are_asked_for(tmp_path):
     with pytest.raises(UserError, match=r"data.files: .*train and validation"):
         Corpus("parallel_text", prepared=str(tmp_path), files={"train": "x,y", "validation": "", "test": ""})

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from rnnlab.data.sequences import csv_table, idx, ts
+from rnnlab.data.sequences import csv_table, generated, idx, labelled_text, mnist1d, npz, piano_roll, tagged, ts
 from rnnlab.data.sequences.examples import Examples, Request, Source, file_names, join, make_source, open_source
 from rnnlab.data.sequences.parting import chunk_steps, digest, every_nth, held_out, permute_steps
 from rnnlab.data.sequences.scaler import Scaler
@@ -46,7 +46,13 @@ def _each(read: Callable[[Request, Source], Examples]) -> Callable[[Request, lis
 READERS: dict[str, Reader] = {
     "ts": Reader(_each(ts.read), (*_CLASS, "forecast")),
     "csv": Reader(_each(csv_table.read), (*_CLASS, *_STEPS, "forecast")),
+    "npz": Reader(_each(npz.read), (*_CLASS, *_STEPS, "forecast"), npz.splits),
     "idx": Reader(idx.read, ("class",)),
+    "piano_roll": Reader(_each(piano_roll.read), ("labels_per_step",), piano_roll.splits),
+    "labelled_text": Reader(_each(labelled_text.read), ("class",)),
+    "tagged": Reader(_each(tagged.read), ("class_per_step",)),
+    "mnist1d": Reader(mnist1d.read, ("class",), mnist1d.splits, needs_files=False),
+    "generated": Reader(generated.read, ("forecast",), generated.splits, needs_files=False),
 }
 
 

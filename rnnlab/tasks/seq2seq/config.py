@@ -52,6 +52,9 @@ _DATA: Fields = {
         )
         for split in ("train", "validation", "test")
     },
+    "validation_share": field(
+        0.1, "of parallel_text's train, by a hash of each pair, where it has no validation", RATE
+    ),
     "source": _SIDE,
     "target": {**_SIDE, "unit": field("symbol", "character, word, symbol, spacy or subword")},
     "vocabularies": field("", "work directory of a run whose vocabularies are used; empty: of the training split"),

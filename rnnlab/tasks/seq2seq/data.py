@@ -32,6 +32,7 @@ def open_corpus(config: ConfigDict, digests: Mapping[str, str] | None = None) ->
     """Opens the dataset that the config names; with `digests`, other contents are refused when they are read."""
     data = config.data
     where = {"prepared": data.prepared, "files": data.files.to_dict(), "directory": data.directory}
+    where |= {"validation_share": data.validation_share}
     return Corpus(data.name, language=data.language, expected=digests, data=data, **where)
 
 
@@ -107,5 +108,7 @@ def digests_of(data: str) -> dict[str, str]:
 
 def same_data(saved: ConfigDict, config: ConfigDict, split: str) -> bool:
     """Whether two configs take a split from the same place."""
-    fields = ("data.name", "data.language", "data.directory", f"data.files.{split}")
+    fields = ["data.name", "data.language", "data.directory", f"data.files.{split}"]
+    if split in ("train", "validation") and not saved.data.files.validation:  # which is a share of train, then
+        fields += ["data.files.train", "data.files.validation", "data.validation_share"]
     return all(get_field(saved, field) == get_field(config, field) for field in fields)

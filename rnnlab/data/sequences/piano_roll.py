@@ -1,0 +1,79 @@
+"""Piano rolls of MATLAB (`.mat`), as the sets of Boulanger-Lewandowski, Bengio and Vincent 2012 (arXiv 1206.6392) come:
+`traindata`, `validdata` and `testdata`, each a row of matrices `[steps, keys]` of 0 and 1.
+
+The answer at a step is what sounds at the next (Bai, Kolter and Koltun 2018, arXiv 1803.01271): of a roll of n steps
+the inputs are its first n - 1, the answers its last n - 1. A stream for prediction keeps all of its steps.
+"""
+
+import io
+
+import numpy as np
+
+from rnnlab.data.sequences.examples import Examples, Request, Source
+from rnnlab.errors import UserError
+
+_KEYS = {"train": "traindata", "validation": "validdata", "test": "testdata"}
+
+
+def splits(sources: list[Source]) -> set[str]:
+    """Names the splits that the first file holds.
+
+    Raises:
+      UserError: not a .mat file.
+    """
+    there = _load(sources[0])
+    return {split for split, key in _KEYS.items() if key in there}
+
+
+def read(request: Request, source: Source) -> Examples:
+    """Reads a split of one file, or its only variable.
+
+    Raises:
+      UserError: not a .mat file; no such variable; rolls of different numbers of keys, of something else than 0 and 1,
+        or of less than two steps.
+    """
+    variables = _load(source)
+    key = _KEYS[request.split]
+    if key not in variables and len(variables) == 1:
+        (key,) = variables
+    if key not in variables:
+        raise UserError(f"{source.name}: has no variable {key!r}; it has {', '.join(variables) or 'none'}")
+
+    def places(i: int) -> str:
+        return f"{source.name}, {key} {i + 1}"
+
+    array = variables[key]
+    rolls = list(array.ravel()) if array.dtype == object else [array]
+    if not rolls:
+        raise UserError(f"{source.name}: {key} is empty")
+    for i, roll in enumerate(rolls):
+        _check_roll(roll, rolls[0], places(i), least=2 if request.answered else 1)
+    numbers = [np.asarray(roll, np.float32) for roll in rolls]
+    if not request.answered:
+        return Examples(numbers, None, None, places)
+    return Examples([roll[:-1] for roll in numbers], [roll[1:] == 1 for roll in numbers], None, places)
+
+
+def _load(source: Source) -> dict[str, np.ndarray]:
+    """Loads the variables of a file, without what MATLAB writes of the file itself."""
+    import scipy.io  # late, for no other format needs it
+
+    try:
+        variables = scipy.io.loadmat(io.BytesIO(source.content))
+    except NotImplementedError:  # HDF5
+        raise UserError(f"{source.name}: of MATLAB 7.3, which is not read; save it with '-v7'") from None
+    except Exception as error:  # it raises whatever a damaged file makes its parts raise
+        raise UserError(f"{source.name}: not a .mat file ({error})") from None
+    return {name: array for name, array in variables.items() if not name.startswith("__")}
+
+
+def _check_roll(roll: np.ndarray, first: np.ndarray, place: str, least: int) -> None:
+    if roll.ndim != 2 or roll.dtype.kind not in "biuf":
+        raise UserError(f"{place}: not a matrix of numbers [steps, keys]")
+    if roll.shape[1] != first.shape[1]:
+        raise UserError(f"{place}: {roll.shape[1]} keys; the first has {first.shape[1]}")
+    if len(roll) < least:
+        raise UserError(f"{place}: {len(roll)} steps; at least {least} are needed")
+    if not ((roll == 0) | (roll == 1)).all():
+        step, key = np.argwhere((roll != 0) & (roll != 1))[0]
+        raise UserError(f"{place}, step {step + 1}, key {key + 1}: {roll[step, key]}; it must be 0 or 1")

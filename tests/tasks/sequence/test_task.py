@@ -1,0 +1,221 @@
+import io
+import json
+
+import jax
+import numpy as np
+import pytest
+import scipy.special
+import sklearn.metrics
+
+from rnnlab.errors import UserError
+from rnnlab.run import load
+from rnnlab.tasks.sequence.evaluation import Evaluator
+from rnnlab.tasks.sequence.rows import SequenceBatch
+from rnnlab.training.loop import train
+from rnnlab.training.step import split_model
+from rnnlab.training.workdir import create_task, open_task
+from tests.runs import evaluate, predict
+from tests.tasks.sequence import files
+
+
+@pytest.fixture(scope="module")
+def classified(tmp_path_factory):
+    """A run that learnt classes."""
+    folder = tmp_path_factory.mktemp("classes")
+    config = files.config("ts", "class", files.ts(folder), training__best_metric="accuracy")
+    train(config, folder / "w")
+    return folder / "w"
+
+
+def _answered(workdir, content, **options):
+    predict(open_task(workdir), io.BytesIO(content), answers := io.BytesIO(), **options)
+    return answers.getvalue().decode().splitlines()
+
+
+def test_classes_are_learnt_and_scored_by_what_predict_answers(classified, capsys):
+    evaluate(open_task(classified), "test")
+    scores = json.loads(capsys.readouterr().out.splitlines()[-1])
+    content = (classified.parent / "test.ts").read_bytes()
+    labels = [line.rpartition(":")[2] for line in content.decode().splitlines()[6:]]
+    found = _answered(classified, content)
+    assert scores["examples"] == len(found) == 40
+    assert scores["accuracy"] == pytest.approx(100 * sklearn.metrics.accuracy_score(labels, found))
+    assert scores["macro_f1"] == pytest.approx(100 * sklearn.metrics.f1_score(labels, found, average="macro"))
+    assert scores["f1_a"] == pytest.approx(100 * sklearn.metrics.f1_score(labels, found, pos_label="a"))
+    assert scores["accuracy"] > 85
+
+
+def test_the_classes_of_a_file_that_is_predicted_are_not_looked_at(classified):
+    content = (classified.parent / "test.ts").read_bytes()
+    assert _answered(classified, content.replace(b":a\n", b":b\n")) == _answered(classified, content)
+
+
+def test_the_most_likely_classes_come_with_their_probabilities(classified):
+    first = _answered(classified, (classified.parent / "test.ts").read_bytes(), n_best=2)[0].split("\t")
+    assert sorted(first[::2]) == ["a", "b"]
+    assert float(first[1]) + float(first[3]) == pytest.approx(1, abs=1e-5)
+    assert float(first[1]) >= float(first[3])
+
+
+def test_a_run_writes_its_confusion_matrix(classified):
+    rows = [line.split(",") for line in (classified / "confusion.csv").read_text().splitlines()]
+    assert rows[0] == ["class", "a", "b"]
+    assert sum(int(cell) for row in rows[1:] for cell in row[1:]) == 40
+    assert (classified / "confusion.png").stat().st_size > 1000
+    assert (classified / "classes.csv").read_text().startswith("class,examples,precision,recall,f1\na,")
+
+
+def test_an_output_does_not_depend_on_what_else_is_in_the_batch(classified):
+    run = load(classified)
+    rows = run.task.rows("test")
+    together = Evaluator(run.task).outputs(run.params, rows)
+    for number in range(3):
+        steps = rows.inputs.row(number)
+        np.testing.assert_allclose(
+            run.model(jax.numpy.asarray(steps)[:, None])[0], together[number], rtol=1e-4, atol=1e-5
+        )
+
+
+def test_numbers_are_scored_in_their_own_units(tmp_path):
+    task = create_task(files.config("ts", "numbers", files.numbers(tmp_path)), tmp_path / "w")
+    params = split_model(task.make_model())[1]
+    scores = task.evaluator(final=True)(params, "test")
+    outputs = np.stack(Evaluator(task).outputs(params, task.rows("test")))[:, 0]
+    train_labels, labels = (np.array([a[0] for a in task.examples[s].answers], np.float64) for s in ("train", "test"))
+    found = outputs * train_labels.std() + train_labels.mean()
+    assert scores["mse"] == pytest.approx(sklearn.metrics.mean_squared_error(labels, found), rel=1e-5)
+    assert scores["mae"] == pytest.approx(sklearn.metrics.mean_absolute_error(labels, found), rel=1e-5)
+    assert scores["loss"] == pytest.approx(scores["mse"] / train_labels.var(), rel=1e-5)
+    (line,) = task.answer.written(outputs[:1])
+    assert float(line) == pytest.approx(found[0], rel=1e-4)
+
+
+def test_texts_are_learnt_whole_lines_and_empty_ones_too(tmp_path):
+    config = files.config("labelled_text", "class", files.texts(tmp_path), training__best_metric="macro_f1")
+    train(config, tmp_path / "w")
+    assert load(tmp_path / "w").scores("test")["accuracy"] > 85
+    answers = load(tmp_path / "w").predict(["no\tzazz", "no\tbab", "no\t"])
+    assert answers[:2] == ["yes", "no"]
+    assert len(answers) == 3
+
+
+@pytest.mark.parametrize("characters", [0, 6])
+def test_tags_are_written_beside_their_words(tmp_path, characters):
+    fields = {"model__bidirectional": True, "model__character_features": characters}
+    config = files.config("tagged", "class_per_step", files.tagged(tmp_path), **fields)
+    config.training.update({"best_metric": "entity_f1", "word_dropout": 0.05})
+    train(config, tmp_path / "w")
+    assert load(tmp_path / "w").scores("test")["entity_f1"] > 95
+    found = _answered(tmp_path / "w", b"Ann\nSmith\nsees\n\nand\nBob\n")
+    assert found == ["Ann\tB-name", "Smith\tI-name", "sees\tO", "", "and\tO", "Bob\tB-name", ""]
+
+
+def test_classes_of_steps_are_written_as_a_csv(tmp_path):
+    data = {"data__columns__sequence": "id", "data__columns__answer": "sign"}
+    config = files.config("csv", "class_per_step", files.steps(tmp_path), **data)
+    train(config, tmp_path / "w")
+    run = load(tmp_path / "w")
+    assert run.scores("test")["accuracy"] > 90
+    found = _answered(tmp_path / "w", b"id,x\n1,3\n1,-3\n2,3\n1,2\n")
+    assert found[0] == "sequence,step,label"
+    assert found[1:4] == ["1,1,up", "1,2,up", "1,3,down"]
+    assert found[4] == "2,1,up"
+
+
+def test_the_loss_of_labels_at_each_step_is_the_likelihood_of_all_of_them(tmp_path):
+    rng = np.random.default_rng(0)
+    rolls = [(rng.random((length, 5)) < 0.3).astype(np.float64) for length in (4, 6, 3, 5)]
+    scipy_rolls = np.empty((1, 4), object)
+    scipy_rolls[0] = rolls
+    scipy.io.savemat(tmp_path / "rolls.mat", {f"{s}data": scipy_rolls for s in ("train", "valid", "test")})
+    config = files.config("piano_roll", "labels_per_step", {"train": str(tmp_path / "rolls.mat")})
+    config.training.best_metric = "nll_per_step"
+    task = create_task(config, tmp_path / "w")
+    model, params = task.make_model(), split_model(task.make_model())[1]
+    scores = task.evaluator(final=True)(params, "test")
+    nll, steps = 0.0, 0
+    for roll in rolls:
+        mean, deviation = task.known.inputs.scaler
+        logits = np.asarray(model(jax.numpy.asarray((roll[:-1] - mean) / deviation, jax.numpy.float32)[:, None]))[:, 0]
+        nll -= scipy.special.log_expit(np.where(roll[1:] > 0, logits, -logits)).sum()
+        steps += len(roll) - 1
+    assert scores["nll_per_step"] == scores["loss"] == pytest.approx(nll / steps, rel=1e-5)
+    batch = task.rows("test").assemble([0, 1, 2, 3], (8,), 6)
+    found = task.loss(model, batch, (), rngs=None, step=jax.numpy.int32(0))
+    assert float(found.total / found.weight) == pytest.approx(nll / steps, rel=1e-5)
+
+
+def test_balanced_weights_make_every_class_count_the_same(tmp_path):
+    config = files.config("ts", "class", files.ts(tmp_path), training__class_weights="balanced")
+    task = create_task(config, tmp_path / "w")
+    counts = np.array(task.known.answer["counts"])
+    labels, logits = np.array([0, 1, 1, 0]), np.random.default_rng(0).normal(size=(4, 2))
+    batch = SequenceBatch(None, jax.numpy.array([3, 2, 1, 0]), jax.numpy.asarray(labels))
+    total, weight = task.answer.loss(jax.numpy.asarray(logits), batch, config.training)
+    weights = (counts.sum() / (2 * counts))[labels] * [1, 1, 1, 0]
+    nll = -scipy.special.log_softmax(logits, -1)[np.arange(4), labels]
+    assert float(total) == pytest.approx((weights * nll).sum(), rel=1e-5)
+    assert float(weight) == pytest.approx(weights.sum(), rel=1e-5)
+    plain, number = task.answer.loss(jax.numpy.asarray(logits), batch, None)
+    assert (float(plain), float(number)) == pytest.approx((nll[:3].sum(), 3), rel=1e-5)
+
+
+def test_without_a_validation_file_a_share_of_train_is_held_out_whatever_its_order(tmp_path):
+    made = files.ts(tmp_path)
+    head, lines = (tmp_path / "train.ts").read_text().split("@data\n")
+    (tmp_path / "turned.ts").write_text(f"{head}@data\n" + "\n".join(reversed(lines.splitlines())) + "\n")
+    held = []
+    for name in ("train.ts", "turned.ts"):
+        config = files.config("ts", "class", {"train": str(tmp_path / name), "test": made["test"]})
+        task = create_task(config, tmp_path / f"{name}_w")
+        held.append(sorted(map(str, task.examples["validation"].inputs)))
+        assert len(held[-1]) == 12
+        assert len(task.examples["train"].inputs) == 108
+    assert held[0] == held[1]
+
+
+def test_a_label_that_train_does_not_have_is_refused_with_its_line(tmp_path):
+    made = files.texts(tmp_path)
+    lines = (tmp_path / "test.tsv").read_text().splitlines()
+    (tmp_path / "test.tsv").write_text("\n".join([*lines[:6], "maybe\tabc", *lines[6:]]) + "\n")
+    with pytest.raises(
+        UserError, match=r"test.tsv, line 7: the label 'maybe' does not occur in train; it has 'no', 'yes'"
+    ):
+        create_task(files.config("labelled_text", "class", made), tmp_path / "w")
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_file_that_is_predicted_must_have_the_features_of_training(classified):
+    content = b"@dimension 3\n@classLabel true a b\n@data\n1,2:1,2:1,2:a\n"
+    with pytest.raises(UserError, match="standard input, line 4: 3 features, but train has 2"):
+        _answered(classified, content)
+
+
+def test_data_that_have_changed_are_refused(tmp_path):
+    made = files.ts(tmp_path)
+    config = files.config("ts", "class", made, training__steps=1, training__log_every=1)
+    create_task(config, tmp_path / "w")
+    text = (tmp_path / "test.ts").read_text()
+    (tmp_path / "test.ts").write_text(text.replace(":a\n", ":b\n", 1))
+    with pytest.raises(UserError, match="the contents of the test split are not those that the run was made with"):
+        create_task(config, tmp_path / "w")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"training__best_metric": "mse"},
+            "best_metric: 'mse' is no score of config.data.answer='class'; allowed: loss",
+        ),
+        ({"data__answer": "clas"}, "config.data.answer: clas is not allowed; it must be one of 'class'"),
+        ({"model__pooling": "median"}, "config.model: pooling: unknown"),
+        ({"data__name": "xls"}, "config.data.name: 'xls' is not allowed; it must be one of ts, csv"),
+        ({"data__files__train": "nowhere.ts"}, "nowhere.ts: cannot be read"),
+    ],
+)
+def test_what_no_run_can_use_is_refused_on_one_line(tmp_path, fields, message):
+    config = files.config("ts", "class", files.ts(tmp_path), **fields)
+    with pytest.raises(UserError, match=message.replace("(", r"\(")) as error:
+        create_task(config, tmp_path / "w")
+    assert "\n" not in str(error.value)
