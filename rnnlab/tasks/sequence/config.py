@@ -41,7 +41,7 @@ _DATA: Fields = {
     "tag_scheme": field("", "IOB, IOB2 or BIOES; empty: found out", one_of("", "IOB", "IOB2", "BIOES")),
     "permuted": field(0, "seed of a fixed permutation of the steps; 0: none", NOT_NEGATIVE),
     "chunk": field(1, "steps that are joined into one", POSITIVE),
-    "standardise": field(True, "numbers, by mean and deviation of each feature over train"),
+    "standardise": field(True, "numbers, by mean and deviation of each feature over train, unless all are 0 or 1"),
     "unit": field("character", "of labelled_text: character, byte, word, symbol, spacy or subword"),
     "lowercase": field(False, "reads text in lower case"),
     "normal_form": field("", "NFC, NFD, NFKC, NFKD or none"),

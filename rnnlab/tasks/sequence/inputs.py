@@ -43,7 +43,7 @@ class Inputs(NamedTuple):
         first = examples.inputs[0]
         if isinstance(first, np.ndarray):
             scaler = Scaler.learn(examples.inputs)
-            if not config.data.standardise:
+            if not config.data.standardise or _are_on_or_off(examples.inputs):
                 scaler = Scaler(np.zeros_like(scaler.mean), np.ones_like(scaler.deviation))
             return cls(examples.names, scaler, interval=_interval(examples))
         options = {name: config.data[name] for name in _TEXT}
@@ -145,6 +145,11 @@ def _vocabulary(texts: Sequence[str], options: dict[str, Any]) -> Vocabulary:
 def _spaced(words: Sequence[str]) -> str:
     """Words with blanks between them; a blank within one becomes a no-break space."""
     return " ".join(word.replace(" ", "\u00a0") for word in words)
+
+
+def _are_on_or_off(inputs: Sequence[np.ndarray]) -> bool:
+    """Whether all numbers are 0 or 1, of which those that are rarely 1 would become large by their deviation."""
+    return all(np.isin(each, (0, 1)).all() for each in inputs)
 
 
 def _interval(examples: Examples) -> float:

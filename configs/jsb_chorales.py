@@ -1,0 +1,21 @@
+"""The next chord of a chorale: JSB Chorales (Boulanger-Lewandowski et al. 2012), 229 pieces, 88 keys on or off.
+
+    python launch.py --config=configs/jsb_chorales.py --workdir=runs/jsb --config.data.directory=FOLDER
+
+FOLDER holds `JSB_Chorales.mat`, in which all splits are.
+"""
+
+from ml_collections import ConfigDict
+
+from rnnlab.tasks.sequence.config import default_config
+
+
+def get_config() -> ConfigDict:
+    """An LSTM with dropout on its state and its output, by which so few pieces are not learnt by heart."""
+    config = default_config()
+    config.data.update({"name": "piano_roll", "answer": "labels_per_step"})
+    config.data.files.train = "JSB_Chorales.mat"
+    config.model.update({"cell": "gru", "features": 200, "recurrent_dropout": 0.3, "output_dropout": 0.5})
+    config.training.update({"steps": 1500, "batch_size": 16, "learning_rate": 4e-3, "average_decay": 0.99})
+    config.training.update({"log_every": 100, "evaluate_every": 100, "checkpoint_every": 500, "measure_every": 0})
+    return config

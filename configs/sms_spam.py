@@ -1,0 +1,19 @@
+"""Spam or not: the SMS Spam Collection (Almeida, Hidalgo and Yamakami 2011), 5,574 messages, every fifth as test.
+
+python launch.py --config=configs/sms_spam.py --workdir=runs/spam --config.data.files.train=FOLDER/sms.tsv.gz
+"""
+
+from ml_collections import ConfigDict
+
+from configs import sequence
+
+
+def get_config() -> ConfigDict:
+    """A bidirectional GRU over words of subwords, the mean and the maximum of its outputs."""
+    config = sequence.get_config()
+    config.data.update({"name": "labelled_text", "test_every": 5, "unit": "subword", "size": 4000, "buckets": 4})
+    config.model.update({"embedding": 64, "dropout": 0.3, "output_dropout": 0.5})
+    config.training.update({"steps": 1200, "batch_size": 32, "learning_rate": 3e-3, "word_dropout": 0.1})
+    config.training.update({"log_every": 100, "evaluate_every": 100, "best_metric": "macro_f1"})
+    config.training.update({"checkpoint_every": 200, "average_decay": 0.99})
+    return config
