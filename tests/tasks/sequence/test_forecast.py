@@ -1,6 +1,7 @@
 """Forecasting from files to scores, against windows, errors and baselines written out in NumPy."""
 
 import csv
+import functools
 import io
 import json
 
@@ -11,6 +12,7 @@ import pytest
 import scipy.stats
 from flax import nnx
 
+from configs import etth1, forecast
 from rnnlab.errors import UserError
 from rnnlab.run import load
 from rnnlab.tasks.sequence.config import default_config
@@ -162,12 +164,10 @@ def test_a_finished_run_has_a_picture_and_errors_by_step_and_by_channel(trained)
 
 
 def test_a_run_that_was_stopped_resumes_as_if_it_never_was(folder, tmp_path):
-    config = _config(folder, model__output_dropout=0.3, training__steps_per_call=2)
-    train(config, tmp_path / "alone")
-    short = _config(folder, model__output_dropout=0.3, training__steps_per_call=2, training__steps=10)
-    short.training.schedule = config.training.schedule = "constant"
+    fields = {"model__output_dropout": 0.3, "training__steps_per_call": 2, "training__schedule": "constant"}
+    config = _config(folder, **fields)
     train(config, tmp_path / "whole")
-    train(short, tmp_path / "stopped")
+    train(_config(folder, **fields, training__steps=10), tmp_path / "stopped")
     train(config, tmp_path / "stopped")
     found = []
     for name in ("whole", "stopped"):
@@ -304,6 +304,21 @@ def test_every_cell_block_and_decoding_can_be_trained_and_depends_on_its_paramet
     assert all(np.isfinite(each).all() for each in gradients.values())
     unused = [name for name, each in gradients.items() if not np.abs(each).max() > 0]
     assert not unused
+
+
+@pytest.mark.parametrize(
+    "make", [forecast.get_config, *(functools.partial(etth1.get_config, h) for h in ("96", "720"))]
+)
+def test_the_shipped_configs_are_allowed(make):
+    config = make()
+    ForecastTask.check(config)
+    assert config.data.answer == "forecast"
+
+
+def test_the_series_that_is_made_on_the_fly_needs_no_file(tmp_path):
+    task = create_task(forecast.get_config(), tmp_path / "w")
+    assert task.splits == ("train", "validation", "test")
+    assert len(task.windows("test")) == 1000 - 48 + 1
 
 
 def test_a_work_directory_is_opened_without_its_data(trained, tmp_path):
