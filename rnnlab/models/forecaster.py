@@ -82,11 +82,11 @@ class Forecaster(nnx.Module):
             raise ValueError(
                 "bidirectional: decoding 'segments' continues from the last state, forwards only; use direct"
             )
-        self.horizon, self.segment, self.joint, self.output_dropout = horizon, segment, joint, output_dropout
+        self.horizon, self.segment, self.output_dropout = horizon, segment, output_dropout
         self.numbers = OUTPUTS[output] or values
-        together, size = (channels if joint else 1), stack["features"]
-        self.together = together
-        self.embed = nnx.Linear(segment * together, size, rngs=rngs)
+        self.together = channels if joint else 1  # channels that a step of the recurrence reads
+        size = stack["features"]
+        self.embed = nnx.Linear(segment * self.together, size, rngs=rngs)
         self.stack = Stack(in_features=size, rngs=rngs, **stack)
         if normalisation == "instance":
             self.scale, self.shift = nnx.Param(jnp.ones(channels)), nnx.Param(jnp.zeros(channels))
@@ -96,7 +96,7 @@ class Forecaster(nnx.Module):
             self.positions = nnx.Param(jax.random.normal(rngs.params(), (-(-horizon // segment), size - of_channel)))
             drawn = jax.random.normal(rngs.params(), (channels, of_channel))
             self.channels = nnx.Param(drawn) if of_channel else None
-        self.read = nnx.Linear(self.stack.out_features, steps * together * self.numbers, rngs=rngs)
+        self.read = nnx.Linear(self.stack.out_features, steps * self.together * self.numbers, rngs=rngs)
 
     def __call__(
         self,
