@@ -5,15 +5,16 @@ python launch.py --config=configs/sms_spam.py --workdir=runs/spam --config.data.
 
 from ml_collections import ConfigDict
 
-from configs import sequence
+from rnnlab.tasks.sequence.config import default_config
 
 
 def get_config() -> ConfigDict:
     """A bidirectional GRU over words of subwords, the mean and the maximum of its outputs."""
-    config = sequence.get_config()
+    config = default_config()
+    config.model.update({"cell": "gru", "features": 64, "bidirectional": True, "pooling": "mean_max"})
     config.data.update({"name": "labelled_text", "test_every": 5, "unit": "subword", "size": 4000, "buckets": 4})
     config.model.update({"embedding": 64, "dropout": 0.3, "output_dropout": 0.5})
     config.training.update({"steps": 1200, "batch_size": 32, "learning_rate": 3e-3, "word_dropout": 0.1})
     config.training.update({"log_every": 100, "evaluate_every": 100, "best_metric": "macro_f1"})
-    config.training.update({"checkpoint_every": 200, "average_decay": 0.99})
+    config.training.update({"checkpoint_every": 200, "average_decay": 0.99, "measure_every": 0})
     return config

@@ -14,8 +14,8 @@ def get_config() -> ConfigDict:
     """Words that training knows are often read as unknown, so that their spelling has to tell."""
     config = default_config()
     config.data.update({"name": "tagged", "answer": "class_per_step", "lowercase": True, "min_count": 2})
-    for split, name in (("train", "train"), ("validation", "dev"), ("test", "test")):
-        config.data.files[split] = f"{name}.conll"
+    names = ("wnut17train.conll.gz", "emerging.dev.conll.gz", "emerging.test.annotated.gz")
+    config.data.files.update(dict(zip(("train", "validation", "test"), names, strict=True)))
     config.model.update({"features": 128, "bidirectional": True, "embedding": 64, "character_features": 32})
     config.model.update({"dropout": 0.5, "output_dropout": 0.5})
     config.training.update({"steps": 3000, "batch_size": 32, "learning_rate": 3e-3, "word_dropout": 0.3})

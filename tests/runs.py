@@ -5,12 +5,25 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
 from ml_collections import ConfigDict
 
 from rnnlab.data.pipeline import Lengths
 from rnnlab.tasks.base import Task
 from rnnlab.tasks.seq2seq.task import Seq2SeqTask
 from rnnlab.training import prediction, report
+
+
+class Poisonable(nnx.Module):
+    """A seq2seq model whose logits are its only parameter, or `poison` where the source has an id above 1."""
+
+    def __init__(self, w: Array, poison: float):
+        self.w, self.poison = nnx.Param(w), poison
+
+    def __call__(self, source, *_, **_options):
+        return self.w[...] * jnp.where(source[..., None] > 1, self.poison, 1.0)
 
 
 def evaluate(task: Task, split: str) -> None:

@@ -100,6 +100,8 @@ class Cell:
       reads_params: which of `R` and `b` `combine` reads itself.
       mixes_units: whether a unit of the new state depends on other units by more than `r`.
       affine: whether `combine` is affine in the state while `r` is 0.
+      continuous: whether the cell is a system in continuous time: `combine` takes a fifth argument `dt`
+        `[batch, hidden]`, the time since the step before, which is 1 where it is left out.
       recurrence: the structure of `R`: "dense"; "headsN", N blocks on the diagonal; "diagonal", a number for each unit
         and gate; or "none". `structured` returns the cell with another structure.
       first_recurrence: the structure of the cell from which `structured` made this one; None: it did not.
@@ -114,7 +116,7 @@ class Cell:
 
     name: str
     gates: tuple[str, ...]
-    combine: Callable[[Params, State, Array, Array], State]
+    combine: Callable[..., State]
     state_names: tuple[str, ...] = ("h",)
     gate_bias: Mapping[str, float] = dataclasses.field(default_factory=dict)
     memory_gates: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -123,6 +125,7 @@ class Cell:
     reads_params: tuple[str, ...] = ()
     mixes_units: bool = False
     affine: bool = False
+    continuous: bool = False
     recurrence: str = "dense"
     first_recurrence: str | None = None
     together: tuple[str, ...] = ()

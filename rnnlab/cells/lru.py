@@ -11,6 +11,9 @@ S5 (Smith, Warrington and Linderman 2023, arXiv 2208.04933), with the diagonal o
 2206.11893): lambda = exp(step * (-exp(decay) + i frequency)), gamma (lambda - 1) / (-exp(decay) + i frequency), a hold
 of the input over the step; started at -1/2 + i pi n, with steps from 0.001 to 0.1.
 
+Over a time dt (1 unless a scan is given others) lambda becomes lambda^dt in both: gamma of the LRU then takes that
+lambda, and the step of S5 is dt times as long.
+
 Exponents count up to 9: an angle beyond exp(9) has no digits left in float32, nor has exp(-exp(9)).
 
 The papers' read-out C x + D u is the next layer's matrix; it sees the real part only, so a read-out of both parts takes
@@ -66,15 +69,15 @@ def _mean_exp(z: tuple[Array, Array]) -> tuple[Array, Array]:
     return jnp.where(small, series[0], quotient[0]), jnp.where(small, series[1], quotient[1])
 
 
-def _combine_lru(params: Params, state: State, a: Array, r: Array) -> State:
-    rate, phase = _exp(params["nu"]), _exp(params["theta"])
+def _combine_lru(params: Params, state: State, a: Array, r: Array, dt: Array | float = 1.0) -> State:
+    rate, phase = dt * _exp(params["nu"]), dt * _exp(params["theta"])
     radius, gamma = jnp.exp(-rate), params["gain"] * complement(-rate)
     re, im = jnp.split(a + r, 2, axis=-1)
     return _turn((radius * jnp.cos(phase), radius * jnp.sin(phase)), (gamma * re, gamma * im), state)
 
 
-def _combine_s5(params: Params, state: State, a: Array, r: Array) -> State:
-    step = _exp(params["step"])
+def _combine_s5(params: Params, state: State, a: Array, r: Array, dt: Array | float = 1.0) -> State:
+    step = dt * _exp(params["step"])
     rate, angle = -_exp(params["decay"]) * step, params["frequency"] * step
     radius, hold = jnp.exp(rate), _mean_exp((rate, angle))
     re, im = jnp.split(a + r, 2, axis=-1)
@@ -103,6 +106,7 @@ _FACTS: dict = {
     "gates": ("re", "im"),
     "state_names": ("h", "c"),
     "affine": True,
+    "continuous": True,
     "recurrence": "none",
     "together": ("h", "c"),
 }

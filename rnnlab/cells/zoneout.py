@@ -31,8 +31,10 @@ def expected(cell: Cell, rates: tuple[float, ...]) -> Cell:
     return dataclasses.replace(cell, combine=functools.partial(_combine, cell=cell, rates=rates))
 
 
-def _combine(params: Params, state: State, a: Array, r: Array, *, cell: Cell, rates: tuple[float, ...]) -> State:
-    after = cell.combine(params, state, a, r)
+def _combine(
+    params: Params, state: State, a: Array, r: Array, *dt: Array, cell: Cell, rates: tuple[float, ...]
+) -> State:
+    after = cell.combine(params, state, a, r, *dt)
     means = [old + (1 - rate) * (new - old) for rate, old, new in zip(rates, state, after, strict=True)]
     grouped = [index for index, name in enumerate(cell.state_names) if name in cell.together]
     if cell.mean and rates[grouped[0]]:

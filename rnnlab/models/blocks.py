@@ -68,7 +68,9 @@ class PreNorm(nnx.Module):
     def __init__(self, in_features: int, width: int, layers: int, *, norm: str, rngs: nnx.Rngs):
         check_choice("norm", norm, NORMS)
         self.in_features = in_features
-        self.encoder = nnx.Linear(in_features, width, rngs=rngs) if in_features != width else None
+        biased = norm != "batch"  # which takes a bias off again, so that its gradient would be rounding alone
+        encoder = nnx.Linear(in_features, width, use_bias=biased, rngs=rngs) if in_features != width else None
+        self.encoder = nnx.data(encoder)
         self.blocks = nnx.List([_Block(width, norm, rngs=rngs) for _ in range(layers)])
         self.norm = _make_norm(norm, width, rngs)
 

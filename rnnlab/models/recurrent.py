@@ -121,6 +121,8 @@ class Recurrent(nnx.Module):
             cell = self.cell
             params |= {} if weights is None else {"R": params["R"] * weights}
         state = self.initial_state(inputs.shape[1]) if state is None else state
+        if isinstance(inputs, Lookup) and options.get("dt") is not None:
+            inputs = rows(inputs)  # which are fewer numbers than one-hot vectors of the vocabulary
         if isinstance(inputs, Lookup):
             params["W"] = inputs.table @ params["W"]
             inputs = inputs.ids
@@ -222,13 +224,15 @@ class Stack(nnx.Module):
         *,
         seq_lengths: Int[Array, "batch"] | None = None,
         segment_starts: Bool[Array, "time batch"] | None = None,
+        dt: Float[Array, "time batch"] | None = None,
         noise: Noise | None = None,
     ) -> tuple[Float[Array, "time batch out"], tuple[State, ...]]:
         """Runs every layer over `inputs` `[time, batch, in]`, or a `Lookup` of them.
 
         Args:
           states: one per layer; None is `initial_states`.
-          seq_lengths, segment_starts: as in `rnnlab.scans.scan`; every new sequence starts from `states`.
+          seq_lengths, segment_starts, dt: as in `rnnlab.scans.scan`, of every layer; every new sequence starts from
+            `states`.
           noise: from `draw`; None means evaluation.
 
         Returns:
@@ -236,7 +240,7 @@ class Stack(nnx.Module):
           state of each layer after the last step.
         """
         states = self.initial_states(inputs.shape[1]) if states is None else states
-        segments = {"seq_lengths": seq_lengths, "segment_starts": segment_starts}
+        segments = {"seq_lengths": seq_lengths, "segment_starts": segment_starts, "dt": dt}
         if self.prenorm is None:
             return self._run_plain(inputs, states, noise, segments)
         return self._run_prenorm(self.prenorm, inputs, states, noise, segments)

@@ -37,7 +37,7 @@ class _Sequence(nnx.Module):
         time, batch = inputs.shape[:2]
         read: Any = inputs if self.front is None else self.front(inputs, rngs=rngs)  # type: ignore[arg-type]
         drawn = self.stack.draw(rngs, time, batch)
-        return self.stack(read, seq_lengths=seq_lengths, noise=drawn, **({} if dt is None else {"dt": dt}))  # type: ignore[arg-type]
+        return self.stack(read, seq_lengths=seq_lengths, dt=dt, noise=drawn)
 
     def _dropped(self, values: Array, rngs: nnx.Rngs | None) -> Array:
         return apply_mask(values, draw_mask(rngs, self.output_dropout, values.shape))

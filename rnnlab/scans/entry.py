@@ -21,6 +21,7 @@ from rnnlab.scans.reverse_mode import refuse_forward_mode
 from rnnlab.scans.select import Where
 from rnnlab.scans.sequences import Sequences, Steps
 from rnnlab.scans.sharding import over_explicit_axes, vary_alike
+from rnnlab.scans.time_steps import take_time_steps
 
 Method = Plan | Associative | Newton
 _NEWTON = Newton()
@@ -36,6 +37,7 @@ def scan(
     seq_lengths: Int[Array | np.ndarray, "batch"] | None = None,
     reverse: bool = False,
     segment_starts: Bool[Array | np.ndarray, "time batch"] | None = None,
+    dt: Float[Array | np.ndarray, "time batch"] | None = None,
     recurrent_mask: Float[Array, "batch hidden"] | None = None,
     zoneout_mask: tuple[Bool[Array, "time batch hidden"], ...] | None = None,
     method: str | Method = "auto",
@@ -60,6 +62,11 @@ def scan(
       segment_starts: `[time, batch]`, True where a new sequence starts within a row: neither values nor gradients pass
         between that step and the step before it. Each of these sequences starts from `state`, as the first one does, so
         do not combine this with a state carried over from earlier steps.
+      dt: `[time, batch]`, for a cell in continuous time (`Cell.continuous`: "s5", "lru"): the time since the step
+        before, in units of the cell's own step; None: 1 at every step. "s5" holds the input of a step over that time;
+        "lru" scales it so that its state keeps its size. A negative time counts as 0, over which neither changes its
+        state. With `reverse` the time between a step and the next one is used, and for the last step of a sequence
+        that of its first. Ids are then read as one-hot vectors, by a product.
       recurrent_mask: `[batch, hidden]`, multiplies `h` where it enters `h R`, the same at every step (variational
         dropout: Gal and Ghahramani 2016, arXiv 1512.05287).
       zoneout_mask: `[time, batch, hidden]` for each entry of the state, True where a unit keeps its value at a step
@@ -81,16 +88,18 @@ def scan(
       each sequence, in the dtype of `state` (None: float32 or wider).
 
     Raises:
-      ValueError: shapes that do not fit each other; lengths outside 0 to time; an unknown method, or one that the cell
-        does not have; a block (`Plan`) or chunk (`Newton`) that does not divide the time; a `checkpoint_every` that is
-        neither "sqrt" nor at least 1, or is used with another method than "sequential"; a missing parameter; a
-        `recurrent_mask` for a cell whose `combine` multiplies with `R`.
+      ValueError: shapes that do not fit each other; a `dt` for a cell that is not in continuous time; lengths outside
+        0 to time; an unknown method, or one that the cell does not have; a block (`Plan`) or chunk (`Newton`) that does
+        not divide the time; a `checkpoint_every` that is neither "sqrt" nor at least 1, or is used with another method
+        than "sequential"; a missing parameter; a `recurrent_mask` for a cell whose `combine` multiplies with `R`.
       TypeError: forward-mode differentiation by another method than "reference".
     """
-    chosen = _resolve(cell, method, checkpoint_every, *inputs.shape[:2])
     given = Arguments(
         own_params(cell, params), inputs, state, seq_lengths, segment_starts, recurrent_mask, zoneout_mask
     )
+    if dt is not None:
+        cell, given = take_time_steps(cell, given, dt, reverse=reverse)
+    chosen = _resolve(cell, method, checkpoint_every, *inputs.shape[:2])
     return _scan(cell, chosen, reverse, given)[:2]
 
 
@@ -105,6 +114,7 @@ def newton_scan(
     seq_lengths: Int[Array | np.ndarray, "batch"] | None = None,
     reverse: bool = False,
     segment_starts: Bool[Array | np.ndarray, "time batch"] | None = None,
+    dt: Float[Array | np.ndarray, "time batch"] | None = None,
     recurrent_mask: Float[Array, "batch hidden"] | None = None,
     zoneout_mask: tuple[Bool[Array, "time batch hidden"], ...] | None = None,
 ) -> tuple[Float[Array, "time batch hidden"], tuple[Float[Array, "batch hidden"], ...], Report]:
@@ -120,7 +130,7 @@ def newton_scan(
         `report.states` of the same sequences one training step ago; None: the initial state at every step.
 
     Other arguments:
-      state, seq_lengths, reverse, segment_starts, recurrent_mask, zoneout_mask: as in `scan`.
+      state, seq_lengths, reverse, segment_starts, dt, recurrent_mask, zoneout_mask: as in `scan`.
 
     Returns:
       Outputs and last state, as from `scan`, and a `Report`.
@@ -132,10 +142,12 @@ def newton_scan(
     wanted = [(time, batch, cell.features(params))] * len(cell.state_names)
     if guess is not None and [entry.shape for entry in guess] != wanted:
         raise ValueError(f"guess must be arrays of shapes {wanted}, not {[entry.shape for entry in guess]}")
-    chosen = _resolve(cell, newton, None, time, batch)
     given = Arguments(
         own_params(cell, params), inputs, state, seq_lengths, segment_starts, recurrent_mask, zoneout_mask, guess
     )
+    if dt is not None:
+        cell, given = take_time_steps(cell, given, dt, reverse=reverse)
+    chosen = _resolve(cell, newton, None, time, batch)
     if not time:
         nothing = tuple(jnp.zeros(shape) for shape in wanted)
         empty = Report(jnp.array(True), jnp.array(0), jnp.array(0.0), jnp.array(0.0), nothing)

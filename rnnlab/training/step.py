@@ -52,16 +52,28 @@ class StepMetrics(NamedTuple):
 
 
 def split_model(model: M) -> tuple[Callable[[ModelParams], M], ModelParams]:
-    """Splits a model into its parameters by path, and the function that puts such into a model."""
+    """Splits a model into its parameters by path, running statistics of batch norms among them, and the function that
+    puts such into a model."""
     graph, state = nnx.split(model)
-    paths, structure = jax.tree_util.tree_flatten_with_path(state)
-    keys = [[str(getattr(key, "key", getattr(key, "name", key))) for key in path] for path, _ in paths]
-    names = ["/".join(path).removesuffix("/value") for path in keys]
+    params, structure = _by_path(state), jax.tree.structure(state)
+    names = list(params)
 
     def merge(params: ModelParams) -> M:
         return nnx.merge(graph, jax.tree.unflatten(structure, [params[name] for name in names]))
 
-    return merge, dict(zip(names, (value for _, value in paths), strict=True))
+    return merge, params
+
+
+def _by_path(state: nnx.State) -> ModelParams:
+    paths, _ = jax.tree_util.tree_flatten_with_path(state)
+    keys = [[str(getattr(key, "key", getattr(key, "name", key))) for key in path] for path, _ in paths]
+    names = ["/".join(path).removesuffix("/value") for path in keys]
+    return dict(zip(names, (value for _, value in paths), strict=True))
+
+
+def _statistics(model: nnx.Module) -> ModelParams:
+    """The running statistics of a model's batch norms, by the names that they have among its parameters."""
+    return _by_path(nnx.state(model, nnx.BatchStat))
 
 
 def split_shapes(make_model: Callable[[], M]) -> tuple[Callable[[ModelParams], M], dict[str, jax.ShapeDtypeStruct]]:
@@ -106,6 +118,9 @@ def make_train_step(
     numbers (dropout, sampling) follow from the seed `[]` and the step's number alone; the state that is given is
     donated. Of several steps in a call, batches and metrics have a leading axis of that size.
 
+    The running statistics of batch norms (`nnx.BatchStat`) are among the parameters, but become what the loss leaves in
+    its model instead of what the optimizer makes of them; an average of the parameters averages them, too.
+
     Args:
       loss: the task's.
       merge: makes the model of its parameters, as `split_model` gives it.
@@ -116,24 +131,30 @@ def make_train_step(
       shardings: where the arrays of the state that it returns lie; None leaves it to jax.
     """
 
-    def loss_of(params: ModelParams, batch: Any, state: TrainState, seed: Array) -> tuple[Array, tuple[Array, Loss]]:
+    def loss_of(
+        params: ModelParams, batch: Any, state: TrainState, seed: Array
+    ) -> tuple[Array, tuple[Array, Loss, ModelParams]]:
         # rbg draws masks several times faster than the default generator on CPU and TPU
         key = jax.random.fold_in(jax.random.key(seed, impl="rbg"), state.step)
         dropout, sampling = jax.random.split(key)
         rngs = nnx.Rngs(dropout=dropout, sampling=sampling)  # made inside: nnx counts its draws in place
-        found = loss(merge(params), batch, state.carry, rngs=rngs, step=state.step)
+        model = merge(params)
+        found = loss(model, batch, state.carry, rngs=rngs, step=state.step)
         mean = found.total / found.weight
-        return mean if penalty is None else mean + penalty(params), (mean, found)
+        return mean if penalty is None else mean + penalty(params), (mean, found, _statistics(model))
 
-    def find_gradients(state: TrainState, batch: Any, seed: Array) -> tuple[ModelParams, Array, Array, Loss]:
-        (_, (mean, found)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, state, seed)
-        gradients |= {name: jnp.zeros_like(gradients[name]) for name in frozen}
-        return gradients, optax.global_norm(gradients), mean, found
+    def find_gradients(
+        state: TrainState, batch: Any, seed: Array
+    ) -> tuple[ModelParams, Array, Array, Loss, ModelParams]:
+        (_, aux), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, state, seed)
+        mean, found, statistics = aux
+        gradients |= {name: jnp.zeros_like(gradients[name]) for name in (*frozen, *statistics)}
+        return gradients, optax.global_norm(gradients), mean, found, statistics
 
     def update(
-        state: TrainState, gradients: ModelParams, norm: Array, mean: Array, found: Loss
+        state: TrainState, gradients: ModelParams, norm: Array, mean: Array, found: Loss, statistics: ModelParams
     ) -> tuple[TrainState, StepMetrics]:
-        held = {name: state.params[name] for name in frozen}
+        held = statistics | {name: state.params[name] for name in frozen}
 
         def constrain_others(params: ModelParams) -> ModelParams:
             return constrain(params) | held
@@ -153,7 +174,7 @@ def _compile(find_gradients: Callable, update: Callable, *, single: bool, shardi
     """What `make_train_step` returns, of the two halves of a step."""
     left = None if shardings is None else (shardings, None)
     if single:
-        found = None if shardings is None else (shardings.params, None, None, None)
+        found = None if shardings is None else (shardings.params, None, None, None, None)
         find = jax.jit(find_gradients, out_shardings=found)
         take = jax.jit(update, donate_argnums=0, out_shardings=left)
         return lambda state, batch, seed: take(state, *find(state, batch, seed))

@@ -84,8 +84,10 @@ class _Watched:
         self.cell, self.initial_state = recurrent.evaluated_cell, recurrent.initial_state
 
     def __call__(
-        self, inputs: Array | Lookup, state: State, *, reverse: bool = False, **_options
+        self, inputs: Array | Lookup, state: State, *, reverse: bool = False, dt: Array | None = None, **_options
     ) -> tuple[Float[Array, "time batch features"], State]:
+        if dt is not None:
+            raise ValueError("dt: what flows over steps of unequal lengths is not measured; leave it out")
         turn = (lambda values: values[::-1]) if reverse else (lambda values: values)
         params = {name: value[...] for name, value in self._recurrent.params.items()}
         ids = not isinstance(inputs, Lookup) and are_ids(inputs)

@@ -80,7 +80,10 @@ def _example(name):
         "segment_starts": jnp.arange(oracle.TIME)[:, None] == jnp.array([2, 3, 1]),
         "zoneout_mask": tuple(jax.random.bernoulli(key, 0.3, shape) for key in keys),
     }
-    return {"params": params, "inputs": inputs, "state": state, "recurrent_mask": mask}, others
+    floats = {"params": params, "inputs": inputs, "state": state, "recurrent_mask": mask}
+    if CELLS[name].continuous:
+        floats["dt"] = jax.random.uniform(mask_key, shape[:2], minval=0.1, maxval=3.0)
+    return floats, others
 
 
 @functools.cache
@@ -103,24 +106,24 @@ def test_packed_rows_with_segment_starts_are_the_sequences_alone(name, method, r
     lengths, inside = jnp.full(oracle.BATCH, CUT), jnp.zeros((CUT, oracle.BATCH), bool)
     others |= {"seq_lengths": 2 * lengths, "segment_starts": jnp.concatenate([inside, inside.at[0].set(True)])}
     (_, (outputs, final)), gradient = _program(name, method, reverse)(floats, others, 1.0)
-    parts = []
+    parts, cut = [], [name for name in ("inputs", "dt") if name in floats]
     for steps, is_last in ((slice(None, CUT), reverse), (slice(CUT, None), not reverse)):
         part = {
             "seq_lengths": lengths,
             "segment_starts": inside,
             "zoneout_mask": tuple(own[steps] for own in others["zoneout_mask"]),
         }
-        own = floats | {"inputs": floats["inputs"][steps]}
+        own = floats | {name: floats[name][steps] for name in cut}
         parts.append(_program(name, "reference", reverse)(own, part, float(is_last)))
     ((_, first), d_first), ((_, second), d_second) = parts
     assert_close(outputs, jnp.concatenate([first[0], second[0]]))
     assert_close(final, first[1] if reverse else second[1])
-    d_inputs = jnp.concatenate([d_first.pop("inputs"), d_second.pop("inputs")])
-    assert_close(gradient, jax.tree.map(jnp.add, d_first, d_second) | {"inputs": d_inputs})
+    of_steps = {name: jnp.concatenate([d_first.pop(name), d_second.pop(name)]) for name in cut}
+    assert_close(gradient, jax.tree.map(jnp.add, d_first, d_second) | of_steps)
 
 
 def test_no_argument_is_forgotten_here():
-    floats, others = _example("lstm")
+    floats, others = _example("lru")
     known = {"cell", "method", "checkpoint_every", "reverse", *floats, *others}
     assert known == set(inspect.signature(scan).parameters)
     assert known | {"newton", "guess"} == {"method", "checkpoint_every", *inspect.signature(newton_scan).parameters}

@@ -23,7 +23,7 @@ from rnnlab.training.signals import Interrupted
 from rnnlab.training.step import TrainState, make_train_step
 from rnnlab.training.workdir import open_task
 from tests import scripted
-from tests.runs import loss_of
+from tests.runs import Poisonable, loss_of
 from tests.scripted import steps
 
 SEED = jnp.uint32(0)
@@ -33,7 +33,7 @@ BATCH = Batch(np.ones((1, 2), int), np.ones(2, int), np.zeros((1, 2), int), np.o
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
 def test_a_step_that_is_not_finite_changes_nothing_but_its_number(poison):
     def merge(params):
-        return lambda source, *rest, **options: params["w"] * jnp.where(source[..., None] > 1, poison, 1.0)
+        return Poisonable(params["w"], poison)
 
     optimizer = optax.adam(0.1)
     config = default_config()

@@ -6,12 +6,12 @@ import pytest
 from flax import nnx
 
 from rnnlab.data.pipeline import Pairs
-from rnnlab.models import Seq2Seq
+from rnnlab.models import ManyToOne, Seq2Seq
 from rnnlab.tasks.base import Loss
 from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.training.optimizer import averaged, make_optimizer
 from rnnlab.training.step import TrainState, make_train_step, split_model
-from tests.runs import loss_of
+from tests.runs import Poisonable, loss_of
 
 SEED = jnp.uint32(0)
 BATCH = jax.device_put(Pairs([[5, 6], [7]], [[4], [4, 6]]).assemble([0, 1], (3, 4), 3))
@@ -113,7 +113,7 @@ def test_the_average_is_of_the_parameters_that_are_used_those_within_their_const
     optimizer = make_optimizer(config.training)
 
     def merge(params):
-        return lambda source, *rest, **options: params["w"] * jnp.where(source[..., None] > 1, jnp.nan, 1.0)
+        return Poisonable(params["w"], jnp.nan)
 
     def constrain(params):
         return jax.tree.map(lambda w: w * jnp.minimum(1, 0.5 / jnp.linalg.norm(w)), params)
@@ -132,3 +132,88 @@ def test_the_average_is_of_the_parameters_that_are_used_those_within_their_const
     weights = 0.7 ** np.arange(3)[::-1]
     np.testing.assert_allclose(state.evaluated["w"], weights @ seen / weights.sum(), rtol=1e-5)
     assert averaged(state.optimizer) is not None
+
+
+MOMENTUM = 0.95
+NORMED = {"cell": "rnn", "features": 4, "layers": 1, "block": "prenorm", "norm": "batch"}
+LENGTHS = np.array([5, 2, 0])
+ROWS = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float32)
+FIRST = "stack/prenorm/blocks/0/norm"
+
+
+def _normed_step(*, frozen=frozenset(), **fields):
+    """A step of a regression by a block with batch norm, and its state before the first step."""
+
+    def loss(model, batch, carry, *, rngs, step):
+        inputs, scale = batch
+        answers = model(inputs, jnp.asarray(LENGTHS), rngs=rngs)
+        return Loss(scale * (answers**2).sum(), jnp.float32(3), carry)
+
+    merge, params = split_model(ManyToOne(4, 2, rngs=nnx.Rngs(0), **NORMED))
+    training = default_config().training
+    training.update({"optimizer": "adamw", "weight_decay": 0.5, "learning_rate": 0.1, "schedule": "constant"} | fields)
+    optimizer = make_optimizer(training)
+    step = make_train_step(loss, merge, optimizer, training, frozen=frozen)
+    return step, TrainState.start(jax.tree.map(jnp.copy, params), optimizer)
+
+
+def _moments(rows):
+    """Mean and variance by feature of all steps within a sequence."""
+    inside = rows[np.arange(5)[:, None] < LENGTHS].astype(np.float64)
+    return inside.mean(0), inside.var(0)
+
+
+def _follow(moments, *, momentum=MOMENTUM):
+    """Running mean and variance after each batch, from 0 and 1."""
+    mean, variance, found = np.zeros(4), np.ones(4), []
+    for batch_mean, batch_variance in moments:
+        mean = momentum * mean + (1 - momentum) * batch_mean
+        variance = momentum * variance + (1 - momentum) * batch_variance
+        found.append((mean, variance))
+    return found
+
+
+def test_running_statistics_follow_the_batches_whatever_the_optimizer_does():
+    """The first norm reads the inputs themselves; batches of other scales, padding that is full of NaN."""
+    step, state = _normed_step()
+    scales = (1.0, 3.0, 0.5)
+    inside = (np.arange(5)[:, None] < LENGTHS)[..., None]
+    wanted = _follow(_moments(scale * ROWS + scale) for scale in scales)
+    for scale, (mean, variance) in zip(scales, wanted, strict=True):
+        batch = jnp.where(inside, scale * ROWS + scale, jnp.nan), jnp.float32(1)
+        state, metrics = step(state, batch, SEED)
+        assert int(metrics.skipped) == 0
+        np.testing.assert_allclose(state.params[f"{FIRST}/mean"], mean, rtol=1e-5)
+        np.testing.assert_allclose(state.params[f"{FIRST}/var"], variance, rtol=1e-5)
+
+
+def test_statistics_stay_as_they_were_in_a_step_that_does_not_count_and_where_they_are_frozen():
+    step, state = _normed_step()
+    before = jax.tree.map(np.array, state.params)
+    state, metrics = step(state, (ROWS, jnp.float32(np.nan)), SEED)
+    assert int(metrics.skipped) == 1
+    jax.tree.map(np.testing.assert_array_equal, dict(state.params), before)
+    step, state = _normed_step(frozen=frozenset({f"{FIRST}/mean"}))
+    state, _ = step(state, (ROWS, jnp.float32(1)), SEED)
+    assert not np.any(state.params[f"{FIRST}/mean"])
+    np.testing.assert_allclose(state.params[f"{FIRST}/var"], _follow([_moments(ROWS)])[0][1], rtol=1e-5)
+
+
+def test_several_steps_in_a_call_leave_the_statistics_of_as_many_calls_and_their_average():
+    batches = [(scale * ROWS, jnp.float32(1)) for scale in (1.0, 2.0)]
+    step, state = _normed_step(steps_per_call=2, average_decay=0.5)
+    state, _ = step(state, jax.tree.map(lambda *parts: jnp.stack(parts), *batches), SEED)
+    first, second = _follow(_moments(scale * ROWS) for scale in (1.0, 2.0))
+    np.testing.assert_allclose(state.params[f"{FIRST}/var"], second[1], rtol=1e-5)
+    average = (0.5 * first[0] + second[0]) / 1.5
+    np.testing.assert_allclose(state.evaluated[f"{FIRST}/mean"], average, rtol=1e-5)
+
+
+def test_running_statistics_have_no_part_in_the_gradient_and_its_norm():
+    step, state = _normed_step()
+    norms = []
+    for shift in (0.0, 5.0):
+        moved = {n: v + shift if n.endswith(("/mean", "/var")) else jnp.copy(v) for n, v in state.params.items()}
+        norms.append(float(step(state._replace(params=moved), (ROWS, jnp.float32(1)), SEED)[1].gradient_norm))
+        _, state = _normed_step()
+    assert norms[0] == norms[1] > 0

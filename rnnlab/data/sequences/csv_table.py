@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnlab.config import split_names
-from rnnlab.data.sequences.examples import Examples, Request, Source, check_missing
+from rnnlab.data.sequences.examples import Examples, Request, Source, check_missing, listed, one_line
 from rnnlab.errors import UserError
 from rnnlab.extras import needs
 
@@ -130,8 +130,10 @@ def _open_parquet(source: Source) -> tuple[list[str], _Rows]:
         import pyarrow.parquet
     try:
         table = pyarrow.parquet.read_table(io.BytesIO(source.content))
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{source.name}: cannot be read: {str(error).splitlines()[0]}") from None
+        table.validate(full=True)  # its texts are UTF-8
+        names = table.column_names
+    except Exception as error:  # a damaged file makes its parts raise whatever they do
+        raise UserError(f"{source.name}: cannot be read: {one_line(error)}") from None
 
     def rows() -> _Rows:
         number = 0
@@ -140,7 +142,7 @@ def _open_parquet(source: Source) -> tuple[list[str], _Rows]:
                 number += 1
                 yield number, [_as_text(cell) for cell in cells]
 
-    return table.column_names, rows()
+    return names, rows()
 
 
 def _as_text(cell: object) -> str:
@@ -162,7 +164,7 @@ def _roles(request: Request, header: _Header) -> _Roles:
         if name not in header.names and (role != "answer" or request.answered):
             raise UserError(
                 f"{header.place(1)}: config.data.columns.{role} names {name!r}, which is not among the columns "
-                f"{_shown(header.names)}"
+                f"{listed(header.names)}"
             )
         if name in taken:
             raise UserError(f"config.data.columns.{role}: {name!r} has the role {taken[name]!r} already")
@@ -181,22 +183,39 @@ def _answer_columns(request: Request, header: _Header) -> list[str]:
         raise UserError(
             f"config.data.columns.answer: {request.data.columns.answer!r} is not allowed with "
             f"config.data.answer={request.data.answer!r}; it must name {'one' if one_only else 'some'} of "
-            f"{_shown(header.names)}"
+            f"{listed(header.names)}"
         )
     return answers
 
 
-def _shown(names: list[str]) -> str:
-    return ", ".join(names[:12]) + (f" ... ({len(names)} columns)" if len(names) > 12 else "")
-
-
 def _read_table(request: Request, header: _Header, roles: _Roles, rows: _Rows) -> tuple[_Table, tuple[str, ...]]:
+    """Reads all rows; also returns remarks on columns that are left out."""
     numeric_answer = request.data.answer in ("numbers", "labels_per_step")
     columns = roles.inputs + (roles.answers if numeric_answer else [])
-    where = [header.names.index(name) for name in columns]
     texts: dict[str, list[str]] = {
         name: [] for name in (roles.sequence, roles.time, *([] if numeric_answer else roles.answers)) if name
     }
+    parsed, lines = _read_rows(header, columns, texts, rows)
+    kept = [j for j in range(len(columns)) if parsed.counts[j] or j >= len(roles.inputs) or roles.chosen]
+    for j in kept:
+        if j in parsed.bad:
+            row, text = parsed.bad[j]
+            raise UserError(f"{header.place(lines[row])}, column {columns[j]!r}: {text!r} is not a (finite) number")
+    if not any(j < len(roles.inputs) for j in kept):
+        raise UserError(f"{header.place(1)}: none of the columns {listed(header.names)} has numbers for the inputs")
+    remarks = [f"column {name!r} has no numbers and is left out" for j, name in enumerate(columns) if j not in kept]
+    if not roles.chosen and "" in header.names:
+        remarks.append("columns without a name are left out")
+    numbers, blank = parsed.finish()
+    table = _Table(numbers[:, kept], blank[:, kept], [columns[j] for j in kept], texts, lines)
+    return table, tuple(f"{header.file}: {remark}" for remark in remarks)
+
+
+def _read_rows(
+    header: _Header, columns: list[str], texts: dict[str, list[str]], rows: _Rows
+) -> tuple["_Columns", list[int]]:
+    """Parses the columns of numbers, appends the cells of others to `texts`, and lists the number of each row."""
+    number_at = [header.names.index(name) for name in columns]
     text_at = {name: header.names.index(name) for name in texts}
     lines: list[int] = []
     parsed = _Columns(len(columns))
@@ -207,26 +226,14 @@ def _read_table(request: Request, header: _Header, roles: _Roles, rows: _Rows) -
         lines.append(number)
         for name, at in text_at.items():
             texts[name].append(cells[at].strip())
-        block.append([cells[at] for at in where])
+        block.append([cells[at] for at in number_at])
         if len(block) == _BLOCK:
             parsed.add(block)
             block = []
-    parsed.add(block)
     if not lines:
         raise UserError(f"{header.file}: a header and no rows")
-    kept = [j for j in range(len(columns)) if parsed.counts[j] or j >= len(roles.inputs) or roles.chosen]
-    for j in kept:
-        if j in parsed.bad:
-            row, text = parsed.bad[j]
-            raise UserError(f"{header.place(lines[row])}, column {columns[j]!r}: {text!r} is not a (finite) number")
-    remarks = [f"column {name!r} has no numbers and is left out" for j, name in enumerate(columns) if j not in kept]
-    if not roles.chosen and "" in header.names:
-        remarks.append("columns without a name are left out")
-    if not any(j < len(roles.inputs) for j in kept):
-        raise UserError(f"{header.place(1)}: none of the columns {_shown(header.names)} has numbers for the inputs")
-    numbers, blank = parsed.finish()
-    table = _Table(numbers[:, kept], blank[:, kept], [columns[j] for j in kept], texts, lines)
-    return table, tuple(f"{header.file}: {remark}" for remark in remarks)
+    parsed.add(block)
+    return parsed, lines
 
 
 class _Columns:

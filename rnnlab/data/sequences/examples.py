@@ -131,6 +131,17 @@ def make_source(name: str, raw: bytes) -> Source:
     return Source(name, content)
 
 
+def listed(names: Sequence[str]) -> str:
+    """Lists names of columns or arrays on one line, the first of many."""
+    shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:12])
+    return shown + (f" ... ({len(names)} of them)" if len(names) > 12 else "")
+
+
+def one_line(error: Exception) -> str:
+    """The message of a library's error on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def join(parts: Sequence[Examples]) -> Examples:
     """Joins the examples of several files into one, in their order.
 
@@ -208,6 +219,6 @@ def check_missing(
     if not count:
         return ()
     return (
-        f"{name}: {count:,} missing values are filled with the last value before them in the sequence, "
-        f"{leading:,} of them, before which there is none, with the feature's mean in training",
+        f"{name}: {count:,} missing values are filled with the last value before them in their sequence; {leading:,} "
+        "have none before them and get the feature's mean in training",
     )

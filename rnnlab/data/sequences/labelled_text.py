@@ -13,7 +13,7 @@ def read(request: Request, source: Source) -> Examples:
     Raises:
       UserError: a line that is not UTF-8, or has no TAB, no class or no text.
     """
-    source = source._replace(content=source.content.rstrip())
+    source = source._replace(content=source.content.rstrip(b"\r\n"))
     texts, classes = [], []
     for number, line in source.lines():
         label, tab, text = line.partition("\t")

@@ -8,12 +8,11 @@ A file of several splits has them as `x_train`, `y_train`, `lengths_train` ..., 
 """
 
 import io
-import zipfile
 from typing import Any
 
 import numpy as np
 
-from rnnlab.data.sequences.examples import Examples, Request, Source, check_missing
+from rnnlab.data.sequences.examples import Examples, Request, Source, check_missing, listed, one_line
 from rnnlab.errors import UserError
 
 _ENDINGS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
@@ -73,7 +72,7 @@ def read(request: Request, source: Source) -> Examples:
 def _open(source: Source) -> Any:
     try:
         arrays = np.load(io.BytesIO(source.content), allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+    except Exception:  # a damaged file makes its parts raise whatever they do
         arrays = None
     if not isinstance(arrays, np.lib.npyio.NpzFile):
         raise UserError(f"{source.name}: not an .npz file, as numpy.savez writes them")
@@ -82,16 +81,16 @@ def _open(source: Source) -> Any:
 
 def _load(arrays: Any, key: str, source: Source) -> np.ndarray:
     if key not in arrays.files:
-        raise UserError(f"{source.name}: has no array {key!r}; it has {', '.join(arrays.files) or 'none'}")
+        raise UserError(f"{source.name}: has no array {key!r}; it has {listed(arrays.files) or 'none'}")
     try:
         return arrays[key]
-    except ValueError:
-        raise UserError(
-            f"{source.name}, {key}: an array of Python objects, which are not read; pad sequences of different "
-            "lengths and give 'lengths'"
-        ) from None
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{source.name}, {key}: cannot be read: {error}") from None
+    except Exception as error:
+        if "allow_pickle" in str(error):
+            raise UserError(
+                f"{source.name}, {key}: an array of Python objects, which are not read; pad sequences of different "
+                "lengths and give 'lengths'"
+            ) from None
+        raise UserError(f"{source.name}, {key}: cannot be read: {one_line(error)}") from None
 
 
 def _numbers(arrays: Any, key: str, source: Source) -> np.ndarray:

@@ -31,12 +31,16 @@ def held_out(examples: Examples, share: float) -> tuple[Examples, Examples]:
     wanted = max(1, round(share * number))
     left = Counter(label for i in range(number) for label in _labels(examples, i))
     taken: set[int] = set()
-    for most in (wanted, number - 1):  # more than wanted only where the same inputs stand so often
-        for group in [] if taken else [same[key] for key in sorted(same)]:
+    for most in (wanted, number - 1):  # more than wanted only where all inputs stand more often than that
+        for group in (same[key] for key in sorted(same)):
             lost = Counter(label for i in group for label in _labels(examples, i))
-            if len(taken) + len(group) <= most and len(taken) < wanted and all(left[one] > lost[one] for one in lost):
+            if len(taken) + len(group) <= most and all(left[label] > lost[label] for label in lost):
                 taken.update(group)
                 left -= lost
+            if len(taken) >= wanted:
+                break
+        if taken:
+            break
     if not taken:
         raise UserError(
             f"{examples.places(0)}: {number} examples ({len(same)} different ones) are too few to hold "

@@ -9,7 +9,7 @@ import io
 
 import numpy as np
 
-from rnnlab.data.sequences.examples import Examples, Request, Source
+from rnnlab.data.sequences.examples import Examples, Request, Source, listed, one_line
 from rnnlab.errors import UserError
 
 _KEYS = {"train": "traindata", "validation": "validdata", "test": "testdata"}
@@ -37,7 +37,7 @@ def read(request: Request, source: Source) -> Examples:
     if key not in variables and len(variables) == 1:
         (key,) = variables
     if key not in variables:
-        raise UserError(f"{source.name}: has no variable {key!r}; it has {', '.join(variables) or 'none'}")
+        raise UserError(f"{source.name}: has no variable {key!r}; it has {listed(list(variables)) or 'none'}")
 
     def places(i: int) -> str:
         return f"{source.name}, {key} {i + 1}"
@@ -63,7 +63,7 @@ def _load(source: Source) -> dict[str, np.ndarray]:
     except NotImplementedError:  # HDF5
         raise UserError(f"{source.name}: of MATLAB 7.3, which is not read; save it with '-v7'") from None
     except Exception as error:  # it raises whatever a damaged file makes its parts raise
-        raise UserError(f"{source.name}: not a .mat file ({error})") from None
+        raise UserError(f"{source.name}: not a .mat file ({one_line(error)})") from None
     return {name: array for name, array in variables.items() if not name.startswith("__")}
 
 

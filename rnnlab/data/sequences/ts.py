@@ -135,8 +135,8 @@ def _read_line(text: str, header: _Header, place: str, answered: bool) -> _Line:
         answer = parts.pop().strip()
     if (header.channels and len(parts) != header.channels) or not parts:
         raise UserError(
-            f"{place}: {len(parts)} channels{' beside the answer' if header.answer else ''}; "
-            f"the header or the line before has {header.channels or 'some'}"
+            f"{place}: {len(parts)} channels{' and an answer' if header.answer else ''}; the header or the line before "
+            f"has {header.channels or 'at least one'}"
         )
     if header.timestamps:
         values, times = _read_pairs(parts, place)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from ml_collections import ConfigDict
 
 from rnnlab.data.sequences.examples import Examples
 from rnnlab.errors import UserError
@@ -292,13 +293,17 @@ class LabelsPerStep(Answer):
         return [",".join(f"{p:.4f}" for p in 1 / (1 + np.exp(-step.astype(np.float64)))) for step in output]
 
 
-def find_answer(name: str, data_name: str) -> type[Answer]:
-    """Finds the kind of answer of a config."""
-    if name == "class_per_step" and data_name == "tagged":
+def find_answer(data: ConfigDict) -> type[Answer]:
+    """Finds the kind of answer that `config.data` asks for."""
+    if data.name == "tagged" and data.tag_scheme != "any":
         return Tags
-    return {"class": Classes, "class_per_step": ClassPerStep, "numbers": Numbers, "labels_per_step": LabelsPerStep}[
-        name
-    ]
+    kinds: dict[str, type[Answer]] = {
+        "class": Classes,
+        "class_per_step": ClassPerStep,
+        "numbers": Numbers,
+        "labels_per_step": LabelsPerStep,
+    }
+    return kinds[data.answer]
 
 
 def _each(examples: Examples) -> Iterator[Sequence[str]]:

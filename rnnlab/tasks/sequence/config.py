@@ -38,7 +38,9 @@ _DATA: Fields = {
     "test_every": field(0, "every n-th example of train is the test split; 0: there is a file, or none", NOT_NEGATIVE),
     "columns": _COLUMNS,
     "missing": field("refuse", "values: refuse, or fill with the last one before", one_of("refuse", "fill")),
-    "tag_scheme": field("", "IOB, IOB2 or BIOES; empty: found out", one_of("", "IOB", "IOB2", "BIOES")),
+    "tag_scheme": field(
+        "", "IOB, IOB2 or BIOES; empty: found out; any: no entities", one_of("", "IOB", "IOB2", "BIOES", "any")
+    ),
     "permuted": field(0, "seed of a fixed permutation of the steps; 0: none", NOT_NEGATIVE),
     "chunk": field(1, "steps that are joined into one", POSITIVE),
     "standardise": field(True, "numbers, by mean and deviation of each feature over train, unless all are 0 or 1"),

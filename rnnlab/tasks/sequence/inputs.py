@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
+from rnnlab.cells import find_cell
 from rnnlab.data.sequences.examples import Examples
 from rnnlab.data.sequences.scaler import Scaler
 from rnnlab.data.vocabulary import EOS, UNK, Vocabulary
@@ -25,6 +26,7 @@ class Inputs(NamedTuple):
       vocabulary: of tokens; None of numbers.
       characters: of the characters of words, where words are read.
       interval: the mean time between two steps of training, where the data have times; else 0.
+      continuous: whether the cell steps by these times; every other cell reads them as one more feature.
     """
 
     names: tuple[str, ...] = ()
@@ -32,6 +34,7 @@ class Inputs(NamedTuple):
     vocabulary: Vocabulary | None = None
     characters: Vocabulary | None = None
     interval: float = 0.0
+    continuous: bool = False
 
     @classmethod
     def learn(cls, examples: Examples, config: ConfigDict) -> "Inputs":
@@ -45,7 +48,8 @@ class Inputs(NamedTuple):
             scaler = Scaler.learn(examples.inputs)
             if not config.data.standardise or _are_on_or_off(examples.inputs):
                 scaler = Scaler(np.zeros_like(scaler.mean), np.ones_like(scaler.deviation))
-            return cls(examples.names, scaler, interval=_interval(examples))
+            continuous = find_cell(config.model.cell).continuous
+            return cls(examples.names, scaler, interval=_interval(examples), continuous=continuous)
         options = {name: config.data[name] for name in _TEXT}
         if isinstance(first, str):
             return cls(vocabulary=_vocabulary(examples.inputs, options))
@@ -62,7 +66,8 @@ class Inputs(NamedTuple):
         words, characters = (
             description[name] and Vocabulary(description[name]) for name in ("vocabulary", "characters")
         )
-        return cls(tuple(description["names"]), scaler, words, characters, description["interval"])
+        times = description["interval"], description["continuous"]
+        return cls(tuple(description["names"]), scaler, words, characters, *times)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -73,12 +78,19 @@ class Inputs(NamedTuple):
             "vocabulary": self.vocabulary and self.vocabulary.description,
             "characters": self.characters and self.characters.description,
             "interval": self.interval,
+            "continuous": self.continuous,
         }
 
     @property
     def features(self) -> int:
         """The numbers of a step; of tokens the size of the vocabulary."""
-        return len(self.vocabulary or self.scaler.mean)  # type: ignore[union-attr]
+        if self.vocabulary is not None:
+            return len(self.vocabulary)
+        return len(self.scaler.mean) + self._reads_times  # type: ignore[union-attr]
+
+    @property
+    def _reads_times(self) -> bool:
+        return bool(self.interval) and not self.continuous
 
     def encode(self, examples: Examples, labels: Steps | np.ndarray | None) -> SequenceRows:
         """Encodes the inputs of examples, whose encoded answers are `labels`.
@@ -90,7 +102,7 @@ class Inputs(NamedTuple):
             if not isinstance(each, str) and not len(each):
                 raise UserError(f"{examples.places(number)}: a sequence without a step")
         if self.vocabulary is None:
-            return SequenceRows(self._numbers(examples), labels, dt=self._dt(examples))
+            return self._of_numbers(examples, labels)
         if isinstance(examples.inputs[0], str):
             texts = [np.array([*self.vocabulary.encode(text), EOS], np.int32) for text in examples.inputs]
             return SequenceRows(Steps.of(texts), labels)
@@ -98,15 +110,17 @@ class Inputs(NamedTuple):
         characters = None if self.characters is None else Steps.of([self._spelled(words) for words in examples.inputs])
         return SequenceRows(Steps.of(encoded), labels, characters=characters)
 
-    def _numbers(self, examples: Examples) -> Steps:
+    def _of_numbers(self, examples: Examples, labels: Steps | np.ndarray | None) -> SequenceRows:
         assert self.scaler is not None
+        features = len(self.scaler.mean)
         for number, each in enumerate(examples.inputs):
-            if each.shape[1] != self.features:
-                raise UserError(
-                    f"{examples.places(number)}: {each.shape[1]} features, but train has {self.features}"
-                    + (f" ({', '.join(self.names)})" if self.names else "")
-                )
-        return Steps.of([self.scaler.apply(each) for each in examples.inputs])
+            if each.shape[1] != features:
+                names = f" ({', '.join(self.names)})" if self.names else ""
+                raise UserError(f"{examples.places(number)}: {each.shape[1]} features, but train has {features}{names}")
+        inputs, dt = Steps.of([self.scaler.apply(each) for each in examples.inputs]), self._dt(examples)
+        if dt is None or self.continuous:
+            return SequenceRows(inputs, labels, dt=dt)
+        return SequenceRows(Steps(np.c_[inputs.values, dt.values], inputs.lengths), labels)
 
     def _dt(self, examples: Examples) -> Steps | None:
         """The time since the step before in units of the mean interval; that of the first step, of which nothing is

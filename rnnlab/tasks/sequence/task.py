@@ -335,7 +335,7 @@ class Sizing(NamedTuple):
 
 
 def _kind(config: ConfigDict) -> type[Answer]:
-    return find_answer(config.data.answer, config.data.name)
+    return find_answer(config.data)
 
 
 def _make_model(config: ConfigDict, sizing: Sizing) -> ManyToOne | ManyToMany:

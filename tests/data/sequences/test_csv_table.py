@@ -98,7 +98,7 @@ def test_missing_values_are_refused_or_filled_and_counted(tmp_path, cell):
     assert scaler.fill(examples.inputs[0]).tolist() == [[1, 5], [1, 4]]
     assert scaler.apply(examples.inputs[0])[0, 1] == 0
     assert "2 missing values are filled" in examples.remarks[0]
-    assert "1 of them, before which there is none" in examples.remarks[0]
+    assert "1 have none before them" in examples.remarks[0]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def test_the_first_tab_divides_class_and_text(tmp_path, end):
     lines = ['ham\tGo "until\u2028jurong"\tpoint', "spam\tFree  entry "]
     examples = _read(tmp_path, ("\ufeff" + end.join([*lines, "", ""])).encode())
     assert examples.answers == ["ham", "spam"]
-    assert examples.inputs == ['Go "until\u2028jurong"\tpoint', "Free  entry"]
+    assert examples.inputs == ['Go "until\u2028jurong"\tpoint', "Free  entry "]
     assert examples.places(1) == f"{tmp_path}/t.tsv, line 2"
 
 

@@ -1,4 +1,6 @@
 import random
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -27,6 +29,12 @@ def test_mnist1d_is_whole_and_disturbs_no_generator():
     whole = np.stack(train.inputs + test.inputs)
     np.testing.assert_allclose([whole.mean(), whole.std()], [0, 1], atol=1e-5)  # as the package standardises
     assert not has_split(data_config("mnist1d"), "validation")
+
+
+def test_reading_imports_no_jax_and_no_package_of_a_format():
+    code = "import sys, rnnlab.data.sequences.base; print({*sys.modules} & {'jax', 'scipy', 'pyarrow', 'mnist1d'})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_the_generated_series_has_a_day_a_week_and_noise():

@@ -69,7 +69,7 @@ def test_missing_values_are_refused_or_filled_and_counted(tmp_path):
         _read(tmp_path, text)
     examples = _read(tmp_path, text, missing="fill")
     assert "2 missing values are filled" in examples.remarks[0]
-    assert "1 of them, before which there is none" in examples.remarks[0]
+    assert "1 have none before them" in examples.remarks[0]
     assert Scaler(np.array([9.0, 9.0]), np.ones(2)).fill(examples.inputs[0]).tolist() == [[9, 4], [2, 5], [2, 6]]
 
 
@@ -80,8 +80,8 @@ def test_missing_values_are_refused_or_filled_and_counted(tmp_path):
         ("\n\n", "the file is empty"),
         ("@problemName x\n@classLabel true a\n", "line 2: the header has no line '@data'"),
         (_HEADER, "no example after @data"),
-        (_HEADER + "1,2:3,4:5,6:a\n", "line 6: 3 channels beside the answer"),
-        (_HEADER + "1,2:3,4\n", "line 6: 1 channels beside the answer"),
+        (_HEADER + "1,2:3,4:5,6:a\n", "line 6: 3 channels and an answer"),
+        (_HEADER + "1,2:3,4\n", "line 6: 1 channels and an answer"),
         (_HEADER + "1,2:3,4:a\n1,2:3:a\n", "line 7: channel 2 has 1 values, channel 1 has 2"),
         (_HEADER + "1,2:3,x4:a\n", "line 6, channel 2, value 2: 'x4' is not a number"),
         (_HEADER + "1,:3,4:a\n", "line 6, channel 1, value 2: '' is not a number"),
