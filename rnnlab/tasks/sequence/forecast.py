@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, NamedTuple, Self
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -222,8 +223,11 @@ class ForecastTask(Task):
         return _make_model(self.config, len(self.known.channels))
 
     def loss(self, model: Forecaster, batch: WindowBatch, carry: Carry, *, rngs: nnx.Rngs | None, step: Array) -> Loss:
-        """Computes the loss of every predicted number of the windows."""
-        return self._loss(model(batch.inputs, rngs=rngs), batch, carry)
+        """Computes the loss of every predicted number of the windows; in training with noise on what is read."""
+        inputs, noise = batch.inputs, self.config.training.input_noise
+        if noise and rngs is not None:
+            inputs += noise * jax.random.normal(rngs.dropout(), inputs.shape)
+        return self._loss(model(inputs, rngs=rngs), batch, carry)
 
     def _loss(self, outputs: Array, batch: WindowBatch, carry: Carry = ()) -> Loss:
         targets = batch.targets[: len(outputs)]

@@ -221,6 +221,18 @@ def test_quantiles_are_columns_of_a_prediction(folder, tmp_path):
     np.testing.assert_allclose(values[:, 5], outputs * SERIES[:70, 1].std() + SERIES[:70, 1].mean(), rtol=1e-4)
 
 
+def test_noise_on_what_is_read_is_of_training_alone(folder, tmp_path):
+    losses = {}
+    for noise in (0.0, 0.5):
+        task = create_task(_config(folder, training__input_noise=noise), tmp_path / str(noise))
+        batch = jax.device_put(task.probe("train"))
+        for rngs in (None, nnx.Rngs(dropout=0)):
+            found = task.loss(task.make_model(), batch, (), rngs=rngs, step=jnp.int32(0))
+            losses[noise, rngs is None] = float(found.total)
+    assert losses[0.0, False] == losses[0.0, True] == losses[0.5, True]
+    assert losses[0.5, False] != losses[0.5, True]
+
+
 def test_flow_is_measured_through_the_look_back_and_the_first_segment(folder, tmp_path):
     task = create_task(_config(folder), tmp_path / "w")
     programs = Programs(task)
