@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -29,11 +29,18 @@ Values = dict[str, str]  # of the fields of one run
 
 
 class Done(NamedTuple):
-    """A run of the grid: its values and its scores on the test split, or, of one that failed, what it said last."""
+    """A run of the grid: its values and its scores on the test split, or, of one that failed, what it said last; and by
+    what its parameters were chosen, where it says so."""
 
     values: Values
     scores: dict[str, float]
     failure: str
+    selection: dict[str, Any] = {}  # noqa: RUF012 (it is never changed)
+
+    @property
+    def chosen_by(self) -> float | None:
+        """The value on validation."""
+        return self.selection.get("value")
 
 
 def read_sweep(text: str, config: ConfigDict) -> list[Values]:
@@ -106,7 +113,8 @@ def run_sweep(
             show(f"stopped by {signal.Signals(status - 128).name}; the same command resumes from here", file=sys.stderr)
             return status
         result = _result(folder, values, config)
-        found.append(Done(values, result or {}, "" if result else _last_line(folder / "log.txt")))
+        failure = "" if result else _last_line(folder / "log.txt")
+        found.append(Done(values, result or {}, failure, _selection(folder) if result else {}))
         if not result:
             show(f"failed: {name}: {found[-1].failure}", file=sys.stderr)
     if cell is None:
@@ -134,6 +142,14 @@ def _result(folder: pathlib.Path, values: Values, config: ConfigDict) -> dict[st
     except UserError:  # its code has changed, of which the run itself tells
         return None
     return result if kind.has_data_of(wanted, folder) else None
+
+
+def _selection(folder: pathlib.Path) -> dict[str, Any]:
+    """What a run says of its best parameters; nothing of one of an older version."""
+    try:
+        return json.loads((folder / "selection.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def _run(values: Values, folder: pathlib.Path, command: Sequence[str]) -> int:
@@ -169,12 +185,22 @@ def _last_line(path: pathlib.Path) -> str:
 
 def _tell(found: Sequence[Done], metric: str, workdir: pathlib.Path) -> None:
     names = list(dict.fromkeys(name for done in found for name in done.scores))
-    rows = [[*done.values.values(), *map(done.scores.get, names), done.failure] for done in found]
-    table = to_csv([[*found[0].values, *names, "failure"], *rows])
+    rows = [[*done.values.values(), *map(done.scores.get, names), done.chosen_by, done.failure] for done in found]
+    table = to_csv([[*found[0].values, *names, f"validation_{metric}", "failure"], *rows])
     write_text(workdir / "sweep.csv", table)
     show(table.removesuffix("\n"))
+    _show_best([done for done in found if done.chosen_by is not None], metric)
     with survived(path := workdir / "sweep.png"):
         _plot(found, metric, path)
+
+
+def _show_best(found: Sequence[Done], metric: str) -> None:
+    """Shows the run that is the best on validation, and its score on the test split."""
+    if not found:
+        return
+    best = min(found, key=lambda done: (done.chosen_by or 0.0) * (1 if done.selection["lower_is_better"] else -1))
+    values = ",".join(f"{field}={value}" for field, value in best.values.items())
+    show(f"best on validation ({metric} {best.chosen_by:.4g}): {values}; test {metric} {best.scores.get(metric)}")
 
 
 def _plot(found: Sequence[Done], metric: str, path: pathlib.Path) -> None:

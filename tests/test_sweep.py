@@ -27,6 +27,8 @@ config["model"]["encoder"]["cell"], config["seed"] = given["model.encoder.cell"]
 with (workdir / "starts").open("a") as file:
     file.write("x")
 (workdir / "result.json").write_text(json.dumps({{"split": "test", "wer": 10.0 + int(given["seed"])}}))
+selection = {{"step": 1, "metric": "wer", "value": 9.0 - int(given["seed"]), "lower_is_better": True}}
+(workdir / "selection.json").write_text(json.dumps(selection))
 """
 
 
@@ -68,7 +70,8 @@ def test_a_failed_run_stops_no_other_and_what_is_done_is_not_done_again(stub, tm
     workdir = tmp_path / "grid"
     assert run_sweep(grid, config, workdir, stub) == 1
     rows = list(csv.DictReader((workdir / "sweep.csv").open()))
-    assert capsys.readouterr().out == (workdir / "sweep.csv").read_text()
+    best = "best on validation (wer 8): model.encoder.cell=lstm,seed=1; test wer 11.0\n"
+    assert capsys.readouterr().out == (workdir / "sweep.csv").read_text() + best
     assert [(r["model.encoder.cell"], r["seed"], r["wer"], r["failure"]) for r in rows] == [
         ("lstm", "0", "10.0", ""),
         ("lstm", "1", "11.0", ""),

@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import pathlib
 
 import jax
 
@@ -12,6 +11,7 @@ from rnnlab.printing import show, to_json
 from rnnlab.tasks.base import ModelParams, Task
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.plots import plot_curves
+from rnnlab.training.reporting import read_metrics
 from rnnlab.training.step import split_shapes
 
 
@@ -64,8 +64,19 @@ def split_scores(task: Task, params: ModelParams, split: str) -> dict:
     return {"split": split, **task.evaluator(final=True)(params, split)}
 
 
+def _selected(task: Task, step: int) -> dict:
+    """The step whose parameters are the best, and their value on validation."""
+    metric = task.config.training.best_metric
+    wanted = (str(step), "validation", metric)
+    rows = [row for row in read_metrics(task.workdir) if (row["step"], row["split"], row["name"]) == wanted]
+    value = float(rows[-1]["value"]) if rows else None
+    return {"step": step, "metric": metric, "value": value, "lower_is_better": task.lower_is_better(metric)}
+
+
 def report(task: Task, steps: int, shapes: int) -> None:
-    """Scores the best parameters into `result.json`; then draws the pictures, prints samples and, last, the scores.
+    """Scores the best parameters into `result.json`, beside `selection.json`, which says by what they were chosen.
+
+    Then it draws the pictures, prints samples and, last, the scores.
 
     Args:
       task: of a run that ended after so many `steps`.
@@ -74,7 +85,8 @@ def report(task: Task, steps: int, shapes: int) -> None:
     step, params = best_params(task)
     split = "test" if "test" in task.splits else "validation"
     scores = to_json(split_scores(task, params, split))
-    write_text(pathlib.Path(task.workdir) / "result.json", scores)
+    write_text(task.workdir / "selection.json", to_json(_selected(task, step)))
+    write_text(task.workdir / "result.json", scores)
     plot_curves(task)
     task.finish(params)
     show(f"best step {step} of {steps}; compiled train-step shapes: {shapes}")

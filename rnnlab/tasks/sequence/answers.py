@@ -87,6 +87,10 @@ class Answer(abc.ABC):
         """Writes an encoded answer as `written` does a prediction."""
         return self.written(label)
 
+    def warnings(self) -> Iterator[str]:
+        """Yields what may make it hard to learn."""
+        yield from ()
+
 
 class Classes(Answer):
     """A class for each example, or with `per_step` for each of its steps."""
@@ -180,6 +184,13 @@ class Classes(Answer):
     def shown(self, label: np.ndarray) -> list[str]:
         """Returns the class, or that of each step."""
         return [self.labels[i] for i in np.atleast_1d(label)]
+
+    def warnings(self) -> Iterator[str]:
+        """Yields the classes of which there is one example."""
+        single = [label for label, count in zip(self.labels, self.learnt["counts"], strict=True) if count == 1]
+        if single:
+            more = f" and {len(single) - _FEW} more" if len(single) > _FEW else ""
+            yield f"train has one example only of {', '.join(map(repr, single[:_FEW]))}{more}"
 
 
 class ClassPerStep(Classes):

@@ -210,13 +210,15 @@ class SequenceTask(Task):
         return self.known.inputs.encode(examples, np.stack(labels))
 
     def log_data(self) -> None:
-        """Logs how examples were treated, and the shares of unknown tokens."""
+        """Logs how examples were treated, the shares of unknown tokens, and classes that can hardly be learnt."""
         log = logging.getLogger("rnnlab")
         for split, examples in self.examples.items():
             for remark in examples.remarks:
                 log.info("%s", remark)
             if unknown := self.known.inputs.unknown(self.rows(split)):
                 log.info("%s: %.2f %% of the tokens are unknown", split, 100 * unknown)
+        for line in self.answer.warnings():
+            log.warning("%s", line)
 
     def summary(self) -> Iterator[str]:
         """Yields the sizes of the splits and of what is learnt."""

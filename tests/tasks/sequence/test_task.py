@@ -1,5 +1,6 @@
 import io
 import json
+import logging
 
 import jax
 import numpy as np
@@ -208,6 +209,16 @@ def test_irregular_times_are_read_or_stepped_by(tmp_path, cell):
         np.testing.assert_allclose(batch.inputs[:3, 0, 1], wanted, rtol=1e-6)
     task = open_task(tmp_path / "w")
     assert np.isfinite(task.evaluator(final=True)(split_model(task.make_model())[1], "test")["loss"])
+
+
+def test_a_class_with_one_example_stays_in_train_and_is_told(tmp_path, caplog, monkeypatch):
+    made = files.texts(tmp_path)
+    (tmp_path / "train.tsv").write_text((tmp_path / "train.tsv").read_text() + "perhaps\tcab\n")
+    task = create_task(files.config("labelled_text", "class", made | {"validation": ""}), tmp_path / "w")
+    assert task.examples["train"].answers.count("perhaps") == 1
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    task.log_data()
+    assert "train has one example only of 'perhaps'" in caplog.text
 
 
 def test_data_that_have_changed_are_refused(tmp_path):
