@@ -88,7 +88,7 @@ class Decoder(nnx.Module):
         self.attends_before, self.attends_after = attention == "additive", attention in ("dot", "general")
         if input_feeding and not self.attends_after:
             raise ValueError(f"input_feeding: goes with attention dot or general, not {attention!r}")
-        if block == "prenorm" and norm == "batch":
+        if norm == "batch":
             raise ValueError("norm: 'batch' would show a decoder's step what later ones read; use 'layer'")
         made = layer_sizes(block, features, layers, sizes)[-1]
         self.embedding = nnx.Embed(vocabulary_size, embedding, rngs=rngs)

@@ -151,7 +151,7 @@ class Stack(nnx.Module):
       recurrent_dropout, weight_drop, zoneout, zoneout_cell: as in `Rates`.
 
     Raises:
-      ValueError: as `Recurrent`, an unknown block or norm, or `sizes` that do not fit.
+      ValueError: as `Recurrent`, an unknown block or norm, batch norm without prenorm, or `sizes` that do not fit.
     """
 
     def __init__(
@@ -176,7 +176,8 @@ class Stack(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.block = check_choice("block", block, BLOCKS)
-        check_choice("norm", norm, NORMS)
+        if check_choice("norm", norm, NORMS) == "batch" and block != "prenorm":
+            raise ValueError(f"norm: {norm!r} goes with block 'prenorm', not {block!r}")
         self.in_features, self.dropout, self.variational = in_features, dropout, variational
         rates = Rates(recurrent_dropout, weight_drop, zoneout, zoneout_cell)
         own = layer_sizes(block, features, layers, sizes)

@@ -159,3 +159,39 @@ def test_unknown_blocks_and_norms_are_refused_with_the_list():
         Stack("gru", 4, 5, block="pre", rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="norm: unknown value 'group'; allowed: layer, batch"):
         ManyToMany(4, 2, cell="gru", features=5, norm="group", rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="norm: 'batch' goes with block 'prenorm', not 'residual'"):
+        Stack("gru", 4, 5, block="residual", norm="batch", rngs=nnx.Rngs(0))
+
+
+def test_batch_norm_normalises_by_the_steps_within_the_sequences_in_training_and_by_its_averages_else():
+    stack = _stack(norm="batch", layers=1)
+    around, block = stack.prenorm, stack.prenorm.blocks[0]
+    encoded = np.asarray(INPUTS) @ np.asarray(around.encoder.kernel[...])
+    inside = encoded[VALID]
+
+    def normalised(mean, variance):
+        scaled = (encoded - mean) / np.sqrt(variance + block.norm.epsilon)
+        return scaled * np.asarray(block.norm.scale[...]) + np.asarray(block.norm.bias[...])
+
+    valid = jnp.asarray(VALID)[..., None]
+    stream, running = around.enter(INPUTS, valid), (np.asarray(block.norm.mean[...]), np.asarray(block.norm.var[...]))
+    still = block.before(stream, valid, training=False)
+    assert_close(np.asarray(still)[VALID], normalised(*running)[VALID], 1e-4)
+    np.testing.assert_array_equal(block.norm.mean[...], running[0])
+    moving = block.before(stream, valid, training=True)
+    assert_close(np.asarray(moving)[VALID], normalised(inside.mean(0), inside.var(0))[VALID], 1e-4)
+    assert_close(block.norm.mean[...], 0.95 * running[0] + 0.05 * inside.mean(0))
+    assert_close(block.norm.var[...], 0.95 * running[1] + 0.05 * inside.var(0))
+
+
+def test_a_stack_with_batch_norm_uses_its_averages_in_evaluation_and_leaves_them_alone():
+    stack = _stack(norm="batch", bidirectional=True)
+    before = jax.tree.map(np.array, nnx.state(stack, nnx.BatchStat))
+    whole, _ = stack(INPUTS, seq_lengths=LENGTHS)
+    alone, _ = stack(INPUTS[:2, 1:2])
+    assert_close(whole[:2, 1], alone[:, 0])
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(stack, nnx.BatchStat), before)
+    trained, _ = stack(INPUTS, seq_lengths=LENGTHS, noise=stack.draw(nnx.Rngs(dropout=0), 6, 3))
+    assert not np.allclose(trained, whole)
+    after = jax.tree.leaves(nnx.state(stack, nnx.BatchStat))
+    assert all(np.any(new != old) for new, old in zip(after, jax.tree.leaves(before), strict=True))

@@ -50,6 +50,7 @@ def _batch(targets=TARGETS) -> Batch:
         {},
         {"attention": "additive"},
         {"bridge": "last"},
+        {"encoder": {"block": "prenorm", "norm": "batch"}, "decoder": {"block": "prenorm"}, "attention": "general"},
     ],
 )
 def test_a_watched_model_has_the_states_and_the_loss_of_the_model(fields):

@@ -98,6 +98,7 @@ class SequenceTask(Task):
                 f"config.training.best_metric: {config.training.best_metric!r} is no score of config.data.answer="
                 f"{config.data.answer!r}; allowed: {', '.join(allowed)}"
             )
+        _check_order(config)
         sketch = nnx.eval_shape(lambda: _make_model(config, Sizing.sketch(config)))
         Intervention(config.training.intervention, sketch)
 
@@ -273,7 +274,7 @@ class SequenceTask(Task):
         lengths = rows.inputs.lengths.tolist()
         length, _ = collections.Counter(lengths).most_common(1)[0]
         chosen = [row for row, own in enumerate(lengths) if own == length][:_PROBED]
-        return rows.assemble(chosen, (length,), len(chosen))
+        return rows.assemble(chosen, (length,), len(chosen))._replace(dt=None)  # the flow is that of equal steps
 
     # --- scores and answers
 
@@ -338,6 +339,23 @@ class Sizing(NamedTuple):
 
 def _kind(config: ConfigDict) -> type[Answer]:
     return find_answer(config.data)
+
+
+def _check_order(config: ConfigDict) -> None:
+    """Refuses a model that would read the answer of a step, where that is the next input.
+
+    Raises:
+      UserError: names the field.
+    """
+    if config.data.name != "piano_roll":
+        return
+    model = config.model
+    for name, reads_on in (("bidirectional", model.bidirectional), ("norm", model.norm == "batch")):
+        if reads_on:
+            raise UserError(
+                f"config.model.{name}: {model[name]!r} is not allowed with config.data.name='piano_roll', where the "
+                "answer of a step is the next step"
+            )
 
 
 def _make_model(config: ConfigDict, sizing: Sizing) -> ManyToOne | ManyToMany:

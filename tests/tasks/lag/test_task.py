@@ -27,6 +27,20 @@ def _config(**fields):
     return config
 
 
+def test_blocks_and_sizes_are_fields_of_a_config(tmp_path):
+    fields = {"model__layers": 2, "model__sizes": "8, 6"}
+    stack = LagTask(_config(**fields), tmp_path).make_model().stack
+    assert stack.widths == (8, 6)
+    fields = {"model__layers": 2, "model__block": "prenorm", "model__norm": "batch", "model__cell": "s5"}
+    assert len(LagTask(_config(**fields), tmp_path).make_model().stack.prenorm.blocks) == 2
+    for wrong, message in (
+        ({"model__sizes": "8,6"}, r"config.model: sizes: 2 of them \('8,6'\), but 1 layers"),
+        ({"model__block": "pre"}, "config.model: block: unknown value 'pre'; allowed: plain, residual, prenorm"),
+    ):
+        with pytest.raises(UserError, match=message):
+            LagTask.check(_config(**wrong))
+
+
 @pytest.mark.parametrize(("name", "lag"), [("adding", 8), ("copy_memory", 2), ("wave", 12)])
 def test_the_loss_is_the_mean_over_the_answers_that_count(tmp_path, name, lag):
     task = LagTask(_config(data__name=name, data__lag=lag), tmp_path)

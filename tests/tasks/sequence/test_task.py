@@ -240,6 +240,10 @@ def test_data_that_have_changed_are_refused(tmp_path):
         ),
         ({"data__answer": "clas"}, "config.data.answer: clas is not allowed; it must be one of 'class'"),
         ({"model__pooling": "median"}, "config.model: pooling: unknown"),
+        (
+            {"data__name": "piano_roll", "data__answer": "labels_per_step", "model__bidirectional": True},
+            "config.model.bidirectional: True is not allowed with config.data.name='piano_roll'",
+        ),
         ({"data__name": "xls"}, "config.data.name: 'xls' is not allowed; it must be one of ts, csv"),
         ({"data__files__train": "nowhere.ts"}, "nowhere.ts: cannot be read"),
     ],
