@@ -5,6 +5,9 @@
       --config.data.files.train=mine.csv
 
 SegRNN (Lin et al. 2023): a GRU reads the last two weeks in segments of a day, and predicts three quantiles.
+31,272 parameters, 17 CPU seconds, compiling included (30 s on two cores that others used, too; 2026-11-28, jax 0.10.2,
+seed 0). Test mean squared error 0.126, absolute 0.279, of standardised numbers; the seasonal-naive forecast, which
+repeats the last week, has 0.211 and 0.363. 80.8 % of the numbers lie between the quantiles 0.1 and 0.9.
 """
 
 from ml_collections import ConfigDict
