@@ -43,6 +43,53 @@ def squared_error(
     return _weighted(jnp.square(outputs - labels), weights)
 
 
+def absolute_error(
+    outputs: Float[Array, "*labels"],
+    labels: Float[Array, "*labels"],
+    weights: Real[Array, "*labels"] | Bool[Array, "*labels"],
+) -> Float[Array, ""]:
+    """Sums the absolute differences, each times its weight; one of weight 0 may be anything."""
+    return _weighted(jnp.abs(outputs - labels), weights)
+
+
+def quantile_loss(
+    outputs: Float[Array, "*labels quantiles"],
+    labels: Float[Array, "*labels"],
+    weights: Real[Array, "*labels"] | Bool[Array, "*labels"],
+    quantiles: Float[Array, "quantiles"],
+) -> Float[Array, ""]:
+    """Sums the pinball loss (Koenker and Bassett 1978) of each label, the mean over the quantiles, times its weight.
+
+    An output below the label by d costs q d, one above it by d costs (1 - q) d; of the median that is half the absolute
+    error.
+    """
+    below = labels[..., None] - outputs
+    return _weighted(jnp.maximum(quantiles * below, (quantiles - 1) * below).mean(-1), weights)
+
+
+def normal_loss(
+    mean: Float[Array, "*labels"],
+    scale: Float[Array, "*labels"],
+    labels: Float[Array, "*labels"],
+    weights: Real[Array, "*labels"] | Bool[Array, "*labels"],
+) -> Float[Array, ""]:
+    """Sums -log p of the labels, in nats, by normal distributions of a mean and a standard deviation, each times its
+    weight."""
+    return _weighted(-jax.scipy.stats.norm.logpdf(labels, mean, scale), weights)
+
+
+def student_loss(
+    mean: Float[Array, "*labels"],
+    scale: Float[Array, "*labels"],
+    freedom: Float[Array, "*labels"],
+    labels: Float[Array, "*labels"],
+    weights: Real[Array, "*labels"] | Bool[Array, "*labels"],
+) -> Float[Array, ""]:
+    """Sums -log p of the labels, in nats, by Student distributions of a location, a scale and their degrees of freedom,
+    each times its weight."""
+    return _weighted(-jax.scipy.stats.t.logpdf(labels, freedom, mean, scale), weights)
+
+
 def binary_cross_entropy(
     logits: Float[Array, "*steps labels"],
     labels: Real[Array, "*steps labels"] | Bool[Array, "*steps labels"],

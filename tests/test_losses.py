@@ -4,9 +4,19 @@ import numpy as np
 import optax
 import pytest
 import scipy.special
+import scipy.stats
 from oracle import assert_close
 
-from rnnlab.losses import binary_cross_entropy, cross_entropy, length_weights, squared_error
+from rnnlab.losses import (
+    absolute_error,
+    binary_cross_entropy,
+    cross_entropy,
+    length_weights,
+    normal_loss,
+    quantile_loss,
+    squared_error,
+    student_loss,
+)
 
 LOGITS = 3 * jax.random.normal(jax.random.key(0), (5, 3, 7))
 LABELS = jax.random.randint(jax.random.key(1), (5, 3), 0, 7)
@@ -55,3 +65,36 @@ def test_binary_cross_entropy_is_the_likelihood_of_every_label_of_the_steps_that
     p = scipy.special.log_expit(np.where(labels, logits, -logits)).sum(-1)
     found = binary_cross_entropy(jnp.asarray(logits, jnp.float32), jnp.asarray(labels), jnp.asarray(weights))
     np.testing.assert_allclose(found, -p[weights].sum(), rtol=1e-5)
+
+
+def test_an_absolute_error_is_that_of_numpy():
+    numbers = np.asarray(LOGITS[..., :2])
+    wanted = np.sum(np.asarray(WEIGHTS) * np.abs(numbers[..., 0] - numbers[..., 1]))
+    assert_close(absolute_error(LOGITS[..., 0], LOGITS[..., 1], WEIGHTS), wanted)
+
+
+def test_the_quantile_loss_is_least_at_the_quantiles_of_the_labels():
+    labels = jnp.asarray(np.random.default_rng(0).gamma(2, size=999), jnp.float32)
+    levels = (0.1, 0.5, 0.8)
+
+    def loss(outputs):
+        every = jnp.broadcast_to(jnp.stack(outputs), (999, 3))
+        return float(quantile_loss(every, labels, jnp.ones(999), jnp.array(levels)))
+
+    best = [np.quantile(labels, level) for level in levels]
+    for index in range(3):
+        for change in (-0.1, 0.1):
+            moved = [value + change * (place == index) for place, value in enumerate(best)]
+            assert loss(best) < loss(moved)
+    errors = [(level - (labels < value)) * (labels - value) for level, value in zip(levels, best, strict=True)]
+    assert loss(best) == pytest.approx(float(sum(error.sum() for error in errors)) / 3, rel=1e-5)
+
+
+def test_losses_of_distributions_are_those_of_scipy():
+    mean, raw, labels = np.moveaxis(np.asarray(LOGITS[..., :3], np.float64), -1, 0)
+    scale, freedom, weights = np.exp(0.3 * raw), 2 + np.abs(raw), np.asarray(WEIGHTS)
+    normal = -(weights * scipy.stats.norm(mean, scale).logpdf(labels)).sum()
+    student = -(weights * scipy.stats.t(freedom, mean, scale).logpdf(labels)).sum()
+    mean, scale, freedom, labels = (jnp.asarray(each, jnp.float32) for each in (mean, scale, freedom, labels))
+    assert float(normal_loss(mean, scale, labels, WEIGHTS)) == pytest.approx(normal, rel=1e-5)
+    assert float(student_loss(mean, scale, freedom, labels, WEIGHTS)) == pytest.approx(student, rel=1e-5)

@@ -61,6 +61,7 @@ _FORECAST: Fields = {
     "normalisation": field("last", "of a window: none, last (its last value) or instance (reversible)"),
     "decoding": field("segments", "direct (one layer for all steps) or segments (Lin et al. 2023)"),
     "segment": field(24, "steps of a segment; 1 reads step by step", POSITIVE),
+    "channel_embedding": field(True, "segments also read an embedding of their channel, if that is read by itself"),
     "quantiles": field("", "such as 0.1,0.5,0.9, whose median is scored; empty: the mean"),
     "distribution": field("none", "of each number: none, normal or student"),
 }
@@ -76,6 +77,7 @@ _MODEL: Fields = {
 _TRAINING: Fields = {
     **TRAINING,
     "best_metric": field("loss", "on validation: loss, or a score of the answer, such as accuracy"),
+    "loss": field("squared", "error of a forecast: squared, or absolute", one_of("squared", "absolute")),
     "label_smoothing": field(0.0, "share of each label that is spread evenly over the classes", RATE),
     "class_weights": field("none", "none, or balanced: by their counts in train", one_of("none", "balanced")),
     "input_noise": field(0.0, "deviation of normal noise that training adds to numbers", NOT_NEGATIVE),

@@ -1,0 +1,132 @@
+"""Windows of series of numbers: steps that are read, and the steps after them that are predicted.
+
+Time-major: a batch of windows is `[steps, batch, channels]`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnlab.data.pipeline import Size
+from rnnlab.errors import UserError
+
+Numbers = Any  # an array on the host, or within a compiled function
+_ROUNDING = 1e-6  # by how much shares that are written in decimals may miss 1
+
+
+class WindowBatch(NamedTuple):
+    """Windows side by side.
+
+    Attributes:
+      inputs: the steps that are read, `[look_back, batch, channels]`.
+      targets: those that follow, `[horizon, batch, channels]`.
+      weights: 1 for a window, 0 for a column that only fills the batch up, `[batch]`.
+    """
+
+    inputs: Numbers
+    targets: Numbers
+    weights: Numbers
+
+
+class Span(NamedTuple):
+    """Rows of a series that a split predicts, from `first` to before `end`."""
+
+    first: int
+    end: int
+
+
+class Parts(NamedTuple):
+    """How the rows of a series are divided into training, validation and test, in this order: shares or counts."""
+
+    train: float
+    validation: float
+    test: float
+
+    @classmethod
+    def read(cls, text: str) -> "Parts":
+        """Reads "0.7,0.1,0.2" or "8640,2880,2880"; only the last may be 0.
+
+        Raises:
+          UserError: anything else.
+        """
+        try:
+            parts = cls(*map(float, text.split(",")))
+        except (TypeError, ValueError):
+            parts = cls(-1, -1, -1)
+        shares = sum(parts) <= 1 + _ROUNDING
+        if not (min(parts[:2]) > 0 <= parts.test and (shares or all(part == int(part) for part in parts))):
+            raise UserError(
+                f"config.data.rows: {text!r} is not allowed; it must be the rows of train,validation,test, as shares "
+                "such as 0.7,0.1,0.2 or as counts such as 8640,2880,2880"
+            )
+        return parts
+
+    def spans(self, rows: int) -> tuple[Span, Span, Span]:
+        """Returns the rows of each split of a series of so many; shares are rounded as the field does: training and
+        test down, and where they sum to 1 validation has what is left.
+
+        Raises:
+          ValueError: the counts are more than the rows.
+        """
+        train, validation, test = map(int, self)
+        if (total := sum(self)) <= 1 + _ROUNDING:
+            train, test = (int(rows * share + _ROUNDING) for share in (self.train, self.test))
+            whole = total >= 1 - _ROUNDING
+            validation = rows - train - test if whole else int(rows * self.validation + _ROUNDING)
+        if (used := train + validation + test) > rows:
+            raise ValueError(f"{used:,} rows are more than the {rows:,} that there are")
+        return Span(0, train), Span(train, train + validation), Span(train + validation, used)
+
+
+class Windows:
+    """Every window of some series whose predicted steps lie within spans of them: rows of `rnnlab.data.pipeline.Rows`.
+
+    What a window reads may lie before the span, as where the test rows follow the training rows. Windows stand in the
+    order of the series and of time.
+
+    Args:
+      series: arrays `[steps, channels]`, all of the same channels.
+      spans: of each series.
+      look_back, horizon: steps of a window that are read and predicted.
+    """
+
+    def __init__(self, series: Sequence[np.ndarray], spans: Sequence[Span], look_back: int, horizon: int):
+        self.look_back, self.horizon = look_back, horizon
+        self._rows = np.concatenate(series).astype(np.float32, copy=False)
+        self.counts = [max(0, end - horizon + 1 - max(first, look_back)) for first, end in spans]
+        self._begin = np.cumsum([0, *(len(each) for each in series[:-1])])
+        found = [
+            begin + max(first, look_back) + np.arange(count)
+            for begin, (first, _), count in zip(self._begin, spans, self.counts, strict=True)
+        ]
+        self._starts = np.concatenate(found).astype(np.int64)  # of the predicted steps of each window
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """The steps that each window has, read and predicted, `[2, windows]`."""
+        return np.tile(np.array(self.size)[:, None], len(self))
+
+    @property
+    def size(self) -> Size:
+        """The steps of every batch."""
+        return self.look_back, self.horizon
+
+    def place(self, window: int) -> tuple[int, int]:
+        """Returns the series of a window, and the row there that is predicted first, both from 0."""
+        series = int(np.searchsorted(np.cumsum(self.counts), window, side="right"))
+        return series, int(self._starts[window] - self._begin[series])
+
+    def assemble(self, rows: Sequence[int], size: Size, batch_size: int) -> WindowBatch:
+        """Makes the batch of some windows; columns of zeros and of weight 0 fill it up to `batch_size`."""
+        look_back, horizon = size
+        starts = self._starts[np.asarray(rows, np.int64)]
+        numbers = self._rows[starts + np.arange(-look_back, horizon)[:, None]]
+        missing = batch_size - len(starts)
+        if missing:
+            numbers = np.pad(numbers, ((0, 0), (0, missing), (0, 0)))
+        weights = (np.arange(batch_size) < len(starts)).astype(np.float32)
+        return WindowBatch(numbers[:look_back], numbers[look_back:], weights)

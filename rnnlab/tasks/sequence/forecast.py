@@ -1,0 +1,302 @@
+"""Forecasting: the steps of series of numbers that follow a look-back."""
+
+import functools
+import json
+import logging
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+from ml_collections import ConfigDict
+
+from rnnlab.data.pipeline import training_batches
+from rnnlab.data.sequences.scaler import Scaler
+from rnnlab.data.windows import WindowBatch, Windows
+from rnnlab.errors import UserError
+from rnnlab.files import write_text
+from rnnlab.models.forecaster import Forecaster
+from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
+from rnnlab.tasks.fields import STACK
+from rnnlab.tasks.sequence.config import FIELDS, resolve_paths
+from rnnlab.tasks.sequence.forecast_data import Series, make_windows, read_series
+from rnnlab.tasks.sequence.forecast_output import Output
+from rnnlab.training.intervention import Intervention
+from rnnlab.training.optimizer import make_optimizer
+from rnnlab.training.workdir import read_json
+
+_PROBED = 8  # windows whose gradients are measured
+_FILE = "series.json"
+_SKETCHED = 2  # channels of a model that is made to check a config
+_SCORES = ("loss", "mse", "mae")
+
+
+class Known(NamedTuple):
+    """What a run knows of its data.
+
+    Attributes:
+      names: of the channels, where the data have such.
+      scaler: of the training rows.
+      splits: that there are.
+      digests: of the contents of what was read.
+    """
+
+    names: tuple[str, ...]
+    scaler: Scaler
+    splits: tuple[str, ...]
+    digests: dict[str, str]
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """What the channels are called."""
+        return self.names or tuple(f"channel_{number + 1}" for number in range(len(self.scaler.mean)))
+
+
+class ForecastTask(Task):
+    """The next `data.horizon` steps of every window of some series.
+
+    Attributes:
+      known: what was learnt of the data before training.
+      output: what is predicted of each number.
+    """
+
+    fields: ClassVar = FIELDS
+    fixed_in_use: ClassVar = ("model", "data.look_back", "data.horizon", "data.answer")
+    places: ClassVar = ("data.directory", "data.files")  # the same data may lie elsewhere
+    unit: ClassVar = "numbers"
+
+    def __init__(self, config: ConfigDict, workdir: pathlib.Path, known: Known):
+        super().__init__(config, workdir)
+        self.known, self.output = known, Output.of(config)
+        self._windows: dict[str, Windows] = {}
+
+    # --- the work directory
+
+    @classmethod
+    def check(cls, config: ConfigDict) -> None:
+        """Refuses a config that no run can use.
+
+        Raises:
+          UserError: names the field, its value and what is allowed.
+        """
+        super().check(config)
+        make_optimizer(config.training)
+        allowed = (*_SCORES, *Output.of(config).metrics)
+        if config.training.best_metric not in allowed:
+            raise UserError(
+                f"config.training.best_metric: {config.training.best_metric!r} is no score of these forecasts; "
+                f"allowed: {', '.join(allowed)}"
+            )
+        if config.data.period > config.data.look_back:
+            raise UserError(
+                f"config.data.period: {config.data.period} is not allowed; the naive baseline repeats the last period "
+                f"of config.data.look_back={config.data.look_back} steps"
+            )
+        Intervention(config.training.intervention, nnx.eval_shape(lambda: _make_model(config, _SKETCHED)))
+
+    @classmethod
+    def resolve_paths(cls, config: ConfigDict) -> None:
+        """Makes the names of files absolute, in place."""
+        resolve_paths(config)
+
+    @classmethod
+    def has_data_of(cls, config: ConfigDict, workdir: pathlib.Path) -> bool:
+        """Whether a config names the same data, as they are now, that a work directory was made with."""
+        try:
+            return read_json(workdir / _FILE)["digests"] == read_series(config.data).digests
+        except (UserError, KeyError, TypeError):
+            return False
+
+    @classmethod
+    def create(cls, config: ConfigDict, workdir: pathlib.Path) -> Self:
+        """Reads the series and learns mean and deviation of each channel from the training rows."""
+        series = read_series(config.data)
+        scaler = series.scaler(standardise=config.data.standardise)
+        task = cls(config, workdir, Known(series.names, scaler, tuple(series.splits), series.digests))
+        task.__dict__["series"] = series  # read once
+        return task
+
+    @classmethod
+    def load(cls, config: ConfigDict, saved: ConfigDict, workdir: pathlib.Path) -> Self:
+        """Reads what `save` wrote.
+
+        Raises:
+          UserError: the file is missing or damaged.
+        """
+        found = read_json(workdir / _FILE)
+        try:
+            scaler = Scaler(*(np.array(found[name], np.float64) for name in Scaler._fields))
+            digests = {str(split): str(value) for split, value in found["digests"].items()}
+            return cls(config, workdir, Known(tuple(found["names"]), scaler, tuple(found["splits"]), digests))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{workdir / _FILE}: is damaged: {error}") from None
+
+    def save(self) -> None:
+        """Writes what `load` reads to the work directory."""
+        found = self.known._asdict() | {name: values.tolist() for name, values in self.known.scaler._asdict().items()}
+        del found["scaler"]
+        write_text(self.workdir / _FILE, json.dumps(found))
+
+    # --- data
+
+    @functools.cached_property
+    def series(self) -> Series:
+        """The series, whose contents are those that the run was made with.
+
+        Raises:
+          UserError: they are not, or cannot be read.
+        """
+        found = read_series(self.config.data)
+        if found.digests != self.known.digests:
+            changed = [split for split, made in self.known.digests.items() if found.digests.get(split) != made]
+            raise UserError(
+                f"config.data: the contents of the {(changed or ['further'])[0]} series are not those that "
+                f"{self.workdir} was made with; give them back, or use another --workdir"
+            )
+        return found
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that there are."""
+        return self.known.splits
+
+    def open_data(self) -> None:
+        """Makes sure that every split is there, unchanged, and has a window.
+
+        Raises:
+          UserError: names what is wrong.
+        """
+        for split in self.series.splits:
+            self.windows(split)
+
+    def windows(self, split: str) -> Windows:
+        """Returns all windows of a split, of standardised numbers.
+
+        Raises:
+          UserError: there is none.
+        """
+        if split not in self._windows:
+            part = self.series.splits[split]
+            self._windows[split] = make_windows(part, split, self.known.scaler, self.config.data)
+        return self._windows[split]
+
+    def log_data(self) -> None:
+        """Logs how the data were treated, and series that are too short."""
+        log = logging.getLogger("rnnlab")
+        for remark in self.series.remarks:
+            log.info("%s", remark)
+        for split in self.splits:
+            counts = self.windows(split).counts
+            if short := counts.count(0):
+                log.info("%s: %d of %d series are too short for a window", split, short, len(counts))
+
+    def summary(self) -> Iterator[str]:
+        """Yields how many windows there are, and of what."""
+        windows = ", ".join(f"{len(self.windows(split)):,} of {split}" for split in self.splits)
+        channels, data = len(self.known.channels), self.config.data
+        yield f"windows: {windows}; {data.look_back} + {data.horizon} steps of {channels} channels"
+
+    def longest(self) -> int:
+        """Returns how many segments a recurrence reads."""
+        return self.config.data.look_back // self.config.model.forecast.segment
+
+    def batches(self, *, seed: int, process: int, processes: int) -> Batches:
+        """Begins the training windows in the order that follows from a seed."""
+        windows = self.windows("train")
+        how = {"seed": seed, "process": process, "processes": processes}
+        return iter(training_batches(windows, [windows.size], self.config.training.batch_size, **how))
+
+    def describe(self, rows: Sequence[int]) -> str:
+        """Names training windows by the file of their series and the first row that they predict."""
+        examples, windows = self.series.splits["train"].examples, self.windows("train")
+        found = (windows.place(row) for row in rows[:_PROBED])
+        return ", ".join(f"{examples.places(series)}: from its row {row + 1:,}" for series, row in found)
+
+    # --- model and loss
+
+    def make_model(self) -> Forecaster:
+        """Makes the model with its initial parameters, which follow from the seed."""
+        return _make_model(self.config, len(self.known.channels))
+
+    def loss(self, model: Forecaster, batch: WindowBatch, carry: Carry, *, rngs: nnx.Rngs | None, step: Array) -> Loss:
+        """Computes the loss of every predicted number of the windows; in training with noise on what is read."""
+        inputs, noise = batch.inputs, self.config.training.input_noise
+        if noise and rngs is not None:
+            inputs += noise * jax.random.normal(rngs.dropout(), inputs.shape)
+        return self._loss(model(inputs, rngs=rngs), batch, carry)
+
+    def _loss(self, outputs: Array, batch: WindowBatch, carry: Carry = ()) -> Loss:
+        targets = batch.targets[: len(outputs)]
+        weights = jnp.broadcast_to(batch.weights[:, None], targets.shape)
+        return Loss(self.output.loss(outputs, targets, weights), weights.sum(), carry)
+
+    def probe(self, split: str) -> WindowBatch:
+        """Returns a few windows of a split, evenly spaced."""
+        windows = self.windows(split)
+        chosen = np.unique(np.linspace(0, len(windows) - 1, _PROBED).astype(int)).tolist()
+        return windows.assemble(chosen, windows.size, len(chosen))
+
+    def watched_loss(self, model: Forecaster, batch: WindowBatch) -> Array:
+        """Computes the mean loss of the first segment: the others are steps from the same state, and not after it."""
+        found = self._loss(model(batch.inputs, segments=1), batch)
+        return found.total / found.weight
+
+    # --- scores and answers
+
+    def evaluator(self, *, final: bool) -> Callable[[ModelParams, str], Scores]:
+        """Makes what scores a split, on standardised numbers, beside the seasonal-naive baseline."""
+        from rnnlab.tasks.sequence.forecast_evaluation import Evaluator
+
+        evaluator = Evaluator(self)
+
+        def scores(params: ModelParams, split: str) -> Scores:
+            found = evaluator.errors(params, split).scores
+            return {"windows": len(self.windows(split)), **found} if final else found
+
+        return scores
+
+    def lower_is_better(self, metric: str) -> bool:
+        """Whether a metric is an error."""
+        return metric != "coverage"
+
+    def curves(self) -> dict[str, str]:
+        """Returns the title of the curve of each score."""
+        return {"mse": "mean squared error", "mae": "mean absolute error", "coverage": "coverage (%)"}
+
+    def finish(self, params: ModelParams) -> None:
+        """Writes the scores by step and by channel, and a picture of forecasts, of the test split."""
+        from rnnlab.tasks.sequence.forecast_report import write_report
+
+        write_report(self, params)
+
+    def predictor(self, params: ModelParams) -> Predictor:
+        """Makes what continues the series of a file."""
+        from rnnlab.tasks.sequence.forecast_prediction import SeriesPredictor
+
+        return SeriesPredictor(self, params)
+
+
+def _make_model(config: ConfigDict, channels: int) -> Forecaster:
+    model, output = config.model.to_dict(), Output.of(config)
+    stack = {name: model[name] for name in (*STACK, "bidirectional")}
+    own = {
+        name: model["forecast"][name] for name in ("joint", "normalisation", "decoding", "segment", "channel_embedding")
+    }
+    try:
+        return Forecaster(
+            channels,
+            config.data.look_back,
+            config.data.horizon,
+            output=output.kind,
+            values=len(output.quantiles) or 1,
+            output_dropout=model["output_dropout"],
+            rngs=nnx.Rngs(config.seed),
+            **own,
+            **stack,
+        )
+    except ValueError as error:
+        raise UserError(f"config.model: {error}") from None

@@ -1,0 +1,127 @@
+"""The series that a config of forecasts names, and the rows of them that each split predicts."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from rnnlab.data.example import SPLITS
+from rnnlab.data.sequences.base import Examples, digest, has_split, read_split
+from rnnlab.data.sequences.scaler import Scaler
+from rnnlab.data.windows import Parts, Span, Windows
+from rnnlab.errors import UserError
+
+
+class Part(NamedTuple):
+    """Some series, `[steps, channels]` each, and the rows of each that a split predicts; where the first one stands."""
+
+    series: list[np.ndarray]
+    spans: list[Span]
+    examples: Examples
+
+
+class Series(NamedTuple):
+    """What was read.
+
+    Attributes:
+      splits: of each split its part.
+      names: of the channels, where the data have such.
+      digests: of the contents of what was read, by the split that names it.
+      remarks: documented treatments with their counts, a line each.
+    """
+
+    splits: dict[str, Part]
+    names: tuple[str, ...]
+    digests: dict[str, str]
+    remarks: tuple[str, ...]
+
+    def scaler(self, *, standardise: bool) -> Scaler:
+        """Learns mean and deviation of each channel from the training rows; without `standardise` they are 0 and 1."""
+        train = self.splits["train"]
+        learnt = Scaler.learn([rows[: span.end] for rows, span in zip(train.series, train.spans, strict=True)])
+        if standardise:
+            return learnt
+        return Scaler(np.zeros_like(learnt.mean), np.ones_like(learnt.deviation))
+
+
+def read_series(data: ConfigDict) -> Series:
+    """Reads the series of all splits.
+
+    Where there is a file of train only, each of its series is divided by `data.rows`; else each file is a split, and
+    without one of validation the last `data.validation_share` of the rows of each training series are.
+
+    Raises:
+      UserError: data that cannot be read, unequal channels, or rows that cannot be divided.
+    """
+    read = {split: read_split(data, split) for split in SPLITS if has_split(data, split)}
+    train = read["train"]
+    channels = train.inputs[0].shape[1]
+    for examples in read.values():
+        for number, rows in enumerate(examples.inputs):
+            if rows.shape[1] != channels:
+                raise UserError(
+                    f"{examples.places(number)}: {rows.shape[1]} channels; {train.places(0)} has {channels}"
+                )
+    parts = {split: Part(own.inputs, [Span(0, len(rows)) for rows in own.inputs], own) for split, own in read.items()}
+    remarks = [remark for own in read.values() for remark in own.remarks]
+    if len(read) == 1:
+        parts = _divided(data, train)
+        remarks += _unused(parts)
+    elif "validation" not in read:
+        parts |= _held_out(data, train)
+    digests = {split: digest(examples) for split, examples in read.items()}
+    return Series({split: parts[split] for split in SPLITS if split in parts}, train.names, digests, tuple(remarks))
+
+
+def _divided(data: ConfigDict, train: Examples) -> dict[str, Part]:
+    division = Parts.read(data.rows)
+    spans: dict[str, list[Span]] = {split: [] for split in SPLITS}
+    for number, rows in enumerate(train.inputs):
+        try:
+            found = division.spans(len(rows))
+        except ValueError as error:
+            raise UserError(f"config.data.rows: {data.rows!r} of {train.places(number)}: {error}") from None
+        for split, span in zip(SPLITS, found, strict=True):
+            spans[split].append(span)
+    names = SPLITS if division.test else SPLITS[:-1]
+    return {split: Part(train.inputs, spans[split], train) for split in names}
+
+
+def _unused(parts: dict[str, Part]) -> Iterator[str]:
+    last = list(parts.values())[-1]
+    unused = sum(len(rows) - span.end for rows, span in zip(last.series, last.spans, strict=True))
+    if unused:
+        yield f"{last.examples.places(0)}: by config.data.rows the last {unused:,} rows belong to no split"
+
+
+def _held_out(data: ConfigDict, train: Examples) -> dict[str, Part]:
+    """The last share of the rows of each series for validation."""
+    if not data.validation_share:
+        raise UserError(
+            "config.data.validation_share: 0 is not allowed without config.data.files.validation; the best step is "
+            "chosen on validation"
+        )
+    cuts = [len(rows) - round(data.validation_share * len(rows)) for rows in train.inputs]
+    spans = [Span(cut, len(rows)) for cut, rows in zip(cuts, train.inputs, strict=True)]
+    return {
+        "train": Part(train.inputs, [Span(0, cut) for cut in cuts], train),
+        "validation": Part(train.inputs, spans, train),
+    }
+
+
+def make_windows(part: Part, split: str, scaler: Scaler, data: ConfigDict) -> Windows:
+    """Makes every window of a split, of standardised numbers.
+
+    Raises:
+      UserError: there is none.
+    """
+    windows = Windows([scaler.apply(rows) for rows in part.series], part.spans, data.look_back, data.horizon)
+    if not len(windows):
+        there = max(end - max(0, first - data.look_back) for first, end in part.spans)
+        raise UserError(
+            f"config.data.horizon: a look-back of {data.look_back} and a horizon of {data.horizon} need "
+            f"{data.look_back + data.horizon:,} rows; the longest series of the {split} split "
+            f"({part.examples.places(0)}) has {max(0, there):,}, with those before it that may be read"
+        )
+    return windows

@@ -1,0 +1,79 @@
+"""Errors of forecasts over all windows of a split, by step and channel, and those of a seasonal-naive baseline."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from rnnlab.data.pipeline import evaluation_batches
+from rnnlab.data.windows import Numbers, WindowBatch
+from rnnlab.models.forecaster import Forecaster
+from rnnlab.tasks.base import ModelParams, Scores
+from rnnlab.tasks.sequence.forecast import ForecastTask
+from rnnlab.training.step import split_shapes
+
+ERRORS = ("mse", "mae", "naive_mse", "naive_mae")
+
+
+class Errors(NamedTuple):
+    """Of a split: `mean` of each of `ERRORS` over its windows `[errors, horizon, channels]`, and the `scores`."""
+
+    mean: np.ndarray
+    scores: Scores
+
+
+class Evaluator:
+    """The compiled model of a task; one object serves every split and step."""
+
+    def __init__(self, task: ForecastTask):
+        self._merge, _ = split_shapes(task.make_model)
+        self._task, self._size = task, task.config.evaluation.batch_size
+        self._measure = jax.jit(lambda params, batch: self._sums(self._merge(params), batch))
+        self._predict = jax.jit(lambda params, inputs: self._merge(params)(inputs))
+
+    def errors(self, params: ModelParams, split: str) -> Errors:
+        """Measures the errors over all windows of a split; the mean of numbers is taken in float64."""
+        windows = self._task.windows(split)
+        sums = None
+        for _, batch in evaluation_batches(windows, [windows.size], self._size):
+            found = jax.device_get(self._measure(params, jax.device_put(batch)))
+            found = jax.tree.map(lambda value: np.asarray(value, np.float64), found)
+            sums = found if sums is None else jax.tree.map(np.add, sums, found)
+        assert sums is not None  # a split has a window
+        errors, others = sums
+        mean = errors / len(windows)
+        numbers = len(windows) * mean[0].size
+        scores: Scores = {name: float(value / numbers) for name, value in others.items()}
+        scores |= {name: float(value) for name, value in zip(ERRORS, mean.mean((1, 2)), strict=True)}
+        first = {name: scores.pop(name) for name in ("loss", *ERRORS)}
+        return Errors(mean, first | scores)
+
+    def predict(self, params: ModelParams, inputs: np.ndarray) -> np.ndarray:
+        """Returns the outputs `[horizon, windows, channels, numbers]` for any number of look-backs."""
+        found = []
+        for start in range(0, inputs.shape[1], self._size):
+            part = inputs[:, start : start + self._size]
+            filled = np.pad(part, ((0, 0), (0, self._size - part.shape[1]), (0, 0)))  # of one compiled shape
+            found.append(jax.device_get(self._predict(params, jax.device_put(filled)))[:, : part.shape[1]])
+        return np.concatenate(found, axis=1)
+
+    def _sums(self, model: Forecaster, batch: WindowBatch) -> tuple[Array, dict[str, Array]]:
+        """Sums of a batch: of each of `ERRORS` over its windows, and of further scores over all numbers."""
+        output = self._task.output
+        outputs, counts = model(batch.inputs), batch.weights[:, None]
+        naive = seasonal_naive(batch.inputs, len(batch.targets), self._task.config.data.period)
+        differences = [(forecast - batch.targets) * counts for forecast in (output.forecast(outputs), naive)]
+        errors = jnp.stack([measure(each).sum(1) for each in differences for measure in (jnp.square, jnp.abs)])
+        loss = output.loss(outputs, batch.targets, jnp.broadcast_to(counts, batch.targets.shape))
+        others = {"loss": loss, **dict.fromkeys(set(output.metrics) - {"coverage"}, loss)}
+        if "coverage" in output.metrics:
+            inside = (outputs[..., 0] <= batch.targets) & (batch.targets <= outputs[..., -1])
+            others["coverage"] = 100 * (inside * counts).sum()
+        return errors, others
+
+
+def seasonal_naive(inputs: Numbers, horizon: int, period: int) -> Numbers:
+    """Repeats the last `period` steps of look-backs `[look_back, batch, channels]`, which have at least as many."""
+    return inputs[len(inputs) - period + np.arange(horizon) % period]

@@ -1,0 +1,80 @@
+"""The steps that follow each series of a file."""
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from rnnlab.data.sequences.base import Examples, read_stream
+from rnnlab.errors import UserError
+from rnnlab.printing import to_csv
+from rnnlab.tasks.base import ModelParams, Predictor
+from rnnlab.tasks.sequence.forecast import ForecastTask
+from rnnlab.tasks.sequence.forecast_evaluation import Evaluator
+
+_PLACE = "standard input"
+
+
+class SeriesPredictor(Predictor):
+    """Answers a file of the format that the model was trained on with a CSV, in the units of the data.
+
+    Its rows are the `data.horizon` steps after the end of each series, numbered from 1; its columns are the number of
+    the series, where the file has several, the step, and the channels, each followed by its further quantiles
+    ("OT_0.1"), or by scale and degrees of freedom of its distribution ("OT_scale").
+
+    Args:
+      task: whose model answers.
+      params: of its model.
+    """
+
+    takes_whole = True
+
+    def __init__(self, task: ForecastTask, params: ModelParams):
+        self._task, self._params = task, params
+        self._evaluator, self._remarks = Evaluator(task), list[str]()
+
+    def __call__(self, lines: Sequence[bytes], first: int) -> list[str]:
+        """Returns the lines of the CSV for one file.
+
+        Raises:
+          UserError: a file that cannot be read, other channels than those of training, or a series shorter than the
+            look-back.
+        """
+        (content,) = lines
+        examples = read_stream(self._stream_data(), content, _PLACE)
+        self._remarks += examples.remarks
+        channels = self._task.known.channels
+        inputs = np.stack([self._look_back(examples, number) for number in range(len(examples.inputs))], axis=1)
+        outputs = self._evaluator.predict(self._params, inputs)
+        cells = self._task.output.cells(self._task.output.in_units(outputs, self._task.known.scaler))
+        columns = [column for channel in channels for column in self._task.output.columns(channel)]
+        several = cells.shape[1] > 1
+        rows: list[list] = [[*(["series"] if several else []), "step", *columns]]
+        for number in range(cells.shape[1]):
+            for step, values in enumerate(cells[:, number], start=1):
+                rows.append([*([number + 1] if several else []), step, *(f"{value:.7g}" for value in values)])
+        return to_csv(rows).splitlines()
+
+    def _stream_data(self) -> ConfigDict:
+        """The fields of the data, in which the columns are those of training: others in the file are left out."""
+        data = copy.deepcopy(self._task.config.data)
+        if names := self._task.known.names:
+            data.columns.inputs = ",".join(names)
+        return data
+
+    def _look_back(self, examples: Examples, number: int) -> np.ndarray:
+        """The last steps of a series, standardised."""
+        rows, wanted = examples.inputs[number], self._task.config.data.look_back
+        channels = len(self._task.known.channels)
+        if rows.shape[1] != channels:
+            raise UserError(
+                f"{examples.places(number)}: {rows.shape[1]} channels; the model was trained with {channels}"
+            )
+        if len(rows) < wanted:
+            raise UserError(f"{examples.places(number)}: {len(rows):,} steps; the model reads the last {wanted:,}")
+        return self._task.known.scaler.apply(rows)[-wanted:]
+
+    def remarks(self) -> Iterator[str]:
+        """Yields what to log once all is answered."""
+        yield from self._remarks

@@ -1,0 +1,76 @@
+"""What a finished run shows of its forecasts: errors by step and by channel, and a picture beside the truth."""
+
+import numpy as np
+
+from rnnlab.files import write_text
+from rnnlab.pictures import drawable, picture, survived
+from rnnlab.printing import show, to_csv
+from rnnlab.tasks.base import ModelParams
+from rnnlab.tasks.sequence.forecast import ForecastTask
+from rnnlab.tasks.sequence.forecast_evaluation import ERRORS, Evaluator, seasonal_naive
+
+_DRAWN_WINDOWS, _DRAWN_CHANNELS = 3, 4
+_SHOWN = 2  # horizons of the look-back that are drawn, at most
+
+
+def write_report(task: ForecastTask, params: ModelParams) -> None:
+    """Writes `errors_by_step.csv`, `errors_by_channel.csv` and `forecasts.png`, of the test split if there is one."""
+    split, evaluator = "test" if "test" in task.splits else "validation", Evaluator(task)
+    mean, _ = evaluator.errors(params, split)
+    by_step = [(step, *each) for step, each in enumerate(mean.mean(2).T.tolist(), start=1)]
+    by_channel = [(name, *each) for name, each in zip(task.known.channels, mean.mean(1).T.tolist(), strict=True)]
+    write_text(task.workdir / "errors_by_step.csv", to_csv([("step", *ERRORS), *by_step]))
+    write_text(task.workdir / "errors_by_channel.csv", to_csv([("channel", *ERRORS), *by_channel]))
+    path = task.workdir / "forecasts.png"
+    with survived(path):
+        _draw(task, params, split, evaluator)
+    show(f"{task.workdir}: forecasts.png, errors_by_step.csv and errors_by_channel.csv of the {split} split")
+
+
+def _draw(task: ForecastTask, params: ModelParams, split: str, evaluator: Evaluator) -> None:
+    """Draws evenly spaced windows side by side, a row for each of the first channels, in the units of the data."""
+    windows, output, scaler = task.windows(split), task.output, task.known.scaler
+    rows = np.unique(np.linspace(0, len(windows) - 1, _DRAWN_WINDOWS).astype(int)).tolist()
+    batch = windows.assemble(rows, windows.size, len(rows))
+    outputs = output.in_units(evaluator.predict(params, batch.inputs), scaler)
+    forecast = output.forecast(outputs)
+    naive = scaler.inverse(seasonal_naive(batch.inputs, windows.horizon, task.config.data.period))
+    seen = min(windows.look_back, _SHOWN * windows.horizon)
+    truth = scaler.inverse(np.concatenate([batch.inputs[-seen:], batch.targets]))
+    channels = task.known.channels[:_DRAWN_CHANNELS]
+    steps = np.arange(1, windows.horizon + 1)
+    with picture(task.workdir / "forecasts.png", 5 * len(rows), 2.4 * len(channels)) as figure:
+        axes = figure.subplots(len(channels), len(rows), squeeze=False, sharex=True)
+        for (channel, column), axis in np.ndenumerate(axes):
+            axis.plot(
+                np.arange(1 - seen, windows.horizon + 1),
+                truth[:, column, channel],
+                color="black",
+                lw=0.8,
+                label="truth",
+            )
+            axis.plot(steps, naive[:, column, channel], color="gray", lw=0.8, ls=":", label="seasonal naive")
+            axis.plot(steps, forecast[:, column, channel], color="tab:orange", lw=1.2, label="forecast")
+            for low, high, label in _bands(output, outputs[:, column, channel]):
+                axis.fill_between(steps, low, high, color="tab:orange", alpha=0.25, lw=0, label=label)
+            series, row = windows.place(rows[column])
+            if channel == 0:
+                axis.set_title(f"series {series + 1}, from row {row + 1:,}", fontsize=9)
+            axis.axvline(0.5, color="gray", lw=0.5)
+        for axis, name in zip(axes[:, 0], channels, strict=True):
+            axis.set_ylabel(drawable(name))
+        for axis in axes[-1]:
+            axis.set_xlabel("step")
+        axes[0, 0].legend(fontsize=7)
+
+
+def _bands(output, outputs: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, str]]:
+    """Pairs of lines around a forecast, of outputs `[horizon, numbers]`, and what lies between them."""
+    quantiles = output.quantiles
+    if quantiles:
+        pairs = [(i, len(quantiles) - 1 - i) for i in range(len(quantiles) // 2)]
+        return [(outputs[:, i], outputs[:, j], f"{quantiles[i]:g} to {quantiles[j]:g}") for i, j in pairs]
+    if output.kind == "values":
+        return []
+    mean, scale = outputs[:, 0], outputs[:, 1]
+    return [(mean - scale, mean + scale, "one scale")]
