@@ -54,13 +54,15 @@ _DATA: Fields = {
     "look_back": field(96, "forecast: steps that are read", POSITIVE),
     "horizon": field(96, "forecast: steps that are predicted", POSITIVE),
     "rows": field("0.7,0.1,0.2", "forecast: of a series in one file, counts or shares of train,validation,test"),
-    "period": field(24, "forecast: of the season that the naive baseline repeats", POSITIVE),
+    "period": field(
+        0, "forecast: of the season that the naive baseline repeats; 0: 24, or 1 of a shorter look-back", NOT_NEGATIVE
+    ),
 }
 _FORECAST: Fields = {
     "joint": field(False, "reads all channels together; else each by itself, with shared parameters"),
     "normalisation": field("last", "of a window: none, last (its last value) or instance (reversible)"),
     "decoding": field("segments", "direct (one layer for all steps) or segments (Lin et al. 2023)"),
-    "segment": field(24, "steps of a segment; 1 reads step by step", POSITIVE),
+    "segment": field(0, "steps of a segment; 1 reads step by step; 0: the most up to 24 that divide it", NOT_NEGATIVE),
     "channel_embedding": field(True, "segments also read an embedding of their channel, if that is read by itself"),
     "quantiles": field("", "such as 0.1,0.5,0.9, whose median is scored; empty: the mean"),
     "distribution": field("none", "of each number: none, normal or student"),

@@ -32,6 +32,7 @@ from rnnlab.training.workdir import read_json
 _PROBED = 8  # windows whose gradients are measured
 _FILE = "series.json"
 _SKETCHED = 2  # channels of a model that is made to check a config
+_HOURS = 24  # of a day: what most published sets have a season of
 _SCORES = ("loss", "mse", "mae")
 
 
@@ -91,7 +92,7 @@ class ForecastTask(Task):
                 f"config.training.best_metric: {config.training.best_metric!r} is no score of these forecasts; "
                 f"allowed: {', '.join(allowed)}"
             )
-        if config.data.period > config.data.look_back:
+        if _period(config) > config.data.look_back:
             raise UserError(
                 f"config.data.period: {config.data.period} is not allowed; the naive baseline repeats the last period "
                 f"of config.data.look_back={config.data.look_back} steps"
@@ -202,7 +203,7 @@ class ForecastTask(Task):
 
     def longest(self) -> int:
         """Returns how many segments a recurrence reads."""
-        return self.config.data.look_back // self.config.model.forecast.segment
+        return self.config.data.look_back // _segment(self.config)
 
     def batches(self, *, seed: int, process: int, processes: int) -> Batches:
         """Begins the training windows in the order that follows from a seed."""
@@ -215,6 +216,11 @@ class ForecastTask(Task):
         examples, windows = self.series.splits["train"].examples, self.windows("train")
         found = (windows.place(row) for row in rows[:_PROBED])
         return ", ".join(f"{examples.places(series)}: from its row {row + 1:,}" for series, row in found)
+
+    @property
+    def period(self) -> int:
+        """The steps of the season that the naive baseline repeats."""
+        return _period(self.config)
 
     # --- model and loss
 
@@ -280,17 +286,27 @@ class ForecastTask(Task):
         return SeriesPredictor(self, params)
 
 
+def _segment(config: ConfigDict) -> int:
+    """The steps of a segment."""
+    look_back, segment = config.data.look_back, config.model.forecast.segment
+    return segment or max(steps for steps in range(1, _HOURS + 1) if look_back % steps == 0)
+
+
+def _period(config: ConfigDict) -> int:
+    """The steps of the season that the naive baseline repeats."""
+    return config.data.period or (_HOURS if config.data.look_back >= _HOURS else 1)
+
+
 def _make_model(config: ConfigDict, channels: int) -> Forecaster:
     model, output = config.model.to_dict(), Output.of(config)
     stack = {name: model[name] for name in (*STACK, "bidirectional")}
-    own = {
-        name: model["forecast"][name] for name in ("joint", "normalisation", "decoding", "segment", "channel_embedding")
-    }
+    own = {name: model["forecast"][name] for name in ("joint", "normalisation", "decoding", "channel_embedding")}
     try:
         return Forecaster(
             channels,
             config.data.look_back,
             config.data.horizon,
+            segment=_segment(config),
             output=output.kind,
             values=len(output.quantiles) or 1,
             output_dropout=model["output_dropout"],

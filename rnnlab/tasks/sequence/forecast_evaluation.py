@@ -63,7 +63,7 @@ class Evaluator:
         """Sums of a batch: of each of `ERRORS` over its windows, and of further scores over all numbers."""
         output = self._task.output
         outputs, counts = model(batch.inputs), batch.weights[:, None]
-        naive = seasonal_naive(batch.inputs, len(batch.targets), self._task.config.data.period)
+        naive = seasonal_naive(batch.inputs, len(batch.targets), self._task.period)
         differences = [(forecast - batch.targets) * counts for forecast in (output.forecast(outputs), naive)]
         errors = jnp.stack([measure(each).sum(1) for each in differences for measure in (jnp.square, jnp.abs)])
         loss = output.loss(outputs, batch.targets, jnp.broadcast_to(counts, batch.targets.shape))

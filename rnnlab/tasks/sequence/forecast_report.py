@@ -34,7 +34,7 @@ def _draw(task: ForecastTask, params: ModelParams, split: str, evaluator: Evalua
     batch = windows.assemble(rows, windows.size, len(rows))
     outputs = output.in_units(evaluator.predict(params, batch.inputs), scaler)
     forecast = output.forecast(outputs)
-    naive = scaler.inverse(seasonal_naive(batch.inputs, windows.horizon, task.config.data.period))
+    naive = scaler.inverse(seasonal_naive(batch.inputs, windows.horizon, task.period))
     seen = min(windows.look_back, _SHOWN * windows.horizon)
     truth = scaler.inverse(np.concatenate([batch.inputs[-seen:], batch.targets]))
     channels = task.known.channels[:_DRAWN_CHANNELS]

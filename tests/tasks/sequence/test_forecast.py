@@ -16,7 +16,7 @@ from configs import etth1, forecast
 from rnnlab.errors import UserError
 from rnnlab.run import load
 from rnnlab.tasks.sequence.config import default_config
-from rnnlab.tasks.sequence.forecast import ForecastTask
+from rnnlab.tasks.sequence.forecast import ForecastTask, _period, _segment
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.loop import Training, train
 from rnnlab.training.programs import Programs
@@ -241,6 +241,16 @@ def test_flow_is_measured_through_the_look_back_and_the_first_segment(folder, tm
     (flow,) = Programs(measured).flow.measure(split_model(measured.make_model())[1]).values()
     assert len(flow.vectors["input_gradient"]) == LOOK_BACK // 3 + 1
     assert np.abs(flow.vectors["input_gradient"]).min() > 0
+
+
+@pytest.mark.parametrize(
+    ("look_back", "segment", "period"), [(96, 24, 24), (36, 18, 24), (20, 20, 1), (23, 23, 1), (29, 1, 24)]
+)
+def test_segments_and_the_season_follow_from_the_look_back_where_they_are_not_given(look_back, segment, period):
+    config = default_config()
+    config.data.update({"answer": "forecast", "look_back": look_back})
+    assert (_segment(config), _period(config)) == (segment, period)
+    ForecastTask.check(config)
 
 
 @pytest.mark.parametrize(
