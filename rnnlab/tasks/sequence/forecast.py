@@ -92,6 +92,12 @@ class ForecastTask(Task):
                 f"config.training.best_metric: {config.training.best_metric!r} is no score of these forecasts; "
                 f"allowed: {', '.join(allowed)}"
             )
+        for name, off in (("permuted", 0), ("chunk", 1)):
+            if config.data[name] != off:
+                raise UserError(
+                    f"config.data.{name}: {config.data[name]} is not allowed with config.data.answer='forecast'; it must "
+                    f"be {off}"
+                )
         if _period(config) > config.data.look_back:
             raise UserError(
                 f"config.data.period: {config.data.period} is not allowed; the naive baseline repeats the last period "
