@@ -95,8 +95,8 @@ class ForecastTask(Task):
         for name, off in (("permuted", 0), ("chunk", 1)):
             if config.data[name] != off:
                 raise UserError(
-                    f"config.data.{name}: {config.data[name]} is not allowed with config.data.answer='forecast'; it must "
-                    f"be {off}"
+                    f"config.data.{name}: {config.data[name]} is not allowed with config.data.answer='forecast'; it "
+                    f"must be {off}"
                 )
         if _period(config) > config.data.look_back:
             raise UserError(
