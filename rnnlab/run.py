@@ -50,18 +50,18 @@ class Run:
         merge, _ = split_shapes(self.task.make_model)
         return merge(self.params)
 
-    def predict(self, lines: Sequence[str], **options: Any) -> list[str]:
+    def predict(self, lines: Sequence[str] | bytes, **options: Any) -> list[str]:
         """Answers lines of text; where a task reads files, those of one file.
 
         Args:
-          lines: any number.
+          lines: any number, or the bytes of a file.
           options: fields of `config.evaluation` (`beam_size=10`) and those of the task's predictor (`n_best=3`).
 
         Raises:
-          UserError: an option that the task does not have.
+          UserError: an option that the task does not have, or a line that is no text.
         """
         task, others = self._with(options)
-        predictor, encoded = make_predictor(task, self.params, others), [line.encode() for line in lines]
+        predictor, encoded = make_predictor(task, self.params, others), _encoded(lines)
         return predictor([b"\n".join(encoded)] if predictor.takes_whole else encoded, 0)
 
     def scores(self, split: str = "test", **options: Any) -> Scores:
@@ -75,8 +75,6 @@ class Run:
           UserError: there is no such split or option, or the data are out of reach.
         """
         task, others = self._with(options)
-        if split not in task.splits:
-            raise UserError(f"split {split!r}: there is none; allowed: {', '.join(task.splits)}")
         if others:
             known = ", ".join(self.config.evaluation)
             raise UserError(f"{next(iter(others))}: no field of config.evaluation; allowed: {known}")
@@ -110,6 +108,16 @@ class Run:
         config.evaluation.update(own)
         self.task.check(config)
         return self.task.configured(config), {name: v for name, v in options.items() if name not in own}
+
+
+def _encoded(lines: Sequence[str] | bytes) -> list[bytes]:
+    """The lines in UTF-8."""
+    if isinstance(lines, bytes):
+        return lines.split(b"\n")
+    try:
+        return [line.encode() for line in lines]
+    except UnicodeEncodeError as error:
+        raise UserError(f"lines: {error.object!r} is no text ({error.reason})") from None
 
 
 def load(workdir: str | os.PathLike) -> Run:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 16  # bytes of an exact text that are encoded at a time, and a line's rest
 _ROWS = 10_000  # rows of a TFDS set that are read at a time
 _BREAK = b"\n"
+_UTF8 = 4  # most bytes of a character
+_SLACK = 0.1  # of the smallest share, by which a cut may move to the end of a line or a word
 
 
 class RunningText:
@@ -72,8 +74,8 @@ class RunningText:
 
         Args:
           shares: of the whole text, each from 0 to below 1.
-          within_lines: whether a cut may fall between any two characters; else it moves to the next end of a line, or,
-            in a text of one line, of a word.
+          within_lines: whether a cut may fall between any two characters; else it moves to the nearest end of a line,
+            or, if that would change the smallest share by more than a tenth, of a word.
 
         Returns:
           What is left, then each share.
@@ -82,10 +84,12 @@ class RunningText:
           UserError: one of them would be empty.
         """
         text, left = _decoded(self.raw), 1.0
+        smallest = min((share for share in shares if share), default=0.0)
+        slack = 0.0 if within_lines else _SLACK * smallest * len(text)
         ends: list[int] = []
         for share in reversed(shares):
             left -= share
-            ends.insert(0, _cut_at(text, round(left * len(text), 6), within_lines))
+            ends.insert(0, _cut_at(text, round(left * len(text), 6), slack))
         parts = [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
         if not all(parts):
             raise UserError(f"{self.place}: a text of {len(text):,} characters is too short to cut {list(shares)} off")
@@ -103,18 +107,19 @@ def _end_of_block(raw: bytes, start: int) -> int:
     for mark in (_BREAK, b" "):
         if found := raw.find(mark, end, end + _BLOCK) + 1:
             return found
-    while end > start + 1 and raw[end] & 0xC0 == 0x80:  # within a character of UTF-8
-        end -= 1
-    return end
+    within = (back for back in range(_UTF8) if raw[end - back] & 0xC0 != 0x80)
+    return end - next(within, 0)  # bytes that are no UTF-8 may be cut anywhere
 
 
-def _cut_at(text: str, wanted: float, within_lines: bool) -> int:
+def _cut_at(text: str, wanted: float, slack: float) -> int:
+    """The end of a line that is nearest to a place, and no further from it than `slack` characters; else such an end of
+    a word; else the place itself."""
     at = int(wanted)
-    if within_lines:
-        return at
     for mark in ("\n", " "):
-        if found := text.find(mark, max(at - 1, 0)) + 1:
-            return found
+        ends = (text.rfind(mark, 0, at) + 1, text.find(mark, max(at - 1, 0)) + 1)
+        near = [end for end in ends if 0 < end < len(text) and abs(end - at) <= slack]
+        if near:
+            return min(near, key=lambda end: abs(end - at))
     return at
 
 

@@ -160,9 +160,23 @@ class Task(abc.ABC):
     def splits(self) -> tuple[str, ...]:
         """The splits that there are, of train, validation and test."""
 
+    def check_split(self, split: str) -> None:
+        """Refuses a split that there is not.
+
+        Raises:
+          UserError: names it and those that there are.
+        """
+        if split not in self.splits:
+            raise UserError(f"split {split!r}: there is none; allowed: {', '.join(self.splits)}")
+
     @abc.abstractmethod
     def make_model(self) -> nnx.Module:
         """Makes the model with its initial parameters, which follow from the seed."""
+
+    @property
+    def meanings(self) -> Mapping[str, Any]:
+        """What rows of parameters stand for, such as vocabularies, by a name: where it differs, they mean others."""
+        return {}
 
     def start_params(self, params: ModelParams) -> ModelParams:
         """Returns initial parameters with what the data bring along, such as pretrained embeddings."""

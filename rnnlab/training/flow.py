@@ -91,6 +91,7 @@ def measure_flow(task: Task, params: ModelParams, split: str) -> None:
     Raises:
       UserError: a dataset without that split, or one out of reach.
     """
+    task.check_split(split)
     plain = {}
     for name, flow in FlowProbe(task, task.probe(split)).measure_all(params):
         show(

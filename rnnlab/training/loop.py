@@ -87,7 +87,7 @@ class Training:
         params = programs.start_params(task)
         self._start = jax.tree.map(np.array, programs.state_of(task, params))
         if (checkpoint := self._last_checkpoint()) is None:
-            params = take_over(task.start_params(params), task.config)
+            params = take_over(task.start_params(params), task)
             self._start = jax.tree.map(np.array, programs.state_of(task, params))
         self._selection = Selection(task, self._start.evaluated)
         self.shapes: set[tuple] = set()

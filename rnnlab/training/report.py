@@ -60,7 +60,12 @@ def evaluate(task: Task, params: ModelParams, split: str) -> None:
 
 
 def split_scores(task: Task, params: ModelParams, split: str) -> dict:
-    """Computes what is reported of a split: its name and its scores."""
+    """Computes what is reported of a split: its name and its scores.
+
+    Raises:
+      UserError: there is no such split.
+    """
+    task.check_split(split)
     return {"split": split, **task.evaluator(final=True)(params, split)}
 
 

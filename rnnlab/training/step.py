@@ -114,9 +114,10 @@ def make_train_step(
     A single step is two programs: the gradients are compiled for each shape of a batch, the update only once, which
     saves 40 % of the time that compiling takes. Several steps are one program.
 
-    A step that `Guard.judge` does not let count changes nothing but its own number and what the guard knows. Its random
-    numbers (dropout, sampling) follow from the seed `[]` and the step's number alone; the state that is given is
-    donated. Of several steps in a call, batches and metrics have a leading axis of that size.
+    A step that `Guard.judge` does not let count changes nothing but its own number, what the guard knows, and the
+    carry, which follows the data and is 0 where it is not finite. Its random numbers (dropout, sampling) follow
+    from the seed `[]` and the step's number alone; the state that is given is donated. Of several steps in a call,
+    batches and metrics have a leading axis of that size.
 
     The running statistics of batch norms (`nnx.BatchStat`) are among the parameters, but become what the loss leaves in
     its model instead of what the optimizer makes of them; an average of the parameters averages them, too.
@@ -165,7 +166,10 @@ def make_train_step(
         after = apply_gradients(optimizer, state, gradients, norm=norm, constrain=constrain_others)
         after = after._replace(carry=found.carry)
         kept = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, state)
-        return kept._replace(step=after.step, guard=guard), metrics
+        read = jax.tree.map(
+            lambda new: jnp.where(jnp.isfinite(new), new, 0), found.carry
+        )  # the data go on all the same
+        return kept._replace(step=after.step, guard=guard, carry=read), metrics
 
     return _compile(find_gradients, update, single=training.steps_per_call == 1, shardings=shardings)
 

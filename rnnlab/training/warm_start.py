@@ -5,11 +5,9 @@ import logging
 import pathlib
 from collections.abc import Iterable
 
-from ml_collections import ConfigDict
-
 from rnnlab.config import split_words
 from rnnlab.errors import UserError
-from rnnlab.tasks.base import ModelParams
+from rnnlab.tasks.base import ModelParams, Task
 from rnnlab.training.report import best_params
 from rnnlab.training.workdir import open_task
 
@@ -17,14 +15,15 @@ _LOG = logging.getLogger("rnnlab")
 _SHOWN = 8  # names in a message
 
 
-def take_over(params: ModelParams, config: ConfigDict) -> ModelParams:
+def take_over(params: ModelParams, task: Task) -> ModelParams:
     """Returns initial parameters with those of the run `training.init_from`, wherever name and shape agree.
 
-    What was not found there is logged.
+    What was not found there is logged, and a vocabulary that is another one.
 
     Raises:
       UserError: it is no run of the same task, or has no checkpoint, or nothing of it fits.
     """
+    config = task.config
     if not config.training.init_from:
         return params
     where = "config.training.init_from"
@@ -38,6 +37,11 @@ def take_over(params: ModelParams, config: ConfigDict) -> ModelParams:
     fitting = {name: found[name] for name, own in params.items() if name in found and found[name].shape == own.shape}
     if not fitting:
         raise UserError(f"{where}: no parameter of {other.workdir} has the name and shape of one of this model")
+    for what, own in task.meanings.items():
+        if other.meanings.get(what) != own:
+            _LOG.warning(
+                "%s: the %s of %s is another one, so that its rows begin as those of others", where, what, other.workdir
+            )
     left = [name for name in params if name not in fitting]
     rest = f"; new: {_listed(left)}" if left else ""
     _LOG.info("%d of %d parameters from step %d of %s%s", len(fitting), len(params), step, other.workdir, rest)

@@ -128,6 +128,31 @@ def test_shares_are_cut_off_the_end_and_lose_nothing(tmp_path):
         _texts(files)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the cat sat on " * 800 + "\n",  # one line, as text8 has it
+        "\n".join("a few words " * 300 for _ in range(10)),
+        "long " * 2000 + "\n" + "long " * 2000 + "\nshort\nlines\n",
+    ],
+)
+def test_shares_of_long_lines_are_cut_between_words_and_are_what_was_asked_for(tmp_path, text):
+    (tmp_path / "all.txt").write_text(text)
+    texts = _texts({"train": str(tmp_path / "all.txt")}, validation=0.1, test=0.05, unit="word")
+    parts = [texts.read(split).raw.decode() for split in ("train", "validation", "test")]
+    assert "".join(parts) == text
+    for part, share in zip(parts, (0.85, 0.1, 0.05), strict=True):
+        assert abs(len(part) / len(text) - share) <= 0.1 * 0.05 * 2
+    assert all(part.endswith((" ", "\n")) for part in parts[:2])
+
+
+@pytest.mark.parametrize("raw", [b"\x80" * 300_000, "ü".encode() * 150_000, b"a" + "ü".encode() * 150_000])
+def test_bytes_without_lines_are_read_in_few_blocks_that_cut_no_character(raw):
+    blocks = list(RunningText(raw, "x").blocks())
+    assert len(blocks) <= 6
+    assert "".join(blocks) == raw.decode("utf-8", "surrogateescape")
+
+
 def test_the_spelling_of_words_needs_no_file_and_is_in_no_order_of_the_alphabet():
     texts = _texts({})
     words = {split: texts.read(split).raw.decode().splitlines() for split in texts.splits}

@@ -87,7 +87,7 @@ def test_the_share_of_forced_inputs_is_that_of_the_step():
     assert losses[0.0, "linear:0.2", 9] == pytest.approx(free, rel=1e-5)
 
 
-def test_what_a_loss_carries_is_given_to_the_next_step_unless_its_step_did_not_count():
+def test_what_a_loss_carries_is_given_to_the_next_step_and_is_0_where_it_is_not_finite():
     """A sum of all batches so far, which a skipped step leaves as it was."""
 
     def loss(model, batch, carry, *, rngs, step):
@@ -102,7 +102,7 @@ def test_what_a_loss_carries_is_given_to_the_next_step_unless_its_step_did_not_c
     for value in (1.0, 2.0, jnp.nan, 4.0):
         state, metrics = step(state, jnp.full(3, value), SEED)
         carried.append((float(state.carry[0]), float(metrics.figures["carried"])))
-    assert [own for own, _ in carried] == [1, 3, 3, 7]
+    assert [own for own, _ in carried] == [1, 3, 0, 4]
     assert carried[-1][1] == 21
 
 

@@ -28,6 +28,7 @@ _DATA: Fields = {
     "normal_form": field("", "NFC, NFD, NFKC, NFKD or none"),
     "min_count": field(1, "occurrences in training that a token of the vocabulary has", POSITIVE),
     "size": field(8000, "of a subword vocabulary, no smaller than its number of characters", POSITIVE, _MANY),
+    "vocabulary": field("", "work directory of a run whose vocabulary is used; empty: of the training text"),
 }
 _MODEL: Fields = {
     **STACK,
@@ -117,7 +118,7 @@ def resolve_paths(config: ConfigDict) -> None:
       UserError: an empty name of a file.
     """
     data = config.data
-    for name in ("directory", "prepared"):
+    for name in ("directory", "prepared", "vocabulary"):
         data[name] = str(absolute(data[name])) if data[name] else ""
     for split, files in data.files.items():
         names = text_names(files, data.directory) if files else []

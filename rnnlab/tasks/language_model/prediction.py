@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from rnnlab.data.running_text import decode_ids, line_break
 from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from rnnlab.errors import UserError
+from rnnlab.logits import without_tokens
 from rnnlab.losses import length_weights
 from rnnlab.models import LanguageModel
 from rnnlab.printing import show
@@ -69,10 +70,11 @@ class TextPredictor(Predictor):
         self._n_best, self._token_scores = n_best, token_scores
         ends = line_break(task.vocabulary) if options.stop == "line" else None
         self._special = SpecialTokens(bos=BOS, eos=PAD if ends is None else ends, pad=PAD)
+        never = (UNK,) if task.config.data.min_count == 1 else ()  # training has no unknown token to learn it from
         merge, _ = split_shapes(task.make_model)
         self._read = jax.jit(functools.partial(_read, merge))
         self._search = jax.jit(
-            functools.partial(_search, merge, options, jax.random.key(task.config.seed), self._special)
+            functools.partial(_search, merge, options, jax.random.key(task.config.seed), self._special, never)
         )
         self._start = jax.jit(lambda params, rows: merge(params).start(rows), static_argnums=1)
         self._total = self._unknown = 0
@@ -152,6 +154,7 @@ def _search(
     options: ConfigDict,
     key: Array,
     special: SpecialTokens,
+    never: tuple[int, ...],
     params: ModelParams,
     states: Any,
     last: Array,
@@ -159,14 +162,15 @@ def _search(
     numbers: Array,
 ) -> Hypotheses:
     """Continues rows whose states have read all but the `last` token of each, by the search of the options; what is
-    drawn for a row follows from its number."""
+    drawn for a row follows from its number; tokens in `never` are in no answer."""
     model, n = merge(params), options.beam_size
     carry = jax.tree.map(lambda leaf: jnp.repeat(leaf, n, axis=0), (states, last, jnp.ones_like(last, bool)))
 
     def step(carry, tokens):
         states, first, fresh = carry  # a search begins with BOS; what is read instead is the last token of the prompt
         found = model(jnp.where(fresh, first, tokens)[None], states)
-        return (found.states, first, jnp.zeros_like(fresh)), (found.logits[0], None)
+        logits = without_tokens(found.logits[0], never)
+        return (found.states, first, jnp.zeros_like(fresh)), (logits, None)
 
     how: dict[str, Any] = {"special": special, "max_length": options.max_tokens}
     if options.temperature:

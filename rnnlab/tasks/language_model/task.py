@@ -87,10 +87,13 @@ class LanguageModelTask(Task):
 
     @classmethod
     def create(cls, config: ConfigDict, workdir: pathlib.Path) -> Self:
-        """Makes the vocabulary of the training text."""
+        """Makes the vocabulary of the training text, or takes that of another run."""
         texts = _open_texts(config.data)
         options = {name: config.data[name] for name in _OPTIONS}
-        vocabulary = build_vocabulary(texts.read("train"), options)
+        if config.data.vocabulary:
+            vocabulary = _vocabulary_of_another(config.data.vocabulary, options)
+        else:
+            vocabulary = build_vocabulary(texts.read("train"), options)
         task = cls(config, workdir, vocabulary, {split: texts.read(split).digest for split in texts.splits})
         task.__dict__["texts"] = texts  # read once
         return task
@@ -219,6 +222,11 @@ class LanguageModelTask(Task):
         """
         return _make_model(self.config, len(self.vocabulary))
 
+    @property
+    def meanings(self) -> dict[str, Any]:
+        """The vocabulary."""
+        return {"vocabulary": self.vocabulary}
+
     def start_carry(self, model: Any, rows: int) -> Carry:
         """Makes the states before the first token, for so many streams."""
         return model.start(rows)
@@ -227,7 +235,8 @@ class LanguageModelTask(Task):
         """Computes the cross-entropy of a piece.
 
         The regularisation of activations has gradients, but is no part of the loss that is logged. The gradient of a
-        piece counts by its length beside that of a full one, as its learning rate does in Merity et al. 2018.
+        piece counts by its length beside that of a full one; under plain SGD without clipping that is the learning rate
+        of Merity et al. 2018.
         """
         start, training = model.start(batch.inputs.shape[1]), self.config.training
         states = jax.tree.map(lambda s, c: jnp.where(batch.starts[:, None], s, c), start, carry or start)
@@ -298,6 +307,20 @@ def _mean(values: Array, weights: Array) -> Array:
 
 def _with_gradient_of(value: Array, other: Array) -> Array:
     return jax.lax.stop_gradient(value) + other - jax.lax.stop_gradient(other)
+
+
+def _vocabulary_of_another(workdir: str, options: dict[str, Any]) -> Vocabulary:
+    """The vocabulary of another run.
+
+    Raises:
+      UserError: it was made with other options.
+    """
+    vocabulary = Vocabulary.load(pathlib.Path(workdir) / _VOCABULARY)
+    try:
+        vocabulary.check_options(**options, reverse=False)
+    except UserError as error:
+        raise UserError(f"config.data.{error} in config.data.vocabulary") from None
+    return vocabulary
 
 
 def _open_texts(data: ConfigDict) -> Texts:

@@ -265,6 +265,11 @@ class Seq2SeqTask(Task):
         """
         return _make_model(self.config, len(self.source), len(self.target))
 
+    @property
+    def meanings(self) -> dict[str, Any]:
+        """The vocabularies."""
+        return {"source vocabulary": self.source, "target vocabulary": self.target}
+
     def start_params(self, params: ModelParams) -> ModelParams:
         """Returns initial parameters with pretrained embeddings for the tokens that have some.
 

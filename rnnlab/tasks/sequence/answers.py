@@ -35,9 +35,11 @@ class Answer(abc.ABC):
       per_step: whether there is one at each step.
       metrics: the scores beside the loss; whether lower is better.
       out_features: numbers of an output.
+      separator: between the cells of a line.
     """
 
     metrics: ClassVar[dict[str, bool]]
+    separator: ClassVar[str] = ","
     per_step: bool = False
 
     def __init__(self, learnt: Learnt):
@@ -75,13 +77,16 @@ class Answer(abc.ABC):
         """Computes `loss` and the metrics of encoded answers; `final` with those of each class."""
 
     @abc.abstractmethod
-    def written(self, output: np.ndarray, *, n_best: int = 0) -> list[str]:
-        """Writes the prediction of an example: a line for each answer."""
+    def cells(self, output: np.ndarray, *, n_best: int = 0) -> list[list[str]]:
+        """Writes the prediction of an example: the cells of a row for each answer."""
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the columns of `written`."""
-        return ("label",)
+    def written(self, output: np.ndarray, *, n_best: int = 0) -> list[str]:
+        """Writes the same as a line for each answer."""
+        return [self.separator.join(cells) for cells in self.cells(output, n_best=n_best)]
+
+    def columns(self, names: Sequence[str]) -> list[str]:
+        """Names the columns of `cells`; `names` are those of the config."""
+        return ["label"]
 
     def shown(self, label: np.ndarray) -> list[str]:
         """Writes an encoded answer as `written` does a prediction."""
@@ -95,6 +100,7 @@ class Answer(abc.ABC):
 class Classes(Answer):
     """A class for each example, or with `per_step` for each of its steps."""
 
+    separator: ClassVar = "\t"
     metrics: ClassVar = {"accuracy": False, "macro_f1": False}
 
     @classmethod
@@ -171,15 +177,15 @@ class Classes(Answer):
         join = np.concatenate if self.per_step else np.stack
         return join(outputs), join(labels).astype(np.int64)
 
-    def written(self, output: np.ndarray, *, n_best: int = 0) -> list[str]:
-        """Writes the most likely class, or the `n_best` of them, each with its probability, between TABs."""
-        lines = []
+    def cells(self, output: np.ndarray, *, n_best: int = 0) -> list[list[str]]:
+        """Writes the most likely class, or the `n_best` of them, each with its probability."""
+        rows = []
         for logits in np.atleast_2d(output):
             best = np.argsort(-logits, kind="stable")[: n_best or 1]
             p = np.exp(_log_softmax(logits))
             shown = [[self.labels[i], f"{p[i]:.6f}"] if n_best else [self.labels[i]] for i in best]
-            lines.append("\t".join(part for pair in shown for part in pair))
-        return lines
+            rows.append([part for pair in shown for part in pair])
+        return rows
 
     def shown(self, label: np.ndarray) -> list[str]:
         """Returns the class, or that of each step."""
@@ -248,9 +254,9 @@ class Numbers(Answer):
     def _restored(self, values: np.ndarray) -> np.ndarray:
         return values * np.array(self.learnt["deviation"]) + np.array(self.learnt["mean"])
 
-    def written(self, output: np.ndarray, *, n_best: int = 0) -> list[str]:
-        """Writes the numbers between commas."""
-        return [",".join(f"{value:.6g}" for value in self._restored(output))]
+    def cells(self, output: np.ndarray, *, n_best: int = 0) -> list[list[str]]:
+        """Writes the numbers."""
+        return [[f"{value:.6g}" for value in self._restored(output)]]
 
 
 class LabelsPerStep(Answer):
@@ -294,14 +300,15 @@ class LabelsPerStep(Answer):
         nll = float((np.logaddexp(0, logits) - right * logits).sum(-1).mean())
         return {"loss": nll, "nll_per_step": nll, "accuracy": frame_accuracy(right > 0, logits > 0)}
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """One for each label."""
-        return tuple(f"label_{number}" for number in range(1, self.out_features + 1))
+    def columns(self, names: Sequence[str]) -> list[str]:
+        """Names one for each label: as the config does, or by numbers."""
+        if len(names) == self.out_features:
+            return list(names)
+        return [f"label_{number}" for number in range(1, self.out_features + 1)]
 
-    def written(self, output: np.ndarray, *, n_best: int = 0) -> list[str]:
-        """Writes the probability of each label between commas."""
-        return [",".join(f"{p:.4f}" for p in 1 / (1 + np.exp(-step.astype(np.float64)))) for step in output]
+    def cells(self, output: np.ndarray, *, n_best: int = 0) -> list[list[str]]:
+        """Writes the probability of each label."""
+        return [[f"{p:.4f}" for p in 1 / (1 + np.exp(-step.astype(np.float64)))] for step in output]
 
 
 def find_answer(data: ConfigDict) -> type[Answer]:

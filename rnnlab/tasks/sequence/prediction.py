@@ -1,11 +1,15 @@
 """The answers of a trained model for a file of sequences."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
+from rnnlab.config import split_names
 from rnnlab.data.sequences.base import read_stream
 from rnnlab.data.sequences.examples import Examples
+from rnnlab.errors import UserError
+from rnnlab.printing import to_csv
 from rnnlab.tasks.base import ModelParams, Predictor
 from rnnlab.tasks.sequence.evaluation import Evaluator
 from rnnlab.tasks.sequence.task import SequenceTask
@@ -29,6 +33,8 @@ class FilePredictor(Predictor):
     takes_whole = True
 
     def __init__(self, task: SequenceTask, params: ModelParams, *, n_best: int = 0):
+        if n_best < 0:
+            raise UserError(f"n_best: {n_best} is not allowed; it must be 0 or above")
         self._task, self._params, self._n_best = task, params, n_best
         self._evaluator, self._remarks = Evaluator(task), list[str]()
 
@@ -43,19 +49,21 @@ class FilePredictor(Predictor):
         return list(self._written(examples, self._evaluator.outputs(self._params, rows)))
 
     def _written(self, examples: Examples, outputs: list[np.ndarray]) -> Iterator[str]:
-        answer = self._task.answer
-        answered = (answer.written(output, n_best=self._n_best) for output in outputs)
+        answer, data = self._task.answer, self._task.config.data
         if not answer.per_step:
-            for lines in answered:
-                yield from lines
-        elif self._task.config.data.name == "tagged":
-            for words, lines in zip(examples.inputs, answered, strict=True):
+            for output in outputs:
+                yield from answer.written(output, n_best=self._n_best)
+        elif data.name == "tagged":
+            for words, output in zip(examples.inputs, outputs, strict=True):
+                lines = answer.written(output, n_best=self._n_best)
                 yield from (f"{word}\t{line}" for word, line in zip(words, lines, strict=True))
                 yield ""
         else:
-            yield ",".join(("sequence", "step", *answer.columns))
-            for number, lines in enumerate(answered, start=1):
-                yield from (f"{number},{step},{line}" for step, line in enumerate(lines, start=1))
+            rows: list[list[Any]] = [["sequence", "step", *answer.columns(split_names(data.columns.answer))]]
+            for number, output in enumerate(outputs, start=1):
+                answered = enumerate(answer.cells(output, n_best=self._n_best), start=1)
+                rows += [[number, step, *cells] for step, cells in answered]
+            yield from to_csv(rows).splitlines()
 
     def remarks(self) -> Iterator[str]:
         """Yields what to log once all is answered."""

@@ -15,6 +15,7 @@ from flax import nnx
 from jax import Array
 from ml_collections import ConfigDict
 
+from rnnlab.config import get_field
 from rnnlab.data.pipeline import Sizes, bucket_sizes, training_batches
 from rnnlab.data.sequences.examples import Examples
 from rnnlab.data.sequences.parting import digest
@@ -22,6 +23,7 @@ from rnnlab.data.vocabulary import UNK
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.models import ManyToMany, ManyToOne
+from rnnlab.models.pooling import POOLINGS
 from rnnlab.models.tokens import TokenInputs, WordInputs, Words
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.sequence.answers import Answer, find_answer
@@ -35,6 +37,7 @@ from rnnlab.training.workdir import read_json
 
 _PROBED = 8  # sequences whose gradients are measured
 _FILE = "sequence.json"
+_TOKENS = ("labelled_text", "tagged")  # formats whose inputs are tokens
 _OWN = ("embedding", "character_features", "pooling", "output_dropout", "forecast")  # of the model, beside the stack
 _SKETCH = {"features": 3, "classes": 2}  # of a model that is made to check a config
 
@@ -99,6 +102,7 @@ class SequenceTask(Task):
                 f"{config.data.answer!r}; allowed: {', '.join(allowed)}"
             )
         _check_order(config)
+        _check_used(config)
         sketch = nnx.eval_shape(lambda: _make_model(config, Sizing.sketch(config)))
         Intervention(config.training.intervention, sketch)
 
@@ -249,6 +253,16 @@ class SequenceTask(Task):
         """Makes the model with its initial parameters, which follow from the seed."""
         return _make_model(self.config, Sizing.of(self.known.inputs, self.answer))
 
+    @property
+    def meanings(self) -> dict[str, Any]:
+        """The vocabularies and the classes."""
+        known = self.known.inputs
+        return {
+            "vocabulary": known.vocabulary,
+            "characters": known.characters,
+            "classes": self.known.answer.get("labels"),
+        }
+
     def loss(self, model: Any, batch: SequenceBatch, carry: Carry, *, rngs: nnx.Rngs | None, step: Array) -> Loss:
         """Computes the loss of the answers; in training with the noise that the config asks for."""
         inputs = batch.inputs if rngs is None else self._disturbed(batch.inputs, rngs)
@@ -332,13 +346,39 @@ class Sizing(NamedTuple):
     def sketch(cls, config: ConfigDict) -> "Sizing":
         """One of about the kind that a config will have."""
         tagged = config.data.name == "tagged"
-        tokens = tagged or config.data.name == "labelled_text"
+        tokens = config.data.name in _TOKENS
         characters = UNK + 2 if tagged and config.model.character_features else 0
         return cls(UNK + _SKETCH["features"], characters, tokens, _SKETCH["classes"])
 
 
 def _kind(config: ConfigDict) -> type[Answer]:
     return find_answer(config.data)
+
+
+def _check_used(config: ConfigDict) -> None:
+    """Refuses values of fields that would do nothing.
+
+    Raises:
+      UserError: names the field.
+    """
+    tokens, data, training = config.data.name in _TOKENS, config.data, config.training
+    classes = data.answer in ("class", "class_per_step")
+    unused = {
+        "training.class_weights": training.class_weights != "none" and not classes,
+        "training.label_smoothing": training.label_smoothing and not classes,
+        "training.word_dropout": training.word_dropout and not tokens,
+        "training.input_noise": training.input_noise and tokens,
+        "model.character_features": config.model.character_features and data.name != "tagged",
+    }
+    for path, found in unused.items():
+        if found:
+            raise UserError(
+                f"config.{path}: {get_field(config, path)!r} has no effect with config.data.name={data.name!r} and "
+                f"answer={data.answer!r}; leave it out"
+            )
+    if config.model.pooling not in ("last", *POOLINGS):
+        allowed = ", ".join(("last", *POOLINGS))
+        raise UserError(f"config.model.pooling: unknown {config.model.pooling!r}; allowed: {allowed}")
 
 
 def _check_order(config: ConfigDict) -> None:

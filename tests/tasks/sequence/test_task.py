@@ -1,6 +1,8 @@
+import csv
 import io
 import json
 import logging
+import pathlib
 
 import jax
 import numpy as np
@@ -12,7 +14,10 @@ from rnnlab.errors import UserError
 from rnnlab.run import load
 from rnnlab.tasks.sequence.evaluation import Evaluator
 from rnnlab.tasks.sequence.rows import SequenceBatch
+from rnnlab.tasks.sequence.task import SequenceTask
+from rnnlab.training.flow import measure_flow
 from rnnlab.training.loop import train
+from rnnlab.training.report import split_scores
 from rnnlab.training.step import split_model
 from rnnlab.training.workdir import create_task, open_task
 from tests.runs import evaluate, predict
@@ -221,6 +226,44 @@ def test_a_class_with_one_example_stays_in_train_and_is_told(tmp_path, caplog, m
     assert "train has one example only of 'perhaps'" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("name", "answer", "field", "value"),
+    [
+        ("ts", "numbers", "training.class_weights", "balanced"),
+        ("ts", "numbers", "training.label_smoothing", 0.1),
+        ("ts", "class", "training.word_dropout", 0.1),
+        ("labelled_text", "class", "training.input_noise", 0.1),
+        ("labelled_text", "class", "model.character_features", 8),
+    ],
+)
+def test_fields_that_would_do_nothing_are_refused(name, answer, field, value):
+    config = files.config(name, answer, {})
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError, match=f"config.{field}: {value!r} has no effect with config.data.name='{name}'"):
+        SequenceTask.check(config)
+
+
+def test_labels_with_commas_are_cells_of_their_own(tmp_path):
+    made = files.steps(tmp_path)
+    for path in map(pathlib.Path, made.values()):
+        path.write_text(path.read_text().replace(",up", ',"up, high"'))
+    data = {"data__columns__sequence": "id", "data__columns__answer": "sign", "training__steps": 1}
+    config = files.config("csv", "class_per_step", made, **data, training__log_every=1, training__evaluate_every=1)
+    config.training.checkpoint_every = 1
+    train(config, tmp_path / "w")
+    rows = list(csv.reader(_answered(tmp_path / "w", b"id,x\n1,3\n1,-3\n")))
+    assert [len(row) for row in rows] == [3, 3, 3]
+    assert {row[2] for row in rows[1:]} <= {"up, high", "down"}
+
+
+def test_a_split_that_there_is_not_is_refused_on_one_line(tmp_path):
+    made = files.ts(tmp_path)
+    task = create_task(files.config("ts", "class", {"train": made["train"]}), tmp_path / "w")
+    for use in (split_scores, lambda task, params, split: measure_flow(task, params, split)):
+        with pytest.raises(UserError, match="split 'test': there is none; allowed: train, validation"):
+            use(task, split_model(task.make_model())[1], "test")
+
+
 def test_data_that_have_changed_are_refused(tmp_path):
     made = files.ts(tmp_path)
     config = files.config("ts", "class", made, training__steps=1, training__log_every=1)
@@ -239,7 +282,7 @@ def test_data_that_have_changed_are_refused(tmp_path):
             "best_metric: 'mse' is no score of config.data.answer='class'; allowed: loss",
         ),
         ({"data__answer": "clas"}, "config.data.answer: clas is not allowed; it must be one of 'class'"),
-        ({"model__pooling": "median"}, "config.model: pooling: unknown"),
+        ({"model__pooling": "median"}, "config.model.pooling: unknown 'median'; allowed: last, mean"),
         (
             {"data__name": "piano_roll", "data__answer": "labels_per_step", "model__bidirectional": True},
             "config.model.bidirectional: True is not allowed with config.data.name='piano_roll'",
