@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from rnnlab.data.example import SPLITS
 from rnnlab.data.sequences import csv_table, generated, idx, labelled_text, mnist1d, npz, piano_roll, tagged, ts
 from rnnlab.data.sequences.examples import Examples, Request, Source, file_names, join, make_source, open_source
 from rnnlab.data.sequences.parting import chunk_steps, digest, every_nth, held_out, permute_steps
@@ -56,7 +57,7 @@ def _agreed(splits: Callable[[Source], set[str]]) -> Callable[[list[Source]], se
 
 
 def _shown(splits: set[str]) -> str:
-    return f"the splits {', '.join(sorted(splits))}" if splits else "no named split"
+    return f"the splits {', '.join(split for split in SPLITS if split in splits)}" if splits else "no named split"
 
 
 def _each(read: Callable[[Request, Source], Examples]) -> Callable[[Request, list[Source]], Examples]:

@@ -5,8 +5,9 @@ equal values make the rows of a sequence. Or each row is a sequence, its columns
 that are empty at its end make it shorter.
 
 Roles that `data.columns` leaves empty go by rule: the answer is the column named answer, class, label, target or y; the
-inputs are all that have no other role. Of these, columns without any number (such as dates) and without a name (such
-as the index that pandas writes) are left out, with a remark. Missing are empty cells, NaN, NA and ?.
+inputs are all that have no other role. Of these, columns of text (such as dates) and without a name (such as the index
+that pandas writes) are left out, with a remark, and so is a feature without any value; a step without any is missing.
+Missing are empty cells, NaN, NA and ?.
 """
 
 import csv
@@ -81,7 +82,8 @@ def read(request: Request, source: Source) -> Examples:
     """Reads one file.
 
     Raises:
-      UserError: no header; a column that is not there or has two roles; a row with another number of cells; text in a
+      UserError: no header, which has a number or a date only where the config names it or it counts from 0; a column
+        that is not there or has two roles; a row with another number of cells; text in a
         column of numbers; a missing value, if they are refused; no answer, or an answer that changes within a sequence.
     """
     header, rows = _open(request, source)
@@ -349,6 +351,7 @@ def _read_sequences(request: Request, header: _Header, roles: _Roles, table: _Ta
         remarks=check_missing(
             request, header.file, inputs, lambda i, step, _: f"{places(i)}, column {table.names[step]!r}"
         ),
+        steps=tuple(table.names[:steps]),
     )
 
 

@@ -29,6 +29,7 @@ class Examples(NamedTuple):
       places: where example i stands, for messages: "train.csv, line 12".
       names: of the features, where the file has such.
       remarks: documented treatments with their counts, a line each.
+      steps: names of the steps, of which each example has the first ones, where the file has such.
     """
 
     inputs: list[Any]
@@ -37,6 +38,7 @@ class Examples(NamedTuple):
     places: Callable[[int], str]
     names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
 
 
 class Source(NamedTuple):
@@ -158,7 +160,8 @@ def join(parts: Sequence[Examples]) -> Examples:
     """Joins the examples of several files into one, in their order.
 
     Raises:
-      UserError: only some have times, or their features have other names, or steps or answers of another width.
+      UserError: only some have times; or their features or steps have different names; or their steps or answers have
+        different numbers of values.
     """
     if len(parts) == 1:
         return parts[0]
@@ -173,6 +176,10 @@ def join(parts: Sequence[Examples]) -> Examples:
                     f"{part.places(0)}: has {name} of {counted(_width(own), 'number')}, but those of "
                     f"{first.places(0)} are of {_width(wanted)}"
                 )
+    longest = max(parts, key=lambda part: len(part.steps))
+    for part in parts:
+        if part.steps != longest.steps[: len(part.steps)]:
+            raise UserError(f"{part.places(0)}: its steps are other columns than those of {longest.places(0)}")
 
     def places(i: int) -> str:
         k = bisect.bisect_right(starts, i) - 1
@@ -186,6 +193,7 @@ def join(parts: Sequence[Examples]) -> Examples:
         places=places,
         names=first.names,
         remarks=tuple(remark for part in parts for remark in part.remarks),
+        steps=longest.steps,
     )
 
 

@@ -211,6 +211,26 @@ def test_several_files_are_read_as_one(tmp_path):
     assert read_split(data_config("csv", files__test=both), "test").answers == ["x", "y", "z"]
 
 
+def test_files_whose_columns_have_another_order_are_not_joined(tmp_path):
+    for name, header in {"a": "label,t0,t1,t2", "b": "label,t0,t1", "c": "label,t0,t2,t1"}.items():
+        (tmp_path / f"{name}.csv").write_text(f"{header}\nx,1,2" + (",3\n" if header.count(",") == 3 else "\n"))
+
+    def read(*names, **fields):
+        return read_split(
+            data_config("csv", files__train=",".join(f"{tmp_path}/{name}.csv" for name in names), **fields), "train"
+        )
+
+    for names in (("a", "b"), ("b", "a")):
+        assert read(*names).steps == ("t0", "t1", "t2")
+    for names in (("a", "c"), ("b", "a", "c")):
+        with pytest.raises(
+            UserError, match=r"c.csv, line 2: its steps are other columns than those of .*a.csv, line 2"
+        ):
+            read(*names)
+    with pytest.raises(UserError, match=r"c.csv, line 2: its columns .* other ones than of .*a.csv, line 2"):
+        read("a", "c", answer="class_per_step")
+
+
 def test_parquet_is_read_as_the_same_table_in_csv(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
