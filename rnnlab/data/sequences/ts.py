@@ -51,9 +51,9 @@ def read(request: Request, source: Source) -> Examples:
     """Reads one file.
 
     Raises:
-      UserError: no header, no example, another kind of answer than `data.answer`; a line with another number of channels,
-        channels of unequal lengths, something that is no number, a class that the header does not list; a missing
-        value, if they are refused.
+      UserError: no header, no example, another kind of answer than `data.answer`; a line with another number of
+        channels, channels of unequal lengths, something that is no number, a class that the header does not list; a
+        missing value, if they are refused.
     """
     lines = _lines(source)
     header, first = _read_header(lines, source.name)
