@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from rnnlab.data.example import SPLITS
 from rnnlab.data.sequences import csv_table, generated, idx, labelled_text, mnist1d, npz, piano_roll, tagged, ts
 from rnnlab.data.sequences.examples import Examples, Request, Source, file_names, join, make_source, open_source
 from rnnlab.data.sequences.parting import chunk_steps, digest, every_nth, held_out, permute_steps
@@ -27,8 +28,8 @@ class Reader(NamedTuple):
     Attributes:
       read: the examples of a split, of the files that it names.
       answers: the kinds of answer that it may have.
-      splits: names the splits that one file holds, or, of what is made on the fly, that there are; None where a file is
-        one split.
+      splits: names the splits that each of some files holds, or, of what is made on the fly, that there are; None where
+        a file is one split.
       needs_files: False of what is made on the fly.
     """
 
@@ -36,6 +37,27 @@ class Reader(NamedTuple):
     answers: tuple[str, ...]
     splits: Callable[[list[Source]], set[str]] | None = None
     needs_files: bool = True
+
+
+def _agreed(splits: Callable[[Source], set[str]]) -> Callable[[list[Source]], set[str]]:
+    """Names the splits that each of several files holds, which must be the same: else examples of one file that has no
+    splits would be in all of them, or those of another in none."""
+
+    def agreed(sources: list[Source]) -> set[str]:
+        first, *others = [(source.name, splits(source)) for source in sources]
+        for name, found in others:
+            if found != first[1]:
+                raise UserError(
+                    f"{name}: holds {_shown(found)}, but {first[0]} holds {_shown(first[1])}; the files of "
+                    "config.data.files.train must hold the same splits, or validation and test need files of their own"
+                )
+        return first[1]
+
+    return agreed
+
+
+def _shown(splits: set[str]) -> str:
+    return f"the splits {', '.join(split for split in SPLITS if split in splits)}" if splits else "no named split"
 
 
 def _each(read: Callable[[Request, Source], Examples]) -> Callable[[Request, list[Source]], Examples]:
@@ -46,9 +68,9 @@ def _each(read: Callable[[Request, Source], Examples]) -> Callable[[Request, lis
 READERS: dict[str, Reader] = {
     "ts": Reader(_each(ts.read), (*_CLASS, "forecast")),
     "csv": Reader(_each(csv_table.read), (*_CLASS, *_STEPS, "forecast")),
-    "npz": Reader(_each(npz.read), (*_CLASS, *_STEPS, "forecast"), npz.splits),
+    "npz": Reader(_each(npz.read), (*_CLASS, *_STEPS, "forecast"), _agreed(npz.splits)),
     "idx": Reader(idx.read, ("class",)),
-    "piano_roll": Reader(_each(piano_roll.read), ("labels_per_step",), piano_roll.splits),
+    "piano_roll": Reader(_each(piano_roll.read), ("labels_per_step",), _agreed(piano_roll.splits)),
     "labelled_text": Reader(_each(labelled_text.read), ("class",)),
     "tagged": Reader(_each(tagged.read), ("class_per_step",)),
     "mnist1d": Reader(mnist1d.read, ("class",), mnist1d.splits, needs_files=False),
@@ -59,25 +81,25 @@ READERS: dict[str, Reader] = {
 def read_split(data: ConfigDict, split: str) -> Examples:
     """Reads the examples of a split: of its own files, or, where it names none, of those of train that hold it.
 
-    With `data.test_every` n and no test file, every n-th example of train is the test split.
+    With `data.test_every` n every n-th example of train is the test split.
 
     Raises:
-      UserError: there is no such split, or what the format's module says.
+      UserError: there is no such split; with `data.test_every` there is another test split; files of train that hold
+        different splits; or what the format's module says.
     """
     reader = _reader(data)
     names = file_names(data.files[split])
+    _check_test_every(data, reader)
     if names or split == "train":
         examples = reader.read(Request(data, split), _open(data, reader, names, split))
-        if split == "train" and data.test_every and not data.files.test:
+        if split == "train" and data.test_every:
             examples, _ = every_nth(examples, data.test_every)
+    elif split in _held_splits(data, reader):
+        examples = reader.read(Request(data, split), _open_train(data, reader))
+    elif split == "test" and data.test_every:
+        _, examples = every_nth(reader.read(Request(data, "train"), _open_train(data, reader)), data.test_every)
     else:
-        sources = _open(data, reader, file_names(data.files.train), "train")
-        if reader.splits and split in reader.splits(sources):
-            examples = reader.read(Request(data, split), sources)
-        elif split == "test" and data.test_every:
-            _, examples = every_nth(reader.read(Request(data, "train"), sources), data.test_every)
-        else:
-            raise UserError(f"config.data.files.{split}: '' is not allowed here; it must name a file")
+        raise UserError(f"config.data.files.{split}: '' is not allowed here; it must name a file")
     return _arranged(data, examples)
 
 
@@ -85,14 +107,12 @@ def has_split(data: ConfigDict, split: str) -> bool:
     """Tells whether `read_split` has something to read for a split, without its own file too.
 
     Raises:
-      UserError: the files of train cannot be read.
+      UserError: the files of train cannot be read, or hold different splits.
     """
     reader = _reader(data)
     if split == "train" or file_names(data.files[split]) or (split == "test" and data.test_every):
         return True
-    if reader.splits is None:
-        return False
-    return split in reader.splits(_open(data, reader, file_names(data.files.train), "train"))
+    return split in _held_splits(data, reader)
 
 
 def read_stream(data: ConfigDict, content: bytes, place: str) -> Examples:
@@ -123,6 +143,29 @@ def _reader(data: ConfigDict) -> Reader:
     if data.missing not in ("refuse", "fill"):
         raise UserError(f"config.data.missing: {data.missing!r} is not allowed; it must be refuse or fill")
     return reader
+
+
+def _check_test_every(data: ConfigDict, reader: Reader) -> None:
+    """Refuses a second test split, which would take examples from train that nothing reads."""
+    if not data.test_every:
+        return
+    if file_names(data.files.test):
+        there = f"config.data.files.test={data.files.test!r}"
+    elif "test" in _held_splits(data, reader):
+        source = f"files.train={data.files.train!r}" if reader.needs_files else f"name={data.name!r}"
+        there = f"the test split of config.data.{source}"
+    else:
+        return
+    raise UserError(f"config.data.test_every: {data.test_every} is not allowed beside {there}; it must be 0")
+
+
+def _held_splits(data: ConfigDict, reader: Reader) -> set[str]:
+    """Names the splits that are read without files of their own."""
+    return set() if reader.splits is None else reader.splits(_open_train(data, reader))
+
+
+def _open_train(data: ConfigDict, reader: Reader) -> list[Source]:
+    return _open(data, reader, file_names(data.files.train), "train")
 
 
 def _open(data: ConfigDict, reader: Reader, names: list[str], split: str) -> list[Source]:

@@ -5,8 +5,9 @@ equal values make the rows of a sequence. Or each row is a sequence, its columns
 that are empty at its end make it shorter.
 
 Roles that `data.columns` leaves empty go by rule: the answer is the column named answer, class, label, target or y; the
-inputs are all that have no other role. Of these, columns without any number (such as dates) and without a name (such
-as the index that pandas writes) are left out, with a remark. Missing are empty cells, NaN, NA and ?.
+inputs are all that have no other role. Of these, columns of text (such as dates) and without a name (such as the index
+that pandas writes) are left out, with a remark, and so is a feature without any value; a step without any is missing.
+Missing are empty cells, NaN, NA and ?.
 """
 
 import csv
@@ -19,11 +20,19 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnlab.config import split_names
-from rnnlab.data.sequences.examples import Examples, Request, Source, check_missing, listed, one_line
+from rnnlab.data.sequences.examples import (
+    Examples,
+    Request,
+    Source,
+    check_missing,
+    counted,
+    is_missing,
+    listed,
+    one_line,
+)
 from rnnlab.errors import UserError
 from rnnlab.extras import needs
 
-_MISSING = {"", "nan", "na", "?"}  # in lower case
 _ANSWERS = {"answer", "class", "label", "target", "y"}
 _PARQUET = b"PAR1"  # how such a file starts
 _BLOCK = 4096  # rows that are turned into numbers at a time
@@ -73,13 +82,14 @@ def read(request: Request, source: Source) -> Examples:
     """Reads one file.
 
     Raises:
-      UserError: no header; a column that is not there or has two roles; a row with another number of cells; text in a
+      UserError: no header, which has a number or a date only where the config names it or it counts from 0; a column
+        that is not there or has two roles; a row with another number of cells; text in a
         column of numbers; a missing value, if they are refused; no answer, or an answer that changes within a sequence.
     """
-    header, rows = _open(source)
+    header, rows = _open(request, source)
     roles = _roles(request, header)
-    table, remarks = _read_table(request, header, roles, rows)
     by_step = bool(roles.sequence) or request.data.answer not in ("class", "numbers")
+    table, remarks = _read_table(request, header, roles, rows, by_step=by_step)
     if not by_step and roles.time:
         raise UserError(
             "config.data.columns.time: needs rows that are steps; name the column of the sequences by "
@@ -89,7 +99,7 @@ def read(request: Request, source: Source) -> Examples:
     return examples._replace(remarks=remarks + examples.remarks)
 
 
-def _open(source: Source) -> tuple[_Header, _Rows]:
+def _open(request: Request, source: Source) -> tuple[_Header, _Rows]:
     if source.content.startswith(_PARQUET):
         names, rows = _open_parquet(source)
         header = _Header(source.name, names, "row")
@@ -97,7 +107,7 @@ def _open(source: Source) -> tuple[_Header, _Rows]:
         rows = _csv_rows(source)
         number, names = next(rows)
         header = _Header(source.name, [name.strip() for name in names], "line")
-        _check_no_numbers(header, number)
+        _check_names(request, header, number)
     named = [name for name in header.names if name]
     if again := next((name for i, name in enumerate(named) if name in named[:i]), None):
         raise UserError(f"{header.place(1)}: two columns are named {again!r}")
@@ -117,11 +127,19 @@ def _csv_rows(source: Source) -> _Rows:
         raise UserError(f"{source.name}, line {reader.line_num}: not CSV ({error})") from None
 
 
-def _check_no_numbers(header: _Header, number: int) -> None:
-    """Refuses a first row of numbers, but for the column numbers 0, 1 ... that pandas writes."""
-    numbers = [_number(name) for name in header.names if name]
-    if numbers and not any(map(math.isnan, numbers)) and numbers != list(range(len(numbers))):
-        raise UserError(f"{header.place(number)}: numbers; the first line must have the names of the columns")
+def _check_names(request: Request, header: _Header, line: int) -> None:
+    """Refuses a first line that is a row: it has a number or a date where the config names no column, and its numbers
+    are not the 0, 1 ... that pandas writes."""
+    numbers = {name: number for name in header.names if not math.isnan(number := _number(name))}
+    dates = [name for name in header.names if name not in numbers and not math.isnan(_seconds(name))]
+    counts = list(numbers.values()) == list(range(len(numbers)))
+    known = {name for names in request.data.columns.values() for name in split_names(names)}
+    for name in dates if counts else [*dates, *numbers]:
+        if name not in known:
+            raise UserError(
+                f"{header.place(line)}: {name!r} is a {'number' if name in numbers else 'date'}; the first line must "
+                "have the names of the columns (a name that is a number or a date must stand in config.data.columns)"
+            )
 
 
 def _open_parquet(source: Source) -> tuple[list[str], _Rows]:
@@ -188,15 +206,24 @@ def _answer_columns(request: Request, header: _Header) -> list[str]:
     return answers
 
 
-def _read_table(request: Request, header: _Header, roles: _Roles, rows: _Rows) -> tuple[_Table, tuple[str, ...]]:
-    """Reads all rows; also returns remarks on columns that are left out."""
+def _read_table(
+    request: Request, header: _Header, roles: _Roles, rows: _Rows, *, by_step: bool
+) -> tuple[_Table, tuple[str, ...]]:
+    """Reads all rows; also returns remarks on columns that are left out.
+
+    Where a row is a sequence (not `by_step`), a column without any value is a step whose value is missing.
+    """
     numeric_answer = request.data.answer in ("numbers", "labels_per_step")
     columns = roles.inputs + (roles.answers if numeric_answer else [])
     texts: dict[str, list[str]] = {
         name: [] for name in (roles.sequence, roles.time, *([] if numeric_answer else roles.answers)) if name
     }
     parsed, lines = _read_rows(header, columns, texts, rows)
-    kept = [j for j in range(len(columns)) if parsed.counts[j] or j >= len(roles.inputs) or roles.chosen]
+    kept = [
+        j
+        for j in range(len(columns))
+        if parsed.counts[j] or j >= len(roles.inputs) or roles.chosen or (not by_step and j not in parsed.bad)
+    ]
     for j in kept:
         if j in parsed.bad:
             row, text = parsed.bad[j]
@@ -222,7 +249,9 @@ def _read_rows(
     block: list[list[str]] = []
     for number, cells in rows:
         if len(cells) != len(header.names):
-            raise UserError(f"{header.place(number)}: {len(cells)} cells; the header has {len(header.names)}")
+            raise UserError(
+                f"{header.place(number)}: {counted(len(cells), 'cell')}; the header has {len(header.names)}"
+            )
         lines.append(number)
         for name, at in text_at.items():
             texts[name].append(cells[at].strip())
@@ -273,7 +302,7 @@ class _Columns:
             number = _number(cell)
             if math.isnan(number):
                 blank[row, j] = not cell.strip()
-                if cell.strip().lower() not in _MISSING:
+                if not is_missing(cell):
                     self.bad.setdefault(j, (self._rows + row, cell.strip()))
             numbers[row, j] = number
 
@@ -322,6 +351,7 @@ def _read_sequences(request: Request, header: _Header, roles: _Roles, table: _Ta
         remarks=check_missing(
             request, header.file, inputs, lambda i, step, _: f"{places(i)}, column {table.names[step]!r}"
         ),
+        steps=tuple(table.names[:steps]),
     )
 
 
@@ -330,10 +360,11 @@ def _read_steps(request: Request, header: _Header, roles: _Roles, table: _Table)
     rows = range(len(table.lines))
     if roles.sequence:
         ids = table.texts[roles.sequence]
-        if "" in ids:
-            raise UserError(
-                f"{header.place(table.lines[ids.index('')])}, column {roles.sequence!r}: empty; it must name a sequence"
-            )
+        for line, name in zip(table.lines, ids, strict=True):
+            if is_missing(name):
+                raise UserError(
+                    f"{header.place(line)}, column {roles.sequence!r}: {_missing(name)}; it must name a sequence"
+                )
         group = {name: i for i, name in enumerate(dict.fromkeys(ids))}
         order = np.argsort([group[name] for name in ids], kind="stable")
         counts = np.bincount([group[name] for name in ids])
@@ -379,8 +410,9 @@ def _answers(
     if request.data.answer in ("class", "class_per_step"):
         (name,) = roles.answers
         cells = table.texts[name]
-        if "" in cells:
-            raise UserError(f"{row_place(cells.index(''))}, column {name!r}: empty; every row needs an answer")
+        for row, cell in enumerate(cells):
+            if is_missing(cell):
+                raise UserError(f"{row_place(row)}, column {name!r}: {_missing(cell)}; every row needs an answer")
         steps: list = [tuple(cells[span]) for span in spans]
     else:
         values = table.numbers[:, [table.names.index(name) for name in roles.answers]]
@@ -404,6 +436,10 @@ def _answers(
                     f"row, {_plain(own[0])}"
                 )
     return [own[0] for own in steps]
+
+
+def _missing(cell: str) -> str:
+    return f"{cell!r} is a missing value" if cell else "empty"
 
 
 def _plain(answer) -> str:

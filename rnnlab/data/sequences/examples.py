@@ -13,6 +13,8 @@ from ml_collections import ConfigDict
 from rnnlab.data.packed import read_packed, unpack
 from rnnlab.errors import UserError
 
+_MISSING = {"", "nan", "na", "?"}  # in lower case
+
 
 class Examples(NamedTuple):
     """Sequences and their answers, as files have them.
@@ -27,6 +29,7 @@ class Examples(NamedTuple):
       places: where example i stands, for messages: "train.csv, line 12".
       names: of the features, where the file has such.
       remarks: documented treatments with their counts, a line each.
+      steps: names of the steps, of which each example has the first ones, where the file has such.
     """
 
     inputs: list[Any]
@@ -35,6 +38,7 @@ class Examples(NamedTuple):
     places: Callable[[int], str]
     names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
 
 
 class Source(NamedTuple):
@@ -137,6 +141,16 @@ def listed(names: Sequence[str]) -> str:
     return shown + (f" ... ({len(names)} of them)" if len(names) > 12 else "")
 
 
+def counted(number: int, noun: str) -> str:
+    """Writes a number and a noun whose plural has an s: "1 step", "2 steps"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def is_missing(text: str) -> bool:
+    """Whether a number or a class is spelled as missing: empty, NaN, NA or ?."""
+    return text.strip().lower() in _MISSING
+
+
 def one_line(error: Exception) -> str:
     """The message of a library's error on one line."""
     return " ".join(str(error).split()) or type(error).__name__
@@ -146,7 +160,8 @@ def join(parts: Sequence[Examples]) -> Examples:
     """Joins the examples of several files into one, in their order.
 
     Raises:
-      UserError: only some have times, or their features have other names.
+      UserError: only some have times; or their features or steps have different names; or their steps or answers have
+        different numbers of values.
     """
     if len(parts) == 1:
         return parts[0]
@@ -155,6 +170,16 @@ def join(parts: Sequence[Examples]) -> Examples:
     for part in parts[1:]:
         if (part.dt is None) != (first.dt is None) or part.names != first.names:
             raise UserError(f"{part.places(0)}: its columns or times are other ones than of {first.places(0)}")
+        for name, own, wanted in [("steps", part.inputs, first.inputs), ("answers", part.answers, first.answers)]:
+            if _width(own) != _width(wanted):
+                raise UserError(
+                    f"{part.places(0)}: has {name} of {counted(_width(own), 'number')}, but those of "
+                    f"{first.places(0)} are of {_width(wanted)}"
+                )
+    longest = max(parts, key=lambda part: len(part.steps))
+    for part in parts:
+        if part.steps != longest.steps[: len(part.steps)]:
+            raise UserError(f"{part.places(0)}: its steps are other columns than those of {longest.places(0)}")
 
     def places(i: int) -> str:
         k = bisect.bisect_right(starts, i) - 1
@@ -168,7 +193,13 @@ def join(parts: Sequence[Examples]) -> Examples:
         places=places,
         names=first.names,
         remarks=tuple(remark for part in parts for remark in part.remarks),
+        steps=longest.steps,
     )
+
+
+def _width(values: list[Any] | None) -> int:
+    """The size of the last axis of arrays, which is the same in all of a file's; 0 of anything else."""
+    return values[0].shape[-1] if values and isinstance(values[0], np.ndarray) else 0
 
 
 def select(examples: Examples, indices: Sequence[int]) -> Examples:
@@ -219,6 +250,6 @@ def check_missing(
     if not count:
         return ()
     return (
-        f"{name}: {count:,} missing values are filled with the last value before them in their sequence; {leading:,} "
-        "have none before them and get the feature's mean in training",
+        f"{name}: {counted(count, 'missing value')} {'is' if count == 1 else 'are'} filled with the last value before "
+        f"in the same sequence; {leading:,} of them, with none before, with the feature's mean in training",
     )

@@ -26,7 +26,7 @@ def read(request: Request, sources: list[Source]) -> Examples:
     images = _read_array(sources[0])
     name = sources[0].name
     if images.ndim < 2 or not images.size:
-        raise UserError(f"{name}: an array of {images.ndim} axes, of sizes {images.shape}; images are needed")
+        raise UserError(f"{name}: an array of sizes {images.shape}; images are needed")
     pixels = images.reshape(len(images), -1, 1).astype(np.float32)
     if images.dtype == np.uint8:
         pixels /= 255
@@ -35,8 +35,8 @@ def read(request: Request, sources: list[Source]) -> Examples:
         labels = _read_array(sources[1])
         if labels.shape != (len(images),):
             raise UserError(
-                f"{sources[1].name}: an array of sizes {labels.shape}; a label for each of the {len(images)} images is "
-                "needed"
+                f"{sources[1].name}: an array of sizes {labels.shape}; a label for each image is needed, and "
+                f"there are {len(images)}"
             )
         answers = [str(label) for label in labels.tolist()]
     return Examples(list(pixels), answers, None, places=lambda i: f"{name}, image {i + 1}")

@@ -12,19 +12,28 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.data.sequences.examples import Examples, Request, Source, check_missing, listed, one_line
+from rnnlab.data.sequences.examples import (
+    Examples,
+    Request,
+    Source,
+    check_missing,
+    counted,
+    is_missing,
+    listed,
+    one_line,
+)
 from rnnlab.errors import UserError
 
 _ENDINGS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 
 
-def splits(sources: list[Source]) -> set[str]:
-    """Names the splits that the first file holds.
+def splits(source: Source) -> set[str]:
+    """Names the splits that a file holds.
 
     Raises:
       UserError: not an .npz file.
     """
-    there = _open(sources[0]).files
+    there = _open(source).files
     return {split for split, endings in _ENDINGS.items() if any(f"x_{ending}" in there for ending in endings)}
 
 
@@ -127,14 +136,34 @@ def _answers(
             values = values[:, 0]
         _check_sizes(values, sizes[:2] if per_step else sizes[:1], place)
         classes = values.astype(str).tolist()
+        _check_classes(classes, lengths if per_step else None, place)
         return [tuple(own[:length]) for own, length in zip(classes, lengths, strict=True)] if per_step else classes
     if answer == "numbers":
-        if values.ndim not in (1, 2) or len(values) != sizes[0] or np.isnan(values).any():
-            raise UserError(f"{place}: of sizes {values.shape}; numbers for each of {sizes[0]} examples, none missing")
+        if values.ndim not in (1, 2) or len(values) != sizes[0] or not values.size:
+            raise UserError(
+                f"{place}: of sizes {values.shape}; at least one number for each example is needed, and "
+                f"x has {counted(sizes[0], 'example')}"
+            )
+        if np.isnan(values).any():
+            index = ", ".join(map(str, np.argwhere(np.isnan(values))[0]))
+            raise UserError(f"{place}[{index}]: missing; every example needs its numbers")
         return list(values.reshape(sizes[0], -1))
-    _check_sizes(values, (*sizes[:2], values.shape[-1]), place)
+    if values.ndim != 3 or values.shape[:2] != sizes[:2] or not values.size:
+        raise UserError(
+            f"{place}: of sizes {values.shape}; [examples, steps, labels] are needed, and x has {sizes[:2]}"
+        )
     labels = [own[:length] for own, length in zip(values, lengths, strict=True)]
     for i, own in enumerate(labels):
         if not ((own == 0) | (own == 1)).all():
             raise UserError(f"{place}[{i}]: labels must be 0 or 1")
     return [own == 1 for own in labels]
+
+
+def _check_classes(classes: list, lengths: np.ndarray | None, place: str) -> None:
+    """Refuses a class that is missing; of classes per step those of the padding are not looked at."""
+    for i, own in enumerate(classes):
+        if lengths is None and is_missing(own):
+            raise UserError(f"{place}[{i}]: the class is missing; every example needs one")
+        for step in range(0 if lengths is None else lengths[i]):
+            if is_missing(own[step]):
+                raise UserError(f"{place}[{i}, {step}]: the class is missing; every step needs one")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.data.sequences.examples import Examples, select
+from rnnlab.data.sequences.examples import Examples, counted, select
 from rnnlab.errors import UserError
 
 
@@ -31,7 +31,10 @@ def held_out(examples: Examples, share: float) -> tuple[Examples, Examples]:
     wanted = max(1, round(share * number))
     left = Counter(label for i in range(number) for label in _labels(examples, i))
     taken: set[int] = set()
-    for most in (wanted, number - 1):  # more than wanted only where all inputs stand more often than that
+    for most in (
+        min(wanted, number - 1),
+        number - 1,
+    ):  # more than wanted only where all inputs stand more often than that
         for group in (same[key] for key in sorted(same)):
             lost = Counter(label for i in group for label in _labels(examples, i))
             if len(taken) + len(group) <= most and all(left[label] > lost[label] for label in lost):
@@ -43,12 +46,19 @@ def held_out(examples: Examples, share: float) -> tuple[Examples, Examples]:
             break
     if not taken:
         raise UserError(
-            f"{examples.places(0)}: {number} examples ({len(same)} different ones) are too few to hold "
-            "some out for validation; give --config.data.files.validation"
+            f"{examples.places(0)}: too few different examples ({len(same):,} of {number:,}) to hold some out for "
+            f"validation; give --config.data.files.validation{_if_single(examples)}"
         )
     sides = ([i for i in range(number) if (i in taken) is held] for held in (False, True))
     train, validation = (select(examples, side) for side in sides)
     return train, validation
+
+
+def _if_single(examples: Examples) -> str:
+    """What may mend that there is one example only."""
+    if len(examples.inputs) > 1:
+        return ""
+    return ", or, of a CSV, --config.data.columns.sequence, the column that names the sequence of a row"
 
 
 def _labels(examples: Examples, i: int) -> set[str]:
@@ -101,8 +111,8 @@ def every_nth(examples: Examples, n: int) -> tuple[Examples, Examples]:
     train = [i for i in indices if (i + 1) % n]
     if not test or not train:
         raise UserError(
-            f"config.data.test_every: {n} is not allowed with {len(indices)} examples ({examples.places(0)} ...); it "
-            "must be from 2 to their number"
+            f"config.data.test_every: {n} is not allowed with {counted(len(indices), 'example')} "
+            f"({examples.places(0)} ...); it must be from 2 to their number{_if_single(examples)}"
         )
     return select(examples, train), select(examples, test)
 
@@ -120,8 +130,8 @@ def permute_steps(examples: Examples, seed: int) -> Examples:
     for i, sequence in enumerate(examples.inputs):
         if len(sequence) != steps:
             raise UserError(
-                f"{examples.places(i)}: {len(sequence)} steps; config.data.permuted needs as many in all sequences, "
-                f"and {examples.places(0)} has {steps}"
+                f"{examples.places(i)}: {counted(len(sequence), 'step')}; config.data.permuted needs as many "
+                f"in all sequences, and {examples.places(0)} has {steps}"
             )
     order = np.random.RandomState(seed).permutation(steps)
     return examples._replace(inputs=list(np.stack(examples.inputs)[:, order]))
@@ -137,7 +147,8 @@ def chunk_steps(examples: Examples, size: int) -> Examples:
     for i, sequence in enumerate(examples.inputs):
         if not len(sequence) or len(sequence) % size:
             raise UserError(
-                f"{examples.places(i)}: {len(sequence)} steps; config.data.chunk={size} needs a multiple of {size}"
+                f"{examples.places(i)}: {counted(len(sequence), 'step')}; config.data.chunk={size} "
+                f"needs a multiple of {size}"
             )
     return examples._replace(
         inputs=[sequence.reshape(len(sequence) // size, -1) for sequence in examples.inputs], names=()

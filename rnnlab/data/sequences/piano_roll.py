@@ -9,19 +9,19 @@ import io
 
 import numpy as np
 
-from rnnlab.data.sequences.examples import Examples, Request, Source, listed, one_line
+from rnnlab.data.sequences.examples import Examples, Request, Source, counted, listed, one_line
 from rnnlab.errors import UserError
 
 _KEYS = {"train": "traindata", "validation": "validdata", "test": "testdata"}
 
 
-def splits(sources: list[Source]) -> set[str]:
-    """Names the splits that the first file holds.
+def splits(source: Source) -> set[str]:
+    """Names the splits that a file holds.
 
     Raises:
       UserError: not a .mat file.
     """
-    there = _load(sources[0])
+    there = _load(source)
     return {split for split, key in _KEYS.items() if key in there}
 
 
@@ -71,9 +71,9 @@ def _check_roll(roll: np.ndarray, first: np.ndarray, place: str, least: int) -> 
     if roll.ndim != 2 or roll.dtype.kind not in "biuf":
         raise UserError(f"{place}: not a matrix of numbers [steps, keys]")
     if roll.shape[1] != first.shape[1]:
-        raise UserError(f"{place}: {roll.shape[1]} keys; the first has {first.shape[1]}")
+        raise UserError(f"{place}: {counted(roll.shape[1], 'key')}; the first has {first.shape[1]}")
     if len(roll) < least:
-        raise UserError(f"{place}: {len(roll)} steps; at least {least} are needed")
+        raise UserError(f"{place}: {counted(len(roll), 'step')}; at least {least} needed")
     if not ((roll == 0) | (roll == 1)).all():
         step, key = np.argwhere((roll != 0) & (roll != 1))[0]
         raise UserError(f"{place}, step {step + 1}, key {key + 1}: {roll[step, key]}; it must be 0 or 1")

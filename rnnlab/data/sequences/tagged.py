@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from rnnlab.data.sequences.examples import Examples, Request, Source
+from rnnlab.data.sequences.examples import Examples, Request, Source, counted
 from rnnlab.errors import UserError
 
 _OUTSIDE = "O"
@@ -120,8 +120,8 @@ def _sentences(request: Request, source: Source) -> Iterator[_Sentence]:
         columns = columns or len(cells)
         if request.answered and (len(cells) < 2 or len(cells) != columns or not cells[-1]):
             raise UserError(
-                f"{source.name}, line {number}: {len(cells)} columns; a word first and its tag last are needed, and as "
-                f"many columns as the first line has, {columns}"
+                f"{source.name}, line {number}: {counted(len(cells), 'column')}; a word first and its tag last "
+                f"are needed, and as many columns as the first line has, {columns}"
             )
         if not cells[0]:
             raise UserError(f"{source.name}, line {number}: no word before the first TAB")

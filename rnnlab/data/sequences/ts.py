@@ -13,9 +13,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnlab.data.sequences.examples import Examples, Request, Source, as_views, check_missing, decode
+from rnnlab.data.sequences.examples import (
+    Examples,
+    Request,
+    Source,
+    as_views,
+    check_missing,
+    counted,
+    decode,
+    is_missing,
+)
 from rnnlab.errors import UserError
 
+_TAGS = {"class": "@classLabel", "numbers": "@targetLabel"}  # by `data.answer`
 _PAIR = re.compile(r"\(\s*([^(),]+?)\s*,\s*([^(),]+?)\s*\)")
 _BETWEEN_CHANNELS = re.compile(r"(?<=\)):|:(?=\()")
 
@@ -41,16 +51,14 @@ def read(request: Request, source: Source) -> Examples:
     """Reads one file.
 
     Raises:
-      UserError: no header, no example; a line with another number of channels, channels of unequal lengths, something
-        that is no number, a class that the header does not list; a missing value, if they are refused.
+      UserError: no header, no example, another kind of answer than `data.answer`; a line with another number of
+        channels, channels of unequal lengths, something that is no number, a class that the header does not list; a
+        missing value, if they are refused.
     """
     lines = _lines(source)
     header, first = _read_header(lines, source.name)
-    if request.answered and request.data.answer in ("class", "numbers") and header.answer is None:
-        raise UserError(
-            f"{source.name}, line {first}: the header has neither @classLabel true nor @targetLabel true; "
-            f"config.data.answer={request.data.answer!r} needs one"
-        )
+    if request.answered and request.data.answer in _TAGS:
+        _check_answer(header.answer, request.data.answer, f"{source.name}, line {first}")
     numbers, examples = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # of `np.fromstring`, on what is no number
@@ -79,6 +87,19 @@ def read(request: Request, source: Source) -> Examples:
             lambda i, step, channel: f"{places(i)}, channel {channel + 1}, value {step + 1}",
         ),
     )
+
+
+def _check_answer(there: str | None, wanted: str, place: str) -> None:
+    if there is None:
+        raise UserError(
+            f"{place}: the header has neither @classLabel true nor @targetLabel true; config.data.answer={wanted!r} "
+            f"needs {_TAGS[wanted]}"
+        )
+    if there != wanted:
+        raise UserError(
+            f"{place}: the header has {_TAGS[there]} true, which needs config.data.answer={there!r}; "
+            f"config.data.answer={wanted!r} needs {_TAGS[wanted]}"
+        )
 
 
 def _lines(source: Source) -> Iterator[tuple[int, bytes]]:
@@ -135,8 +156,8 @@ def _read_line(text: str, header: _Header, place: str, answered: bool) -> _Line:
         answer = parts.pop().strip()
     if (header.channels and len(parts) != header.channels) or not parts:
         raise UserError(
-            f"{place}: {len(parts)} channels{' and an answer' if header.answer else ''}; the header or the line before "
-            f"has {header.channels or 'at least one'}"
+            f"{place}: {counted(len(parts), 'channel')}{' and an answer' if header.answer else ''}; the "
+            f"header or the line before has {header.channels or 'at least one'}"
         )
     if header.timestamps:
         values, times = _read_pairs(parts, place)
@@ -203,8 +224,8 @@ def _time(text: str, place: str) -> float:
 def _raise_unequal(counts: list[int], place: str) -> None:
     channel = next(i for i, count in enumerate(counts) if count != counts[0])
     raise UserError(
-        f"{place}: channel {channel + 1} has {counts[channel]} values, channel 1 has {counts[0]}; a step has a value "
-        "in each channel, ? where it is missing"
+        f"{place}: channel {channel + 1} has {counted(counts[channel], 'value')}, channel 1 has {counts[0]}; a step "
+        "has a value in each channel, ? where it is missing"
     )
 
 
@@ -227,8 +248,8 @@ def _answers(request: Request, header: _Header, examples: list[_Line], places: C
     if request.data.answer == "numbers":
         return [_target(text, places(i)) for i, text in enumerate(texts)]
     for i, text in enumerate(texts):
-        if not text:
-            raise UserError(f"{places(i)}: no class after the last ':'")
+        if is_missing(text) and text not in header.classes:
+            raise UserError(f"{places(i)}: no class after the last ':', but {text!r}")
         if header.classes and text not in header.classes:
             raise UserError(f"{places(i)}: the header's @classLabel does not list the class {text!r}")
     return texts

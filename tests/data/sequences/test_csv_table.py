@@ -87,6 +87,45 @@ def test_the_index_that_pandas_writes_is_left_out_with_a_remark(tmp_path):
     assert examples.remarks[0].endswith("columns without a name are left out")
 
 
+@pytest.mark.parametrize(
+    ("line", "told", "fields"),
+    [
+        ("2020-01-01 00:00:00,4.9,2.9", "'2020-01-01 00:00:00' is a date", {"answer": "forecast"}),
+        ("2020-01-01,a,b", "'2020-01-01' is a date", {"answer": "forecast"}),
+        ("then,4.9,2.9", "'4.9' is a number", {"answer": "forecast"}),
+        ("p0,1.8216,0.3", "'1.8216' is a number", {}),
+        ("a,1,7", "'1' is a number", {"columns__answer": "a"}),
+        ("p0,1,7", "'1' is a number", {"answer": "class_per_step", "columns__sequence": "patient"}),
+    ],
+)
+def test_a_first_line_that_is_a_row_is_refused(tmp_path, line, told, fields):
+    with pytest.raises(UserError, match=f"tiny.csv, line 1: {told}; the first line must have the names of the columns"):
+        _read(tmp_path, f"{line}\n{line}\n", **fields)
+
+
+def test_names_that_are_numbers_are_those_of_pandas_or_stand_in_the_config(tmp_path):
+    assert _read(tmp_path, "date,0,1,OT\n2020-01-01,5,6,7\n", answer="forecast").names == ("0", "1", "OT")
+    assert _read(tmp_path, "0,1,2\n5,6,x\n", columns__answer="2").inputs[0].tolist() == [[5], [6]]
+    text = "label,1960,2020-01-01\nx,5,6\n"
+    assert _read(tmp_path, text, columns__inputs="1960,2020-01-01").inputs[0].tolist() == [[5], [6]]
+    with pytest.raises(UserError, match=r"line 1: '1960' is a number"):
+        _read(tmp_path, text, columns__inputs="2020-01-01")
+
+
+@pytest.mark.parametrize("cell", ["", "NA"])
+def test_a_column_without_a_value_is_a_step_that_is_missing(tmp_path, cell):
+    text = f"label,t0,t1,t2,t3\nx,1,{cell},3,\ny,4,{cell},6,\n"
+    with pytest.raises(UserError, match=r"line 2, column 't1': a value is missing"):
+        _read(tmp_path, text)
+    examples = _read(tmp_path, text, missing="fill")
+    np.testing.assert_array_equal(examples.inputs, [[[1], [np.nan], [3]], [[4], [np.nan], [6]]])
+    first = _read(tmp_path, f"label,t0,t1\nx,{cell},2\n", missing="fill")
+    np.testing.assert_array_equal(first.inputs, [[[np.nan], [2]]])
+    noted = _read(tmp_path, "label,t0,note,t1\nx,1,some,2\n")
+    assert noted.inputs[0].tolist() == [[1], [2]]
+    assert "column 'note' has no numbers and is left out" in noted.remarks[0]
+
+
 @pytest.mark.parametrize("cell", ["", "NaN", "NA", "?", " nan "])
 def test_missing_values_are_refused_or_filled_and_counted(tmp_path, cell):
     text = f"v,w,label,id\n1,{cell},a,1\n{cell},4,a,1\n5,6,b,2\n"
@@ -98,7 +137,7 @@ def test_missing_values_are_refused_or_filled_and_counted(tmp_path, cell):
     assert scaler.fill(examples.inputs[0]).tolist() == [[1, 5], [1, 4]]
     assert scaler.apply(examples.inputs[0])[0, 1] == 0
     assert "2 missing values are filled" in examples.remarks[0]
-    assert "1 have none before them" in examples.remarks[0]
+    assert "1 of them, with none before" in examples.remarks[0]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +145,7 @@ def test_missing_values_are_refused_or_filled_and_counted(tmp_path, cell):
     [
         ("", {}, "the file is empty"),
         ("label,v\n", {}, "a header and no rows"),
-        ("1,2\n3,4\n", {}, "line 1: numbers; the first line must have the names"),
+        ("1,2\n3,4\n", {}, "line 1: '1' is a number; the first line must have the names"),
         ("label,v,v\na,1,2\n", {}, "line 1: two columns are named 'v'"),
         ("label,v,w\na,1,2\na,3\n", {}, "line 3: 2 cells; the header has 3"),
         ("label,v,w\na,1,2\nb,3,x\n", {}, "line 3, column 'w': 'x' is not a"),
@@ -116,6 +155,10 @@ def test_missing_values_are_refused_or_filled_and_counted(tmp_path, cell):
         ('label,v\na,"1\n', {}, "line 2: not CSV"),
         ("label,v\na,x\n", {}, "line 1: none of the columns label, v has numbers"),
         ("label,v\n,1\n", {}, "line 2, column 'label': empty; every row needs an answer"),
+        ("label,v\na,1\n?,1\n", {}, "line 3, column 'label': '\\?' is a missing value; every row needs an answer"),
+        ("label,v\nNA,1\n", {"answer": "class_per_step"}, "line 2, column 'label': 'NA' is a missing value"),
+        ("id,label,v\n1,nan,1\n", {"columns__sequence": "id"}, "line 2, column 'label': 'nan' is a missing value"),
+        ("id,label,v\nNaN,a,1\n", {"columns__sequence": "id"}, "line 2, column 'id': 'NaN' is a missing value"),
         ("label,v,w\nb,1,2\na,,\n", {}, "line 3: a sequence without steps"),
         ("label,v,w\nb,1,2\na,,1\n", {}, "line 3, column 'v': a value is missing"),
         ("label,v\na,1\n", {"columns__inputs": "u"}, "line 1: config.data.columns.inputs names 'u'"),
@@ -166,6 +209,26 @@ def test_several_files_are_read_as_one(tmp_path):
     (tmp_path / "d.csv").write_text("label,v\nx,1\n")
     both = f"{tmp_path}/d.csv, {names[1]}"
     assert read_split(data_config("csv", files__test=both), "test").answers == ["x", "y", "z"]
+
+
+def test_files_whose_columns_have_another_order_are_not_joined(tmp_path):
+    for name, header in {"a": "label,t0,t1,t2", "b": "label,t0,t1", "c": "label,t0,t2,t1"}.items():
+        (tmp_path / f"{name}.csv").write_text(f"{header}\nx,1,2" + (",3\n" if header.count(",") == 3 else "\n"))
+
+    def read(*names, **fields):
+        return read_split(
+            data_config("csv", files__train=",".join(f"{tmp_path}/{name}.csv" for name in names), **fields), "train"
+        )
+
+    for names in (("a", "b"), ("b", "a")):
+        assert read(*names).steps == ("t0", "t1", "t2")
+    for names in (("a", "c"), ("b", "a", "c")):
+        with pytest.raises(
+            UserError, match=r"c.csv, line 2: its steps are other columns than those of .*a.csv, line 2"
+        ):
+            read(*names)
+    with pytest.raises(UserError, match=r"c.csv, line 2: its columns .* other ones than of .*a.csv, line 2"):
+        read("a", "c", answer="class_per_step")
 
 
 def test_parquet_is_read_as_the_same_table_in_csv(tmp_path):

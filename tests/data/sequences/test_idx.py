@@ -42,8 +42,12 @@ def test_an_image_is_the_sequence_of_its_pixels(tmp_path):
         (b"GIF8", _idx(_LABELS), "images.gz: not an idx file"),
         (_idx(_IMAGES)[:-1], _idx(_LABELS), "images.gz: 39 bytes of data"),
         (_idx(_IMAGES)[:7], _idx(_LABELS), "images.gz: the file ends within its header"),
-        (_idx(_IMAGES), _idx(_LABELS[:4]), "labels: an array of sizes .*; a label for each of the 5 images"),
-        (_idx(_LABELS), _idx(_LABELS), "images.gz: an array of 1 axes"),
+        (
+            _idx(_IMAGES),
+            _idx(_LABELS[:4]),
+            "labels: an array of sizes .*; a label for each image is needed, and there are 5",
+        ),
+        (_idx(_LABELS), _idx(_LABELS), "images.gz: an array of sizes \\(5,\\); images are needed"),
     ],
 )
 def test_bad_input_is_told_with_its_file(tmp_path, images, labels, message):

@@ -51,6 +51,12 @@ def test_the_generated_series_has_a_day_a_week_and_noise():
     assert (np.corrcoef(weekly[:-1, 0], weekly[1:, 0])[0, 1]) > 0.6
 
 
+def test_mnist1d_refuses_a_second_test_split():
+    for split in ("train", "test"):
+        with pytest.raises(UserError, match=r"test_every: 5 is not allowed beside the test split of .*name='mnist1d'"):
+            read_split(data_config("mnist1d", test_every=5), split)
+
+
 def test_what_is_made_takes_no_files_and_its_stream_is_csv():
     with pytest.raises(UserError, match=r"config.data.files.train: 'a' is not allowed .*; it must be empty"):
         read_split(data_config("generated", answer="forecast", files__train="a"), "train")

@@ -2,6 +2,7 @@ import io
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from rnnlab.data.sequences.base import has_split, read_split, read_stream
 from rnnlab.errors import UserError
@@ -9,6 +10,7 @@ from tests.data.sequences.config import data_config
 
 _X = np.arange(24.0).reshape(2, 4, 3)
 _Y = np.array([7, 8])
+_PER_STEP = np.array([["a", "b", "", "nan"], ["c", "d", "e", "f"]])
 
 
 def _read(folder, split="train", fields=None, **arrays):
@@ -53,6 +55,66 @@ def test_each_kind_of_answer_has_its_sizes(tmp_path):
     assert answers("forecast", _Y) is None
 
 
+def test_classes_of_the_padding_may_be_missing(tmp_path):
+    examples = _read(tmp_path, fields={"answer": "class_per_step"}, x=_X, y=_PER_STEP, lengths=np.array([2, 4]))
+    assert examples.answers == [("a", "b"), ("c", "d", "e", "f")]
+
+
+def _join(folder, fields=None, *files) -> ConfigDict:
+    for number, arrays in enumerate(files):
+        np.savez(folder / f"{number}.npz", **arrays)
+    names = ",".join(str(folder / f"{number}.npz") for number in range(len(files)))
+    return data_config("npz", files__train=names, **(fields or {}))
+
+
+@pytest.mark.parametrize(
+    ("answer", "first", "second", "told"),
+    [
+        ("class", {"x": _X, "y": _Y}, {"x": _X[:, :, :1], "y": _Y}, "steps of 1 number, .* are of 3"),
+        ("forecast", {"x": _X}, {"x": _X[:, :, 0]}, "steps of 1 number, .* are of 3"),
+        ("numbers", {"x": _X, "y": np.ones((2, 2))}, {"x": _X, "y": np.ones((2, 3))}, "answers of 3 numbers, .* of 2"),
+        ("numbers", {"x": _X, "y": np.ones((2, 2))}, {"x": _X, "y": _Y}, "answers of 1 number, .* of 2"),
+        (
+            "labels_per_step",
+            {"x": _X, "y": np.ones((2, 4, 2))},
+            {"x": _X, "y": np.ones((2, 4, 3))},
+            "answers of 3 numbers, .* of 2",
+        ),
+    ],
+)
+def test_files_of_unequal_widths_are_not_joined(tmp_path, answer, first, second, told):
+    with pytest.raises(UserError, match=rf"1.npz, x\[0\]: has {told}") as error:
+        read_split(_join(tmp_path, {"answer": answer}, first, second), "train")
+    assert "0.npz, x[0]" in str(error.value)
+
+
+def test_files_of_train_that_hold_different_splits_are_refused(tmp_path):
+    plain = {"x": _X, "y": _Y}
+    split = {f"{name}_{ending}": array for ending in ("train", "val", "test") for name, array in plain.items()}
+    no_test = {name: array for name, array in split.items() if not name.endswith("test")}
+    for files in ((split, plain), (plain, split), (split, no_test), (split, split, plain)):
+        config = _join(tmp_path, {}, *files)
+        for part in ("validation", "test"):
+            for ask in (has_split, read_split):
+                with pytest.raises(UserError, match=r"\d.npz: holds .*, but .*0.npz holds .*must hold the same splits"):
+                    ask(config, part)
+    config = _join(tmp_path, {}, split, split)
+    assert [len(read_split(config, part).inputs) for part in ("train", "validation", "test")] == [4, 4, 4]
+    assert not has_split(_join(tmp_path, {}, plain, plain), "test")
+
+
+def test_a_second_test_split_by_test_every_is_refused(tmp_path):
+    arrays = {"x": _X, "y": _Y, "x_test": _X, "y_test": _Y}
+    config = _join(tmp_path, {"test_every": 2}, arrays)
+    for part in ("train", "test"):
+        with pytest.raises(
+            UserError, match=r"config.data.test_every: 2 is not allowed beside the test split of .*0.npz"
+        ):
+            read_split(config, part)
+    without = _join(tmp_path, {"test_every": 2}, {"x": _X, "y": _Y})
+    assert [len(read_split(without, part).inputs) for part in ("train", "test")] == [1, 1]
+
+
 def test_times_are_read(tmp_path):
     examples = _read(tmp_path, x=_X, y=_Y, dt=np.array([[0, 1, 2, 3], [0, 4, 5, 6]]), lengths=np.array([3, 4]))
     assert [one.tolist() for one in examples.dt] == [[0, 1, 2], [0, 4, 5, 6]]
@@ -79,8 +141,18 @@ def test_missing_values_are_refused_or_counted_but_not_in_the_padding(tmp_path):
         ({"x": _X + np.inf, "y": _Y}, {"missing": "fill"}, r"x\[0, 0, 0\]: not finite"),
         ({"x": _X, "y": _Y, "lengths": np.array([2, 5])}, {}, "lengths: 2 whole numbers .* from 1 to 4"),
         ({"x": _X, "y": _Y, "dt": -np.ones((2, 4))}, {}, "dt: a time since the step before is below 0"),
-        ({"x": _X, "y": _Y / np.nan}, {"answer": "numbers"}, "y: of sizes .* none missing"),
+        ({"x": _X, "y": np.array([1, np.nan])}, {"answer": "numbers"}, r"y\[1\]: missing"),
+        ({"x": _X, "y": np.array([[1, 2], [3, np.nan]])}, {"answer": "numbers"}, r"y\[1, 1\]: missing"),
+        ({"x": _X, "y": np.zeros((2, 0))}, {"answer": "numbers"}, r"y: of sizes \(2, 0\); at least one number"),
+        ({"x": _X, "y": np.float32(1)}, {"answer": "numbers"}, r"y: of sizes \(\); at least one number"),
         ({"x": _X, "y": np.full((2, 4, 1), 3)}, {"answer": "labels_per_step"}, r"y\[0\]: labels must be 0 or 1"),
+        ({"x": _X, "y": np.float32(1)}, {"answer": "labels_per_step"}, r"y: of sizes \(\); \[examples, steps, labels"),
+        ({"x": _X, "y": np.zeros((2, 4))}, {"answer": "labels_per_step"}, r"y: of sizes \(2, 4\); \[examples, steps"),
+        ({"x": _X, "y": np.zeros((2, 4, 0))}, {"answer": "labels_per_step"}, r"y: of sizes \(2, 4, 0\); \[examples"),
+        ({"x": _X, "y": np.int64(1)}, {}, r"y: of sizes \(\); \(2,\) are needed"),
+        ({"x": _X, "y": np.array([1, np.nan])}, {}, r"y\[1\]: the class is missing"),
+        ({"x": _X, "y": np.array(["?", "b"])}, {}, r"y\[0\]: the class is missing"),
+        ({"x": _X, "y": _PER_STEP}, {"answer": "class_per_step"}, r"y\[0, 2\]: the class is missing"),
     ],
 )
 def test_bad_input_is_told_with_file_and_array(tmp_path, arrays, fields, message):

@@ -22,7 +22,7 @@ def _values(examples: Examples) -> list[float]:
 @given(st.lists(st.integers(0, 9), min_size=2), st.floats(0.05, 0.5), st.randoms())
 def test_what_is_held_out_depends_on_contents_alone(values, share, random):
     if len(set(values)) == 1:
-        with pytest.raises(UserError, match=r"here, line 1: .* too few to hold some out"):
+        with pytest.raises(UserError, match=r"here, line 1: too few different examples .* to hold some out"):
             held_out(_examples(values), share)
         return
     train, validation = held_out(_examples(values), share)
@@ -63,6 +63,17 @@ def test_every_nth_example_is_the_test_split(tmp_path):
     assert len(read_split(config, "train").inputs) == 9
     with pytest.raises(UserError, match=r"config.data.files.validation: ''"):
         read_split(config, "validation")
+    for split in ("train", "test"):
+        with pytest.raises(UserError, match=r"test_every: 5 is not allowed beside config.data.files.test='.*t.csv'"):
+            read_split(data_config("csv", files__train="t.csv", files__test=f"{tmp_path}/t.csv", test_every=5), split)
+
+
+def test_of_a_single_example_the_column_of_sequences_is_pointed_to():
+    for part in (lambda examples: held_out(examples, 0.1), lambda examples: every_nth(examples, 2)):
+        with pytest.raises(UserError, match=r"of a CSV, --config.data.columns.sequence"):
+            part(_examples([1]))
+    with pytest.raises(UserError, match=r"1 of 2\) .*files.validation$"):
+        held_out(_examples([1, 1]), 0.1)
 
 
 def test_a_permutation_is_one_for_all_and_chunks_join_steps():

@@ -48,14 +48,32 @@ def test_a_stream_for_prediction_keeps_all_steps():
     ("variables", "message"),
     [
         ({"other": _rolls(_LONG), "more": _rolls(_LONG)}, "t.mat: has no variable 'traindata'; it has other, more"),
-        ({"traindata": _rolls(_LONG, [[1], [0]])}, "t.mat, traindata 2: 1 keys; the first has 2"),
-        ({"traindata": _rolls(_LONG, [[1, 0]])}, "t.mat, traindata 2: 1 steps; at least 2"),
+        ({"traindata": _rolls(_LONG, [[1], [0]])}, "t.mat, traindata 2: 1 key; the first has 2"),
+        ({"traindata": _rolls(_LONG, [[1, 0]])}, "t.mat, traindata 2: 1 step; at least 2"),
         ({"traindata": _rolls([[0, 0], [0, 60]])}, "t.mat, traindata 1, step 2, key 2: 60; it must be 0 or 1"),
     ],
 )
 def test_bad_input_is_told_with_its_place(tmp_path, variables, message):
     with pytest.raises(UserError, match=message):
         read_split(_config(_write(tmp_path, **variables)), "train")
+
+
+def test_files_of_train_that_hold_different_splits_are_refused(tmp_path):
+    names = [str(tmp_path / name) for name in ("splits.mat", "one.mat")]
+    scipy.io.savemat(names[0], {key: _rolls(_LONG) for key in ("traindata", "validdata", "testdata")})
+    scipy.io.savemat(names[1], {"rolls": _rolls(_LONG)})
+    for order in (names, names[::-1]):
+        with pytest.raises(UserError, match=rf"{order[1]}: holds .*, but {order[0]} holds "):
+            has_split(_config(",".join(order)), "test")
+    assert len(read_split(_config(f"{names[0]},{names[0]}"), "test").inputs) == 2
+
+
+def test_files_of_different_keys_are_not_joined(tmp_path):
+    names = [str(tmp_path / name) for name in ("a.mat", "b.mat")]
+    for name, roll in zip(names, (_LONG, [[1], [0]]), strict=True):
+        scipy.io.savemat(name, {"traindata": _rolls(roll)})
+    with pytest.raises(UserError, match=r"b.mat, traindata 1: has steps of 1 number, .*a.mat, traindata 1 are of 2"):
+        read_split(_config(",".join(names)), "train")
 
 
 def test_another_file_is_no_mat(tmp_path):

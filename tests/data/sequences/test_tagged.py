@@ -93,7 +93,7 @@ def test_tags_that_do_not_fit_their_scheme_are_refused_with_their_line(tmp_path,
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a\tO\nb\n", "line 2: 1 columns"),
+        ("a\tO\nb\n", "line 2: 1 column;"),
         ("a\tO\nb\tNN\tO\n", "line 2: 3 columns; .* as the first line has, 2"),
         ("a\tO\n\tO\n", "line 2: no word"),
         ("a\tO\nb\t\n", "line 2: 2 columns; a word first and its tag last"),

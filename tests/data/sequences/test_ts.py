@@ -45,6 +45,26 @@ def test_what_does_not_matter_changes_nothing(tmp_path, change):
     assert examples.answers == ["a", "b"]
 
 
+def test_the_kind_of_answer_must_be_that_of_the_header(tmp_path):
+    text = "@univariate true\n@targetLabel true\n@data\n1,2,3:0.5\n"
+    with pytest.raises(UserError, match=r"tiny.ts, line 3: .* @targetLabel true, .* config.data.answer='numbers'"):
+        _read(tmp_path, text)
+    with pytest.raises(UserError, match=r"tiny.ts, line 3: .* @classLabel true, .* config.data.answer='class'"):
+        _read(tmp_path, text.replace("targetLabel", "classLabel"), answer="numbers")
+
+
+def test_a_class_that_the_header_lists_may_be_spelled_like_a_missing_one(tmp_path):
+    assert _read(tmp_path, _HEADER.replace(" a b", " NA b") + "1:2:NA\n").answers == ["NA"]
+
+
+def test_files_of_different_channels_are_not_joined(tmp_path):
+    (tmp_path / "one.ts").write_text("@classLabel true a\n@data\n1,2:a\n")
+    (tmp_path / "two.ts").write_text(_HEADER + "1,2:4,5:a\n")
+    names = f"{tmp_path}/two.ts,{tmp_path}/one.ts"
+    with pytest.raises(UserError, match=r"one.ts, line 3: has steps of 1 number, .*two.ts, line 6 are of 2"):
+        read_split(data_config("ts", files__train=names), "train")
+
+
 def test_a_target_label_is_a_number(tmp_path):
     text = "@univariate true\n@targetlabel true\n@data\n1,2,3:0.5\n4,5:-7\n"
     examples = _read(tmp_path, text, answer="numbers")
@@ -69,7 +89,8 @@ def test_missing_values_are_refused_or_filled_and_counted(tmp_path):
         _read(tmp_path, text)
     examples = _read(tmp_path, text, missing="fill")
     assert "2 missing values are filled" in examples.remarks[0]
-    assert "1 have none before them" in examples.remarks[0]
+    assert "1 of them, with none before" in examples.remarks[0]
+    assert "1 missing value is filled" in _read(tmp_path, _HEADER + "1,?:4,5:a\n", missing="fill").remarks[0]
     assert Scaler(np.array([9.0, 9.0]), np.ones(2)).fill(examples.inputs[0]).tolist() == [[9, 4], [2, 5], [2, 6]]
 
 
@@ -81,13 +102,15 @@ def test_missing_values_are_refused_or_filled_and_counted(tmp_path):
         ("@problemName x\n@classLabel true a\n", "line 2: the header has no line '@data'"),
         (_HEADER, "no example after @data"),
         (_HEADER + "1,2:3,4:5,6:a\n", "line 6: 3 channels and an answer"),
-        (_HEADER + "1,2:3,4\n", "line 6: 1 channels and an answer"),
-        (_HEADER + "1,2:3,4:a\n1,2:3:a\n", "line 7: channel 2 has 1 values, channel 1 has 2"),
+        (_HEADER + "1,2:3,4\n", "line 6: 1 channel and an answer"),
+        (_HEADER + "1,2:3,4:a\n1,2:3:a\n", "line 7: channel 2 has 1 value, channel 1 has 2"),
         (_HEADER + "1,2:3,x4:a\n", "line 6, channel 2, value 2: 'x4' is not a number"),
         (_HEADER + "1,:3,4:a\n", "line 6, channel 1, value 2: '' is not a number"),
         (_HEADER + "1,2:3,1e300:a\n", "line 6, channel 2, value 2: not finite"),
         (_HEADER + "1,2:3,4:c\n", "line 6: the header's @classLabel does not list the class 'c'"),
         (_HEADER + "1,2:3,4:\n", "line 6: no class after the last ':'"),
+        (_HEADER.replace(" a b", "") + "1,2:3,4:a\n1:2:?\n", "line 7: no class after the last ':', but '\\?'"),
+        (_HEADER.replace(" a b", "") + "1:2:NaN\n", "line 6: no class after the last ':', but 'NaN'"),
         (_HEADER.replace("true a b", "false") + "1,2:3,4\n", "line 5: the header has neither @classLabel true nor"),
         (_HEADER.replace("dimensions 2", "dimensions two"), "line 3: @dimensions needs the number of channels"),
         (_HEADER.replace("false", "true") + "1,2:3,4:a\n", "line 6: with @timestamps true there are"),
