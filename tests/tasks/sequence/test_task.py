@@ -261,8 +261,8 @@ def _csv(path, columns, number=24, steps=4, seed=0):
     lines = [",".join(columns)]
     for sequence in range(number):
         values = rng.normal(size=(steps, 2)).round(3)
-        for step, (a, b) in enumerate(values.tolist()):
-            cells = {"id": sequence, "t": step, "a": a, "b": b, "class": "xy"[int(values[0, 0] > values[0, 1])]}
+        for a, b in values.tolist():
+            cells = {"id": sequence, "a": a, "b": b, "class": "xy"[int(values[0, 0] > values[0, 1])]}
             lines.append(",".join(str(cells[{"c": "b"}.get(name, name)]) for name in columns))
     path.write_text("\n".join(lines) + "\n")
     return str(path)
@@ -420,7 +420,7 @@ def test_permuted_sequences_are_as_long_as_those_of_training_in_every_split_and_
 def test_every_split_and_prediction_have_times_where_training_has_them(tmp_path, timed, split):
     dt = {"dt": np.ones((12, 5))}
     own, other = _arrays(**(dt if timed else {})), _arrays(**({} if timed else dt))
-    splits = dict.fromkeys(("train", "validation", "test"), [own]) | {split: [other]}
+    splits = {each: [own] for each in ("train", "validation", "test")} | {split: [other]}
     new = splits.pop("prediction", None)
     message = "no times of steps, but train has them" if timed else "times of steps, but train has none"
     config = _npz_config(tmp_path, "class", splits)
@@ -444,7 +444,7 @@ def _logged(task, caplog, monkeypatch):
 @pytest.mark.parametrize("cell", ["gru", "s5"])
 def test_times_that_tell_nothing_are_left_out_with_a_remark(tmp_path, caplog, monkeypatch, cell):
     arrays = _arrays(dt=np.zeros((12, 5)))
-    splits = dict.fromkeys(("train", "validation"), [arrays])
+    splits = {"train": [arrays], "validation": [arrays]}
     task = create_task(_npz_config(tmp_path, "class", splits, model__cell=cell), tmp_path / "w")
     batch = task.rows("train").assemble([0], (5,), 1)
     assert batch.dt is None
