@@ -20,7 +20,7 @@ class WindowBatch(NamedTuple):
 
     Attributes:
       inputs: the steps that are read, `[look_back, batch, channels]`.
-      targets: those that follow, `[horizon, batch, channels]`.
+      targets: those that follow, `[horizon, batch, channels]`; NaN where a value is missing.
       weights: 1 for a window, 0 for a column that only fills the batch up, `[batch]`.
     """
 
@@ -83,24 +83,39 @@ class Windows:
     """Every window of some series whose predicted steps lie within spans of them: rows of `rnnlab.data.pipeline.Rows`.
 
     What a window reads may lie before the span, as where the test rows follow the training rows. Windows stand in the
-    order of the series and of time.
+    order of the series and of time. One whose predicted values are all missing is left out.
 
     Args:
-      series: arrays `[steps, channels]`, all of the same channels.
+      series: arrays `[steps, channels]`, all of the same channels; windows read them where values are missing, too.
       spans: of each series.
       look_back, horizon: steps of a window that are read and predicted.
+      missing: where values of each series are missing, bool `[steps, channels]`; None: nowhere.
+
+    Attributes:
+      counts: of the windows of each series.
     """
 
-    def __init__(self, series: Sequence[np.ndarray], spans: Sequence[Span], look_back: int, horizon: int):
+    def __init__(
+        self,
+        series: Sequence[np.ndarray],
+        spans: Sequence[Span],
+        look_back: int,
+        horizon: int,
+        missing: Sequence[np.ndarray] | None = None,
+    ):
         self.look_back, self.horizon = look_back, horizon
         self._rows = np.concatenate(series).astype(np.float32, copy=False)
-        self.counts = [max(0, end - horizon + 1 - max(first, look_back)) for first, end in spans]
+        self._missing = None if missing is None else np.concatenate(missing)
         self._begin = np.cumsum([0, *(len(each) for each in series[:-1])])
         found = [
-            begin + max(first, look_back) + np.arange(count)
-            for begin, (first, _), count in zip(self._begin, spans, self.counts, strict=True)
+            begin + np.arange(max(first, look_back), max(0, end - horizon + 1), dtype=np.int64)
+            for begin, (first, end) in zip(self._begin, spans, strict=True)
         ]
-        self._starts = np.concatenate(found).astype(np.int64)  # of the predicted steps of each window
+        if self._missing is not None:
+            before = np.r_[0, np.cumsum(~self._missing.all(1))]  # rows with a value, before each row
+            found = [starts[before[starts + horizon] > before[starts]] for starts in found]
+        self.counts = [len(starts) for starts in found]
+        self._starts = np.concatenate(found)  # of the predicted steps of each window
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -125,8 +140,9 @@ class Windows:
         look_back, horizon = size
         starts = self._starts[np.asarray(rows, np.int64)]
         numbers = self._rows[starts + np.arange(-look_back, horizon)[:, None]]
-        missing = batch_size - len(starts)
-        if missing:
-            numbers = np.pad(numbers, ((0, 0), (0, missing), (0, 0)))
+        if self._missing is not None:
+            numbers[look_back:][self._missing[starts + np.arange(horizon)[:, None]]] = np.nan
+        if len(starts) < batch_size:
+            numbers = np.pad(numbers, ((0, 0), (0, batch_size - len(starts)), (0, 0)))
         weights = (np.arange(batch_size) < len(starts)).astype(np.float32)
         return WindowBatch(numbers[:look_back], numbers[look_back:], weights)

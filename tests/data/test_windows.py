@@ -82,3 +82,18 @@ def test_evaluation_takes_each_window_once():
     batches = list(evaluation_batches(windows, [windows.size], 4))
     assert [row for rows, _ in batches for row in rows] == list(range(9))
     assert sum(batch.weights.sum() for _, batch in batches) == 9
+
+
+def test_missing_values_are_read_as_they_are_filled_and_never_predicted():
+    missing = [np.zeros((10, 2), bool), np.zeros((7, 2), bool)]
+    missing[0][4, 1] = missing[0][7:9] = missing[1][2] = True
+    windows = Windows(SERIES, [Span(0, 10), Span(0, 7)], look_back=3, horizon=2, missing=missing)
+    expected = [(0, 3), (0, 4), (0, 5), (0, 6), (0, 8), (1, 3), (1, 4), (1, 5)]  # not (0, 7), which is missing whole
+    assert [windows.place(row) for row in range(len(windows))] == expected
+    assert windows.counts == [5, 3]
+    found = windows.assemble(range(len(windows)), windows.size, len(windows) + 1)
+    for row, (series, start) in enumerate(expected):
+        np.testing.assert_array_equal(found.inputs[:, row], SERIES[series][start - 3 : start])
+        there = np.where(missing[series], np.nan, SERIES[series])
+        np.testing.assert_array_equal(found.targets[:, row], there[start : start + 2])
+    assert not np.isnan(found.targets[:, -1]).any()

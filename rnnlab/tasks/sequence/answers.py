@@ -225,8 +225,14 @@ class Numbers(Answer):
 
     @classmethod
     def learn(cls, examples: Examples) -> Learnt:
-        """Measures the mean and the deviation of each number."""
-        values = np.stack([np.asarray(answer, np.float64) for answer in examples.answers or []])
+        """Measures the mean and the deviation of each number.
+
+        Raises:
+          UserError: no number, or examples with unequal numbers of them.
+        """
+        answers = [np.asarray(answer, np.float64) for answer in examples.answers or []]
+        _check_number(examples, answers, len(answers[0]), "numbers in the answer", there=examples.places(0))
+        values = np.stack(answers)
         deviation = values.std(0)
         return {"mean": values.mean(0).tolist(), "deviation": np.where(deviation > 0, deviation, 1).tolist()}
 
@@ -236,9 +242,15 @@ class Numbers(Answer):
         return len(self.learnt["mean"])
 
     def encode(self, examples: Examples) -> list[np.ndarray]:
-        """Standardises the numbers `[numbers]` of each example."""
+        """Standardises the numbers `[numbers]` of each example.
+
+        Raises:
+          UserError: more or fewer numbers than in train, with the place.
+        """
         mean, deviation = (np.array(self.learnt[name]) for name in ("mean", "deviation"))
-        return [((np.asarray(a, np.float64) - mean) / deviation).astype(np.float32) for a in examples.answers or []]
+        answers = [np.asarray(answer, np.float64) for answer in examples.answers or []]
+        _check_number(examples, answers, self.out_features, "numbers in the answer")
+        return [((answer - mean) / deviation).astype(np.float32) for answer in answers]
 
     def loss(self, outputs: Array, batch: SequenceBatch, training: Any) -> tuple[Array, Array]:
         """Computes the squared error."""
@@ -267,8 +279,15 @@ class LabelsPerStep(Answer):
 
     @classmethod
     def learn(cls, examples: Examples) -> Learnt:
-        """Counts the labels."""
-        return {"number": int(np.shape((examples.answers or [[[]]])[0])[1])}
+        """Counts the labels.
+
+        Raises:
+          UserError: no label, or examples with unequal numbers of them.
+        """
+        answers = [np.asarray(answer) for answer in examples.answers or []]
+        number = answers[0].shape[1]
+        _check_number(examples, answers, number, "labels a step", there=examples.places(0))
+        return {"number": number}
 
     @property
     def out_features(self) -> int:
@@ -282,11 +301,7 @@ class LabelsPerStep(Answer):
           UserError: another number of labels than in train, with its place.
         """
         found = [np.asarray(answer, np.float32) for answer in examples.answers or []]
-        for number, answer in enumerate(found):
-            if answer.shape[1] != self.out_features:
-                raise UserError(
-                    f"{examples.places(number)}: {answer.shape[1]} labels a step, but train has {self.out_features}"
-                )
+        _check_number(examples, found, self.out_features, "labels a step")
         return found
 
     def loss(self, outputs: Array, batch: SequenceBatch, training: Any) -> tuple[Array, Array]:
@@ -328,6 +343,16 @@ def _each(examples: Examples) -> Iterator[Sequence[str]]:
     """The labels of each example: one, or one a step."""
     for answer in examples.answers or []:
         yield (answer,) if isinstance(answer, str) else answer
+
+
+def _check_number(examples: Examples, answers: Outputs, number: int, what: str, *, there: str = "train") -> None:
+    """Refuses an answer `[..., number]` of more or fewer numbers than there are elsewhere, or of none."""
+    for i, answer in enumerate(answers):
+        own = answer.shape[-1]
+        if own != number:
+            raise UserError(f"{examples.places(i)}: {own} {what}, but {there} has {number}")
+        if not own:
+            raise UserError(f"{examples.places(i)}: no {what}; at least one is needed")
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

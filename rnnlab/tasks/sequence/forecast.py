@@ -23,7 +23,7 @@ from rnnlab.models.forecaster import Forecaster
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.fields import STACK
 from rnnlab.tasks.sequence.config import FIELDS, resolve_paths
-from rnnlab.tasks.sequence.forecast_data import Series, make_windows, read_series
+from rnnlab.tasks.sequence.forecast_data import Series, Standard, make_windows, read_series
 from rnnlab.tasks.sequence.forecast_output import Output
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
@@ -41,20 +41,20 @@ class Known(NamedTuple):
 
     Attributes:
       names: of the channels, where the data have such.
-      scaler: of the training rows.
+      standard: of the training rows.
       splits: that there are.
       digests: of the contents of what was read.
     """
 
     names: tuple[str, ...]
-    scaler: Scaler
+    standard: Standard
     splits: tuple[str, ...]
     digests: dict[str, str]
 
     @property
     def channels(self) -> tuple[str, ...]:
         """What the channels are called."""
-        return self.names or tuple(f"channel_{number + 1}" for number in range(len(self.scaler.mean)))
+        return self.names or tuple(f"channel_{number + 1}" for number in range(len(self.standard.learnt.mean)))
 
 
 class ForecastTask(Task):
@@ -122,8 +122,8 @@ class ForecastTask(Task):
     def create(cls, config: ConfigDict, workdir: pathlib.Path) -> Self:
         """Reads the series and learns mean and deviation of each channel from the training rows."""
         series = read_series(config.data)
-        scaler = series.scaler(standardise=config.data.standardise)
-        task = cls(config, workdir, Known(series.names, scaler, tuple(series.splits), series.digests))
+        standard = Standard(series.scaler(), config.data.standardise)
+        task = cls(config, workdir, Known(series.names, standard, tuple(series.splits), series.digests))
         task.__dict__["series"] = series  # read once
         return task
 
@@ -137,15 +137,18 @@ class ForecastTask(Task):
         found = read_json(workdir / _FILE)
         try:
             scaler = Scaler(*(np.array(found[name], np.float64) for name in Scaler._fields))
+            standard = Standard(scaler, bool(found["standardise"]))
             digests = {str(split): str(value) for split, value in found["digests"].items()}
-            return cls(config, workdir, Known(tuple(found["names"]), scaler, tuple(found["splits"]), digests))
+            return cls(config, workdir, Known(tuple(found["names"]), standard, tuple(found["splits"]), digests))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{workdir / _FILE}: is damaged: {error}") from None
 
     def save(self) -> None:
         """Writes what `load` reads to the work directory."""
-        found = self.known._asdict() | {name: values.tolist() for name, values in self.known.scaler._asdict().items()}
-        del found["scaler"]
+        learnt, standardise = self.known.standard
+        found = self.known._asdict() | {name: values.tolist() for name, values in learnt._asdict().items()}
+        found["standardise"] = standardise
+        del found["standard"]
         write_text(self.workdir / _FILE, json.dumps(found))
 
     # --- data
@@ -188,18 +191,18 @@ class ForecastTask(Task):
         """
         if split not in self._windows:
             part = self.series.splits[split]
-            self._windows[split] = make_windows(part, split, self.known.scaler, self.config.data)
+            self._windows[split] = make_windows(part, split, self.known.standard, self.config.data)
         return self._windows[split]
 
     def log_data(self) -> None:
-        """Logs how the data were treated, and series that are too short."""
+        """Logs how the data were treated, and series without a window."""
         log = logging.getLogger("rnnlab")
         for remark in self.series.remarks:
             log.info("%s", remark)
         for split in self.splits:
             counts = self.windows(split).counts
             if short := counts.count(0):
-                log.info("%s: %d of %d series are too short for a window", split, short, len(counts))
+                log.info("%s: %d of %d series have no window", split, short, len(counts))
 
     def summary(self) -> Iterator[str]:
         """Yields how many windows there are, and of what."""
@@ -242,8 +245,7 @@ class ForecastTask(Task):
         return self._loss(model(inputs, rngs=rngs), batch, carry)
 
     def _loss(self, outputs: Array, batch: WindowBatch, carry: Carry = ()) -> Loss:
-        targets = batch.targets[: len(outputs)]
-        weights = jnp.broadcast_to(batch.weights[:, None], targets.shape)
+        targets, weights = (each[: len(outputs)] for each in weighted_targets(batch))
         return Loss(self.output.loss(outputs, targets, weights), weights.sum(), carry)
 
     def probe(self, split: str) -> WindowBatch:
@@ -255,7 +257,7 @@ class ForecastTask(Task):
     def watched_loss(self, model: Forecaster, batch: WindowBatch) -> Array:
         """Computes the mean loss of the first segment: the others are steps from the same state, and not after it."""
         found = self._loss(model(batch.inputs, segments=1), batch)
-        return found.total / found.weight
+        return found.total / jnp.maximum(found.weight, 1)  # all of a segment may be missing
 
     # --- scores and answers
 
@@ -290,6 +292,13 @@ class ForecastTask(Task):
         from rnnlab.tasks.sequence.forecast_prediction import SeriesPredictor
 
         return SeriesPredictor(self, params)
+
+
+def weighted_targets(batch: WindowBatch) -> tuple[Array, Array]:
+    """Returns the targets and their weights, `[horizon, batch, channels]`: 0 where a value is missing, whose target is
+    then 0, too (a gradient would not survive NaN)."""
+    missing = jnp.isnan(batch.targets)
+    return jnp.where(missing, 0, batch.targets), jnp.where(missing, 0, batch.weights[:, None])
 
 
 def _segment(config: ConfigDict) -> int:

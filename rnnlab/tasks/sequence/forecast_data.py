@@ -11,6 +11,7 @@ from rnnlab.data.sequences.base import Examples, digest, has_split, read_split
 from rnnlab.data.sequences.scaler import Scaler
 from rnnlab.data.windows import Parts, Span, Windows
 from rnnlab.errors import UserError
+from rnnlab.tasks.sequence.features import check_number, match_features
 
 
 class Part(NamedTuple):
@@ -36,13 +37,33 @@ class Series(NamedTuple):
     digests: dict[str, str]
     remarks: tuple[str, ...]
 
-    def scaler(self, *, standardise: bool) -> Scaler:
-        """Learns mean and deviation of each channel from the training rows; without `standardise` they are 0 and 1."""
+    def scaler(self) -> Scaler:
+        """Learns mean and deviation of each channel from the training rows."""
         train = self.splits["train"]
-        learnt = Scaler.learn([rows[: span.end] for rows, span in zip(train.series, train.spans, strict=True)])
-        if standardise:
-            return learnt
-        return Scaler(np.zeros_like(learnt.mean), np.ones_like(learnt.deviation))
+        return Scaler.learn([rows[: span.end] for rows, span in zip(train.series, train.spans, strict=True)])
+
+
+class Standard(NamedTuple):
+    """How numbers of series become those of the model, and back.
+
+    Attributes:
+      learnt: mean and deviation of each channel over the training rows; the mean fills what is missing at the start.
+      standardise: whether numbers are standardised by these; else they stay as they are.
+    """
+
+    learnt: Scaler
+    standardise: bool
+
+    @property
+    def scaler(self) -> Scaler:
+        """What is applied once all is filled."""
+        if self.standardise:
+            return self.learnt
+        return Scaler(np.zeros_like(self.learnt.mean), np.ones_like(self.learnt.deviation))
+
+    def apply(self, rows: np.ndarray) -> np.ndarray:
+        """Takes rows `[steps, channels]` to the numbers of the model, missing values filled."""
+        return self.scaler.apply(self.learnt.fill(rows))
 
 
 def read_series(data: ConfigDict) -> Series:
@@ -52,17 +73,13 @@ def read_series(data: ConfigDict) -> Series:
     without one of validation the last `data.validation_share` of the rows of each training series are.
 
     Raises:
-      UserError: data that cannot be read, unequal channels, or rows that cannot be divided.
+      UserError: data that cannot be read, other channels than in train, or rows that cannot be divided.
     """
     read = {split: read_split(data, split) for split in SPLITS if has_split(data, split)}
     train = read["train"]
     channels = train.inputs[0].shape[1]
-    for examples in read.values():
-        for number, rows in enumerate(examples.inputs):
-            if rows.shape[1] != channels:
-                raise UserError(
-                    f"{examples.places(number)}: {rows.shape[1]} channels; {train.places(0)} has {channels}"
-                )
+    check_number(train, channels, there=train.places(0), unit="channel")
+    read = {split: match_features(own, train.names, channels, unit="channel") for split, own in read.items()}
     parts = {split: Part(own.inputs, [Span(0, len(rows)) for rows in own.inputs], own) for split, own in read.items()}
     remarks = [remark for own in read.values() for remark in own.remarks]
     if len(read) == 1:
@@ -71,7 +88,8 @@ def read_series(data: ConfigDict) -> Series:
     elif "validation" not in read:
         parts |= _held_out(data, train)
     digests = {split: digest(examples) for split, examples in read.items()}
-    return Series({split: parts[split] for split in SPLITS if split in parts}, train.names, digests, tuple(remarks))
+    once = tuple(dict.fromkeys(remarks))  # splits of one file share its remarks
+    return Series({split: parts[split] for split in SPLITS if split in parts}, train.names, digests, once)
 
 
 def _divided(data: ConfigDict, train: Examples) -> dict[str, Part]:
@@ -110,15 +128,19 @@ def _held_out(data: ConfigDict, train: Examples) -> dict[str, Part]:
     }
 
 
-def make_windows(part: Part, split: str, scaler: Scaler, data: ConfigDict) -> Windows:
-    """Makes every window of a split, of standardised numbers.
+def make_windows(part: Part, split: str, standard: Standard, data: ConfigDict) -> Windows:
+    """Makes every window of a split, of standardised numbers; filled values are read, but not predicted.
 
     Raises:
       UserError: there is none.
     """
-    windows = Windows([scaler.apply(rows) for rows in part.series], part.spans, data.look_back, data.horizon)
+    series, missing = [standard.apply(rows) for rows in part.series], [np.isnan(rows) for rows in part.series]
+    gaps = missing if any(each.any() for each in missing) else None
+    windows = Windows(series, part.spans, data.look_back, data.horizon, gaps)
     if not len(windows):
         there = max(end - max(0, first - data.look_back) for first, end in part.spans)
+        if there >= data.look_back + data.horizon:
+            raise UserError(f"{part.examples.places(0)}: all values that the {split} split predicts are missing")
         raise UserError(
             f"config.data.horizon: a look-back of {data.look_back} and a horizon of {data.horizon} need "
             f"{data.look_back + data.horizon:,} rows; the longest series of the {split} split "

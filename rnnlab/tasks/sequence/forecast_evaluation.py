@@ -11,16 +11,24 @@ from rnnlab.data.pipeline import evaluation_batches
 from rnnlab.data.windows import Numbers, WindowBatch
 from rnnlab.models.forecaster import Forecaster
 from rnnlab.tasks.base import ModelParams, Scores
-from rnnlab.tasks.sequence.forecast import ForecastTask
+from rnnlab.tasks.sequence.forecast import ForecastTask, weighted_targets
 from rnnlab.training.step import split_shapes
 
 ERRORS = ("mse", "mae", "naive_mse", "naive_mae")
 
 
 class Errors(NamedTuple):
-    """Of a split: `mean` of each of `ERRORS` over its windows `[errors, horizon, channels]`, and the `scores`."""
+    """Of a split.
 
-    mean: np.ndarray
+    Attributes:
+      by_step: the mean of each of `ERRORS` at each step of the horizon, `[errors, horizon]`; NaN where all of
+        its values are missing.
+      by_channel: the same of each channel, `[errors, channels]`.
+      scores: means over all values that are there.
+    """
+
+    by_step: np.ndarray
+    by_channel: np.ndarray
     scores: Scores
 
 
@@ -42,13 +50,12 @@ class Evaluator:
             found = jax.tree.map(lambda value: np.asarray(value, np.float64), found)
             sums = found if sums is None else jax.tree.map(np.add, sums, found)
         assert sums is not None  # a split has a window
-        errors, others = sums
-        mean = errors / len(windows)
-        numbers = len(windows) * mean[0].size
-        scores: Scores = {name: float(value / numbers) for name, value in others.items()}
-        scores |= {name: float(value) for name, value in zip(ERRORS, mean.mean((1, 2)), strict=True)}
+        errors, counts, others = sums
+        scores: Scores = {name: float(value / counts.sum()) for name, value in others.items()}
+        scores |= {name: float(value) for name, value in zip(ERRORS, errors.sum((1, 2)) / counts.sum(), strict=True)}
         first = {name: scores.pop(name) for name in ("loss", *ERRORS)}
-        return Errors(mean, first | scores)
+        with np.errstate(invalid="ignore"):
+            return Errors(errors.sum(2) / counts.sum(1), errors.sum(1) / counts.sum(0), first | scores)
 
     def predict(self, params: ModelParams, inputs: np.ndarray) -> np.ndarray:
         """Returns the outputs `[horizon, windows, channels, numbers]` for any number of look-backs."""
@@ -59,19 +66,20 @@ class Evaluator:
             found.append(jax.device_get(self._predict(params, jax.device_put(filled)))[:, : part.shape[1]])
         return np.concatenate(found, axis=1)
 
-    def _sums(self, model: Forecaster, batch: WindowBatch) -> tuple[Array, dict[str, Array]]:
-        """Sums of a batch: of each of `ERRORS` over its windows, and of further scores over all numbers."""
-        output = self._task.output
-        outputs, counts = model(batch.inputs), batch.weights[:, None]
-        naive = seasonal_naive(batch.inputs, len(batch.targets), self._task.period)
-        differences = [(forecast - batch.targets) * counts for forecast in (output.forecast(outputs), naive)]
+    def _sums(self, model: Forecaster, batch: WindowBatch) -> tuple[Array, Array, dict[str, Array]]:
+        """Sums of a batch: of each of `ERRORS` and of what they count over its windows, and of further scores over all
+        numbers."""
+        output, outputs = self._task.output, model(batch.inputs)
+        targets, weights = weighted_targets(batch)
+        naive = seasonal_naive(batch.inputs, len(targets), self._task.period)
+        differences = [(forecast - targets) * weights for forecast in (output.forecast(outputs), naive)]
         errors = jnp.stack([measure(each).sum(1) for each in differences for measure in (jnp.square, jnp.abs)])
-        loss = output.loss(outputs, batch.targets, jnp.broadcast_to(counts, batch.targets.shape))
+        loss = output.loss(outputs, targets, weights)
         others = {"loss": loss, **dict.fromkeys(set(output.metrics) - {"coverage"}, loss)}
         if "coverage" in output.metrics:
-            inside = (outputs[..., 0] <= batch.targets) & (batch.targets <= outputs[..., -1])
-            others["coverage"] = 100 * (inside * counts).sum()
-        return errors, others
+            inside = (outputs[..., 0] <= targets) & (targets <= outputs[..., -1])
+            others["coverage"] = 100 * (inside * weights).sum()
+        return errors, weights.sum(1), others
 
 
 def seasonal_naive(inputs: Numbers, horizon: int, period: int) -> Numbers:

@@ -10,6 +10,7 @@ from rnnlab.data.sequences.base import Examples, read_stream
 from rnnlab.errors import UserError
 from rnnlab.printing import to_csv
 from rnnlab.tasks.base import ModelParams, Predictor
+from rnnlab.tasks.sequence.features import match_features
 from rnnlab.tasks.sequence.forecast import ForecastTask
 from rnnlab.tasks.sequence.forecast_evaluation import Evaluator
 
@@ -42,12 +43,13 @@ class SeriesPredictor(Predictor):
             look-back.
         """
         (content,) = lines
-        examples = read_stream(self._stream_data(), content, _PLACE)
-        self._remarks += examples.remarks
         channels = self._task.known.channels
+        examples = read_stream(self._stream_data(), content, _PLACE)
+        examples = match_features(examples, self._task.known.names, len(channels), unit="channel")
+        self._remarks += examples.remarks
         inputs = np.stack([self._look_back(examples, number) for number in range(len(examples.inputs))], axis=1)
         outputs = self._evaluator.predict(self._params, inputs)
-        cells = self._task.output.cells(self._task.output.in_units(outputs, self._task.known.scaler))
+        cells = self._task.output.cells(self._task.output.in_units(outputs, self._task.known.standard.scaler))
         columns = [column for channel in channels for column in self._task.output.columns(channel)]
         several = cells.shape[1] > 1
         rows: list[list] = [[*(["series"] if several else []), "step", *columns]]
@@ -66,14 +68,9 @@ class SeriesPredictor(Predictor):
     def _look_back(self, examples: Examples, number: int) -> np.ndarray:
         """The last steps of a series, standardised."""
         rows, wanted = examples.inputs[number], self._task.config.data.look_back
-        channels = len(self._task.known.channels)
-        if rows.shape[1] != channels:
-            raise UserError(
-                f"{examples.places(number)}: {rows.shape[1]} channels; the model was trained with {channels}"
-            )
         if len(rows) < wanted:
             raise UserError(f"{examples.places(number)}: {len(rows):,} steps; the model reads the last {wanted:,}")
-        return self._task.known.scaler.apply(rows)[-wanted:]
+        return self._task.known.standard.apply(rows)[-wanted:]
 
     def remarks(self) -> Iterator[str]:
         """Yields what to log once all is answered."""

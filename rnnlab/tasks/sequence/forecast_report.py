@@ -16,9 +16,9 @@ _SHOWN = 2  # horizons of the look-back that are drawn, at most
 def write_report(task: ForecastTask, params: ModelParams) -> None:
     """Writes `errors_by_step.csv`, `errors_by_channel.csv` and `forecasts.png`, of the test split if there is one."""
     split, evaluator = "test" if "test" in task.splits else "validation", Evaluator(task)
-    mean, _ = evaluator.errors(params, split)
-    by_step = [(step, *each) for step, each in enumerate(mean.mean(2).T.tolist(), start=1)]
-    by_channel = [(name, *each) for name, each in zip(task.known.channels, mean.mean(1).T.tolist(), strict=True)]
+    errors = evaluator.errors(params, split)
+    by_step = [(step, *each) for step, each in enumerate(errors.by_step.T.tolist(), start=1)]
+    by_channel = [(name, *each) for name, each in zip(task.known.channels, errors.by_channel.T.tolist(), strict=True)]
     write_text(task.workdir / "errors_by_step.csv", to_csv([("step", *ERRORS), *by_step]))
     write_text(task.workdir / "errors_by_channel.csv", to_csv([("channel", *ERRORS), *by_channel]))
     path = task.workdir / "forecasts.png"
@@ -29,7 +29,7 @@ def write_report(task: ForecastTask, params: ModelParams) -> None:
 
 def _draw(task: ForecastTask, params: ModelParams, split: str, evaluator: Evaluator) -> None:
     """Draws evenly spaced windows side by side, a row for each of the first channels, in the units of the data."""
-    windows, output, scaler = task.windows(split), task.output, task.known.scaler
+    windows, output, scaler = task.windows(split), task.output, task.known.standard.scaler
     rows = np.unique(np.linspace(0, len(windows) - 1, _DRAWN_WINDOWS).astype(int)).tolist()
     batch = windows.assemble(rows, windows.size, len(rows))
     outputs = output.in_units(evaluator.predict(params, batch.inputs), scaler)

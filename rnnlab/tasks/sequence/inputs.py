@@ -11,10 +11,12 @@ from rnnlab.data.sequences.examples import Examples
 from rnnlab.data.sequences.scaler import Scaler
 from rnnlab.data.vocabulary import EOS, UNK, Vocabulary
 from rnnlab.errors import UserError
+from rnnlab.tasks.sequence.features import check_number, match_features
 from rnnlab.tasks.sequence.rows import SequenceRows, Steps
 
 _LETTERS = 32  # of a word, whose others its encoder does not read
 _TEXT = ("unit", "lowercase", "normal_form", "min_count", "size", "language")
+_PLAIN = ("standardise", "timed", "interval", "continuous", "steps")  # fields that JSON holds as they are
 
 
 class Inputs(NamedTuple):
@@ -25,31 +27,42 @@ class Inputs(NamedTuple):
       scaler: of numbers; None of tokens.
       vocabulary: of tokens; None of numbers.
       characters: of the characters of words, where words are read.
-      interval: the mean time between two steps of training, where the data have times; else 0.
+      standardise: whether numbers are standardised by the scaler; else it only fills missing values.
+      timed: whether the data have times.
+      interval: the mean time between two steps of training; 0 where times tell nothing, or there are none.
       continuous: whether the cell steps by these times; every other cell reads them as one more feature.
+      steps: of every sequence, where they are permuted; else 0.
     """
 
     names: tuple[str, ...] = ()
     scaler: Scaler | None = None
     vocabulary: Vocabulary | None = None
     characters: Vocabulary | None = None
+    standardise: bool = True
+    timed: bool = False
     interval: float = 0.0
     continuous: bool = False
+    steps: int = 0
 
     @classmethod
     def learn(cls, examples: Examples, config: ConfigDict) -> "Inputs":
         """Learns from the training split.
 
         Raises:
-          UserError: options that no vocabulary can have.
+          UserError: options that no vocabulary can have, or examples of unequal features.
         """
         first = examples.inputs[0]
         if isinstance(first, np.ndarray):
-            scaler = Scaler.learn(examples.inputs)
-            if not config.data.standardise or _are_on_or_off(examples.inputs):
-                scaler = Scaler(np.zeros_like(scaler.mean), np.ones_like(scaler.deviation))
-            continuous = find_cell(config.model.cell).continuous
-            return cls(examples.names, scaler, interval=_interval(examples), continuous=continuous)
+            check_number(examples, first.shape[1], there=examples.places(0))
+            return cls(
+                examples.names,
+                Scaler.learn(examples.inputs),
+                standardise=config.data.standardise and not _are_on_or_off(examples.inputs),
+                timed=examples.dt is not None,
+                interval=_interval(examples),
+                continuous=find_cell(config.model.cell).continuous,
+                steps=len(first) if config.data.permuted else 0,
+            )
         options = {name: config.data[name] for name in _TEXT}
         if isinstance(first, str):
             return cls(vocabulary=_vocabulary(examples.inputs, options))
@@ -66,8 +79,8 @@ class Inputs(NamedTuple):
         words, characters = (
             description[name] and Vocabulary(description[name]) for name in ("vocabulary", "characters")
         )
-        times = description["interval"], description["continuous"]
-        return cls(tuple(description["names"]), scaler, words, characters, *times)
+        plain = {name: description[name] for name in _PLAIN}
+        return cls(tuple(description["names"]), scaler, words, characters, **plain)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -77,9 +90,7 @@ class Inputs(NamedTuple):
             "scaler": self.scaler and [values.tolist() for values in self.scaler],
             "vocabulary": self.vocabulary and self.vocabulary.description,
             "characters": self.characters and self.characters.description,
-            "interval": self.interval,
-            "continuous": self.continuous,
-        }
+        } | {name: getattr(self, name) for name in _PLAIN}
 
     @property
     def features(self) -> int:
@@ -96,7 +107,8 @@ class Inputs(NamedTuple):
         """Encodes the inputs of examples, whose encoded answers are `labels`.
 
         Raises:
-          UserError: other features than in training, or a sequence without steps, with its place.
+          UserError: other features than in training, times where training has none or the other way round, another
+            length than the permuted one, or a sequence without steps, with its place.
         """
         for number, each in enumerate(examples.inputs):
             if not isinstance(each, str) and not len(each):
@@ -112,23 +124,31 @@ class Inputs(NamedTuple):
 
     def _of_numbers(self, examples: Examples, labels: Steps | np.ndarray | None) -> SequenceRows:
         assert self.scaler is not None
-        features = len(self.scaler.mean)
-        for number, each in enumerate(examples.inputs):
-            if each.shape[1] != features:
-                names = f" ({', '.join(self.names)})" if self.names else ""
-                raise UserError(f"{examples.places(number)}: {each.shape[1]} features, but train has {features}{names}")
-        inputs, dt = Steps.of([self.scaler.apply(each) for each in examples.inputs]), self._dt(examples)
+        examples = match_features(examples, self.names, len(self.scaler.mean))
+        self._check_steps(examples)
+        scaled = self.scaler.apply if self.standardise else self.scaler.fill
+        inputs, dt = Steps.of([scaled(each) for each in examples.inputs]), self._dt(examples)
         if dt is None or self.continuous:
             return SequenceRows(inputs, labels, dt=dt)
         return SequenceRows(Steps(np.c_[inputs.values, dt.values], inputs.lengths), labels)
 
+    def _check_steps(self, examples: Examples) -> None:
+        """Refuses sequences whose permutation would be another one than that of training."""
+        for number, each in enumerate(examples.inputs):
+            if self.steps and len(each) != self.steps:
+                raise UserError(
+                    f"{examples.places(number)}: a sequence of {len(each)} steps; config.data.permuted needs "
+                    f"{self.steps}, as in train"
+                )
+
     def _dt(self, examples: Examples) -> Steps | None:
         """The time since the step before in units of the mean interval; that of the first step, of which nothing is
         known, is 1."""
-        if not self.interval:
+        if self.timed != (examples.dt is not None):
+            found = "no times of steps, but train has them" if self.timed else "times of steps, but train has none"
+            raise UserError(f"{examples.places(0)}: {found}")
+        if not self.interval or examples.dt is None:
             return None
-        if examples.dt is None:
-            raise UserError(f"{examples.places(0)}: there is no time of a step, but train has it")
         return Steps.of([np.r_[1.0, each[1:] / self.interval].astype(np.float32) for each in examples.dt])
 
     def _spelled(self, words: Sequence[str]) -> np.ndarray:
@@ -142,6 +162,11 @@ class Inputs(NamedTuple):
     def unknown(self, rows: SequenceRows) -> float:
         """Computes the share of tokens that training does not have."""
         return float((rows.inputs.values == UNK).mean()) if self.vocabulary is not None else 0.0
+
+    def remarks(self) -> Iterator[str]:
+        """Yields what of the training data is not used."""
+        if self.timed and not self.interval:
+            yield "train: no step is later than the one before it; times are not read"
 
     def lines(self) -> Iterator[str]:
         """Yields what a person should know of it."""
@@ -162,8 +187,9 @@ def _spaced(words: Sequence[str]) -> str:
 
 
 def _are_on_or_off(inputs: Sequence[np.ndarray]) -> bool:
-    """Whether all numbers are 0 or 1, of which those that are rarely 1 would become large by their deviation."""
-    return all(np.isin(each, (0, 1)).all() for each in inputs)
+    """Whether all numbers that are there are 0 or 1, of which those that are rarely 1 would become large by their
+    deviation."""
+    return all((np.isin(each, (0, 1)) | np.isnan(each)).all() for each in inputs)
 
 
 def _interval(examples: Examples) -> float:

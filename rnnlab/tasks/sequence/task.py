@@ -217,9 +217,10 @@ class SequenceTask(Task):
     def log_data(self) -> None:
         """Logs how examples were treated, the shares of unknown tokens, and classes that can hardly be learnt."""
         log = logging.getLogger("rnnlab")
-        for split, examples in self.examples.items():
-            for remark in examples.remarks:
-                log.info("%s", remark)
+        remarks = [remark for examples in self.examples.values() for remark in examples.remarks]
+        for remark in dict.fromkeys((*remarks, *self.known.inputs.remarks())):  # splits of one file share its remarks
+            log.info("%s", remark)
+        for split in self.examples:
             if unknown := self.known.inputs.unknown(self.rows(split)):
                 log.info("%s: %.2f %% of the tokens are unknown", split, 100 * unknown)
         for line in self.answer.warnings():

@@ -189,7 +189,7 @@ def test_files_of_their_own_are_splits_and_without_one_of_validation_the_end_of_
         "test": 40 - LOOK_BACK - HORIZON + 1,
     }
     mean = SERIES[:60].mean(0)
-    np.testing.assert_allclose(task.known.scaler.mean, mean, rtol=1e-5)
+    np.testing.assert_allclose(task.known.standard.learnt.mean, mean, rtol=1e-5)
 
 
 def test_several_series_are_divided_each_and_predicted_by_their_numbers(tmp_path):
@@ -348,3 +348,115 @@ def test_a_work_directory_is_opened_without_its_data(trained, tmp_path):
     task = open_task(trained)
     assert task.known.channels == ("load", "heat")
     assert task.splits == ("train", "validation", "test")
+
+
+@pytest.mark.parametrize("turned", ["test.csv", "validation.csv"])
+def test_channels_of_other_files_are_matched_by_name(tmp_path, turned):
+    for name in ("series.csv", "test.csv", "validation.csv"):
+        _write(tmp_path / name)
+    files = {f"data__files__{split}": f"{split}.csv" for split in ("test", "validation")}
+    straight = create_task(_config(tmp_path, **files), tmp_path / "w")
+    _write(tmp_path / turned, SERIES[:, ::-1], ("heat", "load"))
+    task = create_task(_config(tmp_path, **files), tmp_path / "turned")
+    for split in task.splits:
+        windows, same = task.windows(split), straight.windows(split)
+        for mine, theirs in zip(
+            windows.assemble([0, 5], windows.size, 2), same.assemble([0, 5], same.size, 2), strict=True
+        ):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize(
+    ("series", "names", "told"),
+    [
+        (SERIES, ("load", "cold"), r"test.csv, line 2: other channels than in train: without heat, with cold"),
+        (SERIES[:, :1], ("load",), r"test.csv, line 2: other channels than in train: without heat"),
+        (SERIES[:, [0, 1, 1]], ("load", "heat", "b"), r"test.csv, line 2: other channels than in train: with b"),
+    ],
+)
+def test_other_channels_than_those_of_training_are_refused(tmp_path, series, names, told):
+    _write(tmp_path / "test.csv", series, names)
+    with pytest.raises(UserError, match=told):
+        create_task(_config(tmp_path, data__files__test="test.csv"), tmp_path / "w")
+
+
+def test_channels_without_names_are_counted(tmp_path):
+    for name, channels in (("train.npz", 2), ("test.npz", 1)):
+        np.savez(tmp_path / name, x=np.random.default_rng(0).normal(size=(1, 60, channels)))
+    files = {"data__name": "npz", "data__files__train": "train.npz", "data__files__test": "test.npz"}
+    with pytest.raises(UserError, match=r"test.npz, x\[0\]: 1 channel, but train has 2"):
+        create_task(_config(tmp_path, **files), tmp_path / "w")
+
+
+def _with_gaps(path):
+    """Writes the series with missing values in every split: scattered ones, one channel's start, and whole rows."""
+    series = SERIES.astype(np.float32).astype(np.float64)
+    series[np.random.default_rng(1).random(series.shape) < 0.1] = np.nan
+    series[:3, 0] = series[100:108] = np.nan
+    rows = [
+        ",".join(["load", "heat"]),
+        *(",".join("" if np.isnan(x) else repr(x) for x in row) for row in series.tolist()),
+    ]
+    path.write_text("\n".join(rows) + "\n")
+    return series
+
+
+@pytest.mark.parametrize("fields", [{}, {"data__standardise": False}, {"model__forecast__quantiles": "0.1,0.5,0.9"}])
+def test_filled_values_are_read_but_neither_scored_nor_learnt(tmp_path, fields):
+    series = _with_gaps(tmp_path / "series.csv")
+    task = create_task(_config(tmp_path, data__missing="fill", **fields), tmp_path / "w")
+    mean, deviation = np.nanmean(series[:70], 0), np.nanstd(series[:70], 0)
+    filled = series.copy()
+    for row, channel in np.argwhere(np.isnan(series)):
+        filled[row, channel] = filled[row - 1, channel] if row else mean[channel]
+    if task.config.data.standardise:
+        series, filled = ((each - mean) / deviation for each in (series, filled))
+    model = task.make_model()
+    for split, first, end in (("train", 0, 70), ("validation", 70, 95), ("test", 95, 115)):
+        starts = range(max(first, LOOK_BACK), end - HORIZON + 1)
+        starts = [start for start in starts if not np.isnan(series[start : start + HORIZON]).all()]
+        inputs = np.stack([filled[start - LOOK_BACK : start] for start in starts], axis=1)
+        targets = np.stack([series[start : start + HORIZON] for start in starts], axis=1)
+        scores = task.evaluator(final=True)(split_model(model)[1], split)
+        outputs = np.asarray(model(jnp.asarray(inputs, jnp.float32)), np.float64)
+        errors = task.output.forecast(outputs) - targets
+        naive = np.stack([inputs[-PERIOD + step % PERIOD] for step in range(HORIZON)]) - targets
+        assert scores["windows"] == len(starts)
+        assert scores["mse"] == pytest.approx(np.nanmean(errors**2), rel=1e-4)
+        assert scores["naive_mae"] == pytest.approx(np.nanmean(np.abs(naive)), rel=1e-4)
+        if task.output.quantiles:
+            inside = (outputs[..., 0] <= targets) & (targets <= outputs[..., -1])
+            assert scores["coverage"] == pytest.approx(100 * inside[~np.isnan(targets)].mean(), rel=1e-4)
+            continue
+        windows = task.windows(split)
+        batch = windows.assemble(range(len(windows)), windows.size, len(windows) + 3)
+        found = task.loss(model, jax.device_put(batch), (), rngs=None, step=jnp.int32(0))
+        assert float(found.weight) == (~np.isnan(targets)).sum()
+        assert float(found.total) == pytest.approx(np.nansum(errors**2), rel=1e-4)
+
+
+def test_a_series_with_gaps_is_trained_and_reported(tmp_path):
+    _with_gaps(tmp_path / "series.csv")
+    train(_config(tmp_path, data__missing="fill", training__measure_every=10), tmp_path / "w")
+    scores = json.loads((tmp_path / "w" / "result.json").read_text())
+    rows = list(csv.DictReader((tmp_path / "w" / "errors_by_channel.csv").read_text().splitlines()))
+    assert np.isfinite([float(row["mse"]) for row in rows]).all()
+    assert np.isfinite([scores[name] for name in ("loss", "mse", "naive_mse")]).all()
+    assert "nan" not in (tmp_path / "w" / "metrics.csv").read_text()
+    assert (tmp_path / "w" / "forecasts.png").exists()
+
+
+def test_a_split_without_a_value_to_predict_is_refused(tmp_path):
+    series = SERIES.copy()
+    series[95:115] = np.nan
+    _write(tmp_path / "series.csv", series)
+    with pytest.raises(UserError, match=r"series.csv, line 2: all values that the test split predicts are missing"):
+        create_task(_config(tmp_path, data__missing="fill"), tmp_path / "w")
+
+
+def test_without_standardising_a_gap_at_the_start_has_the_mean_of_training_in_the_data_s_units(tmp_path):
+    series = _with_gaps(tmp_path / "series.csv")
+    create_task(_config(tmp_path, data__missing="fill", data__standardise=False), tmp_path / "w")
+    task = open_task(tmp_path / "w")
+    gap = np.full((LOOK_BACK, 2), np.nan, np.float32)
+    np.testing.assert_allclose(task.known.standard.apply(gap)[0], np.nanmean(series[:70], 0), rtol=1e-5)

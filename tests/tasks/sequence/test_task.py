@@ -296,3 +296,211 @@ def test_what_no_run_can_use_is_refused_on_one_line(tmp_path, fields, message):
     with pytest.raises(UserError, match=message.replace("(", r"\(")) as error:
         create_task(config, tmp_path / "w")
     assert "\n" not in str(error.value)
+
+
+def _csv(path, columns, number=24, steps=4, seed=0):
+    """Writes rows of steps; the class is which of a and b is larger at the sequence's first step."""
+    rng = np.random.default_rng(seed)
+    lines = [",".join(columns)]
+    for sequence in range(number):
+        values = rng.normal(size=(steps, 2)).round(3)
+        for a, b in values.tolist():
+            cells = {"id": sequence, "a": a, "b": b, "class": "xy"[int(values[0, 0] > values[0, 1])]}
+            lines.append(",".join(str(cells[{"c": "b"}.get(name, name)]) for name in columns))
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def _csv_config(folder, **fields):
+    made = {split: str(folder / f"{split}.csv") for split in ("train", "test")}
+    return files.config("csv", "class", made, data__columns__sequence="id", training__steps=2, **fields)
+
+
+def test_features_are_matched_by_name_in_every_split_and_prediction(tmp_path):
+    straight, turned = ("id", "a", "b", "class"), ("id", "b", "class", "a")
+    _csv(tmp_path / "train.csv", straight)
+    _csv(tmp_path / "test.csv", straight, seed=1)
+    rows = create_task(_csv_config(tmp_path), tmp_path / "w").rows("test")
+    _csv(tmp_path / "test.csv", turned, seed=1)
+    train(_csv_config(tmp_path), tmp_path / "turned")
+    np.testing.assert_array_equal(open_task(tmp_path / "turned").rows("test").inputs.values, rows.inputs.values)
+    answers = []
+    for columns in (straight, turned):
+        _csv(tmp_path / "new.csv", columns, seed=2)
+        answers.append(_answered(tmp_path / "turned", (tmp_path / "new.csv").read_bytes(), n_best=2))
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (("id", "a", "c", "class"), "line 2: other features than in train: without b, with c"),
+        (("id", "a", "class"), "line 2: other features than in train: without b"),
+        (("id", "a", "b", "c", "class"), "line 2: other features than in train: with c"),
+    ],
+)
+def test_features_of_other_names_than_those_of_training_are_refused(tmp_path, columns, told):
+    _csv(tmp_path / "train.csv", ("id", "a", "b", "class"))
+    _csv(tmp_path / "test.csv", ("id", "a", "b", "class"))
+    task = create_task(_csv_config(tmp_path), tmp_path / "w")
+    predictor = task.predictor(split_model(task.make_model())[1])
+    _csv(tmp_path / "test.csv", columns)
+    with pytest.raises(UserError, match=f"standard input, {told}"):
+        predictor([(tmp_path / "test.csv").read_bytes()], 0)
+    with pytest.raises(UserError, match=f"test.csv, {told}"):
+        create_task(_csv_config(tmp_path), tmp_path / "other")
+
+
+def _npz_config(folder, answer, splits, **fields):
+    """A run of arrays, of each split those of one or of several files."""
+    made = {}
+    for split, parts in splits.items():
+        names = [folder / f"{split}{number}.npz" for number in range(len(parts))]
+        for name, arrays in zip(names, parts, strict=True):
+            np.savez(name, **arrays)
+        made[split] = ",".join(map(str, names))
+    return files.config("npz", answer, made, **fields)
+
+
+def _arrays(y=None, *, number=12, steps=5, features=2, **further):
+    x = np.random.default_rng(0).normal(size=(number, steps, features))
+    return {"x": x, "y": np.arange(number) % 2 if y is None else y, **further}
+
+
+@pytest.mark.parametrize(
+    ("train_parts", "test_parts", "told"),
+    [
+        ([{}, {"features": 3}], [{}], r"train1.npz, x\[\d+\]: 3 features, but .*train0.npz, x\[\d+\] has 2"),
+        ([{}], [{"features": 1}], r"test0.npz, x\[0\]: 1 feature, but train has 2"),
+        ([{}], [{}, {"features": 3}], r"test1.npz, x\[0\]: 3 features, but train has 2"),
+    ],
+)
+def test_features_are_as_many_in_every_example(tmp_path, train_parts, test_parts, told):
+    splits = {"train": [_arrays(**each) for each in train_parts], "test": [_arrays(**each) for each in test_parts]}
+    with pytest.raises(UserError, match=told) as error:
+        create_task(_npz_config(tmp_path, "class", splits), tmp_path / "w")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("train_widths", "test_widths", "told"),
+    [
+        ([2], [3], r"test0.npz, x\[0\]: 3 numbers in the answer, but train has 2"),
+        ([2], [1], r"test0.npz, x\[0\]: 1 numbers in the answer, but train has 2"),
+        ([1], [2], r"test0.npz, x\[0\]: 2 numbers in the answer, but train has 1"),
+        ([2, 3], [2], r"train1.npz, x\[\d+\]: 3 numbers in the answer, but .*train0.npz, x\[\d+\] has 2"),
+        ([1, 2], [1], r"train1.npz, x\[\d+\]: 2 numbers in the answer, but .*train0.npz, x\[\d+\] has 1"),
+        ([0], [0], r"train0.npz, x\[\d+\]: no numbers in the answer; at least one is needed"),
+    ],
+)
+def test_answers_have_as_many_numbers_in_every_example(tmp_path, train_widths, test_widths, told):
+    splits = {
+        split: [_arrays(np.ones((12, width))) for width in widths]
+        for split, widths in (("train", train_widths), ("test", test_widths))
+    }
+    with pytest.raises(UserError, match=told):
+        create_task(_npz_config(tmp_path, "numbers", splits), tmp_path / "w")
+
+
+@pytest.mark.parametrize(
+    ("train_widths", "test_widths", "told"),
+    [
+        ([2], [3], r"test0.npz, x\[0\]: 3 labels a step, but train has 2"),
+        ([2, 3], [2], r"train1.npz, x\[\d+\]: 3 labels a step, but .*train0.npz, x\[\d+\] has 2"),
+    ],
+)
+def test_answers_have_as_many_labels_in_every_example(tmp_path, train_widths, test_widths, told):
+    splits = {
+        split: [_arrays(np.ones((12, 5, width), int)) for width in widths]
+        for split, widths in (("train", train_widths), ("test", test_widths))
+    }
+    with pytest.raises(UserError, match=told):
+        create_task(_npz_config(tmp_path, "labels_per_step", splits), tmp_path / "w")
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+def test_a_gap_at_the_start_has_the_mean_of_training_whether_numbers_are_standardised_or_not(tmp_path, standardise):
+    train_arrays, test_arrays = _arrays(), _arrays()
+    train_arrays["x"] += 7
+    test_arrays["x"][3, :2, 1] = np.nan
+    splits = {"train": [train_arrays], "validation": [train_arrays], "test": [test_arrays]}
+    fields = {"data__missing": "fill", "data__standardise": standardise}
+    create_task(_npz_config(tmp_path, "class", splits, **fields), tmp_path / "w")
+    filled = open_task(tmp_path / "w").rows("test").inputs.row(3)
+    mean = 0 if standardise else train_arrays["x"][..., 1].mean()
+    np.testing.assert_allclose(filled[:2, 1], mean, rtol=1e-5, atol=1e-6)
+
+
+def test_features_that_are_on_or_off_stay_so_where_some_are_missing(tmp_path):
+    arrays = _arrays()
+    arrays["x"] = (arrays["x"] > 1).astype(float)
+    arrays["x"][2, 3, 0] = np.nan
+    splits = {"train": [arrays], "validation": [arrays]}
+    task = create_task(_npz_config(tmp_path, "class", splits, data__missing="fill"), tmp_path / "w")
+    expected = arrays["x"].copy()
+    expected[2, 3, 0] = expected[2, 2, 0]
+    np.testing.assert_array_equal(task.rows("train").inputs.values, expected.reshape(-1, 2))
+
+
+@pytest.mark.parametrize(("chunk", "found", "needed"), [(1, 8, 6), (2, 4, 3)])
+def test_permuted_sequences_are_as_long_as_those_of_training_in_every_split_and_prediction(
+    tmp_path, chunk, found, needed
+):
+    fields = {"data__permuted": 3, "data__chunk": chunk}
+    told = rf"x\[0\]: a sequence of {found} steps; config.data.permuted needs {needed}, as in train"
+    right, wrong = _arrays(steps=6), _arrays(steps=8)
+    with pytest.raises(UserError, match=told):
+        create_task(_npz_config(tmp_path, "class", {"train": [right], "test": [wrong]}, **fields), tmp_path / "w")
+    create_task(_npz_config(tmp_path, "class", {"train": [right], "test": [right]}, **fields), tmp_path / "w")
+    task = open_task(tmp_path / "w")
+    np.savez(tmp_path / "new.npz", x=wrong["x"])
+    with pytest.raises(UserError, match=f"standard input, {told}"):
+        task.predictor(split_model(task.make_model())[1])([(tmp_path / "new.npz").read_bytes()], 0)
+
+
+@pytest.mark.parametrize("split", ["validation", "test", "prediction"])
+@pytest.mark.parametrize("timed", [True, False])
+def test_every_split_and_prediction_have_times_where_training_has_them(tmp_path, timed, split):
+    dt = {"dt": np.ones((12, 5))}
+    own, other = _arrays(**(dt if timed else {})), _arrays(**({} if timed else dt))
+    splits = {each: [own] for each in ("train", "validation", "test")} | {split: [other]}
+    new = splits.pop("prediction", None)
+    message = "no times of steps, but train has them" if timed else "times of steps, but train has none"
+    config = _npz_config(tmp_path, "class", splits)
+    if new is None:
+        with pytest.raises(UserError, match=rf"{split}0.npz, x\[0\]: {message}"):
+            create_task(config, tmp_path / "w")
+        return
+    task = create_task(config, tmp_path / "w")
+    np.savez(tmp_path / "new.npz", **other)
+    with pytest.raises(UserError, match=rf"standard input, x\[0\]: {message}"):
+        task.predictor(split_model(task.make_model())[1])([(tmp_path / "new.npz").read_bytes()], 0)
+
+
+def _logged(task, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    caplog.set_level(logging.INFO, "rnnlab")
+    task.log_data()
+    return [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("cell", ["gru", "s5"])
+def test_times_that_tell_nothing_are_left_out_with_a_remark(tmp_path, caplog, monkeypatch, cell):
+    arrays = _arrays(dt=np.zeros((12, 5)))
+    splits = {"train": [arrays], "validation": [arrays]}
+    task = create_task(_npz_config(tmp_path, "class", splits, model__cell=cell), tmp_path / "w")
+    batch = task.rows("train").assemble([0], (5,), 1)
+    assert batch.dt is None
+    assert batch.inputs.shape == (5, 1, 2)
+    logged = _logged(task, caplog, monkeypatch)
+    assert logged.count("train: no step is later than the one before it; times are not read") == 1
+
+
+@pytest.mark.parametrize("fields", [{}, {"data__test_every": 4}])
+def test_a_remark_on_a_file_is_logged_once_however_many_splits_are_made_of_it(tmp_path, caplog, monkeypatch, fields):
+    arrays = _arrays()
+    arrays["x"][[1, 5], 2] = np.nan
+    config = _npz_config(tmp_path, "class", {"train": [arrays]}, data__missing="fill", **fields)
+    task = create_task(config, tmp_path / "w")
+    assert "validation" in task.splits
+    assert len([line for line in _logged(task, caplog, monkeypatch) if "missing values are filled" in line]) == 1

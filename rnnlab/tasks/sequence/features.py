@@ -1,0 +1,43 @@
+"""Features of examples beside those of training: the same ones, in the same order."""
+
+from collections.abc import Sequence
+
+from rnnlab.data.sequences.examples import Examples, listed
+from rnnlab.errors import UserError
+
+
+def match_features(examples: Examples, names: Sequence[str], number: int, *, unit: str = "feature") -> Examples:
+    """Puts the features of examples into the order of training: by name, or where either has no names by position.
+
+    Args:
+      names: of the features of training, where it has such.
+      number: of the features of training.
+      unit: what a message calls one.
+
+    Raises:
+      UserError: other names, or another number of features, with the place.
+    """
+    lacking = [name for name in names if name not in examples.names]
+    further = [name for name in examples.names if name not in names]
+    if names and examples.names and (lacking or further):
+        parts = [f"{word} {listed(found)}" for word, found in (("without", lacking), ("with", further)) if found]
+        raise UserError(f"{examples.places(0)}: other {unit}s than in train: {', '.join(parts)}")
+    check_number(examples, number, unit=unit)
+    if not names or examples.names in ((), tuple(names)):
+        return examples
+    order = [examples.names.index(name) for name in names]
+    return examples._replace(inputs=[each[:, order] for each in examples.inputs], names=tuple(names))
+
+
+def check_number(examples: Examples, number: int, *, there: str = "train", unit: str = "feature") -> None:
+    """Refuses an example of another number of features than there are elsewhere.
+
+    Raises:
+      UserError: names its place, and `there`.
+    """
+    for i, each in enumerate(examples.inputs):
+        if each.shape[1] != number:
+            raise UserError(
+                f"{examples.places(i)}: {each.shape[1]} {unit}{'' if each.shape[1] == 1 else 's'}, but {there} has "
+                f"{number}"
+            )
