@@ -14,7 +14,6 @@ import pytest
 from rnnlab.data.batch import Batch
 from rnnlab.data.pipeline import training_batches
 from rnnlab.errors import UserError
-from rnnlab.tasks.base import Loss
 from rnnlab.tasks.seq2seq import task
 from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.training import loop
@@ -215,17 +214,3 @@ def test_a_signal_while_steps_are_skipped_saves_nothing_and_says_so(poison, tiny
     with pytest.raises(Interrupted, match=r"stopped by SIGTERM; .* from the last checkpoint, for the last steps did"):
         scripted.train(tiny_config(training__log_every=50), tmp_path)
     assert steps(tmp_path / "checkpoints") == [10, 20]
-
-
-@pytest.mark.parametrize(("read", "carried"), [([2.0, np.nan], [2.0, 0.0]), ([2.0, 5.0], [2.0, 5.0])])
-def test_what_is_carried_follows_the_data_over_a_step_that_does_not_count(read, carried):
-    """Else the next pieces of a text would be read from the state of another place."""
-
-    def loss(model, batch, carry, *, rngs, step):
-        return Loss(model["w"].sum() * jnp.nan, jnp.ones(()), jnp.asarray(read)[:, None])
-
-    optimizer, config = optax.adam(0.1), default_config()
-    start = TrainState.start({"w": jnp.arange(3.0)}, optimizer, carry=jnp.zeros((2, 1)))
-    state, metrics = make_train_step(loss, lambda params: params, optimizer, config.training)(start, BATCH, SEED)
-    assert int(metrics.skipped) == 1
-    np.testing.assert_array_equal(state.carry[:, 0], carried)
