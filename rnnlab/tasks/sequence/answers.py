@@ -231,7 +231,7 @@ class Numbers(Answer):
           UserError: no number, or examples with unequal numbers of them.
         """
         answers = [np.asarray(answer, np.float64) for answer in examples.answers or []]
-        _check_number(examples, answers, len(answers[0]), "numbers in the answer", there=examples.places(0))
+        _check_number(examples, answers, len(answers[0]), "number", "in the answer", there=examples.places(0))
         values = np.stack(answers)
         deviation = values.std(0)
         return {"mean": values.mean(0).tolist(), "deviation": np.where(deviation > 0, deviation, 1).tolist()}
@@ -249,7 +249,7 @@ class Numbers(Answer):
         """
         mean, deviation = (np.array(self.learnt[name]) for name in ("mean", "deviation"))
         answers = [np.asarray(answer, np.float64) for answer in examples.answers or []]
-        _check_number(examples, answers, self.out_features, "numbers in the answer")
+        _check_number(examples, answers, self.out_features, "number", "in the answer")
         return [((answer - mean) / deviation).astype(np.float32) for answer in answers]
 
     def loss(self, outputs: Array, batch: SequenceBatch, training: Any) -> tuple[Array, Array]:
@@ -286,7 +286,7 @@ class LabelsPerStep(Answer):
         """
         answers = [np.asarray(answer) for answer in examples.answers or []]
         number = answers[0].shape[1]
-        _check_number(examples, answers, number, "labels a step", there=examples.places(0))
+        _check_number(examples, answers, number, "label", "a step", there=examples.places(0))
         return {"number": number}
 
     @property
@@ -301,7 +301,7 @@ class LabelsPerStep(Answer):
           UserError: another number of labels than in train, with its place.
         """
         found = [np.asarray(answer, np.float32) for answer in examples.answers or []]
-        _check_number(examples, found, self.out_features, "labels a step")
+        _check_number(examples, found, self.out_features, "label", "a step")
         return found
 
     def loss(self, outputs: Array, batch: SequenceBatch, training: Any) -> tuple[Array, Array]:
@@ -345,14 +345,17 @@ def _each(examples: Examples) -> Iterator[Sequence[str]]:
         yield (answer,) if isinstance(answer, str) else answer
 
 
-def _check_number(examples: Examples, answers: Outputs, number: int, what: str, *, there: str = "train") -> None:
-    """Refuses an answer `[..., number]` of more or fewer numbers than there are elsewhere, or of none."""
+def _check_number(
+    examples: Examples, answers: Outputs, number: int, unit: str, where: str, *, there: str = "train"
+) -> None:
+    """Refuses an answer `[..., number]` of more or fewer numbers (`unit`) than there are elsewhere, or of none."""
     for i, answer in enumerate(answers):
         own = answer.shape[-1]
         if own != number:
-            raise UserError(f"{examples.places(i)}: {own} {what}, but {there} has {number}")
+            found = f"{own} {unit}{'' if own == 1 else 's'} {where}"
+            raise UserError(f"{examples.places(i)}: {found}, but {there} has {number}")
         if not own:
-            raise UserError(f"{examples.places(i)}: no {what}; at least one is needed")
+            raise UserError(f"{examples.places(i)}: no {unit} {where}; at least one is needed")
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -386,11 +386,11 @@ def test_features_are_as_many_in_every_example(tmp_path, train_parts, test_parts
     ("train_widths", "test_widths", "told"),
     [
         ([2], [3], r"test0.npz, x\[0\]: 3 numbers in the answer, but train has 2"),
-        ([2], [1], r"test0.npz, x\[0\]: 1 numbers in the answer, but train has 2"),
+        ([2], [1], r"test0.npz, x\[0\]: 1 number in the answer, but train has 2"),
         ([1], [2], r"test0.npz, x\[0\]: 2 numbers in the answer, but train has 1"),
         ([2, 3], [2], r"train1.npz, x\[\d+\]: 3 numbers in the answer, but .*train0.npz, x\[\d+\] has 2"),
         ([1, 2], [1], r"train1.npz, x\[\d+\]: 2 numbers in the answer, but .*train0.npz, x\[\d+\] has 1"),
-        ([0], [0], r"train0.npz, x\[\d+\]: no numbers in the answer; at least one is needed"),
+        ([0], [0], r"train0.npz, x\[\d+\]: no number in the answer; at least one is needed"),
     ],
 )
 def test_answers_have_as_many_numbers_in_every_example(tmp_path, train_widths, test_widths, told):
