@@ -32,6 +32,7 @@ class Inputs(NamedTuple):
       interval: the mean time between two steps of training; 0 where times tell nothing, or there are none.
       continuous: whether the cell steps by these times; every other cell reads them as one more feature.
       steps: of every sequence, where they are permuted; else 0.
+      step_names: of the steps, where the data have such.
     """
 
     names: tuple[str, ...] = ()
@@ -43,6 +44,7 @@ class Inputs(NamedTuple):
     interval: float = 0.0
     continuous: bool = False
     steps: int = 0
+    step_names: tuple[str, ...] = ()
 
     @classmethod
     def learn(cls, examples: Examples, config: ConfigDict) -> "Inputs":
@@ -62,6 +64,7 @@ class Inputs(NamedTuple):
                 interval=_interval(examples),
                 continuous=find_cell(config.model.cell).continuous,
                 steps=len(first) if config.data.permuted else 0,
+                step_names=examples.steps,
             )
         options = {name: config.data[name] for name in _TEXT}
         if isinstance(first, str):
@@ -79,7 +82,7 @@ class Inputs(NamedTuple):
         words, characters = (
             description[name] and Vocabulary(description[name]) for name in ("vocabulary", "characters")
         )
-        plain = {name: description[name] for name in _PLAIN}
+        plain = {name: description[name] for name in _PLAIN} | {"step_names": tuple(description["step_names"])}
         return cls(tuple(description["names"]), scaler, words, characters, **plain)
 
     @property
@@ -87,6 +90,7 @@ class Inputs(NamedTuple):
         """What it is made of, as JSON can hold it."""
         return {
             "names": list(self.names),
+            "step_names": list(self.step_names),
             "scaler": self.scaler and [values.tolist() for values in self.scaler],
             "vocabulary": self.vocabulary and self.vocabulary.description,
             "characters": self.characters and self.characters.description,
@@ -133,7 +137,10 @@ class Inputs(NamedTuple):
         return SequenceRows(Steps(np.c_[inputs.values, dt.values], inputs.lengths), labels)
 
     def _check_steps(self, examples: Examples) -> None:
-        """Refuses sequences whose permutation would be another one than that of training."""
+        """Refuses steps with other names than in training, and a permutation of another length."""
+        for own, other in zip(self.step_names, examples.steps, strict=False):
+            if own != other:
+                raise UserError(f"{examples.places(0)}: the step {other!r} stands where train has {own!r}")
         for number, each in enumerate(examples.inputs):
             if self.steps and len(each) != self.steps:
                 raise UserError(

@@ -13,6 +13,7 @@ import sklearn.metrics
 from rnnlab.errors import UserError
 from rnnlab.run import load
 from rnnlab.tasks.sequence.evaluation import Evaluator
+from rnnlab.tasks.sequence.prediction import FilePredictor
 from rnnlab.tasks.sequence.rows import SequenceBatch
 from rnnlab.tasks.sequence.task import SequenceTask
 from rnnlab.training.flow import measure_flow
@@ -256,6 +257,21 @@ def test_labels_with_commas_are_cells_of_their_own(tmp_path):
     assert {row[2] for row in rows[1:]} <= {"up, high", "down"}
 
 
+def test_steps_that_have_names_are_those_of_training(tmp_path):
+    for name, header in (("train", "a,b,c,class"), ("same", "a,b,class"), ("turned", "b,a,c,class")):
+        cells = header.count(",")
+        rows = [",".join([*(f"{i}.{j}" for j in range(cells)), "xy"[i % 2]]) for i in range(30)]
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *rows]) + "\n")
+    made = {"train": str(tmp_path / "train.csv")}
+    create_task(files.config("csv", "class", made | {"test": str(tmp_path / "same.csv")}), tmp_path / "w")
+    with pytest.raises(UserError, match=r"turned.csv, line 2: the step 'b' stands where train has 'a'"):
+        create_task(files.config("csv", "class", made | {"test": str(tmp_path / "turned.csv")}), tmp_path / "v")
+    task = open_task(tmp_path / "w")
+    predictor = FilePredictor(task, split_model(task.make_model())[1])
+    with pytest.raises(UserError, match=r"standard input, line 2: the step 'b' stands where train has 'a'"):
+        predictor([b"b,a\n1,2\n"], 0)
+
+
 def test_a_split_that_there_is_not_is_refused_on_one_line(tmp_path):
     made = files.ts(tmp_path)
     task = create_task(files.config("ts", "class", {"train": made["train"]}), tmp_path / "w")
@@ -370,9 +386,17 @@ def _arrays(y=None, *, number=12, steps=5, features=2, **further):
 @pytest.mark.parametrize(
     ("train_parts", "test_parts", "told"),
     [
-        ([{}, {"features": 3}], [{}], r"train1.npz, x\[\d+\]: 3 features, but .*train0.npz, x\[\d+\] has 2"),
+        (
+            [{}, {"features": 3}],
+            [{}],
+            r"train1.npz, x\[\d+\]: has steps of 3 numbers, but those of .*train0.npz, x\[\d+\] are of 2",
+        ),
         ([{}], [{"features": 1}], r"test0.npz, x\[0\]: 1 feature, but train has 2"),
-        ([{}], [{}, {"features": 3}], r"test1.npz, x\[0\]: 3 features, but train has 2"),
+        (
+            [{}],
+            [{}, {"features": 3}],
+            r"test1.npz, x\[0\]: has steps of 3 numbers, but those of .*test0.npz, x\[0\] are of 2",
+        ),
     ],
 )
 def test_features_are_as_many_in_every_example(tmp_path, train_parts, test_parts, told):
@@ -388,9 +412,9 @@ def test_features_are_as_many_in_every_example(tmp_path, train_parts, test_parts
         ([2], [3], r"test0.npz, x\[0\]: 3 numbers in the answer, but train has 2"),
         ([2], [1], r"test0.npz, x\[0\]: 1 number in the answer, but train has 2"),
         ([1], [2], r"test0.npz, x\[0\]: 2 numbers in the answer, but train has 1"),
-        ([2, 3], [2], r"train1.npz, x\[\d+\]: 3 numbers in the answer, but .*train0.npz, x\[\d+\] has 2"),
-        ([1, 2], [1], r"train1.npz, x\[\d+\]: 2 numbers in the answer, but .*train0.npz, x\[\d+\] has 1"),
-        ([0], [0], r"train0.npz, x\[\d+\]: no number in the answer; at least one is needed"),
+        ([2, 3], [2], r"train1.npz, x\[\d+\]: has answers of 3 numbers, but those of .*train0.npz, x\[\d+\] are of 2"),
+        ([1, 2], [1], r"train1.npz, x\[\d+\]: has answers of 2 numbers, but those of .*train0.npz, x\[\d+\] are of 1"),
+        ([0], [0], r"train0.npz, y: of sizes \(12, 0\); at least one number for each example is needed"),
     ],
 )
 def test_answers_have_as_many_numbers_in_every_example(tmp_path, train_widths, test_widths, told):
@@ -406,7 +430,7 @@ def test_answers_have_as_many_numbers_in_every_example(tmp_path, train_widths, t
     ("train_widths", "test_widths", "told"),
     [
         ([2], [3], r"test0.npz, x\[0\]: 3 labels a step, but train has 2"),
-        ([2, 3], [2], r"train1.npz, x\[\d+\]: 3 labels a step, but .*train0.npz, x\[\d+\] has 2"),
+        ([2, 3], [2], r"train1.npz, x\[\d+\]: has answers of 3 numbers, but those of .*train0.npz, x\[\d+\] are of 2"),
     ],
 )
 def test_answers_have_as_many_labels_in_every_example(tmp_path, train_widths, test_widths, told):
