@@ -200,7 +200,8 @@ def _show_best(found: Sequence[Done], metric: str) -> None:
         return
     best = min(found, key=lambda done: (done.chosen_by or 0.0) * (1 if done.selection["lower_is_better"] else -1))
     values = ",".join(f"{field}={value}" for field, value in best.values.items())
-    show(f"best on validation ({metric} {best.chosen_by:.4g}): {values}; test {metric} {best.scores.get(metric)}")
+    test = best.scores.get(metric)
+    show(f"best on validation ({metric} {best.chosen_by:.4g}): {values}; test {metric} {test}", file=sys.stderr)
 
 
 def _plot(found: Sequence[Done], metric: str, path: pathlib.Path) -> None:

@@ -70,8 +70,10 @@ def test_a_failed_run_stops_no_other_and_what_is_done_is_not_done_again(stub, tm
     workdir = tmp_path / "grid"
     assert run_sweep(grid, config, workdir, stub) == 1
     rows = list(csv.DictReader((workdir / "sweep.csv").open()))
-    best = "best on validation (wer 8): model.encoder.cell=lstm,seed=1; test wer 11.0\n"
-    assert capsys.readouterr().out == (workdir / "sweep.csv").read_text() + best
+    printed = capsys.readouterr()
+    assert printed.out == (workdir / "sweep.csv").read_text()
+    best = "best on validation (wer 8): model.encoder.cell=lstm,seed=1; test wer 11.0"
+    assert printed.err.splitlines()[-1] == best
     assert [(r["model.encoder.cell"], r["seed"], r["wer"], r["failure"]) for r in rows] == [
         ("lstm", "0", "10.0", ""),
         ("lstm", "1", "11.0", ""),

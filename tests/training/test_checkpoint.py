@@ -168,6 +168,7 @@ OTHERS: dict[str, dict] = {
     if not isinstance(usual, str)
 }
 OTHERS |= {f"optimizer {name}": {"optimizer": name} for name in OPTIMIZERS}
+OTHERS["optimizer nt_asgd"]["average_decay"] = 0.0  # it has an average of its own
 OTHERS |= {
     "schedule": {"schedule": "constant"},
     "warmup_steps": {"schedule": "inverse_sqrt", "warmup_steps": 3},
