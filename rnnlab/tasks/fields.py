@@ -5,7 +5,7 @@ import ast
 from absl import flags
 from ml_collections import FieldReference, config_flags
 
-from rnnlab.config import POSITIVE, RATE, Field, Fields, at_most, field, split_words
+from rnnlab.config import NOT_NEGATIVE, POSITIVE, RATE, Allowed, Field, Fields, at_most, field, split_words
 
 _CELL = "of rnnlab.CELLS, lstm/diagonal, lstm/heads4, lstm/none, or file.py:NAME"
 
@@ -26,6 +26,20 @@ STACK: Fields = {
     "method": field("auto", "of the scan: auto, sequential, associative (linear cells), newton, reference"),
 }
 """Those of `rnnlab.models.Stack`."""
+
+SAMPLING: Fields = {
+    "temperature": field(0.0, "predict: above 0 draws beam_size outputs instead of searching", NOT_NEGATIVE),
+    "top_k": field(0, "predict: draws from the k most likely tokens only; 0 disables", NOT_NEGATIVE),
+    "top_p": field(
+        1.0, "predict: and from the fewest that hold this share", Allowed("in (0, 1]", lambda p: 0 < p <= 1)
+    ),
+}
+"""Those of `rnnlab.search.sample`."""
+
+
+def experiment_field(default: str) -> Field:
+    """Describes the name of a task."""
+    return field(default, "the task: a name of rnnlab.tasks.TASKS, or file.py:NAME", own=True)
 
 
 def cells_field(default: str, *, also: str = "") -> Field:

@@ -18,7 +18,7 @@ from rnnlab.losses import cross_entropy, squared_error
 from rnnlab.models import ManyToMany
 from rnnlab.own_code import own_digests
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Scores, Task
-from rnnlab.tasks.fields import STACK, problem_field
+from rnnlab.tasks.fields import STACK, experiment_field, problem_field
 from rnnlab.training.config import EVALUATION, TRAINING
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
@@ -26,7 +26,7 @@ from rnnlab.training.step import split_shapes
 
 _PROBED = 8  # sequences whose gradients are measured
 FIELDS: Fields = {
-    "experiment": field("lag", "the task: a name of rnnlab.tasks.TASKS, or file.py:NAME", own=True),
+    "experiment": experiment_field("lag"),
     "seed": field(0, "of parameters, sequences and dropout", NOT_NEGATIVE),
     "data": {
         "name": problem_field("adding"),

@@ -2,12 +2,12 @@
 
 from ml_collections import ConfigDict
 
-from rnnlab.config import NOT_NEGATIVE, POSITIVE, RATE, Allowed, Fields, at_most, check_fields, field, make_config
+from rnnlab.config import NOT_NEGATIVE, POSITIVE, RATE, Fields, at_most, check_fields, field, make_config
 from rnnlab.data.example import SPLITS
 from rnnlab.data.parallel_text import absolute
 from rnnlab.data.running_text import text_names
 from rnnlab.errors import UserError
-from rnnlab.tasks.fields import STACK, file_names_field
+from rnnlab.tasks.fields import SAMPLING, STACK, experiment_field, file_names_field
 from rnnlab.training.config import EVALUATION, TRAINING
 
 METRICS = ("loss", "perplexity", "bits_per_token", "bits_per_character")
@@ -64,14 +64,10 @@ _EVALUATION: Fields = {
     "max_tokens": field(200, "predict: of an answer", POSITIVE, at_most(100_000)),
     "stop": field("", "predict: line ends an answer where its line ends; empty: at max_tokens alone"),
     "beam_size": field(1, "predict: of a beam, which finds a likely answer; 1 is greedy", POSITIVE),
-    "temperature": field(0.0, "predict: above 0 draws beam_size answers instead of searching", NOT_NEGATIVE),
-    "top_k": field(0, "predict: draws from the k most likely tokens only; 0 disables", NOT_NEGATIVE),
-    "top_p": field(
-        1.0, "predict: and from the fewest that hold this share", Allowed("in (0, 1]", lambda p: 0 < p <= 1)
-    ),
+    **SAMPLING,
 }
 FIELDS: Fields = {
-    "experiment": field("language_model", "the task: a name of rnnlab.tasks.TASKS, or file.py:NAME", own=True),
+    "experiment": experiment_field("language_model"),
     "seed": field(0, "of parameters, data order and dropout", NOT_NEGATIVE),
     "data": _DATA,
     "model": _MODEL,

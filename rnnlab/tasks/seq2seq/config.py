@@ -7,7 +7,6 @@ from rnnlab.config import (
     POSITIVE,
     RATE,
     SHARE,
-    Allowed,
     Fields,
     at_most,
     check_fields,
@@ -18,7 +17,7 @@ from rnnlab.config import (
 from rnnlab.data.parallel_text import absolute, absolute_names
 from rnnlab.errors import UserError
 from rnnlab.own import name_of_own
-from rnnlab.tasks.fields import STACK, file_names_field
+from rnnlab.tasks.fields import SAMPLING, STACK, experiment_field, file_names_field
 from rnnlab.training.config import EVALUATION, TRAINING
 
 _MANY = at_most(1_000_000)  # for each of which the trainer of a vocabulary takes memory at once
@@ -95,14 +94,10 @@ _EVALUATION: Fields = {
     ),
     "length_penalty": field(0.0, "alpha of Wu et al. 2016", NOT_NEGATIVE),
     "coverage_penalty": field(0.0, "beta of the same; of a model with attention", NOT_NEGATIVE),
-    "temperature": field(0.0, "predict: above 0 draws beam_size outputs instead of searching", NOT_NEGATIVE),
-    "top_k": field(0, "predict: draws from the k most likely tokens only; 0 disables", NOT_NEGATIVE),
-    "top_p": field(
-        1.0, "predict: and from the fewest that hold this share", Allowed("in (0, 1]", lambda p: 0 < p <= 1)
-    ),
+    **SAMPLING,
 }
 FIELDS: Fields = {
-    "experiment": field("seq2seq", "the task: a name of rnnlab.tasks.TASKS, or file.py:NAME", own=True),
+    "experiment": experiment_field("seq2seq"),
     "seed": field(0, "of parameters, data order and dropout", NOT_NEGATIVE),
     "data": _DATA,
     "model": _MODEL,

@@ -5,7 +5,7 @@ import pathlib
 from ml_collections import ConfigDict
 
 from rnnlab.config import NOT_NEGATIVE, POSITIVE, RATE, SHARE, Allowed, Fields, at_most, field, make_config
-from rnnlab.tasks.fields import STACK, file_names_field
+from rnnlab.tasks.fields import STACK, experiment_field, file_names_field
 from rnnlab.training.config import EVALUATION, TRAINING
 
 ANSWERS = ("class", "numbers", "class_per_step", "labels_per_step", "forecast")
@@ -86,7 +86,7 @@ _TRAINING: Fields = {
     "word_dropout": field(0.0, "share of tokens that training reads as the unknown one", SHARE),
 }
 FIELDS: Fields = {
-    "experiment": field("sequence", "the task: a name of rnnlab.tasks.TASKS, or file.py:NAME", own=True),
+    "experiment": experiment_field("sequence"),
     "seed": field(0, "of parameters, data order and dropout", NOT_NEGATIVE),
     "data": _DATA,
     "model": _MODEL,
