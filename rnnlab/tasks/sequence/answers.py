@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
-from rnnlab.data.sequences.examples import Examples
+from rnnlab.data.sequences.examples import Examples, counted
 from rnnlab.errors import UserError
 from rnnlab.label_metrics import Confusion, entity_f1, frame_accuracy, squared_and_absolute
 from rnnlab.losses import binary_cross_entropy, cross_entropy, length_weights, squared_error
@@ -352,8 +352,7 @@ def _check_number(
     for i, answer in enumerate(answers):
         own = answer.shape[-1]
         if own != number:
-            found = f"{own} {unit}{'' if own == 1 else 's'} {where}"
-            raise UserError(f"{examples.places(i)}: {found}, but {there} has {number}")
+            raise UserError(f"{examples.places(i)}: {counted(own, unit)} {where}, but {there} has {number}")
         if not own:
             raise UserError(f"{examples.places(i)}: no {unit} {where}; at least one is needed")
 

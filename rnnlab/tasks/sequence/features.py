@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rnnlab.data.sequences.examples import Examples, listed
+from rnnlab.data.sequences.examples import Examples, counted, listed
 from rnnlab.errors import UserError
 
 
@@ -37,7 +37,4 @@ def check_number(examples: Examples, number: int, *, there: str = "train", unit:
     """
     for i, each in enumerate(examples.inputs):
         if each.shape[1] != number:
-            raise UserError(
-                f"{examples.places(i)}: {each.shape[1]} {unit}{'' if each.shape[1] == 1 else 's'}, but {there} has "
-                f"{number}"
-            )
+            raise UserError(f"{examples.places(i)}: {counted(each.shape[1], unit)}, but {there} has {number}")

@@ -298,11 +298,11 @@ class SequenceTask(Task):
         from rnnlab.tasks.sequence.evaluation import Evaluator
 
         evaluator = Evaluator(self)
+        labels_of = functools.cache(lambda split: self.answer.encode(self.examples[split]))
 
         def scores(params: ModelParams, split: str) -> Scores:
             outputs = evaluator.outputs(params, self.rows(split))
-            labels = self.answer.encode(self.examples[split])
-            found = self.answer.scores(outputs, labels, final=final)
+            found = self.answer.scores(outputs, labels_of(split), final=final)
             return {"examples": len(outputs), **found} if final else found
 
         return scores
