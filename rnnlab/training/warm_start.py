@@ -18,7 +18,7 @@ _SHOWN = 8  # names in a message
 def take_over(params: ModelParams, task: Task) -> ModelParams:
     """Returns initial parameters with those of the run `training.init_from`, wherever name and shape agree.
 
-    What was not found there is logged, and a vocabulary that is another one.
+    What was not found there is logged, and what of `Task.meanings` is another one.
 
     Raises:
       UserError: it is no run of the same task, or has no checkpoint, or nothing of it fits.
