@@ -69,8 +69,8 @@ def test_a_failed_run_stops_no_other_and_what_is_done_is_not_done_again(stub, tm
     config, grid = default_config(), read_sweep(GRID, default_config())
     workdir = tmp_path / "grid"
     assert run_sweep(grid, config, workdir, stub) == 1
-    rows = _rows(workdir)
     printed = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(printed.out)))
     assert printed.out == (workdir / "sweep.csv").read_text()
     best = "best on validation (wer 8): model.encoder.cell=lstm,seed=1; test wer 11.0"
     assert printed.err.splitlines()[-1] == best

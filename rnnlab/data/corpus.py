@@ -12,8 +12,9 @@ from ml_collections import ConfigDict
 from rnnlab.data.cache import Entry, remembered
 from rnnlab.data.cmudict import dictionary_path, read_dictionary, read_splits
 from rnnlab.data.example import SPLITS, Example
+from rnnlab.data.file_names import Files, list_names
 from rnnlab.data.own_set import OwnSet
-from rnnlab.data.parallel_text import Files, ParallelText, file_names
+from rnnlab.data.parallel_text import ParallelText
 from rnnlab.data.published import HOMES, published_files
 from rnnlab.errors import UserError
 from rnnlab.extras import needs
@@ -34,7 +35,8 @@ class Corpus:
         ("ted_hrlr_translate/pt_to_en"), or `module:NAME` or `file.py:NAME`, a function as in `OwnSet`.
       prepared: folder for TFDS's files; empty is TFDS's own choice, `TFDS_DATA_DIR` or ~/tensorflow_datasets.
       files: for "parallel_text", `{split: "source,target", "pairs.tsv" or a list of these names}`.
-      language, directory: for "multi30k" and "sigmorphon2020", as in `open_published` and `published_files`.
+      language, directory: for "multi30k" and "sigmorphon2020", as in `open_published` and `published_files`; names of
+        `files` that are not absolute stand in `directory`, too.
       validation_share: of the training files, held out where "parallel_text" has none for validation.
       expected: the `digest` of each split whose contents are known; others are refused.
       data: the data config that a function of the user's own gets.
@@ -64,7 +66,7 @@ class Corpus:
             own = OwnSet(name, data)
             self._open = {split: functools.partial(_Listed.of, own, split) for split in own.splits}
         elif name == "parallel_text":
-            self._files = {split: names for split, names in (files or {}).items() if names}
+            self._files = {split: list_names(names, directory) for split, names in (files or {}).items() if names}
             if not self._files.get("train") or not (self._files.get("validation") or validation_share):
                 raise UserError("data.files: 'parallel_text' needs files for train and validation (test is optional)")
         elif name in HOMES and directory:
@@ -142,7 +144,7 @@ class Corpus:
 
     def _place(self, split: str) -> str:
         files = self._files.get(split) or self._files.get("train")  # of which validation may be a share
-        return " / ".join(file_names(files)) if files else f"dataset {self.name!r}"
+        return " / ".join(list_names(files)) if files else f"dataset {self.name!r}"
 
 
 class _OfFiles:
@@ -163,7 +165,7 @@ class _Part:
     equal pairs fall on the same side, and their order does not matter."""
 
     def __init__(self, names: Files, share: float, *, held: bool):
-        self._names, self._pairs, self._share, self._held = names, ParallelText(names), share, held
+        self._pairs, self._share, self._held = ParallelText(names), share, held
 
     def __iter__(self) -> Iterator[Example]:
         return (Example(source, (target,)) for _, (source, target) in self._numbered())
@@ -184,7 +186,7 @@ class _Part:
     def digest(self) -> str:
         if next(self._numbered(), None) is None:
             raise UserError(
-                f"{' / '.join(file_names(self._names))}: too few lines to hold a share of {self._share} out for "
+                f"{' / '.join(self._pairs.names)}: too few lines to hold a share of {self._share} out for "
                 "validation; give config.data.files.validation"
             )
         key = [*self._pairs.digests, self._share, self._held]

@@ -5,13 +5,13 @@ import codecs
 import functools
 import hashlib
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from rnnlab.data.file_names import Files, list_names
 from rnnlab.data.packed import read_packed, unpack
 from rnnlab.errors import UserError
 
 Pair = tuple[str, str]
-Files = str | Sequence[str]  # "source,target", "pairs.tsv", or a list of these names
 _BLOCK = 1 << 20  # bytes that are decoded at a time
 
 
@@ -62,63 +62,22 @@ class Lines:
         return text, end
 
 
-def file_names(files: Files) -> list[str]:
-    """The names in `files`: source and target, or one TSV.
-
-    A text may name files whose names hold commas or blanks: it is cut where it names files that are there.
-
-    Raises:
-      UserError: no name, more than two, or more than one way to cut a text.
-    """
-    if isinstance(files, str):
-        parts = files.split(",")
-        cuts = [(",".join(parts[:i]).strip(), ",".join(parts[i:]).strip()) for i in range(1, len(parts))]
-        there = [names for names in [(files.strip(),), *cuts] if all(map(_is_file, names))]
-        if len(there) > 1:
-            raise UserError(f"files {files!r}: may be cut in several ways; give a list of names")
-        names = list(there[0]) if there else [part.strip() for part in parts]
-    else:
-        names = list(map(str, files))
-    if len(names) not in (1, 2) or not all(names):
-        raise UserError(f"files {files!r}: give two files as 'source,target' or one TSV")
-    return names
-
-
-def absolute_names(files: Files) -> Files:
-    """`files` with absolute names, in the same form; where a name holds a comma, as a list.
-
-    Raises:
-      UserError: as `file_names`.
-    """
-    names = [str(absolute(name)) for name in file_names(files)]
-    return names if any("," in name for name in names) else ",".join(names)
-
-
-def absolute(path: str) -> pathlib.Path:
-    """`path` from the root on; links stay as they are."""
-    return pathlib.Path(path).expanduser().absolute()
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return bool(name) and pathlib.Path(name).expanduser().is_file()
-    except (OSError, ValueError):  # longer than a name may be, or with a NUL in it
-        return False
-
-
 class ParallelText:
     """Source and target of each line; may be iterated over many times.
 
     Args:
       files: "source,target", one "pairs.tsv", or a list of these names.
+      directory: as in `list_names`.
 
     Raises:
-      UserError: as `file_names` and, when it is iterated over, as `Lines`; unequal line counts; a TSV line without
-        exactly two columns; an empty side.
+      UserError: as `list_names`, and where files are neither; when it is iterated over, as `Lines`; unequal line
+        counts; a TSV line without exactly two columns; an empty side.
     """
 
-    def __init__(self, files: Files):
-        self.names = file_names(files)
+    def __init__(self, files: Files, directory: str = ""):
+        self.names = list_names(files, directory)
+        if len(self.names) not in (1, 2):
+            raise UserError(f"files {files!r}: give two files as 'source,target' or one TSV")
         self._sides = [Lines(name) for name in self.names]
 
     @property

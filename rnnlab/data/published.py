@@ -3,7 +3,7 @@
 import pathlib
 from typing import NamedTuple
 
-from rnnlab.data.parallel_text import Files
+from rnnlab.data.file_names import Files
 from rnnlab.errors import UserError
 
 _GITHUB = "https://raw.githubusercontent.com"

@@ -6,7 +6,6 @@ Line breaks are part of the text: the token EOS of words, symbols and subwords, 
 import codecs
 import functools
 import hashlib
-import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,8 +14,8 @@ import numpy as np
 from rnnlab.data.cache import Entry, remembered
 from rnnlab.data.cmudict import dictionary_path, read_dictionary, read_splits
 from rnnlab.data.example import SPLITS
+from rnnlab.data.file_names import list_names
 from rnnlab.data.packed import read_packed, unpack
-from rnnlab.data.parallel_text import absolute
 from rnnlab.data.ragged import Ragged
 from rnnlab.data.vocabulary import EOS, UNK, Vocabulary, versions
 from rnnlab.errors import UserError
@@ -126,28 +125,6 @@ def _cut_at(text: str, wanted: float, slack: float) -> int:
 # --- from files and sets
 
 
-def text_names(files: str | Sequence[str], directory: str = "") -> list[str]:
-    """Lists the absolute names of the files of a split.
-
-    Args:
-      files: names between commas, one name that may hold commas, or a list of names.
-      directory: where names stand that are not absolute; empty is the current folder.
-
-    Raises:
-      UserError: there is an empty name.
-    """
-    home = absolute(directory or ".")
-
-    def place(name: str) -> pathlib.Path:
-        return home / pathlib.Path(name.strip()).expanduser()
-
-    names = files.split(",") if isinstance(files, str) and not place(files).is_file() else files
-    names = [names] if isinstance(names, str) else list(map(str, names))
-    if not all(name.strip() for name in names):
-        raise UserError(f"data.files: {files!r} holds an empty name; give names between commas, or a list of them")
-    return [str(place(name)) for name in names]
-
-
 def read_text_files(names: Sequence[str], *, any_bytes: bool = False) -> RunningText:
     """Reads files one after the other, plain or packed; each begins on a line of its own.
 
@@ -229,10 +206,10 @@ class Texts:
     """The texts of the splits; each is read when it is asked for.
 
     Args:
-      files: `{split: names}` as in `text_names`; where train is among them, they are the whole set.
+      files: `{split: names}` as in `list_names`; where train is among them, they are the whole set.
       name: "cmudict_spelling", the words of the CMU dictionary, one a line in an order that mixes the alphabet, or a
         TFDS set with a feature `text`, of which each row begins on a line of its own; where there are no files.
-      directory, prepared: of the files, as in `text_names`, and of TFDS.
+      directory, prepared: of the files, as in `list_names`, and of TFDS.
       shares: `{split: share}` of the training text, cut off its end where there is no text of validation or test.
       unit: of the vocabulary, by which it is decided where a text can be cut and whether it must be UTF-8.
 
@@ -257,7 +234,7 @@ class Texts:
             if "train" not in given:
                 raise UserError(f"data.files: there is a file for {next(iter(given))}, but none for train")
             read = functools.partial(read_text_files, any_bytes=unit == "byte")
-            self._open = {split: functools.partial(read, text_names(n, directory)) for split, n in given.items()}
+            self._open = {split: functools.partial(read, list_names(n, directory)) for split, n in given.items()}
         else:
             self._open = _spellings() if name == "cmudict_spelling" else _of_tfds(name, prepared)
         if "train" not in self._open:

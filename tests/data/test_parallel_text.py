@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from rnnlab.data.parallel_text import Lines, ParallelText, absolute_names
+from rnnlab.data.parallel_text import Lines, ParallelText
 from rnnlab.errors import UserError
 
 
@@ -79,18 +79,9 @@ def test_what_is_packed_and_damaged_or_not_packed_at_all_is_named(tmp_path, kind
 def test_names_may_hold_commas_and_blanks_in_a_list_and_in_a_text(tmp_path, names):
     columns = ("eins\nzwei\n", "one\ntwo\n") if len(names) == 2 else ("eins\tone\nzwei\ttwo\n",)
     paths = [_write(tmp_path / name, text.encode()) for name, text in zip(names, columns, strict=True)]
-    for files in (paths, tuple(paths), ",".join(paths), f" {' , '.join(paths)} ", absolute_names(paths)):
+    for files in (paths, tuple(paths), ",".join(paths), f" {' , '.join(paths)} "):
         assert _pairs(files) == [("eins", "one"), ("zwei", "two")]
-
-
-def test_names_that_may_be_cut_in_two_ways_are_asked_for_as_a_list(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("a", "b,c", "a,b", "c"):
-        _write(tmp_path / name, b"x\n")
-    with pytest.raises(UserError, match="'a,b,c': may be cut in several ways; give a list"):
-        _pairs("a,b,c")
-    assert absolute_names(["a,b", "c"]) == [str(tmp_path / "a,b"), str(tmp_path / "c")]
-    assert _pairs(absolute_names(["a,b", "c"])) == [("x", "x")]
+    assert list(ParallelText(list(names), str(tmp_path))) == [("eins", "one"), ("zwei", "two")]
 
 
 def test_a_byte_order_mark_and_unusual_line_separators_are_not_line_ends(tmp_path):

@@ -15,7 +15,6 @@ from rnnlab.data.running_text import (
     encode_text,
     line_break,
     read_text_files,
-    text_names,
 )
 from rnnlab.data.vocabulary import EOS, UNK
 from rnnlab.errors import UserError
@@ -40,10 +39,7 @@ def _text(raw: str) -> RunningText:
 def test_files_are_read_plain_or_packed_and_one_after_the_other(tmp_path, name, pack):
     (tmp_path / name).write_bytes(pack(b"\xef\xbb\xbfone\r\ntwo"))
     (tmp_path / "b, c.txt").write_bytes(b"drei\n")
-    names = text_names([name, "b, c.txt"], str(tmp_path))
-    assert read_text_files(names).raw == b"one\ntwo\ndrei\n"
-    assert text_names("b, c.txt", str(tmp_path)) == [str(tmp_path / "b, c.txt")]
-    assert text_names(f"{name}, other.txt", str(tmp_path)) == [str(tmp_path / name), str(tmp_path / "other.txt")]
+    assert read_text_files([str(tmp_path / name), str(tmp_path / "b, c.txt")]).raw == b"one\ntwo\ndrei\n"
 
 
 def test_what_cannot_be_read_is_named_with_its_line(tmp_path):
@@ -56,8 +52,6 @@ def test_what_cannot_be_read_is_named_with_its_line(tmp_path):
     assert read_text_files([str(tmp_path / "latin.txt")], any_bytes=True).raw == b"one\ntw\xe9\n"
     with pytest.raises(UserError, match=r"none\.txt: cannot be read"):
         read_text_files([str(tmp_path / "none.txt")])
-    with pytest.raises(UserError, match="holds an empty name"):
-        text_names("a.txt,")
     with pytest.raises(UserError, match="but none for train"):
         _texts({"test": "a.txt"})
 

@@ -11,8 +11,9 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from rnnlab.data.example import SPLITS
+from rnnlab.data.file_names import list_names
 from rnnlab.data.sequences import csv_table, generated, idx, labelled_text, mnist1d, npz, piano_roll, tagged, ts
-from rnnlab.data.sequences.examples import Examples, Request, Source, file_names, join, make_source, open_source
+from rnnlab.data.sequences.examples import Examples, Request, Source, join, make_source, open_source
 from rnnlab.data.sequences.parting import chunk_steps, digest, every_nth, held_out, permute_steps
 from rnnlab.data.sequences.scaler import Scaler
 from rnnlab.errors import UserError
@@ -88,7 +89,7 @@ def read_split(data: ConfigDict, split: str) -> Examples:
         different splits; or what the format's module says.
     """
     reader = _reader(data)
-    names = file_names(data.files[split])
+    names = list_names(data.files[split], data.directory)
     _check_test_every(data, reader)
     if names or split == "train":
         examples = reader.read(Request(data, split), _open(data, reader, names, split))
@@ -110,7 +111,7 @@ def has_split(data: ConfigDict, split: str) -> bool:
       UserError: the files of train cannot be read, or hold different splits.
     """
     reader = _reader(data)
-    if split == "train" or file_names(data.files[split]) or (split == "test" and data.test_every):
+    if split == "train" or list_names(data.files[split], data.directory) or (split == "test" and data.test_every):
         return True
     return split in _held_splits(data, reader)
 
@@ -149,7 +150,7 @@ def _check_test_every(data: ConfigDict, reader: Reader) -> None:
     """Refuses a second test split, which would take examples from train that nothing reads."""
     if not data.test_every:
         return
-    if file_names(data.files.test):
+    if list_names(data.files.test, data.directory):
         there = f"config.data.files.test={data.files.test!r}"
     elif "test" in _held_splits(data, reader):
         source = f"files.train={data.files.train!r}" if reader.needs_files else f"name={data.name!r}"
@@ -165,7 +166,7 @@ def _held_splits(data: ConfigDict, reader: Reader) -> set[str]:
 
 
 def _open_train(data: ConfigDict, reader: Reader) -> list[Source]:
-    return _open(data, reader, file_names(data.files.train), "train")
+    return _open(data, reader, list_names(data.files.train, data.directory), "train")
 
 
 def _open(data: ConfigDict, reader: Reader, names: list[str], split: str) -> list[Source]:

@@ -3,7 +3,6 @@
 import bisect
 import codecs
 import itertools
-import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -93,25 +92,6 @@ def decode(line: bytes, place: str) -> str:
         return line.decode()
     except UnicodeDecodeError as error:
         raise UserError(f"{place}: not UTF-8 (byte {error.start}: {error.reason})") from None
-
-
-def file_names(files: str | Sequence[str]) -> list[str]:
-    """Lists the names in a field of files: one name, several between commas, or a list of them.
-
-    A text that names a file as it stands is one name, whatever commas it has.
-    """
-    if not isinstance(files, str):
-        return list(map(str, files))
-    if _is_file(files):
-        return [files]
-    return [name for part in files.split(",") if (name := part.strip())]
-
-
-def _is_file(name: str) -> bool:
-    try:
-        return pathlib.Path(name).expanduser().is_file()
-    except (OSError, ValueError):  # longer than a name may be, or with a NUL in it
-        return False
 
 
 def open_source(name: str) -> Source:

@@ -4,8 +4,7 @@ from ml_collections import ConfigDict
 
 from rnnlab.config import NOT_NEGATIVE, POSITIVE, RATE, Fields, at_most, check_fields, field, make_config
 from rnnlab.data.example import SPLITS
-from rnnlab.data.parallel_text import absolute
-from rnnlab.data.running_text import text_names
+from rnnlab.data.file_names import absolute, resolve_files
 from rnnlab.errors import UserError
 from rnnlab.tasks.fields import SAMPLING, STACK, experiment_field, file_names_field
 from rnnlab.training.config import EVALUATION, TRAINING
@@ -114,8 +113,6 @@ def resolve_paths(config: ConfigDict) -> None:
       UserError: an empty name of a file.
     """
     data = config.data
-    for name in ("directory", "prepared", "vocabulary"):
+    for name in ("prepared", "vocabulary"):
         data[name] = str(absolute(data[name])) if data[name] else ""
-    for split, files in data.files.items():
-        names = text_names(files, data.directory) if files else []
-        data.files[split] = names if any("," in name for name in names) else ",".join(names)
+    resolve_files(data)

@@ -14,7 +14,7 @@ from rnnlab.config import (
     make_config,
     split_names,
 )
-from rnnlab.data.parallel_text import absolute, absolute_names
+from rnnlab.data.file_names import absolute, resolve_files
 from rnnlab.errors import UserError
 from rnnlab.own import name_of_own
 from rnnlab.tasks.fields import SAMPLING, STACK, experiment_field, file_names_field
@@ -43,7 +43,9 @@ _DATA: Fields = {
         own=True,
     ),
     "language": field("", "of sigmorphon2020, such as kor; of multi30k both, such as de-en"),
-    "directory": field("", "holds the files of these two; empty: they are downloaded"),
+    "directory": field(
+        "", "holds the files of these two (empty: they are downloaded), and those below that have no absolute name"
+    ),
     "prepared": field("", "folder of prepared sets; empty: TFDS_DATA_DIR or ~/tensorflow_datasets"),
     "files": {
         split: file_names_field("parallel_text: source,target or pairs.tsv, or a list of these")
@@ -130,15 +132,14 @@ def resolve_paths(config: ConfigDict) -> None:
     name that the scores have for it.
 
     Raises:
-      UserError: files that are neither "source,target" nor one TSV.
+      UserError: an empty name of a file.
     """
     data = config.data
-    for part, name in ((data, "prepared"), (data, "directory"), (data, "vocabularies")):
+    for part, name in ((data, "prepared"), (data, "vocabularies")):
         part[name] = str(absolute(part[name])) if part[name] else ""
     for side in (data.source, data.target):
         side.embeddings = str(absolute(side.embeddings)) if side.embeddings else ""
-    for split, names in data.files.items():
-        data.files[split] = absolute_names(names) if names else ""
+    resolve_files(data)
     config.training.best_metric = name_of_own(config.training.best_metric)
 
 

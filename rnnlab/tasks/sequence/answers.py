@@ -151,9 +151,10 @@ class Classes(Answer):
     def loss(self, outputs: Array, batch: SequenceBatch, training: Any) -> tuple[Array, Array]:
         """Computes the cross-entropy; in training smoothed and weighted by class, as the config says."""
         weights = (length_weights(batch.seq_lengths, len(outputs)) if self.per_step else batch.seq_lengths > 0) * 1.0
-        if training is not None and training.class_weights == "balanced":
+        if training is not None and training.class_weights:
             counts = np.array(self.learnt["counts"], np.float32)
-            weights *= jnp.asarray(counts.sum() / (len(counts) * counts))[batch.labels]
+            rarity = counts**-training.class_weights
+            weights *= jnp.asarray(rarity * counts.sum() / (counts * rarity).sum())[batch.labels]
         smoothing = 0.0 if training is None else training.label_smoothing
         return cross_entropy(outputs, batch.labels, weights, smoothing=smoothing), weights.sum()
 

@@ -1,7 +1,5 @@
 """The fields of a config of the task `sequence`; files in `configs/` change what they need."""
 
-import pathlib
-
 from ml_collections import ConfigDict
 
 from rnnlab.config import NOT_NEGATIVE, POSITIVE, RATE, SHARE, Allowed, Fields, at_most, field, make_config
@@ -31,15 +29,15 @@ _DATA: Fields = {
         split: file_names_field("a file; of idx images,labels; or a list of these")
         for split in ("train", "validation", "test")
     },
-    "answer": field("class", f"{', '.join(ANSWERS)}", one_of(*ANSWERS)),
+    "answer": field("class", "what is predicted of a sequence", one_of(*ANSWERS)),
     "validation_share": field(
         0.1, "of train, by a hash of each example, where there is no validation file", _BELOW_HALF
     ),
     "test_every": field(0, "every n-th example of train is the test split; 0: there is a file, or none", NOT_NEGATIVE),
     "columns": _COLUMNS,
-    "missing": field("refuse", "values: refuse, or fill with the last one before", one_of("refuse", "fill")),
+    "missing": field("refuse", "values; fill takes the last one before", one_of("refuse", "fill")),
     "tag_scheme": field(
-        "", "IOB, IOB2 or BIOES; empty: found out; any: no entities", one_of("", "IOB", "IOB2", "BIOES", "any")
+        "", "of entities; empty: found out; any: the classes are no entities", one_of("", "IOB", "IOB2", "BIOES", "any")
     ),
     "permuted": field(0, "seed of a fixed permutation of the steps; 0: none", NOT_NEGATIVE),
     "chunk": field(1, "steps that are joined into one", POSITIVE),
@@ -79,9 +77,9 @@ _MODEL: Fields = {
 _TRAINING: Fields = {
     **TRAINING,
     "best_metric": field("loss", "on validation: loss, or a score of the answer, such as accuracy"),
-    "loss": field("squared", "error of a forecast: squared, or absolute", one_of("squared", "absolute")),
+    "loss": field("squared", "error of a forecast", one_of("squared", "absolute")),
     "label_smoothing": field(0.0, "share of each label that is spread evenly over the classes", RATE),
-    "class_weights": field("none", "none, or balanced: by their counts in train", one_of("none", "balanced")),
+    "class_weights": field(0.0, "power of each class's inverse frequency in train; 0: all alike, 1: balanced", SHARE),
     "input_noise": field(0.0, "deviation of normal noise that training adds to numbers", NOT_NEGATIVE),
     "word_dropout": field(0.0, "share of tokens that training reads as the unknown one", SHARE),
 }
@@ -98,14 +96,3 @@ FIELDS: Fields = {
 def default_config() -> ConfigDict:
     """Makes the config of an LSTM that reads a class from a sequence."""
     return make_config(FIELDS)
-
-
-def resolve_paths(config: ConfigDict) -> None:
-    """Makes the names of files absolute, in place: they are then the same from any folder."""
-    data = config.data
-    folder = pathlib.Path(data.directory).expanduser().absolute()
-    for split, names in data.files.items():
-        listed = names.split(",") if isinstance(names, str) else list(map(str, names))
-        found = [str(folder / pathlib.Path(name.strip()).expanduser()) for name in listed if name.strip()]
-        data.files[split] = found if any("," in name for name in found) else ",".join(found)
-    data.directory = ""

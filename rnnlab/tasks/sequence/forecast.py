@@ -14,6 +14,7 @@ from flax import nnx
 from jax import Array
 from ml_collections import ConfigDict
 
+from rnnlab.data.file_names import resolve_files
 from rnnlab.data.pipeline import training_batches
 from rnnlab.data.sequences.scaler import Scaler
 from rnnlab.data.windows import WindowBatch, Windows
@@ -22,7 +23,7 @@ from rnnlab.files import write_text
 from rnnlab.models.forecaster import Forecaster
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.fields import STACK
-from rnnlab.tasks.sequence.config import FIELDS, resolve_paths
+from rnnlab.tasks.sequence.config import FIELDS
 from rnnlab.tasks.sequence.forecast_data import Series, Standard, make_windows, read_series
 from rnnlab.tasks.sequence.forecast_output import Output
 from rnnlab.training.intervention import Intervention
@@ -108,7 +109,7 @@ class ForecastTask(Task):
     @classmethod
     def resolve_paths(cls, config: ConfigDict) -> None:
         """Makes the names of files absolute, in place."""
-        resolve_paths(config)
+        resolve_files(config.data)
 
     @classmethod
     def has_data_of(cls, config: ConfigDict, workdir: pathlib.Path) -> bool:

@@ -16,6 +16,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from rnnlab.config import get_field
+from rnnlab.data.file_names import resolve_files
 from rnnlab.data.pipeline import Sizes, bucket_sizes, training_batches
 from rnnlab.data.sequences.examples import Examples
 from rnnlab.data.sequences.parting import digest
@@ -27,7 +28,7 @@ from rnnlab.models.pooling import POOLINGS
 from rnnlab.models.tokens import TokenInputs, WordInputs, Words
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.sequence.answers import Answer, find_answer
-from rnnlab.tasks.sequence.config import FIELDS, resolve_paths
+from rnnlab.tasks.sequence.config import FIELDS
 from rnnlab.tasks.sequence.data import read_splits
 from rnnlab.tasks.sequence.inputs import Inputs
 from rnnlab.tasks.sequence.rows import SequenceBatch, SequenceRows, Steps
@@ -109,7 +110,7 @@ class SequenceTask(Task):
     @classmethod
     def resolve_paths(cls, config: ConfigDict) -> None:
         """Makes the names of files absolute, in place."""
-        resolve_paths(config)
+        resolve_files(config.data)
 
     @classmethod
     def has_data_of(cls, config: ConfigDict, workdir: pathlib.Path) -> bool:
@@ -365,7 +366,7 @@ def _check_used(config: ConfigDict) -> None:
     tokens, data, training = config.data.name in _TOKENS, config.data, config.training
     classes = data.answer in ("class", "class_per_step")
     unused = {
-        "training.class_weights": training.class_weights != "none" and not classes,
+        "training.class_weights": training.class_weights and not classes,
         "training.label_smoothing": training.label_smoothing and not classes,
         "training.word_dropout": training.word_dropout and not tokens,
         "training.input_noise": training.input_noise and tokens,

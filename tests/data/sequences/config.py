@@ -14,6 +14,7 @@ def data_config(name: str, **fields) -> ConfigDict:
         "columns": {"inputs": "", "answer": "", "sequence": "", "time": ""},
         "missing": "refuse",
         "tag_scheme": "",
+        "directory": "",
         "test_every": 0,
         "permuted": 0,
         "chunk": 0,

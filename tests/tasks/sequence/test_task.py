@@ -149,14 +149,16 @@ def test_the_loss_of_labels_at_each_step_is_the_likelihood_of_all_of_them(tmp_pa
     assert float(found.total / found.weight) == pytest.approx(nll / steps, rel=1e-5)
 
 
-def test_balanced_weights_make_every_class_count_the_same(tmp_path):
-    config = files.config("ts", "class", files.ts(tmp_path), training__class_weights="balanced")
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_rare_classes_count_more_and_in_balance_all_the_same(tmp_path, power):
+    config = files.config("ts", "class", files.ts(tmp_path), training__class_weights=power)
     task = create_task(config, tmp_path / "w")
     counts = np.array(task.known.answer["counts"])
     labels, logits = np.array([0, 1, 1, 0]), np.random.default_rng(0).normal(size=(4, 2))
     batch = SequenceBatch(None, jax.numpy.array([3, 2, 1, 0]), jax.numpy.asarray(labels))
     total, weight = task.answer.loss(jax.numpy.asarray(logits), batch, config.training)
-    weights = (counts.sum() / (2 * counts))[labels] * [1, 1, 1, 0]
+    rarity = np.sqrt(1 / counts) if power < 1 else 1 / counts
+    weights = (rarity / np.average(rarity, weights=counts))[labels] * [1, 1, 1, 0]
     nll = -scipy.special.log_softmax(logits, -1)[np.arange(4), labels]
     assert float(total) == pytest.approx((weights * nll).sum(), rel=1e-5)
     assert float(weight) == pytest.approx(weights.sum(), rel=1e-5)
@@ -230,7 +232,7 @@ def test_a_class_with_one_example_stays_in_train_and_is_told(tmp_path, caplog, m
 @pytest.mark.parametrize(
     ("name", "answer", "field", "value"),
     [
-        ("ts", "numbers", "training.class_weights", "balanced"),
+        ("ts", "numbers", "training.class_weights", 0.5),
         ("ts", "numbers", "training.label_smoothing", 0.1),
         ("ts", "class", "training.word_dropout", 0.1),
         ("labelled_text", "class", "training.input_noise", 0.1),
