@@ -134,7 +134,7 @@ def permute_steps(examples: Examples, seed: int) -> Examples:
                 f"in all sequences, and {examples.places(0)} has {steps}"
             )
     order = np.random.RandomState(seed).permutation(steps)
-    return examples._replace(inputs=list(np.stack(examples.inputs)[:, order]))
+    return examples._replace(inputs=[sequence[order] for sequence in examples.inputs])
 
 
 def chunk_steps(examples: Examples, size: int) -> Examples:
@@ -151,7 +151,8 @@ def chunk_steps(examples: Examples, size: int) -> Examples:
                 f"needs a multiple of {size}"
             )
     return examples._replace(
-        inputs=[sequence.reshape(len(sequence) // size, -1) for sequence in examples.inputs], names=()
+        inputs=[sequence.reshape(len(sequence) // size, -1) for sequence in examples.inputs],
+        names=tuple(f"{name} {step}" for step in range(1, size + 1) for name in examples.names),
     )
 
 

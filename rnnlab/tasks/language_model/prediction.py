@@ -4,7 +4,7 @@ import copy
 import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -73,9 +73,7 @@ class TextPredictor(Predictor):
         never = (UNK,) if task.config.data.min_count == 1 else ()  # training has no unknown token to learn it from
         merge, _ = split_shapes(task.make_model)
         self._read = jax.jit(functools.partial(_read, merge))
-        self._search = jax.jit(
-            functools.partial(_search, merge, options, jax.random.key(task.config.seed), self._special, never)
-        )
+        self._search = jax.jit(_Search(merge, options, jax.random.key(task.config.seed), self._special, never).run)
         self._start = jax.jit(lambda params, rows: merge(params).start(rows), static_argnums=1)
         self._total = self._unknown = 0
 
@@ -111,7 +109,7 @@ class TextPredictor(Predictor):
         last[: len(prompts)] = [ids[-1] for ids in prompts]
         limits[: len(prompts)] = self._task.config.evaluation.max_tokens
         numbers = number + np.arange(rows, dtype=np.int32)
-        result = jax.device_get(self._search(self._params, states, last, limits, numbers))
+        result = jax.device_get(self._search(self._params, states, _Prompts(last, limits, numbers)))
         return [self._answer(ids, jax.tree.map(lambda v: v[row], result)) for row, ids in enumerate(prompts)]  # noqa: B023
 
     def _read_all(self, prompts: list[list[int]], rows: int):
@@ -149,38 +147,47 @@ def _read(
     return found.states, jnp.where(length_weights(lengths, len(inputs)), log_p, 0)
 
 
-def _search(
-    merge: Callable[[ModelParams], LanguageModel],
-    options: ConfigDict,
-    key: Array,
-    special: SpecialTokens,
-    never: tuple[int, ...],
-    params: ModelParams,
-    states: Any,
-    last: Array,
-    limits: Array,
-    numbers: Array,
-) -> Hypotheses:
-    """Continues rows whose states have read all but the `last` token of each, by the search of the options; what is
-    drawn for a row follows from its number; tokens in `never` are in no answer."""
-    model, n = merge(params), options.beam_size
-    carry = jax.tree.map(lambda leaf: jnp.repeat(leaf, n, axis=0), (states, last, jnp.ones_like(last, bool)))
+class _Prompts(NamedTuple):
+    """Rows to continue, each `[rows]`: the `last` token of each, which its state has not read, the `limits` of the
+    answers and the `numbers` of the rows, from which follows what is drawn for them."""
 
-    def step(carry, tokens):
-        states, first, fresh = carry  # a search begins with BOS; what is read instead is the last token of the prompt
-        found = model(jnp.where(fresh, first, tokens)[None], states)
-        logits = without_tokens(found.logits[0], never)
-        return (found.states, first, jnp.zeros_like(fresh)), (logits, None)
+    last: Any  # Int[Array, "rows"], on the host or on a device, as the others
+    limits: Any
+    numbers: Any
 
-    how: dict[str, Any] = {"special": special, "max_length": options.max_tokens}
-    if options.temperature:
-        keys = jax.vmap(lambda number: jax.random.split(jax.random.fold_in(key, number), n))(numbers).reshape(-1)
-        how |= {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
-        drawn = sample(step, carry, jnp.repeat(limits, n), keys=keys, **how)
-        return ranked(jax.tree.map(lambda v: v.reshape(-1, n, *v.shape[2:]), drawn), n)
-    if n == 1:
-        return greedy(step, carry, limits, **how)
-    return beam_search(step, carry, limits, beam_size=n, **how)
+
+class _Search(NamedTuple):
+    """Continues rows by the search of the `options`; tokens in `never` are in no answer."""
+
+    merge: Callable[[ModelParams], LanguageModel]
+    options: ConfigDict
+    key: Array
+    special: SpecialTokens
+    never: tuple[int, ...]
+
+    def run(self, params: ModelParams, states: Any, prompts: _Prompts) -> Hypotheses:
+        model, options, n = self.merge(params), self.options, self.options.beam_size
+        fresh = jnp.ones_like(prompts.last, bool)
+        carry = jax.tree.map(lambda leaf: jnp.repeat(leaf, n, axis=0), (states, prompts.last, fresh))
+
+        def step(carry, tokens):
+            states, first, fresh = carry  # a search begins with BOS; what is read instead is the prompt's last token
+            found = model(jnp.where(fresh, first, tokens)[None], states)
+            logits = without_tokens(found.logits[0], self.never)
+            return (found.states, first, jnp.zeros_like(fresh)), (logits, None)
+
+        how: dict[str, Any] = {"special": self.special, "max_length": options.max_tokens}
+        if options.temperature:
+            how |= {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
+            drawn = sample(step, carry, jnp.repeat(prompts.limits, n), keys=self._keys(prompts.numbers), **how)
+            return ranked(jax.tree.map(lambda v: v.reshape(-1, n, *v.shape[2:]), drawn), n)
+        if n == 1:
+            return greedy(step, carry, prompts.limits, **how)
+        return beam_search(step, carry, prompts.limits, beam_size=n, **how)
+
+    def _keys(self, numbers: Array) -> Array:
+        n = self.options.beam_size
+        return jax.vmap(lambda number: jax.random.split(jax.random.fold_in(self.key, number), n))(numbers).reshape(-1)
 
 
 def _encode(text: str, vocabulary: Vocabulary) -> list[int]:

@@ -86,7 +86,10 @@ def test_a_permutation_is_one_for_all_and_chunks_join_steps():
     for before, after in zip(inputs, permuted.inputs, strict=True):
         assert after.tolist() == before[order].tolist()
     assert not np.array_equal(permute_steps(examples, 4).inputs[0], permuted.inputs[0])
+    unequal = examples._replace(inputs=[inputs[0], np.zeros((6, 2), np.float32)])
+    assert [each.shape for each in permute_steps(unequal, 3).inputs] == [(6, 1), (6, 2)]
     assert chunk_steps(examples, 3).inputs[1].tolist() == [[10, 11, 12], [13, 14, 15]]
+    assert chunk_steps(examples._replace(names=("x",)), 3).names == ("x 1", "x 2", "x 3")
     with pytest.raises(UserError, match=r"0: 6 steps; config.data.chunk=4 needs a multiple of 4"):
         chunk_steps(examples, 4)
     ragged = examples._replace(inputs=[inputs[0], inputs[1][:5]])
