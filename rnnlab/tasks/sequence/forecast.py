@@ -23,6 +23,7 @@ from rnnlab.files import write_text
 from rnnlab.models.forecaster import Forecaster
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.fields import STACK
+from rnnlab.tasks.sequence.checks import check_best_metric
 from rnnlab.tasks.sequence.config import FIELDS
 from rnnlab.tasks.sequence.forecast_data import Series, Standard, make_windows, read_series
 from rnnlab.tasks.sequence.forecast_output import Output
@@ -87,12 +88,7 @@ class ForecastTask(Task):
         """
         super().check(config)
         make_optimizer(config.training)
-        allowed = (*_SCORES, *Output.of(config).metrics)
-        if config.training.best_metric not in allowed:
-            raise UserError(
-                f"config.training.best_metric: {config.training.best_metric!r} is no score of these forecasts; "
-                f"allowed: {', '.join(allowed)}"
-            )
+        check_best_metric(config, (*_SCORES, *Output.of(config).metrics))
         for name, off in (("permuted", 0), ("chunk", 1)):
             if config.data[name] != off:
                 raise UserError(

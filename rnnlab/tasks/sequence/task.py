@@ -15,7 +15,6 @@ from flax import nnx
 from jax import Array
 from ml_collections import ConfigDict
 
-from rnnlab.config import get_field
 from rnnlab.data.file_names import resolve_files
 from rnnlab.data.pipeline import Sizes, bucket_sizes, training_batches
 from rnnlab.data.sequences.examples import Examples
@@ -24,13 +23,14 @@ from rnnlab.data.vocabulary import UNK
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.models import ManyToMany, ManyToOne
-from rnnlab.models.pooling import POOLINGS
-from rnnlab.models.tokens import TokenInputs, WordInputs, Words
+from rnnlab.models.tokens import Words
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
-from rnnlab.tasks.sequence.answers import Answer, find_answer
+from rnnlab.tasks.sequence.answers import find_answer
+from rnnlab.tasks.sequence.checks import check_best_metric, check_order, check_used
 from rnnlab.tasks.sequence.config import FIELDS
 from rnnlab.tasks.sequence.data import read_splits
 from rnnlab.tasks.sequence.inputs import Inputs
+from rnnlab.tasks.sequence.model import Sizing, make_model
 from rnnlab.tasks.sequence.rows import SequenceBatch, SequenceRows, Steps
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
@@ -38,9 +38,6 @@ from rnnlab.training.workdir import read_json
 
 _PROBED = 8  # sequences whose gradients are measured
 _FILE = "sequence.json"
-_TOKENS = ("labelled_text", "tagged")  # formats whose inputs are tokens
-_OWN = ("embedding", "character_features", "pooling", "output_dropout", "forecast")  # of the model, beside the stack
-_SKETCH = {"features": 3, "classes": 2}  # of a model that is made to check a config
 
 
 class Known(NamedTuple):
@@ -73,7 +70,7 @@ class SequenceTask(Task):
 
     def __init__(self, config: ConfigDict, workdir: pathlib.Path, known: Known):
         super().__init__(config, workdir)
-        self.known, self.answer = known, _kind(config)(known.answer)
+        self.known, self.answer = known, find_answer(config.data)(known.answer)
         self._rows: dict[str, SequenceRows] = {}
 
     # --- the work directory
@@ -96,15 +93,10 @@ class SequenceTask(Task):
         """
         super().check(config)
         make_optimizer(config.training)
-        allowed = ("loss", *_kind(config).metrics)
-        if config.training.best_metric not in allowed:
-            raise UserError(
-                f"config.training.best_metric: {config.training.best_metric!r} is no score of config.data.answer="
-                f"{config.data.answer!r}; allowed: {', '.join(allowed)}"
-            )
-        _check_order(config)
-        _check_used(config)
-        sketch = nnx.eval_shape(lambda: _make_model(config, Sizing.sketch(config)))
+        check_best_metric(config, ("loss", *find_answer(config.data).metrics))
+        check_order(config)
+        check_used(config)
+        sketch = nnx.eval_shape(lambda: make_model(config, Sizing.sketch(config)))
         Intervention(config.training.intervention, sketch)
 
     @classmethod
@@ -126,7 +118,7 @@ class SequenceTask(Task):
         """Learns scalers, vocabularies, classes and length buckets from the training split."""
         splits = read_splits(config.data)
         train = splits["train"]
-        inputs, answer = Inputs.learn(train, config), _kind(config).learn(train)
+        inputs, answer = Inputs.learn(train, config), find_answer(config.data).learn(train)
         digests = {split: digest(found) for split, found in splits.items()}
         task = cls(config, workdir, Known(inputs, answer, [], digests))
         task.__dict__["examples"] = splits  # read once
@@ -253,7 +245,7 @@ class SequenceTask(Task):
 
     def make_model(self) -> ManyToOne | ManyToMany:
         """Makes the model with its initial parameters, which follow from the seed."""
-        return _make_model(self.config, Sizing.of(self.known.inputs, self.answer))
+        return make_model(self.config, Sizing.of(self.known.inputs, self.answer))
 
     @property
     def meanings(self) -> dict[str, Any]:
@@ -327,94 +319,3 @@ class SequenceTask(Task):
         from rnnlab.tasks.sequence.prediction import FilePredictor
 
         return FilePredictor(self, params, n_best=n_best)
-
-
-class Sizing(NamedTuple):
-    """What of a model its data decide: features of a step or tokens of the vocabulary, characters of words (0: none),
-    whether inputs are tokens, and outputs."""
-
-    inputs: int
-    characters: int
-    tokens: bool
-    outputs: int
-
-    @classmethod
-    def of(cls, inputs: Inputs, answer: Answer) -> "Sizing":
-        """That of a run."""
-        characters = 0 if inputs.characters is None else len(inputs.characters)
-        return cls(inputs.features, characters, inputs.vocabulary is not None, answer.out_features)
-
-    @classmethod
-    def sketch(cls, config: ConfigDict) -> "Sizing":
-        """One of about the kind that a config will have."""
-        tagged = config.data.name == "tagged"
-        tokens = config.data.name in _TOKENS
-        characters = UNK + 2 if tagged and config.model.character_features else 0
-        return cls(UNK + _SKETCH["features"], characters, tokens, _SKETCH["classes"])
-
-
-def _kind(config: ConfigDict) -> type[Answer]:
-    return find_answer(config.data)
-
-
-def _check_used(config: ConfigDict) -> None:
-    """Refuses values of fields that would do nothing.
-
-    Raises:
-      UserError: names the field.
-    """
-    tokens, data, training = config.data.name in _TOKENS, config.data, config.training
-    classes = data.answer in ("class", "class_per_step")
-    unused = {
-        "training.class_weights": training.class_weights and not classes,
-        "training.label_smoothing": training.label_smoothing and not classes,
-        "training.word_dropout": training.word_dropout and not tokens,
-        "training.input_noise": training.input_noise and tokens,
-        "model.character_features": config.model.character_features and data.name != "tagged",
-    }
-    for path, found in unused.items():
-        if found:
-            raise UserError(
-                f"config.{path}: {get_field(config, path)!r} has no effect with config.data.name={data.name!r} and "
-                f"answer={data.answer!r}; leave it out"
-            )
-    if config.model.pooling not in ("last", *POOLINGS):
-        allowed = ", ".join(("last", *POOLINGS))
-        raise UserError(f"config.model.pooling: unknown {config.model.pooling!r}; allowed: {allowed}")
-
-
-def _check_order(config: ConfigDict) -> None:
-    """Refuses a model that would read the answer of a step, where that is the next input.
-
-    Raises:
-      UserError: names the field.
-    """
-    if config.data.name != "piano_roll":
-        return
-    model = config.model
-    for name, reads_on in (("bidirectional", model.bidirectional), ("norm", model.norm == "batch")):
-        if reads_on:
-            raise UserError(
-                f"config.model.{name}: {model[name]!r} is not allowed with config.data.name='piano_roll', where the "
-                "answer of a step is the next step"
-            )
-
-
-def _make_model(config: ConfigDict, sizing: Sizing) -> ManyToOne | ManyToMany:
-    options, rngs = config.model.to_dict(), nnx.Rngs(config.seed)
-    own = {name: options.pop(name) for name in _OWN}
-    try:
-        front: TokenInputs | WordInputs | None = None
-        if sizing.tokens:
-            dropped = {"dropout": options["dropout"], "variational": options["variational"], "rngs": rngs}
-            if sizing.characters:
-                sizes = (sizing.inputs, sizing.characters, own["embedding"], own["character_features"])
-                front = WordInputs(*sizes, **dropped)
-            else:
-                front = TokenInputs(sizing.inputs, own["embedding"], **dropped)
-        options |= {"front": front, "output_dropout": own["output_dropout"], "rngs": rngs}
-        if _kind(config).per_step:
-            return ManyToMany(sizing.inputs, sizing.outputs, **options)
-        return ManyToOne(sizing.inputs, sizing.outputs, pooling=own["pooling"], **options)
-    except ValueError as error:
-        raise UserError(f"config.model: {error}") from None

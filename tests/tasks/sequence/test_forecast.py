@@ -269,7 +269,10 @@ def test_segments_and_the_season_follow_from_the_look_back_where_they_are_not_gi
             r"'cauchy' is not allowed; it must be one of none, normal, student",
         ),
         ({"model__forecast__distribution": "normal", "model__forecast__quantiles": "0.5"}, "not allowed beside"),
-        ({"training__best_metric": "accuracy"}, r"'accuracy' is no score of these forecasts; allowed: loss, mse, mae"),
+        (
+            {"training__best_metric": "accuracy"},
+            r"'accuracy' is no score of config.data.answer='forecast'; allowed: loss, mse, mae",
+        ),
         ({"model__bidirectional": True}, r"config.model: bidirectional: decoding 'segments' .* use direct"),
     ],
 )
