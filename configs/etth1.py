@@ -22,7 +22,7 @@ def get_config(horizon: str = "96") -> ConfigDict:
     config.data.update({"look_back": 720, "horizon": int(horizon or 96)})
     config.model.update({"cell": "gru", "features": 512, "output_dropout": 0.5})
     config.model.forecast.update({"segment": 48, "normalisation": "last", "decoding": "segments"})
-    config.training.update({"loss": "absolute", "best_metric": "mse", "batch_size": 32, "average_decay": 0.99})
-    config.training.update({"steps": 800, "learning_rate": 2e-3, "schedule": "one_cycle", "log_every": 100})
-    config.training.update({"evaluate_every": 100, "checkpoint_every": 100, "measure_every": 0})
+    config.training.update({"loss": "absolute", "best_metric": "mse", "batch_size": 32, "average_decay": 0.98})
+    config.training.update({"steps": 400, "learning_rate": 1e-3, "patience": 8, "evaluate_every": 25})
+    config.training.update({"log_every": 100, "checkpoint_every": 100, "measure_every": 0})
     return config
