@@ -11,7 +11,6 @@ Missing are empty cells, NaN, NA and ?.
 """
 
 import csv
-import datetime
 import io
 import math
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnlab.config import split_names
+from rnnlab.data.sequences.cells import NumberColumns, number_of, seconds_of
 from rnnlab.data.sequences.examples import (
     Examples,
     Request,
@@ -130,8 +130,8 @@ def _csv_rows(source: Source) -> _Rows:
 def _check_names(request: Request, header: _Header, line: int) -> None:
     """Refuses a first line that is a row: it has a number or a date where the config names no column, and its numbers
     are not the 0, 1 ... that pandas writes."""
-    numbers = {name: number for name in header.names if not math.isnan(number := _number(name))}
-    dates = [name for name in header.names if name not in numbers and not math.isnan(_seconds(name))]
+    numbers = {name: number for name in header.names if not math.isnan(number := number_of(name))}
+    dates = [name for name in header.names if name not in numbers and not math.isnan(seconds_of(name))]
     counts = list(numbers.values()) == list(range(len(numbers)))
     known = {name for names in request.data.columns.values() for name in split_names(names)}
     for name in dates if counts else [*dates, *numbers]:
@@ -240,12 +240,12 @@ def _read_table(
 
 def _read_rows(
     header: _Header, columns: list[str], texts: dict[str, list[str]], rows: _Rows
-) -> tuple["_Columns", list[int]]:
+) -> tuple[NumberColumns, list[int]]:
     """Parses the columns of numbers, appends the cells of others to `texts`, and lists the number of each row."""
     number_at = [header.names.index(name) for name in columns]
     text_at = {name: header.names.index(name) for name in texts}
     lines: list[int] = []
-    parsed = _Columns(len(columns))
+    parsed = NumberColumns(len(columns))
     block: list[list[str]] = []
     for number, cells in rows:
         if len(cells) != len(header.names):
@@ -263,72 +263,6 @@ def _read_rows(
         raise UserError(f"{header.file}: a header and no rows")
     parsed.add(block)
     return parsed, lines
-
-
-class _Columns:
-    """Cells turned into numbers, block by block.
-
-    Attributes:
-      counts: of the numbers in each column.
-      bad: of columns with something else, the row and the text of the first.
-    """
-
-    def __init__(self, columns: int):
-        self.counts = np.zeros(columns, int)
-        self.bad: dict[int, tuple[int, str]] = {}
-        self._numbers = [np.empty((0, columns), np.float32)]
-        self._blank = [np.empty((0, columns), bool)]
-        self._rows = 0
-
-    def add(self, block: list[list[str]]) -> None:
-        if not block:
-            return
-        numbers, blank = _all_numbers(block), np.zeros((len(block), len(self.counts)), bool)
-        if numbers is None:
-            numbers = np.empty(blank.shape, np.float32)
-            for j in range(blank.shape[1]):
-                self._add_column(j, [cells[j] for cells in block], numbers, blank)
-        self.counts += (~np.isnan(numbers)).sum(0)
-        self._numbers.append(numbers)
-        self._blank.append(blank)
-        self._rows += len(block)
-
-    def _add_column(self, j: int, cells: list[str], numbers: np.ndarray, blank: np.ndarray) -> None:
-        whole = _all_numbers(cells)
-        if whole is not None:
-            numbers[:, j] = whole
-            return
-        for row, cell in enumerate(cells):
-            number = _number(cell)
-            if math.isnan(number):
-                blank[row, j] = not cell.strip()
-                if not is_missing(cell):
-                    self.bad.setdefault(j, (self._rows + row, cell.strip()))
-            numbers[row, j] = number
-
-    def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.concatenate(self._numbers), np.concatenate(self._blank)
-
-
-def _all_numbers(cells: list) -> np.ndarray | None:
-    """Turns cells, or rows of cells, to float32, if all are finite numbers."""
-    try:
-        with np.errstate(over="ignore"):
-            numbers = np.array(cells, np.float32)
-    except ValueError:
-        return None
-    flat = "".join(cells) if isinstance(cells[0], str) else "".join(map("".join, cells))
-    return numbers if np.isfinite(numbers).all() and "_" not in flat else None  # Python takes 1_000 for 1000
-
-
-def _number(cell: str) -> float:
-    """The finite number that a cell spells, or NaN."""
-    try:
-        with np.errstate(over="ignore"):
-            number = float(np.float32(float(cell)))
-    except ValueError:
-        return math.nan
-    return number if math.isfinite(number) and "_" not in cell else math.nan
 
 
 def _read_sequences(request: Request, header: _Header, roles: _Roles, table: _Table) -> Examples:
@@ -449,7 +383,7 @@ def _plain(answer) -> str:
 def _dt(roles: _Roles, table: _Table, spans: list[slice], header: _Header) -> list[np.ndarray]:
     """Time since the row before; of dates in seconds."""
     cells = table.texts[roles.time]
-    parse = _number if not math.isnan(_number(cells[0])) else _seconds
+    parse = number_of if not math.isnan(number_of(cells[0])) else seconds_of
     times = np.array([parse(cell) for cell in cells])
     if np.isnan(times).any():
         row = int(np.argmax(np.isnan(times)))
@@ -465,12 +399,3 @@ def _dt(roles: _Roles, table: _Table, spans: list[slice], header: _Header) -> li
                 f"{header.place(table.lines[row])}, column {roles.time!r}: {cells[row]!r} is before the row before it"
             )
     return [own.astype(np.float32) for own in dt]
-
-
-def _seconds(cell: str) -> float:
-    """Since 1970, UTC where the date names no zone; NaN of what is no date in ISO's format."""
-    try:
-        date = datetime.datetime.fromisoformat(cell)
-    except ValueError:
-        return math.nan
-    return date.replace(tzinfo=date.tzinfo or datetime.UTC).timestamp()
