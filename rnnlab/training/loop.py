@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 from ml_collections import ConfigDict
 
 from rnnlab.errors import UserError
@@ -21,7 +22,7 @@ from rnnlab.training.report import report
 from rnnlab.training.reporting import Reporter
 from rnnlab.training.selection import Selection
 from rnnlab.training.signals import Interrupted, Signals
-from rnnlab.training.step import TrainState
+from rnnlab.training.step import TrainState, running_statistics
 from rnnlab.training.warm_start import take_over
 from rnnlab.training.window import Call, Step, fetch, remarks, summarize
 from rnnlab.training.workdir import create_task
@@ -92,7 +93,8 @@ class Training:
         self._selection = Selection(task, self._start.evaluated)
         self.shapes: set[tuple] = set()
         self._go_on(checkpoint)
-        size = sum(value.size for value in params.values())
+        statistics = running_statistics(nnx.eval_shape(task.make_model))
+        size = sum(value.size for name, value in params.items() if name not in statistics)
         begun = f"from step {self.step}" if self.step else "from the start"
         for line in (*task.summary(), f"{size:,} parameters; {begun}"):
             self.reporter.say(line)

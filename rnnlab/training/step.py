@@ -71,8 +71,8 @@ def _by_path(state: nnx.State) -> ModelParams:
     return dict(zip(names, (value for _, value in paths), strict=True))
 
 
-def _statistics(model: nnx.Module) -> ModelParams:
-    """The running statistics of a model's batch norms, by the names that they have among its parameters."""
+def running_statistics(model: nnx.Module) -> ModelParams:
+    """Returns the running statistics of a model's batch norms, by the names that they have among its parameters."""
     return _by_path(nnx.state(model, nnx.BatchStat))
 
 
@@ -142,7 +142,7 @@ def make_train_step(
         model = merge(params)
         found = loss(model, batch, state.carry, rngs=rngs, step=state.step)
         mean = found.total / found.weight
-        return mean if penalty is None else mean + penalty(params), (mean, found, _statistics(model))
+        return mean if penalty is None else mean + penalty(params), (mean, found, running_statistics(model))
 
     def find_gradients(
         state: TrainState, batch: Any, seed: Array

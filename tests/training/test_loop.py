@@ -11,14 +11,16 @@ import jax
 import matplotlib.figure
 import numpy as np
 import pytest
+from flax import nnx
 
 from rnnlab.training.checkpoint import Checkpoints
-from rnnlab.training.loop import train
+from rnnlab.training.loop import Training, train
 from rnnlab.training.optimizer import make_optimizer
+from rnnlab.training.programs import Programs
 from rnnlab.training.report import best_params
 from rnnlab.training.reporting import read_metrics
 from rnnlab.training.step import TrainState, split_model
-from rnnlab.training.workdir import open_task
+from rnnlab.training.workdir import create_task, open_task
 from tests import scripted, tiny
 from tests.runs import evaluate, predict
 from tests.scripted import scored, steps
@@ -83,6 +85,15 @@ def test_another_pair_of_cells_needs_no_other_change(tiny_config, tmp_path, caps
     config = tiny_config(model__encoder__cell=cells[0], model__decoder__cell=cells[1], training__steps=10)
     train(config, tmp_path)
     assert np.isfinite(json.loads(capsys.readouterr().out.splitlines()[-1])["loss"])
+
+
+def test_the_running_statistics_of_batch_norms_are_not_counted_as_parameters(tiny_config, tmp_path, capsys):
+    config = tiny_config(model__encoder__block="prenorm", model__encoder__norm="batch")
+    task = create_task(config, tmp_path / "w")
+    with Training(task, Programs(task)):
+        pass
+    size = sum(value.size for value in jax.tree.leaves(nnx.state(task.make_model(), nnx.Param)))
+    assert f" {size:,} parameters; from the start" in capsys.readouterr().err
 
 
 def test_every_log_line_has_what_a_curve_needs(trained):
