@@ -4,8 +4,8 @@
     python launch.py --config=configs/tiny_shakespeare.py:min_gru --workdir=runs/min_gru --config.data.directory=text
 
 Two GRUs of 384 with variational dropout, 11 epochs; or three pre-norm blocks of minGRU (Feng et al. 2024, arXiv
-2410.01201), whose steps are parallel in time, 8 epochs. 64 streams, one-cycle Adam, less than 20 minutes on two cores.
-`data.directory` holds `tiny_shakespeare.txt.gz`. What comes out is in `docs/results.md`.
+2410.01201), whose steps are parallel in time, 8 epochs. 64 streams, one-cycle Adam. `data.directory` holds
+`tiny_shakespeare.txt.gz`. Validation, nats a character: the GRUs 1.453 after 16 minutes on two cores.
 """
 
 from typing import Any

@@ -61,7 +61,7 @@ def _draw(task: ForecastTask, params: ModelParams, split: str, evaluator: Evalua
             axis.set_ylabel(drawable(name))
         for axis in axes[-1]:
             axis.set_xlabel("step")
-        axes[0, 0].legend(fontsize=7)
+        axes[-1, 0].legend(loc="upper left", bbox_to_anchor=(0, -0.25), ncols=4, fontsize=8)  # hides no curve there
 
 
 def _bands(output, outputs: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, str]]:
