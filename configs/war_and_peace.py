@@ -3,9 +3,9 @@
     python launch.py --config=configs/war_and_peace.py --workdir=runs/war_and_peace --config.data.directory=text
     python launch.py --config=configs/war_and_peace.py:gpu --workdir=runs/war_and_peace_gpu --config.data.directory=text
 
-Two GRUs of 512 over one-hot characters with variational dropout; 64 streams, one-cycle Adam, 11 epochs, less than an
-hour on two cores. "gpu" has three LSTMs of 1024 with dropped weights, and 57 epochs. `data.directory` holds the three
-files. What comes out is in `docs/results.md`.
+Two GRUs of 512 over one-hot characters with variational dropout; 64 streams, one-cycle Adam, 11 epochs: 1.164 on test
+after 51 minutes on two cores. "gpu" has three LSTMs of 1024 with dropped weights, and 57 epochs; no device has run it
+yet. `data.directory` holds the three files.
 """
 
 from typing import Any
