@@ -88,8 +88,8 @@ def test_paths_become_absolute_in_every_form(tmp_path, monkeypatch):
     resolve_paths(config)
     home = pathlib.Path.home()
     assert config.data.files.to_dict() == {
-        "train": f"{tmp_path}/a.de,{tmp_path}/b.en",
-        "validation": [f"{tmp_path}/a,b.de", f"{home}/c.en"],
+        "train": f"{tmp_path}/d/a.de,{tmp_path}/d/b.en",
+        "validation": [f"{tmp_path}/d/a,b.de", f"{home}/c.en"],
         "test": "",
     }
     assert (config.data.directory, config.data.prepared) == (f"{tmp_path}/d", "")
