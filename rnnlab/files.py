@@ -26,6 +26,19 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def undamaged(path: pathlib.Path) -> Iterator[None]:
+    """Refuses what a file holds where reading or taking it apart fails.
+
+    Raises:
+      UserError: names the file, and what failed.
+    """
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: is damaged: {error}") from None
+
+
 def user_cache(name: str) -> pathlib.Path:
     """The folder `name` of rnnlab in the user's cache: in `XDG_CACHE_HOME`, by default ~/.cache."""
     home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from rnnlab.config import Field, Fields, each_field, get_field, set_field
 from rnnlab.errors import UserError
-from rnnlab.files import write_text
+from rnnlab.files import undamaged, write_text
 from rnnlab.own import absolute_own, digest_of_own, file_of_own, is_own
 
 _FILE = "own_code.json"  # the digest of the file of each thing of the user's own
@@ -73,10 +73,8 @@ def read_digests(workdir: pathlib.Path) -> dict[str, str]:
       UserError: the record is damaged.
     """
     path = workdir / _FILE
-    try:
+    with undamaged(path):
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: is damaged: {error}") from None
 
 
 def check_own(workdir: pathlib.Path, name: str) -> None:

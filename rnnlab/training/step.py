@@ -135,12 +135,8 @@ def make_train_step(
     def loss_of(
         params: ModelParams, batch: Any, state: TrainState, seed: Array
     ) -> tuple[Array, tuple[Array, Loss, ModelParams]]:
-        # rbg draws masks several times faster than the default generator on CPU and TPU
-        key = jax.random.fold_in(jax.random.key(seed, impl="rbg"), state.step)
-        dropout, sampling = jax.random.split(key)
-        rngs = nnx.Rngs(dropout=dropout, sampling=sampling)  # made inside: nnx counts its draws in place
         model = merge(params)
-        found = loss(model, batch, state.carry, rngs=rngs, step=state.step)
+        found = loss(model, batch, state.carry, rngs=_rngs(seed, state.step), step=state.step)
         mean = found.total / found.weight
         return mean if penalty is None else mean + penalty(params), (mean, found, running_statistics(model))
 
@@ -166,12 +162,18 @@ def make_train_step(
         after = apply_gradients(optimizer, state, gradients, norm=norm, constrain=constrain_others)
         after = after._replace(carry=found.carry)
         kept = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, state)
-        read = jax.tree.map(
-            lambda new: jnp.where(jnp.isfinite(new), new, 0), found.carry
-        )  # the data go on all the same
+        read = jax.tree.map(lambda new: jnp.where(jnp.isfinite(new), new, 0), found.carry)  # the data go on anyway
         return kept._replace(step=after.step, guard=guard, carry=read), metrics
 
     return _compile(find_gradients, update, single=training.steps_per_call == 1, shardings=shardings)
+
+
+def _rngs(seed: Array, step: Array) -> nnx.Rngs:
+    """The random numbers of a step; to be made inside the loss, for nnx counts its draws in place."""
+    # rbg draws masks several times faster than the default generator on CPU and TPU
+    key = jax.random.fold_in(jax.random.key(seed, impl="rbg"), step)
+    dropout, sampling = jax.random.split(key)
+    return nnx.Rngs(dropout=dropout, sampling=sampling)
 
 
 def _compile(find_gradients: Callable, update: Callable, *, single: bool, shardings: TrainState | None) -> Callable:

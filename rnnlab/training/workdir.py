@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from rnnlab.config import field_paths, get_field, make_config
 from rnnlab.errors import UserError
-from rnnlab.files import write_text
+from rnnlab.files import undamaged, write_text
 from rnnlab.own import is_own
 from rnnlab.own_code import check_own, own_digests, own_names, resolve_own, write_digests
 from rnnlab.tasks import find_task
@@ -81,15 +81,13 @@ def read_config(workdir: pathlib.Path) -> ConfigDict:
     if not path.exists():
         raise UserError(f"{workdir}: not a work directory (it holds no config.json); train first, with --config")
     saved = read_json(path)
-    try:
+    with undamaged(path):
         experiment = str(saved["experiment"])
         if is_own(experiment):
             check_own(workdir, experiment)
         kind = find_task(experiment)
         config = make_config(kind.fields)
         config.update(saved)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: is damaged: {error}") from None
     for _, name in own_names(kind.fields, config):
         check_own(workdir, name)
     return config
@@ -101,12 +99,10 @@ def read_json(path: pathlib.Path) -> Any:
     Raises:
       UserError: it is missing or damaged.
     """
-    try:
+    if not path.exists():
+        raise UserError(f"{path.parent}: {path.name} is missing; an older version of rnnlab wrote none")
+    with undamaged(path):
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path.parent}: {path.name} is missing; an older version of rnnlab wrote none") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: is damaged: {error}") from None
 
 
 def resolve_paths(kind: type[Task], config: ConfigDict) -> None:

@@ -56,7 +56,7 @@ class NumberColumns:
 
 
 def number_of(cell: str) -> float:
-    """The finite number that a cell spells, or NaN."""
+    """Returns the finite number that a cell spells, or NaN."""
     try:
         with np.errstate(over="ignore"):
             number = float(np.float32(float(cell)))
@@ -66,7 +66,7 @@ def number_of(cell: str) -> float:
 
 
 def seconds_of(cell: str) -> float:
-    """Since 1970, UTC where the date names no zone; NaN of what is no date in ISO's format."""
+    """Returns the seconds since 1970 of a date in ISO's format, in UTC where it names no zone; NaN of all else."""
     try:
         date = datetime.datetime.fromisoformat(cell)
     except ValueError:

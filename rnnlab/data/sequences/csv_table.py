@@ -10,10 +10,8 @@ that pandas writes) are left out, with a remark, and so is a feature without any
 Missing are empty cells, NaN, NA and ?.
 """
 
-import csv
-import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -28,26 +26,12 @@ from rnnlab.data.sequences.examples import (
     counted,
     is_missing,
     listed,
-    one_line,
 )
+from rnnlab.data.sequences.table_file import Header, Rows, open_table
 from rnnlab.errors import UserError
-from rnnlab.extras import needs
 
 _ANSWERS = {"answer", "class", "label", "target", "y"}
-_PARQUET = b"PAR1"  # how such a file starts
 _BLOCK = 4096  # rows that are turned into numbers at a time
-_Rows = Iterator[tuple[int, list[str]]]
-
-
-class _Header(NamedTuple):
-    """Names of the columns, and what a message calls a row: line or row."""
-
-    file: str
-    names: list[str]
-    unit: str
-
-    def place(self, number: int) -> str:
-        return f"{self.file}, {self.unit} {number}"
 
 
 class _Roles(NamedTuple):
@@ -86,7 +70,7 @@ def read(request: Request, source: Source) -> Examples:
         that is not there or has two roles; a row with another number of cells; text in a
         column of numbers; a missing value, if they are refused; no answer, or an answer that changes within a sequence.
     """
-    header, rows = _open(request, source)
+    header, rows = open_table(request, source)
     roles = _roles(request, header)
     by_step = bool(roles.sequence) or request.data.answer not in ("class", "numbers")
     table, remarks = _read_table(request, header, roles, rows, by_step=by_step)
@@ -99,77 +83,7 @@ def read(request: Request, source: Source) -> Examples:
     return examples._replace(remarks=remarks + examples.remarks)
 
 
-def _open(request: Request, source: Source) -> tuple[_Header, _Rows]:
-    if source.content.startswith(_PARQUET):
-        names, rows = _open_parquet(source)
-        header = _Header(source.name, names, "row")
-    else:
-        rows = _csv_rows(source)
-        number, names = next(rows)
-        header = _Header(source.name, [name.strip() for name in names], "line")
-        _check_names(request, header, number)
-    named = [name for name in header.names if name]
-    if again := next((name for i, name in enumerate(named) if name in named[:i]), None):
-        raise UserError(f"{header.place(1)}: two columns are named {again!r}")
-    return header, rows
-
-
-def _csv_rows(source: Source) -> _Rows:
-    """Yields the cells of each line that is not blank, with the number of the line."""
-    text = source.text()
-    first = text.lstrip().partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",\t;", key=first.count), strict=True)
-    try:
-        for cells in reader:
-            if cells:
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise UserError(f"{source.name}, line {reader.line_num}: not CSV ({error})") from None
-
-
-def _check_names(request: Request, header: _Header, line: int) -> None:
-    """Refuses a first line that is a row: it has a number or a date where the config names no column, and its numbers
-    are not the 0, 1 ... that pandas writes."""
-    numbers = {name: number for name in header.names if not math.isnan(number := number_of(name))}
-    dates = [name for name in header.names if name not in numbers and not math.isnan(seconds_of(name))]
-    counts = list(numbers.values()) == list(range(len(numbers)))
-    known = {name for names in request.data.columns.values() for name in split_names(names)}
-    for name in dates if counts else [*dates, *numbers]:
-        if name not in known:
-            raise UserError(
-                f"{header.place(line)}: {name!r} is a {'number' if name in numbers else 'date'}; the first line must "
-                "have the names of the columns (a name that is a number or a date must stand in config.data.columns)"
-            )
-
-
-def _open_parquet(source: Source) -> tuple[list[str], _Rows]:
-    with needs("sequence", f"{source.name}: Parquet"):
-        import pyarrow
-        import pyarrow.parquet
-    try:
-        table = pyarrow.parquet.read_table(io.BytesIO(source.content))
-        table.validate(full=True)  # its texts are UTF-8
-        names = table.column_names
-    except Exception as error:  # a damaged file makes its parts raise whatever they do
-        raise UserError(f"{source.name}: cannot be read: {one_line(error)}") from None
-
-    def rows() -> _Rows:
-        number = 0
-        for batch in table.to_batches(max_chunksize=_BLOCK):
-            for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                number += 1
-                yield number, [_as_text(cell) for cell in cells]
-
-    return names, rows()
-
-
-def _as_text(cell: object) -> str:
-    if isinstance(cell, bool):
-        return str(int(cell))
-    return "" if cell is None else str(cell)
-
-
-def _roles(request: Request, header: _Header) -> _Roles:
+def _roles(request: Request, header: Header) -> _Roles:
     columns = request.data.columns
     inputs = split_names(columns.inputs)
     answers = _answer_columns(request, header)
@@ -191,7 +105,7 @@ def _roles(request: Request, header: _Header) -> _Roles:
     return _Roles(columns.sequence, columns.time, answers if request.answered else [], inputs or rest, bool(inputs))
 
 
-def _answer_columns(request: Request, header: _Header) -> list[str]:
+def _answer_columns(request: Request, header: Header) -> list[str]:
     if request.data.answer == "forecast":
         return []
     named = split_names(request.data.columns.answer)
@@ -207,7 +121,7 @@ def _answer_columns(request: Request, header: _Header) -> list[str]:
 
 
 def _read_table(
-    request: Request, header: _Header, roles: _Roles, rows: _Rows, *, by_step: bool
+    request: Request, header: Header, roles: _Roles, rows: Rows, *, by_step: bool
 ) -> tuple[_Table, tuple[str, ...]]:
     """Reads all rows; also returns remarks on columns that are left out.
 
@@ -239,7 +153,7 @@ def _read_table(
 
 
 def _read_rows(
-    header: _Header, columns: list[str], texts: dict[str, list[str]], rows: _Rows
+    header: Header, columns: list[str], texts: dict[str, list[str]], rows: Rows
 ) -> tuple[NumberColumns, list[int]]:
     """Parses the columns of numbers, appends the cells of others to `texts`, and lists the number of each row."""
     number_at = [header.names.index(name) for name in columns]
@@ -265,7 +179,7 @@ def _read_rows(
     return parsed, lines
 
 
-def _read_sequences(request: Request, header: _Header, roles: _Roles, table: _Table) -> Examples:
+def _read_sequences(request: Request, header: Header, roles: _Roles, table: _Table) -> Examples:
     """Takes each row as a sequence."""
     steps = sum(name in roles.inputs for name in table.names)
     filled = ~table.blank[:, :steps]
@@ -289,7 +203,7 @@ def _read_sequences(request: Request, header: _Header, roles: _Roles, table: _Ta
     )
 
 
-def _read_steps(request: Request, header: _Header, roles: _Roles, table: _Table) -> Examples:
+def _read_steps(request: Request, header: Header, roles: _Roles, table: _Table) -> Examples:
     """Takes each row as a step."""
     rows = range(len(table.lines))
     if roles.sequence:
@@ -380,7 +294,7 @@ def _plain(answer) -> str:
     return repr(answer) if isinstance(answer, str) else str(answer.tolist())
 
 
-def _dt(roles: _Roles, table: _Table, spans: list[slice], header: _Header) -> list[np.ndarray]:
+def _dt(roles: _Roles, table: _Table, spans: list[slice], header: Header) -> list[np.ndarray]:
     """Time since the row before; of dates in seconds."""
     cells = table.texts[roles.time]
     parse = number_of if not math.isnan(number_of(cells[0])) else seconds_of

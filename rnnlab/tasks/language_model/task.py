@@ -19,7 +19,7 @@ from rnnlab.data.running_text import Encoded, RunningText, Texts, build_vocabula
 from rnnlab.data.streams import Piece, Streams
 from rnnlab.data.vocabulary import UNK, Vocabulary
 from rnnlab.errors import UserError
-from rnnlab.files import write_text
+from rnnlab.files import undamaged, write_text
 from rnnlab.losses import cross_entropy, length_weights
 from rnnlab.models.language_model import LanguageModel, Read
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
@@ -79,7 +79,8 @@ class LanguageModelTask(Task):
         """Whether a config names the same texts, as they are now, that a work directory was made with; texts that are
         out of reach cannot be others."""
         try:
-            made = read_json(workdir / _DIGESTS)
+            with undamaged(workdir / _DIGESTS):
+                made = dict(read_json(workdir / _DIGESTS))
         except UserError:
             return False
         now = _digests_of(json.dumps(config.data.to_dict()))
@@ -105,10 +106,9 @@ class LanguageModelTask(Task):
         Raises:
           UserError: a file is missing or damaged.
         """
-        digests = read_json(workdir / _DIGESTS)
-        if not isinstance(digests, dict):
-            raise UserError(f"{workdir}: {_DIGESTS} is damaged")
-        digests = {split: str(digest) for split, digest in digests.items() if _same_text(saved, config, split)}
+        found = read_json(workdir / _DIGESTS)
+        with undamaged(workdir / _DIGESTS):
+            digests = {split: str(digest) for split, digest in found.items() if _same_text(saved, config, split)}
         return cls(config, workdir, Vocabulary.load(workdir / _VOCABULARY), digests)
 
     def save(self) -> None:

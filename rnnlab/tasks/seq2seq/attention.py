@@ -1,17 +1,30 @@
 """Where a model with attention looks: arrays and pictures."""
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from rnnlab.data.batch import Ids
 from rnnlab.data.vocabulary import EOS
+from rnnlab.errors import UserError
 from rnnlab.pictures import drawable, picture, survived
 from rnnlab.tasks.base import ModelParams
 from rnnlab.tasks.seq2seq.evaluation import Evaluator
+from rnnlab.tasks.seq2seq.task import Seq2SeqTask
 
 _LETTER = 0.1  # inches of a letter of a label
 _LABELS = 70  # most labels of an axis
+
+
+def find_attention(task: Seq2SeqTask, params: ModelParams, lines: Sequence[str]) -> list[np.ndarray]:
+    """Searches the best output of each line, and returns where the model looks for it, as `Seq2SeqTask.attention`."""
+    if task.config.model.attention == "none":
+        raise UserError(f"the model of {task.workdir} has no attention")
+    evaluator = Evaluator(task, beam_size=task.config.evaluation.beam_size)
+    sources = [task.source.encode(line) for line in lines]
+    found = [each.tokens[0] for each in evaluator.search(params, sources)]
+    return evaluator.attention(params, sources, [tokens[tokens > EOS].tolist() for tokens in found])
 
 
 def write_attention(

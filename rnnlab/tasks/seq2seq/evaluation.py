@@ -20,7 +20,8 @@ from rnnlab.tasks.base import ModelParams, Scores
 from rnnlab.tasks.seq2seq.checks import find_metrics
 from rnnlab.tasks.seq2seq.config import metric_names
 from rnnlab.tasks.seq2seq.decode import Sampling, attention, decode, free_running
-from rnnlab.tasks.seq2seq.task import SPECIAL, Seq2SeqTask
+from rnnlab.tasks.seq2seq.model import SPECIAL
+from rnnlab.tasks.seq2seq.task import Seq2SeqTask
 from rnnlab.training.step import split_shapes
 
 _LOG = logging.getLogger("rnnlab")

@@ -7,7 +7,6 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -19,14 +18,13 @@ from rnnlab.data.corpus import Corpus
 from rnnlab.data.encoded import SIDES, build, encode, encoded_pairs
 from rnnlab.data.example import Example
 from rnnlab.data.pipeline import Lengths, Pairs, Sizes, bucket_sizes, training_batches
-from rnnlab.data.vocabulary import BOS, EOS, PAD, Vocabulary
+from rnnlab.data.vocabulary import EOS, Vocabulary
 from rnnlab.errors import UserError
-from rnnlab.files import write_text
+from rnnlab.files import undamaged, write_text
 from rnnlab.losses import cross_entropy, length_weights
 from rnnlab.metrics import LOSSES, METRICS
 from rnnlab.models import Ensemble, Seq2Seq
 from rnnlab.own import name_of_own
-from rnnlab.search import SpecialTokens
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.seq2seq.checks import check_best_metric, check_metrics, find_metrics
 from rnnlab.tasks.seq2seq.config import FIELDS, check_ranges, metric_names, resolve_paths
@@ -40,12 +38,11 @@ from rnnlab.tasks.seq2seq.data import (
     vocabulary_of_another,
     vocabulary_options,
 )
+from rnnlab.tasks.seq2seq.model import make_model
 from rnnlab.tasks.seq2seq.teacher_forcing import make_teacher_forcing
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.workdir import read_json
-
-SPECIAL = SpecialTokens(bos=BOS, eos=EOS, pad=PAD)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +78,7 @@ class Seq2SeqTask(Task):
         make_optimizer(config.training)
         check_metrics(config)
         check_best_metric(config)
-        model = nnx.eval_shape(lambda: _make_model(config, EOS + 2, EOS + 2))  # however large, it costs no memory
+        model = nnx.eval_shape(lambda: make_model(config, EOS + 2, EOS + 2))  # however large, it costs no memory
         Intervention(config.training.intervention, model)
         make_teacher_forcing(config)
 
@@ -99,7 +96,8 @@ class Seq2SeqTask(Task):
         """Whether a config names the same data, as they are now, that a work directory was made with; data that are out
         of reach cannot be others."""
         try:
-            made = read_json(workdir / "data.json")
+            with undamaged(workdir / "data.json"):
+                made = dict(read_json(workdir / "data.json"))
         except UserError:
             return False
         now = digests_of(json.dumps(config.data.to_dict()))
@@ -130,16 +128,15 @@ class Seq2SeqTask(Task):
         Raises:
           UserError: a file is missing or damaged.
         """
-        names = ("buckets.json", "lengths.json", "data.json")
-        buckets, of_training, made = (read_json(workdir / name) for name in names)
-        try:
-            sizes: Sizes = [(int(s), int(t)) for s, t in buckets]
+        with undamaged(workdir / "buckets.json"):
+            sizes: Sizes = [(int(s), int(t)) for s, t in read_json(workdir / "buckets.json")]
             if not sizes:
                 raise ValueError("no bucket")
-            lengths = Lengths(int(of_training["source"]), int(of_training["target"]), float(of_training["ratio"]))
-            digests = {str(split): str(digest) for split, digest in made.items()}
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{workdir}: {', '.join(names[:2])} or {names[2]} is damaged: {error}") from None
+        with undamaged(workdir / "lengths.json"):
+            found = read_json(workdir / "lengths.json")
+            lengths = Lengths(int(found["source"]), int(found["target"]), float(found["ratio"]))
+        with undamaged(workdir / "data.json"):
+            digests = {str(split): str(digest) for split, digest in read_json(workdir / "data.json").items()}
         source, target = (Vocabulary.load(workdir / f"{side}_vocabulary.json") for side in ("source", "target"))
         digests = {split: value for split, value in digests.items() if same_data(saved, config, split)}
         return cls(config, workdir, source, target, sizes, lengths, digests)
@@ -263,7 +260,7 @@ class Seq2SeqTask(Task):
         Raises:
           UserError: names in the config that the model does not know, or sizes that do not fit.
         """
-        return _make_model(self.config, len(self.source), len(self.target))
+        return make_model(self.config, len(self.source), len(self.target))
 
     @property
     def meanings(self) -> dict[str, Any]:
@@ -373,14 +370,9 @@ class Seq2SeqTask(Task):
         Raises:
           UserError: the model has no attention.
         """
-        from rnnlab.tasks.seq2seq.evaluation import Evaluator
+        from rnnlab.tasks.seq2seq.attention import find_attention
 
-        if self.config.model.attention == "none":
-            raise UserError(f"the model of {self.workdir} has no attention")
-        evaluator = Evaluator(self, beam_size=self.config.evaluation.beam_size)
-        sources = [self.source.encode(line) for line in lines]
-        found = [each.tokens[0] for each in evaluator.search(params, sources)]
-        return evaluator.attention(params, sources, [tokens[tokens > EOS].tolist() for tokens in found])
+        return find_attention(self, params, lines)
 
     def breakdown(self) -> None:
         """Prints the milliseconds of each part of a step."""
@@ -405,11 +397,3 @@ class Seq2SeqTask(Task):
         """Makes the model that `join_params` are of: its own, or an ensemble."""
         own = self.make_model()
         return Ensemble([own, *(other.make_model() for other in self.others)]) if self.others else own
-
-
-def _make_model(config: ConfigDict, source_size: int, target_size: int) -> Seq2Seq:
-    options = config.model.to_dict() | {"never_predicted": SPECIAL.never_predicted}
-    try:
-        return Seq2Seq(source_size, target_size, rngs=nnx.Rngs(jax.random.key(config.seed)), **options)
-    except ValueError as error:
-        raise UserError(f"config.model: {error}") from None

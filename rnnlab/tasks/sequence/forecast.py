@@ -19,7 +19,7 @@ from rnnlab.data.pipeline import training_batches
 from rnnlab.data.sequences.scaler import Scaler
 from rnnlab.data.windows import WindowBatch, Windows
 from rnnlab.errors import UserError
-from rnnlab.files import write_text
+from rnnlab.files import undamaged, write_text
 from rnnlab.models.forecaster import Forecaster
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.fields import STACK
@@ -132,13 +132,11 @@ class ForecastTask(Task):
           UserError: the file is missing or damaged.
         """
         found = read_json(workdir / _FILE)
-        try:
+        with undamaged(workdir / _FILE):
             scaler = Scaler(*(np.array(found[name], np.float64) for name in Scaler._fields))
             standard = Standard(scaler, bool(found["standardise"]))
             digests = {str(split): str(value) for split, value in found["digests"].items()}
             return cls(config, workdir, Known(tuple(found["names"]), standard, tuple(found["splits"]), digests))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{workdir / _FILE}: is damaged: {error}") from None
 
     def save(self) -> None:
         """Writes what `load` reads to the work directory."""

@@ -21,7 +21,7 @@ from rnnlab.data.sequences.examples import Examples
 from rnnlab.data.sequences.parting import digest
 from rnnlab.data.vocabulary import UNK
 from rnnlab.errors import UserError
-from rnnlab.files import write_text
+from rnnlab.files import undamaged, write_text
 from rnnlab.models import ManyToMany, ManyToOne
 from rnnlab.models.tokens import Words
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
@@ -134,13 +134,11 @@ class SequenceTask(Task):
           UserError: the file is missing or damaged.
         """
         found = read_json(workdir / _FILE)
-        try:
+        with undamaged(workdir / _FILE):
             sizes: Sizes = [tuple(map(int, size)) for size in found["sizes"]]
             digests = {str(split): str(value) for split, value in found["digests"].items()}
             known = Known(Inputs.of(found["inputs"]), found["answer"], sizes, digests)
             return cls(config, workdir, known)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{workdir / _FILE}: is damaged: {error}") from None
 
     def save(self) -> None:
         """Writes what `load` reads to the work directory."""
