@@ -4,6 +4,7 @@ import tempfile
 
 import jax
 import pytest
+from hypothesis import settings
 from ml_collections import ConfigDict
 
 from rnnlab.training.compile_cache import use_compile_cache
@@ -16,6 +17,8 @@ os.environ |= {"XDG_CACHE_HOME": str(_CACHE), "JAX_COMPILATION_CACHE_DIR": str(_
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # of the processes that tests start
 jax.config.update("jax_disable_most_optimizations", True)
 use_compile_cache()
+settings.register_profile("untimed", deadline=None)  # a busy machine makes no test fail
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True, scope="module")

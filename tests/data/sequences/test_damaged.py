@@ -44,7 +44,7 @@ _FILES = {
 
 
 @pytest.mark.parametrize("kind", _FILES)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 @pytest.mark.filterwarnings("default")  # of libraries, on damaged files
 def test_a_damaged_file_is_read_or_refused_in_one_line(kind, data):
