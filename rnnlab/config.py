@@ -4,8 +4,9 @@ Imports `errors` only.
 """
 
 import copy
+import csv
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -151,8 +152,14 @@ def field_paths(config: ConfigDict, prefix: str = "") -> list[str]:
 
 
 def split_names(text: str) -> list[str]:
-    """Splits a list of names, which may hold blanks, at commas."""
-    return [name for part in text.split(",") if (name := part.strip())]
+    """Splits a list of names, which may hold blanks, at commas; a name in double quotes may hold these, too."""
+    (parts,) = csv.reader([text.replace("\n", " ")], skipinitialspace=True) if text.strip() else ([],)
+    return [name for part in parts if (name := part.strip())]
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Writes the list that `split_names` splits into these names."""
+    return ",".join(f'"{name.replace(chr(34), 2 * chr(34))}"' for name in names)
 
 
 def split_words(text: str) -> list[str]:

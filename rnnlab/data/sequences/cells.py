@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from rnnlab.data.sequences.examples import is_missing
+from rnnlab.data.sequences.examples import LARGEST, is_missing
 
 
 class NumberColumns:
@@ -19,7 +19,7 @@ class NumberColumns:
     def __init__(self, columns: int):
         self.counts = np.zeros(columns, int)
         self.bad: dict[int, tuple[int, str]] = {}
-        self._numbers = [np.empty((0, columns), np.float32)]
+        self._numbers = [np.empty((0, columns))]
         self._blank = [np.empty((0, columns), bool)]
         self._rows = 0
 
@@ -29,7 +29,7 @@ class NumberColumns:
             return
         numbers, blank = _all_numbers(block), np.zeros((len(block), len(self.counts)), bool)
         if numbers is None:
-            numbers = np.empty(blank.shape, np.float32)
+            numbers = np.empty(blank.shape)
             for j in range(blank.shape[1]):
                 self._add_column(j, [cells[j] for cells in block], numbers, blank)
         self.counts += (~np.isnan(numbers)).sum(0)
@@ -51,18 +51,17 @@ class NumberColumns:
             numbers[row, j] = number
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns all numbers, float32 `[rows, columns]`, NaN where there is none, and where a cell is empty."""
+        """Returns all numbers, float64 `[rows, columns]`, NaN where there is none, and where a cell is empty."""
         return np.concatenate(self._numbers), np.concatenate(self._blank)
 
 
 def number_of(cell: str) -> float:
-    """Returns the finite number that a cell spells, or NaN."""
+    """Returns the number that a cell spells, or NaN of what is none, or none that float32 can hold."""
     try:
-        with np.errstate(over="ignore"):
-            number = float(np.float32(float(cell)))
+        number = float(cell)
     except ValueError:
         return math.nan
-    return number if math.isfinite(number) and "_" not in cell else math.nan
+    return number if abs(number) <= LARGEST and "_" not in cell else math.nan
 
 
 def seconds_of(cell: str) -> float:
@@ -75,11 +74,10 @@ def seconds_of(cell: str) -> float:
 
 
 def _all_numbers(cells: list) -> np.ndarray | None:
-    """Turns cells, or rows of cells, to float32, if all are finite numbers."""
+    """Turns cells, or rows of cells, to float64, if all are numbers that float32 can hold."""
     try:
-        with np.errstate(over="ignore"):
-            numbers = np.array(cells, np.float32)
+        numbers = np.array(cells, np.float64)
     except ValueError:
         return None
     flat = "".join(cells) if isinstance(cells[0], str) else "".join(map("".join, cells))
-    return numbers if np.isfinite(numbers).all() and "_" not in flat else None  # Python takes 1_000 for 1000
+    return numbers if (np.abs(numbers) <= LARGEST).all() and "_" not in flat else None  # Python takes 1_000 for 1000

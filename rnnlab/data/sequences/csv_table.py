@@ -48,7 +48,7 @@ class _Table(NamedTuple):
     """What was read of a table.
 
     Attributes:
-      numbers: float32 `[rows, number columns]`, NaN where missing.
+      numbers: float64 `[rows, number columns]`, NaN where missing.
       blank: bool of the same shape, where a cell is empty.
       names: of the columns of `numbers`.
       texts: the cells of the other columns that have a role, by their names.
@@ -113,8 +113,8 @@ def _answer_columns(request: Request, header: Header) -> list[str]:
     one_only = request.data.answer in ("class", "class_per_step") or not named
     if request.answered and (not answers or (one_only and len(answers) > 1)):
         raise UserError(
-            f"config.data.columns.answer: {request.data.columns.answer!r} is not allowed with "
-            f"config.data.answer={request.data.answer!r}; it must name {'one' if one_only else 'some'} of "
+            f"{header.place(1)}: config.data.columns.answer={request.data.columns.answer!r} is not allowed with "
+            f"config.data.answer={request.data.answer!r}; it must name {'one' if one_only else 'some'} of the columns "
             f"{listed(header.names)}"
         )
     return answers
@@ -144,7 +144,9 @@ def _read_table(
             raise UserError(f"{header.place(lines[row])}, column {columns[j]!r}: {text!r} is not a (finite) number")
     if not any(j < len(roles.inputs) for j in kept):
         raise UserError(f"{header.place(1)}: none of the columns {listed(header.names)} has numbers for the inputs")
-    remarks = [f"column {name!r} has no numbers and is left out" for j, name in enumerate(columns) if j not in kept]
+    left = [j for j in range(len(columns)) if j not in kept]
+    shown = {j: f" ({header.unit} {lines[row]}: {text!r})" for j, (row, text) in parsed.bad.items()}
+    remarks = [f"column {columns[j]!r} has no numbers{shown.get(j, '')} and is left out" for j in left]
     if not roles.chosen and "" in header.names:
         remarks.append("columns without a name are left out")
     numbers, blank = parsed.finish()

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from rnnlab.data.packed import read_packed, unpack
 from rnnlab.errors import UserError
 
+LARGEST = float(np.finfo(np.float32).max)  # of the numbers that are read: what a model computes with is float32
 _MISSING = {"", "nan", "na", "?"}  # in lower case
 
 
@@ -19,9 +20,10 @@ class Examples(NamedTuple):
     """Sequences and their answers, as files have them.
 
     Attributes:
-      inputs: of each example float32 `[steps, features]`, NaN where a value is missing (`data.missing="fill"` only;
-        `Scaler` fills it); of `labelled_text` a text; of `tagged` its words.
-      answers: of each example a class; float32 `[k]` of numbers; a class for each step; of several labels per step bool
+      inputs: of each example float32 or float64 `[steps, features]`, as exact as the file is (a small change of a large
+        number is lost in float32), NaN where a value is missing (`data.missing="fill"` only; `Scaler` fills it); of
+        `labelled_text` a text; of `tagged` its words.
+      answers: of each example a class; float `[k]` of numbers; a class for each step; of several labels per step bool
         `[steps, labels]`. None of a forecast, and where a stream for prediction is read.
       dt: of each example float32 `[steps]`, the time since the step before, 0 at the first; None where none are known.
         The unit is the file's; of dates it is seconds.
@@ -147,9 +149,16 @@ def join(parts: Sequence[Examples]) -> Examples:
         return parts[0]
     starts = list(itertools.accumulate((len(part.inputs) for part in parts), initial=0))
     first = parts[0]
+    parts = [first, *(reorder_features(part, first.names) for part in parts[1:])]
     for part in parts[1:]:
-        if (part.dt is None) != (first.dt is None) or part.names != first.names:
-            raise UserError(f"{part.places(0)}: its columns or times are other ones than of {first.places(0)}")
+        if (part.dt is None) != (first.dt is None):
+            timed, untimed = (part, first) if first.dt is None else (first, part)
+            raise UserError(f"{timed.places(0)}: its steps have times, those of {untimed.places(0)} have none")
+        if part.names != first.names:
+            raise UserError(
+                f"{part.places(0)}: its features are {listed(part.names) or 'without names'}; those of "
+                f"{first.places(0)} are {listed(first.names) or 'without names'}"
+            )
         for name, own, wanted in [("steps", part.inputs, first.inputs), ("answers", part.answers, first.answers)]:
             if _width(own) != _width(wanted):
                 raise UserError(
@@ -177,6 +186,14 @@ def join(parts: Sequence[Examples]) -> Examples:
     )
 
 
+def reorder_features(examples: Examples, names: tuple[str, ...]) -> Examples:
+    """Puts features into the order of `names`, if these are theirs; else returns the examples as they are."""
+    if examples.names == names or sorted(examples.names) != sorted(names):
+        return examples
+    order = [examples.names.index(name) for name in names]
+    return examples._replace(inputs=[each[:, order] for each in examples.inputs], names=names)
+
+
 def _width(values: list[Any] | None) -> int:
     """The size of the last axis of arrays, which is the same in all of a file's; 0 of anything else."""
     return values[0].shape[-1] if values and isinstance(values[0], np.ndarray) else 0
@@ -194,7 +211,7 @@ def select(examples: Examples, indices: Sequence[int]) -> Examples:
 
 def as_views(chunks: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Copies arrays that differ in their first axis only into one; what is returned are its parts."""
-    whole = np.concatenate(chunks, dtype=np.float32)
+    whole = np.concatenate(chunks)
     return np.split(whole, np.cumsum([len(chunk) for chunk in chunks])[:-1])
 
 

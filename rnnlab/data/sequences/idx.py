@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.data.sequences.examples import Examples, Request, Source
+from rnnlab.data.sequences.examples import LARGEST, Examples, Request, Source, check_missing
 from rnnlab.errors import UserError
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -17,7 +17,8 @@ def read(request: Request, sources: list[Source]) -> Examples:
     """Reads images and labels; for prediction images alone.
 
     Raises:
-      UserError: not two files, a file that is not of this format or not whole, other numbers of images than of labels.
+      UserError: not two files, a file that is not of this format or not whole, other numbers of images than of labels,
+        a number that is missing (if those are refused), infinite or too large, a label that is missing.
     """
     if len(sources) != 2 and request.answered:
         raise UserError(
@@ -27,9 +28,15 @@ def read(request: Request, sources: list[Source]) -> Examples:
     name = sources[0].name
     if images.ndim < 2 or not images.size:
         raise UserError(f"{name}: an array of sizes {images.shape}; images are needed")
-    pixels = images.reshape(len(images), -1, 1).astype(np.float32)
-    if images.dtype == np.uint8:
-        pixels /= 255
+    flat = images.reshape(len(images), -1, 1)
+    pixels: np.ndarray = flat / np.float32(255) if flat.dtype == np.uint8 else flat.astype(np.float64)
+
+    def where(i: int, pixel: int, _: int) -> str:
+        return f"{name}, image {i + 1}, pixel {pixel + 1}"
+
+    if (too_large := np.abs(pixels) > LARGEST).any():
+        place = where(*map(int, np.argwhere(too_large)[0]))
+        raise UserError(f"{place}: {pixels[too_large][0]:g} is not finite, or too large for float32")
     answers = None
     if request.answered:
         labels = _read_array(sources[1])
@@ -38,8 +45,11 @@ def read(request: Request, sources: list[Source]) -> Examples:
                 f"{sources[1].name}: an array of sizes {labels.shape}; a label for each image is needed, and "
                 f"there are {len(images)}"
             )
+        if (none := labels != labels).any():
+            raise UserError(f"{sources[1].name}, label {int(np.argmax(none)) + 1}: NaN; every image needs its label")
         answers = [str(label) for label in labels.tolist()]
-    return Examples(list(pixels), answers, None, places=lambda i: f"{name}, image {i + 1}")
+    remarks = check_missing(request, name, list(pixels), where)
+    return Examples(list(pixels), answers, None, places=lambda i: f"{name}, image {i + 1}", remarks=remarks)
 
 
 def _read_array(source: Source) -> np.ndarray:

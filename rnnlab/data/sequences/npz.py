@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnnlab.data.sequences.examples import (
+    LARGEST,
     Examples,
     Request,
     Source,
@@ -103,14 +104,13 @@ def _load(arrays: Any, key: str, source: Source) -> np.ndarray:
 
 
 def _numbers(arrays: Any, key: str, source: Source) -> np.ndarray:
-    """Loads an array as float32; NaN may be in it."""
+    """Loads an array as float32, or float64 where that holds more of it; NaN may be in it."""
     array = _load(arrays, key, source)
     if array.dtype.kind not in "biuf":
         raise UserError(f"{source.name}, {key}: of the type {array.dtype}; numbers are needed")
-    with np.errstate(over="ignore"):
-        array = array.astype(np.float32)
-    if np.isinf(array).any():
-        index = ", ".join(map(str, np.argwhere(np.isinf(array))[0]))
+    array = array.astype(np.result_type(array.dtype, np.float32))
+    if (too_large := np.abs(array) > LARGEST).any():
+        index = ", ".join(map(str, np.argwhere(too_large)[0]))
         raise UserError(f"{source.name}, {key}[{index}]: not finite, or too large for float32")
     return array
 

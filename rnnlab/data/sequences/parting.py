@@ -69,7 +69,10 @@ def _labels(examples: Examples, i: int) -> set[str]:
 
 
 def _hash_inputs(examples: Examples, i: int) -> bytes:
-    parts = [examples.inputs[i]] if examples.dt is None else [examples.inputs[i], examples.dt[i]]
+    """Hashes what a model reads: numbers count as far as float32 tells them apart."""
+    inputs = examples.inputs[i]
+    parts = [inputs.astype(np.float32, copy=False) if isinstance(inputs, np.ndarray) else inputs]
+    parts += [] if examples.dt is None else [examples.dt[i]]
     hashed = hashlib.blake2b(digest_size=16)
     for piece in _pieces(parts):
         hashed.update(piece)

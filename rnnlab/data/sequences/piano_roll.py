@@ -6,6 +6,7 @@ the inputs are its first n - 1, the answers its last n - 1. A stream for predict
 """
 
 import io
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def read(request: Request, source: Source) -> Examples:
         return f"{source.name}, {key} {i + 1}"
 
     array = variables[key]
-    rolls = list(array.ravel()) if array.dtype == object else [array]
+    rolls = [_dense(roll) for roll in (array.ravel() if array.dtype == object else [array])]
     if not rolls:
         raise UserError(f"{source.name}: {key} is empty")
     for i, roll in enumerate(rolls):
@@ -65,6 +66,13 @@ def _load(source: Source) -> dict[str, np.ndarray]:
     except Exception as error:  # it raises whatever a damaged file makes its parts raise
         raise UserError(f"{source.name}: not a .mat file ({one_line(error)})") from None
     return {name: array for name, array in variables.items() if not name.startswith("__")}
+
+
+def _dense(roll: Any) -> np.ndarray:
+    """Writes out a sparse matrix."""
+    import scipy.sparse
+
+    return roll.toarray() if scipy.sparse.issparse(roll) else np.asarray(roll)
 
 
 def _check_roll(roll: np.ndarray, first: np.ndarray, place: str, least: int) -> None:

@@ -37,7 +37,7 @@ class Scaler(NamedTuple):
             mean += apart * new / total
             count += new
         deviation = np.sqrt(squares / np.maximum(count, 1))
-        constant = deviation <= 1e-6 * np.abs(mean)  # float32 has no more digits
+        constant = deviation <= 10 * np.finfo(sequences[0].dtype).eps * np.abs(mean)  # it is rounding alone
         return cls(mean, np.where(constant | (deviation == 0), 1.0, deviation))
 
     def fill(self, sequence: np.ndarray) -> np.ndarray:
@@ -48,15 +48,15 @@ class Scaler(NamedTuple):
         steps = np.arange(len(sequence))[:, None]
         last = np.maximum.accumulate(np.where(missing, -1, steps), axis=0)
         filled = np.take_along_axis(sequence, np.maximum(last, 0), axis=0)
-        return np.where(last < 0, self.mean, filled).astype(np.float32)
+        return np.where(last < 0, self.mean, filled).astype(sequence.dtype)
 
     def apply(self, sequence: np.ndarray) -> np.ndarray:
         """Standardises `[steps, features]`, missing values filled, to float32."""
         return ((self.fill(sequence) - self.mean) / self.deviation).astype(np.float32)
 
     def inverse(self, scaled: np.ndarray) -> np.ndarray:
-        """Takes `[..., features]` back to the units of the data, in float32."""
-        return (scaled * self.deviation + self.mean).astype(np.float32)
+        """Takes `[..., features]` back to the units of the data, in float64."""
+        return scaled * self.deviation + self.mean
 
     def save(self, path: pathlib.Path) -> None:
         """Writes it as JSON, whole or not at all."""

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rnnlab.config import split_names
 from rnnlab.data.sequences.cells import number_of, seconds_of
@@ -92,11 +92,24 @@ def _open_parquet(source: Source) -> tuple[list[str], Rows]:
     def rows() -> Rows:
         number = 0
         for batch in table.to_batches(max_chunksize=_BLOCK):
-            for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            place = f"{source.name}, rows {number + 1:,} to {number + len(batch):,}"
+            columns = [_values(column, place, name) for name, column in zip(names, batch.columns, strict=True)]
+            for cells in zip(*columns, strict=True):
                 number += 1
                 yield number, [_as_text(cell) for cell in cells]
 
     return names, rows()
+
+
+def _values(column: Any, place: str, name: str) -> list:
+    """Takes the cells out of a column; those that no type of Python has, such as nanoseconds, as text."""
+    try:
+        return column.to_pylist()
+    except Exception:  # whatever the column's type makes it raise
+        try:
+            return column.cast("string").to_pylist()
+        except Exception as error:
+            raise UserError(f"{place}, column {name!r}: cannot be read: {one_line(error)}") from None
 
 
 def _as_text(cell: object) -> str:

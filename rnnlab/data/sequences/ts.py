@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnlab.data.sequences.examples import (
+    LARGEST,
     Examples,
     Request,
     Source,
@@ -163,8 +164,8 @@ def _read_line(text: str, header: _Header, place: str, answered: bool) -> _Line:
         values, times = _read_pairs(parts, place)
     else:
         values, times = _read_values(parts, place), None
-    if np.isinf(values).any():
-        channel, step = np.argwhere(np.isinf(values))[0]
+    if (too_large := np.abs(values) > LARGEST).any():
+        channel, step = np.argwhere(too_large)[0]
         raise UserError(f"{place}, channel {channel + 1}, value {step + 1}: not finite, or too large for float32")
     return _Line(values, times, answer)
 
@@ -186,8 +187,7 @@ def _read_values(parts: list[str], place: str) -> np.ndarray:
         values = np.empty(0)
     if len(values) != sum(counts):
         _raise_no_number([part.split(",") for part in parts], place)
-    with np.errstate(over="ignore"):  # to infinity, which is refused
-        return values.astype(np.float32).reshape(len(parts), -1)
+    return values.reshape(len(parts), -1)
 
 
 def _read_pairs(parts: list[str], place: str) -> tuple[np.ndarray, np.ndarray]:
@@ -257,10 +257,10 @@ def _answers(request: Request, header: _Header, examples: list[_Line], places: C
 
 def _target(text: str, place: str) -> np.ndarray:
     try:
-        number = np.array([float(text)], np.float32)
+        number = np.array([float(text)])
     except ValueError:
-        number = np.array([np.nan], np.float32)
-    if not np.isfinite(number).all():
+        number = np.array([np.nan])
+    if not (np.abs(number) <= LARGEST).all():
         raise UserError(f"{place}: the answer {text!r} is not a number")
     return number
 

@@ -24,7 +24,7 @@ _DATA: Fields = {
     "unit": field("character", "character, byte, word, symbol, spacy or subword"),
     "language": field("", "of spaCy's rules, such as de"),
     "lowercase": field(False, "reads text in lower case"),
-    "normal_form": field("", "NFC, NFD, NFKC, NFKD or none"),
+    "normal_form": field("", "NFC, NFD, NFKC, NFKD, or auto (NFC or NFD, whichever suits the data); empty: none"),
     "min_count": field(1, "occurrences in training that a token of the vocabulary has", POSITIVE),
     "size": field(8000, "of a subword vocabulary, no smaller than its number of characters", POSITIVE, _MANY),
     "vocabulary": field("", "work directory of a run whose vocabulary is used; empty: of the training text"),
@@ -99,6 +99,11 @@ def check_ranges(config: ConfigDict) -> None:
     ):
         if value not in allowed:
             raise UserError(f"config.{name}: unknown {value!r}; allowed: {', '.join(map(repr, allowed))}")
+    if evaluation.dynamic_decay and not evaluation.dynamic_rate:
+        raise UserError(
+            f"config.evaluation.dynamic_decay: {evaluation.dynamic_decay} has no effect without "
+            "config.evaluation.dynamic_rate; leave it out"
+        )
     if evaluation.dynamic_rate and evaluation.streams > 1:
         raise UserError(
             f"config.evaluation.streams: {evaluation.streams} with dynamic_rate={evaluation.dynamic_rate}; dynamic "

@@ -288,7 +288,7 @@ class Seq2SeqTask(Task):
         weights = length_weights(batch.target_lengths, len(batch.labels))
         total = cross_entropy(logits, batch.labels, weights, smoothing=smoothing)
         labels, cells = batch.target_lengths.sum(), batch.source.size + batch.labels.size
-        padding = 1 - (batch.source_lengths.sum() + labels) / cells
+        padding = (cells - batch.source_lengths.sum() - labels) / cells
         return Loss(total, labels, carry, {"padding": padding})
 
     def probe(self, split: str) -> Batch:

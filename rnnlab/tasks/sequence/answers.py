@@ -269,7 +269,7 @@ class Numbers(Answer):
 
     def cells(self, output: np.ndarray, *, n_best: int = 0) -> list[list[str]]:
         """Writes the numbers."""
-        return [[f"{value:.6g}" for value in self._restored(output)]]
+        return [[f"{value:.9g}" for value in self._restored(output)]]
 
 
 class LabelsPerStep(Answer):
@@ -324,7 +324,7 @@ class LabelsPerStep(Answer):
 
     def cells(self, output: np.ndarray, *, n_best: int = 0) -> list[list[str]]:
         """Writes the probability of each label."""
-        return [[f"{p:.4f}" for p in 1 / (1 + np.exp(-step.astype(np.float64)))] for step in output]
+        return [[f"{p:.6g}" for p in 1 / (1 + np.exp(-step.astype(np.float64)))] for step in output]
 
 
 def find_answer(data: ConfigDict) -> type[Answer]:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from rnnlab.config import get_field
+from rnnlab.config import each_field, get_field
 from rnnlab.errors import UserError
 from rnnlab.models.pooling import POOLINGS
+from rnnlab.tasks.sequence.config import FIELDS
 from rnnlab.tasks.sequence.model import TOKENS
 
 
@@ -29,24 +30,53 @@ def check_used(config: ConfigDict) -> None:
     Raises:
       UserError: names the field.
     """
-    tokens, data, training = config.data.name in TOKENS, config.data, config.training
-    classes = data.answer in ("class", "class_per_step")
-    unused = {
-        "training.class_weights": training.class_weights and not classes,
-        "training.label_smoothing": training.label_smoothing and not classes,
-        "training.word_dropout": training.word_dropout and not tokens,
-        "training.input_noise": training.input_noise and tokens,
-        "model.character_features": config.model.character_features and data.name != "tagged",
-    }
-    for path, found in unused.items():
-        if found:
+    data = config.data
+    used = _used(config)
+    for path, own in each_field(FIELDS):
+        value = get_field(config, path)
+        if value != own.default and not used.get(path, True):
             raise UserError(
-                f"config.{path}: {get_field(config, path)!r} has no effect with config.data.name={data.name!r} and "
+                f"config.{path}: {value!r} has no effect with config.data.name={data.name!r} and "
                 f"answer={data.answer!r}; leave it out"
             )
     if config.model.pooling not in ("last", *POOLINGS):
         allowed = ", ".join(("last", *POOLINGS))
         raise UserError(f"config.model.pooling: unknown {config.model.pooling!r}; allowed: {allowed}")
+
+
+def _used(config: ConfigDict) -> dict[str, bool]:
+    """Whether something reads a field; those that everything reads are not in it."""
+    data = config.data
+    tokens, table, forecast = data.name in TOKENS, data.name == "csv", data.answer == "forecast"
+    classes = data.answer in ("class", "class_per_step")
+    used = {
+        "data.columns.inputs": table,
+        "data.columns.answer": table and not forecast,
+        "data.columns.sequence": table,
+        "data.columns.time": table,
+        "data.missing": not tokens,
+        "data.standardise": not tokens,
+        "data.tag_scheme": data.name == "tagged",
+        "data.unit": data.name == "labelled_text",
+        "data.lowercase": tokens,
+        "data.normal_form": tokens,
+        "data.min_count": tokens,
+        "data.size": tokens and data.unit == "subword",
+        "data.language": tokens and data.unit == "spacy",
+        "data.buckets": not forecast,
+        "data.rows": forecast,
+        "model.embedding": tokens,
+        "model.character_features": data.name == "tagged",
+        "model.pooling": data.answer in ("class", "numbers"),
+        "training.class_weights": classes,
+        "training.label_smoothing": classes,
+        "training.word_dropout": tokens,
+        "training.input_noise": not tokens,
+        "training.loss": forecast and not config.model.forecast.quantiles,
+    }
+    of_forecasts = [path for path, _ in each_field(FIELDS) if path.startswith("model.forecast.")]
+    of_forecasts += [f"data.{name}" for name in ("look_back", "horizon", "period")]
+    return used | dict.fromkeys(of_forecasts, forecast)
 
 
 def check_order(config: ConfigDict) -> None:

@@ -44,7 +44,7 @@ _DATA: Fields = {
     "standardise": field(True, "numbers, by mean and deviation of each feature over train, unless all are 0 or 1"),
     "unit": field("character", "of labelled_text: character, byte, word, symbol, spacy or subword"),
     "lowercase": field(False, "reads text in lower case"),
-    "normal_form": field("", "NFC, NFD, NFKC, NFKD or none"),
+    "normal_form": field("", "NFC, NFD, NFKC, NFKD, or auto (NFC or NFD, whichever suits the data); empty: none"),
     "min_count": field(1, "occurrences in train that a token of the vocabulary has", POSITIVE),
     "size": field(8000, "of a subword vocabulary", POSITIVE, _MANY),
     "language": field("", "of spaCy's rules, such as de"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rnnlab.data.sequences.examples import Examples, counted, listed
+from rnnlab.data.sequences.examples import Examples, counted, listed, reorder_features
 from rnnlab.errors import UserError
 
 
@@ -21,12 +21,10 @@ def match_features(examples: Examples, names: Sequence[str], number: int, *, uni
     further = [name for name in examples.names if name not in names]
     if names and examples.names and (lacking or further):
         parts = [f"{word} {listed(found)}" for word, found in (("without", lacking), ("with", further)) if found]
+        parts += ["a column without any number is left out"] if lacking else []
         raise UserError(f"{examples.places(0)}: other {unit}s than in train: {', '.join(parts)}")
     check_number(examples, number, unit=unit)
-    if not names or examples.names in ((), tuple(names)):
-        return examples
-    order = [examples.names.index(name) for name in names]
-    return examples._replace(inputs=[each[:, order] for each in examples.inputs], names=tuple(names))
+    return reorder_features(examples, tuple(names)) if names and examples.names else examples
 
 
 def check_number(examples: Examples, number: int, *, there: str = "train", unit: str = "feature") -> None:

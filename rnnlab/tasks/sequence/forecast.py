@@ -23,7 +23,7 @@ from rnnlab.files import undamaged, write_text
 from rnnlab.models.forecaster import Forecaster
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.fields import STACK
-from rnnlab.tasks.sequence.checks import check_best_metric
+from rnnlab.tasks.sequence.checks import check_best_metric, check_used
 from rnnlab.tasks.sequence.config import FIELDS
 from rnnlab.tasks.sequence.forecast_data import Series, Standard, make_windows, read_series
 from rnnlab.tasks.sequence.forecast_output import Output
@@ -89,6 +89,7 @@ class ForecastTask(Task):
         super().check(config)
         make_optimizer(config.training)
         check_best_metric(config, (*_SCORES, *Output.of(config).metrics))
+        check_used(config)
         for name, off in (("permuted", 0), ("chunk", 1)):
             if config.data[name] != off:
                 raise UserError(

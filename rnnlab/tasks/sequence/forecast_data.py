@@ -38,9 +38,21 @@ class Series(NamedTuple):
     remarks: tuple[str, ...]
 
     def scaler(self) -> Scaler:
-        """Learns mean and deviation of each channel from the training rows."""
+        """Learns mean and deviation of each channel from the training rows.
+
+        Raises:
+          UserError: a channel has no value in them.
+        """
         train = self.splits["train"]
-        return Scaler.learn([rows[: span.end] for rows, span in zip(train.series, train.spans, strict=True)])
+        rows = [own[: span.end] for own, span in zip(train.series, train.spans, strict=True)]
+        without = np.logical_and.reduce([np.isnan(own).all(0) for own in rows])
+        if without.any():
+            channel = int(np.argmax(without))
+            raise UserError(
+                f"{train.examples.places(0)}: channel {self.names[channel] if self.names else channel + 1} has no "
+                "value in the training rows; leave it out by config.data.columns.inputs, or give it some"
+            )
+        return Scaler.learn(rows)
 
 
 class Standard(NamedTuple):
@@ -81,7 +93,7 @@ def read_series(data: ConfigDict) -> Series:
     check_number(train, channels, there=train.places(0), unit="channel")
     read = {split: match_features(own, train.names, channels, unit="channel") for split, own in read.items()}
     parts = {split: Part(own.inputs, [Span(0, len(rows)) for rows in own.inputs], own) for split, own in read.items()}
-    remarks = [remark for own in read.values() for remark in own.remarks]
+    remarks = [remark for own in read.values() for remark in (*own.remarks, *_uneven(own))]
     if len(read) == 1:
         parts = _divided(data, train)
         remarks += _unused(parts)
@@ -90,6 +102,17 @@ def read_series(data: ConfigDict) -> Series:
     digests = {split: digest(examples) for split, examples in read.items()}
     once = tuple(dict.fromkeys(remarks))  # splits of one file share its remarks
     return Series({split: parts[split] for split in SPLITS if split in parts}, train.names, digests, once)
+
+
+def _uneven(examples: Examples) -> Iterator[str]:
+    """Remarks on times that are not evenly spaced, which windows do not see."""
+    for number, dt in enumerate(examples.dt or ()):
+        usual = float(np.median(dt[1:])) if len(dt) > 1 else 0.0
+        if others := int((~np.isclose(dt[1:], usual, rtol=1e-3)).sum()):
+            yield (
+                f"{examples.places(number)}: {others:,} of {len(dt) - 1:,} steps are longer or shorter than the usual "
+                f"{usual:g}; windows take all steps as even"
+            )
 
 
 def _divided(data: ConfigDict, train: Examples) -> dict[str, Part]:

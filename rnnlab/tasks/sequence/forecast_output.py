@@ -92,4 +92,4 @@ class Output(NamedTuple):
         if self.kind == "values":
             return np.moveaxis(scaler.inverse(np.moveaxis(outputs, -1, 0)), 0, -1)
         parts = [scaler.inverse(outputs[..., 0]), outputs[..., 1] * scaler.deviation]
-        return np.stack([*parts, *np.moveaxis(outputs[..., 2:], -1, 0)], axis=-1).astype(np.float32)
+        return np.stack([*parts, *np.moveaxis(outputs[..., 2:], -1, 0)], axis=-1)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
+from rnnlab.config import join_names
 from rnnlab.data.sequences.base import Examples, read_stream
 from rnnlab.errors import UserError
 from rnnlab.printing import to_csv
@@ -55,14 +56,14 @@ class SeriesPredictor(Predictor):
         rows: list[list] = [[*(["series"] if several else []), "step", *columns]]
         for number in range(cells.shape[1]):
             for step, values in enumerate(cells[:, number], start=1):
-                rows.append([*([number + 1] if several else []), step, *(f"{value:.7g}" for value in values)])
+                rows.append([*([number + 1] if several else []), step, *(f"{value:.9g}" for value in values)])
         return to_csv(rows).splitlines()
 
     def _stream_data(self) -> ConfigDict:
         """The fields of the data, in which the columns are those of training: others in the file are left out."""
         data = copy.deepcopy(self._task.config.data)
         if names := self._task.known.names:
-            data.columns.inputs = ",".join(names)
+            data.columns.inputs = join_names(names)
         return data
 
     def _look_back(self, examples: Examples, number: int) -> np.ndarray:

@@ -131,7 +131,8 @@ class Inputs(NamedTuple):
         examples = match_features(examples, self.names, len(self.scaler.mean))
         self._check_steps(examples)
         scaled = self.scaler.apply if self.standardise else self.scaler.fill
-        inputs, dt = Steps.of([scaled(each) for each in examples.inputs]), self._dt(examples)
+        inputs = Steps.of([scaled(each).astype(np.float32, copy=False) for each in examples.inputs])
+        dt = self._dt(examples)
         if dt is None or self.continuous:
             return SequenceRows(inputs, labels, dt=dt)
         return SequenceRows(Steps(np.c_[inputs.values, dt.values], inputs.lengths), labels)

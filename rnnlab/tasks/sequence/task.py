@@ -260,7 +260,8 @@ class SequenceTask(Task):
         inputs = batch.inputs if rngs is None else self._disturbed(batch.inputs, rngs)
         outputs = model(inputs, batch.seq_lengths, dt=batch.dt, rngs=rngs)
         total, weight = self.answer.loss(outputs, batch, None if rngs is None else self.config.training)
-        padding = 1 - batch.seq_lengths.sum() / (len(jax.tree.leaves(inputs)[0]) * batch.seq_lengths.size)
+        cells = len(jax.tree.leaves(inputs)[0]) * batch.seq_lengths.size
+        padding = (cells - batch.seq_lengths.sum()) / cells
         return Loss(total, weight, carry, {"padding": padding})
 
     def _disturbed(self, inputs: Any, rngs: nnx.Rngs) -> Any:

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from rnnlab.config import join_names
 from rnnlab.data.sequences.base import Scaler, read_split, read_stream
 from rnnlab.errors import UserError
 from tests.data.sequences.config import data_config
@@ -24,7 +25,7 @@ def test_rows_of_a_forecast_are_the_steps_of_one_sequence(tmp_path):
     examples = _read(tmp_path, "date,p,q\n2020-01-01,1,2\n2020-01-02,3,4\n", answer="forecast")
     assert examples.inputs[0].tolist() == [[1, 2], [3, 4]]
     assert (examples.answers, examples.dt, examples.names) == (None, None, ("p", "q"))
-    assert "column 'date' has no numbers and is left out" in examples.remarks[0]
+    assert "column 'date' has no numbers (line 2: '2020-01-01') and is left out" in examples.remarks[0]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_a_column_without_a_value_is_a_step_that_is_missing(tmp_path, cell):
     np.testing.assert_array_equal(first.inputs, [[[np.nan], [2]]])
     noted = _read(tmp_path, "label,t0,note,t1\nx,1,some,2\n")
     assert noted.inputs[0].tolist() == [[1], [2]]
-    assert "column 'note' has no numbers and is left out" in noted.remarks[0]
+    assert "column 'note' has no numbers (line 2: 'some') and is left out" in noted.remarks[0]
 
 
 @pytest.mark.parametrize("cell", ["", "NaN", "NA", "?", " nan "])
@@ -188,7 +189,8 @@ def test_a_column_has_one_role_and_the_answer_must_be_named(tmp_path):
     with pytest.raises(UserError, match=r"config.data.columns.inputs: 'label' has the role 'answer' already"):
         _read(tmp_path, _WIDE, columns__inputs="label")
     with pytest.raises(
-        UserError, match=r"config.data.columns.answer: '' is not allowed .* one of who, date, p, q, state"
+        UserError,
+        match=r"tiny.csv, line 1: config.data.columns.answer='' is not allowed .* the columns who, date, p, q, state",
     ):
         _read(tmp_path, _STEPS)
 
@@ -227,8 +229,10 @@ def test_files_whose_columns_have_another_order_are_not_joined(tmp_path):
             UserError, match=r"c.csv, line 2: its steps are other columns than those of .*a.csv, line 2"
         ):
             read(*names)
-    with pytest.raises(UserError, match=r"c.csv, line 2: its columns .* other ones than of .*a.csv, line 2"):
-        read("a", "c", answer="class_per_step")
+    features = read("a", "c", answer="class_per_step")  # whose features are matched by name
+    assert [one.tolist() for one in features.inputs] == [[[1, 2, 3]], [[1, 3, 2]]]
+    with pytest.raises(UserError, match=r"b.csv, line 2: its features are t0, t1; .*a.csv, line 2 are t0, t1, t2"):
+        read("a", "b", answer="class_per_step")
 
 
 def test_parquet_is_read_as_the_same_table_in_csv(tmp_path):
@@ -242,6 +246,37 @@ def test_parquet_is_read_as_the_same_table_in_csv(tmp_path):
         np.testing.assert_array_equal(one, other)
     assert from_parquet.answers == from_csv.answers == ["3", "4"]
     assert from_parquet.places(1).endswith("t.parquet, row 2")
+
+
+def test_what_python_has_no_type_for_is_read_as_text_where_a_role_needs_it(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = {
+        "label": [3, 4],
+        "a": [1, 2],
+        "nanoseconds": pyarrow.array([1, 2], pyarrow.timestamp("ns")),
+        "year": pyarrow.array([600_000_000_000] * 2, pyarrow.timestamp("s")),
+    }
+    parquet.write_table(pyarrow.table(table), tmp_path / "t.parquet")
+    config = {"files__train": f"{tmp_path}/t.parquet"}
+    assert [one.tolist() for one in read_split(data_config("csv", **config), "train").inputs] == [[[1]], [[2]]]
+    with pytest.raises(UserError, match=r"row 1, column 'nanoseconds': '1970-01-01 .*0001' is not a"):
+        read_split(data_config("csv", columns__inputs="a,nanoseconds", **config), "train")
+
+
+def test_small_changes_of_large_numbers_are_not_lost(tmp_path):
+    rows = [f"s,{1_700_000_000 + 3 * i},{1e8 + 0.25 * i},up" for i in range(4)]
+    columns = {"columns__sequence": "who", "columns__time": "when", "columns__answer": "state"}
+    examples = _read(tmp_path, "\n".join(["who,when,x,state", *rows]), answer="class_per_step", **columns)
+    assert examples.dt[0].tolist() == [0, 3, 3, 3]
+    scaled = Scaler.learn(examples.inputs).apply(examples.inputs[0])[:, 0]
+    np.testing.assert_allclose(scaled, (np.arange(4) - 1.5) / np.std(np.arange(4)), rtol=1e-6)
+
+
+def test_names_in_quotes_may_hold_commas(tmp_path):
+    text = '"load, MW",a,"say ""x""",label\n1,2,3,u\n4,5,6,v\n'
+    examples = _read(tmp_path, text, columns__inputs=join_names(['say "x"', "load, MW"]), answer="class_per_step")
+    assert examples.inputs[0].tolist() == [[3, 1], [6, 4]]
 
 
 def test_a_stream_for_prediction_may_lack_its_answers():
@@ -259,5 +294,5 @@ def test_etth1_is_read_as_the_csv_module_reads_it():
     with gzip.open(path, "rt", newline="") as file:
         header, *rows = csv.reader(file)
     assert examples.names == tuple(header[1:])
-    np.testing.assert_array_equal(examples.inputs[0], np.array([row[1:] for row in rows], float).astype(np.float32))
+    np.testing.assert_array_equal(examples.inputs[0], np.array([row[1:] for row in rows], float))
     assert set(examples.dt[0][1:].tolist()) == {3600}

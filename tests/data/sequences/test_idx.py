@@ -10,9 +10,12 @@ from rnnlab.data.sequences.base import read_split, read_stream
 from rnnlab.errors import UserError
 from tests.data.sequences.config import data_config
 
+_CODES = {"u1": b"\x08", "f4": b"\x0d", "f8": b"\x0e"}
+
 
 def _idx(array: np.ndarray) -> bytes:
-    return b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+    sizes = bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    return b"\0\0" + _CODES[array.dtype.str[1:]] + sizes + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
 _IMAGES = np.arange(5 * 2 * 4, dtype=np.uint8).reshape(5, 2, 4)
@@ -36,9 +39,19 @@ def test_an_image_is_the_sequence_of_its_pixels(tmp_path):
     )
 
 
+def _images(value: float) -> np.ndarray:
+    images = _IMAGES.astype(np.float64)
+    images[3, 1, 0] = value
+    return images
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
+        (_idx(_images(np.nan)), _idx(_LABELS), "images.gz, image 4, pixel 5: a value is missing; .*missing=fill"),
+        (_idx(_images(np.inf)), _idx(_LABELS), "images.gz, image 4, pixel 5: inf is not finite, or too large"),
+        (_idx(_images(1e300)), _idx(_LABELS), "images.gz, image 4, pixel 5: 1e\\+300 is not finite, or too large"),
+        (_idx(_IMAGES), _idx(np.array([0, 1, np.nan, 1, 0], np.float32)), "labels, label 3: NaN; every image needs"),
         (b"GIF8", _idx(_LABELS), "images.gz: not an idx file"),
         (_idx(_IMAGES)[:-1], _idx(_LABELS), "images.gz: 39 bytes of data"),
         (_idx(_IMAGES)[:7], _idx(_LABELS), "images.gz: the file ends within its header"),

@@ -21,7 +21,7 @@ def _read(folder, split="train", fields=None, **arrays):
 def test_sequences_have_features_and_may_be_padded(tmp_path):
     examples = _read(tmp_path, x=_X, y=_Y, lengths=np.array([2, 4]))
     assert [one.tolist() for one in examples.inputs] == [_X[0, :2].tolist(), _X[1].tolist()]
-    assert examples.inputs[0].dtype == np.float32
+    assert examples.inputs[0].dtype == np.float64
     assert examples.answers == ["7", "8"]
     assert examples.places(1) == f"{tmp_path}/t.npz, x[1]"
     one_feature = _read(tmp_path, x=np.arange(8, dtype=np.int16).reshape(2, 4), y=np.array(["u", "v"]))

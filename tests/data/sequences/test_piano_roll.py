@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 
 from rnnlab.data.sequences.base import has_split, read_split, read_stream
 from rnnlab.errors import UserError
@@ -42,6 +43,11 @@ def test_a_stream_for_prediction_keeps_all_steps():
     examples = read_stream(_config(""), stream.getvalue(), "standard input")
     assert [one.tolist() for one in examples.inputs] == [_LONG]
     assert examples.answers is None
+
+
+def test_sparse_matrices_are_rolls(tmp_path):
+    examples = read_split(_config(_write(tmp_path, traindata=scipy.sparse.csc_matrix(np.array(_LONG)))), "train")
+    assert examples.inputs[0].tolist() == _LONG[:-1]
 
 
 @pytest.mark.parametrize(

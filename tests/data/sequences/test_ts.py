@@ -151,5 +151,5 @@ def test_japanese_vowels_are_read_as_plain_python_reads_them():
     for line, inputs, answer in zip(lines, examples.inputs, examples.answers, strict=True):
         *channels, label = line.split(":")
         wanted = [[float(value) for value in channel.split(",")] for channel in channels]
-        np.testing.assert_array_equal(inputs, np.array(wanted, np.float32).T)
+        np.testing.assert_array_equal(inputs, np.array(wanted).T)
         assert answer == label

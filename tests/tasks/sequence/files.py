@@ -71,9 +71,12 @@ def steps(folder: pathlib.Path) -> dict[str, str]:
 def config(name: str, answer: str, files: dict[str, str], **fields) -> ConfigDict:
     """A run of such files; dots in the names of fields are written as two underscores."""
     made = default_config()
-    made.data.update({"name": name, "answer": answer, "buckets": 2})
+    made.data.update({"name": name, "answer": answer})
+    made.data.buckets = made.data.buckets if answer == "forecast" else 2
     made.data.files.update(files)
-    made.model.update({"cell": "gru", "features": 12, "pooling": "max", "embedding": 8})
+    made.model.update({"cell": "gru", "features": 12, "pooling": "max" if answer in ("class", "numbers") else "last"})
+    if name in ("labelled_text", "tagged"):
+        made.model.embedding = 8
     made.training.update({"steps": 150, "batch_size": 16, "learning_rate": 0.02, "log_every": 50, "evaluate_every": 50})
     made.training.update({"checkpoint_every": 50, "measure_every": 0})
     made.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})

@@ -383,6 +383,31 @@ def test_other_channels_than_those_of_training_are_refused(tmp_path, series, nam
         create_task(_config(tmp_path, data__files__test="test.csv"), tmp_path / "w")
 
 
+def test_a_channel_whose_name_has_a_comma_can_be_continued(tmp_path):
+    _write(tmp_path / "series.csv", names=('"load, MW"', "heat"))
+    train(_config(tmp_path, training__steps=2), tmp_path / "w")
+    predict(load(tmp_path / "w").task, io.BytesIO((tmp_path / "series.csv").read_bytes()), answers := io.BytesIO())
+    header, *_ = csv.reader(answers.getvalue().decode().splitlines())
+    assert header == ["step", "load, MW", "heat"]
+
+
+def test_a_channel_without_a_value_in_the_training_rows_is_refused(tmp_path):
+    rows = [f"{i},{'' if i < 80 else i}" for i in range(120)]
+    (tmp_path / "series.csv").write_text("\n".join(["load,heat", *rows]) + "\n")
+    with pytest.raises(UserError, match=r"series.csv, line 2: channel heat has no value in the training rows"):
+        create_task(_config(tmp_path, data__missing="fill"), tmp_path / "w")
+
+
+def test_steps_of_unequal_length_are_told(tmp_path, caplog):
+    rows = [f"2020-01-01 {i // 60:02}:{i % 60:02}:{30 * (i == 50):02},{value}" for i, value in enumerate(SERIES[:, 0])]
+    (tmp_path / "series.csv").write_text("\n".join(["date,load", *rows]) + "\n")
+    task = create_task(_config(tmp_path, data__columns__time="date"), tmp_path / "w")
+    assert (
+        "2 of 119 steps are longer or shorter than the usual 60; windows take all steps as even"
+        in (task.series.remarks[0])
+    )
+
+
 def test_channels_without_names_are_counted(tmp_path):
     for name, channels in (("train.npz", 2), ("test.npz", 1)):
         np.savez(tmp_path / name, x=np.random.default_rng(0).normal(size=(1, 60, channels)))
