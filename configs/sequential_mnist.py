@@ -3,7 +3,7 @@
     python launch.py --config=configs/sequential_mnist.py:NAME --workdir=runs/NAME --config.data.directory=FOLDER
 
 FOLDER holds the four files of MNIST, gzipped. gru and permuted: one GRU of 148 units, 68 thousand parameters, started
-for memories of up to 784 steps (Tallec and Ollivier 2018). lru: four pre-norm blocks around linear recurrences.
+for memories of up to 784 or 30 steps (Tallec and Ollivier 2018). lru: four pre-norm blocks around linear recurrences.
 """
 
 from ml_collections import ConfigDict
@@ -24,10 +24,12 @@ def get_config(name: str = "gru") -> ConfigDict:
     config.training.update({"steps": 6000, "batch_size": 128, "log_every": 100, "evaluate_every": 500})
     config.training.update({"checkpoint_every": 250, "measure_every": 0, "best_metric": "accuracy"})
     if name == "lru":
-        config.model.update({"cell": "lru", "features": 96, "layers": 4, "block": "prenorm", "norm": "batch"})
+        config.model.update({"cell": "lru", "features": 64, "layers": 4, "block": "prenorm", "norm": "batch"})
         config.model.update({"dropout": 0.1, "pooling": "mean"})
         config.training.update({"optimizer": "adamw", "weight_decay": 0.05, "learning_rate": 4e-3})
+        config.training.update({"steps": 8000, "batch_size": 64})
     else:
         config.model.update({"cell": "gru", "features": 148})
-        config.training.update({"learning_rate": 2e-3, "intervention": "chrono:784", "average_decay": 0.99})
+        memories = {"gru": "chrono:784", "permuted": "chrono:30"}
+        config.training.update({"learning_rate": 4e-3, "intervention": memories[name], "average_decay": 0.99})
     return config

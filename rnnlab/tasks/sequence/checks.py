@@ -47,7 +47,8 @@ def check_used(config: ConfigDict) -> None:
 def _used(config: ConfigDict) -> dict[str, bool]:
     """Whether something reads a field; those that everything reads are not in it."""
     data = config.data
-    tokens, table, forecast = data.name in TOKENS, data.name == "csv", data.answer == "forecast"
+    tokens, forecast = data.name in TOKENS, data.answer == "forecast"
+    table = data.name in ("csv", "mnist1d", "generated")  # of what is made, a file that is predicted is a CSV
     classes = data.answer in ("class", "class_per_step")
     used = {
         "data.columns.inputs": table,
