@@ -5,6 +5,7 @@ Imports `errors` only.
 
 import copy
 import csv
+import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -153,13 +154,14 @@ def field_paths(config: ConfigDict, prefix: str = "") -> list[str]:
 
 def split_names(text: str) -> list[str]:
     """Splits a list of names, which may hold blanks, at commas; a name in double quotes may hold these, too."""
-    (parts,) = csv.reader([text.replace("\n", " ")], skipinitialspace=True) if text.strip() else ([],)
-    return [name for part in parts if (name := part.strip())]
+    rows = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
+    return [name for row in rows for part in row if (name := part.strip())]
 
 
 def join_names(names: Iterable[str]) -> str:
     """Writes the list that `split_names` splits into these names."""
-    return ",".join(f'"{name.replace(chr(34), 2 * chr(34))}"' for name in names)
+    doubled = (name.replace('"', '""') for name in names)
+    return ",".join(f'"{name}"' for name in doubled)
 
 
 def split_words(text: str) -> list[str]:

@@ -215,6 +215,17 @@ def as_views(chunks: Sequence[np.ndarray]) -> list[np.ndarray]:
     return np.split(whole, np.cumsum([len(chunk) for chunk in chunks])[:-1])
 
 
+def check_finite(values: np.ndarray, where: Callable[..., str]) -> None:
+    """Refuses a number that is infinite, or that float32 cannot hold; NaN, a missing value, passes.
+
+    Raises:
+      UserError: with its place, which `where` names, given its indices.
+    """
+    if (bad := np.abs(values) > LARGEST).any():
+        place = where(*np.argwhere(bad)[0].tolist())
+        raise UserError(f"{place}: {values[bad][0]:g} is not finite, or too large for float32")
+
+
 def check_missing(
     request: Request, name: str, inputs: Sequence[np.ndarray], where: Callable[[int, int, int], str]
 ) -> tuple[str, ...]:

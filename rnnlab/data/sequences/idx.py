@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.data.sequences.examples import LARGEST, Examples, Request, Source, check_missing
+from rnnlab.data.sequences.examples import Examples, Request, Source, check_finite, check_missing
 from rnnlab.errors import UserError
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -34,9 +34,7 @@ def read(request: Request, sources: list[Source]) -> Examples:
     def where(i: int, pixel: int, _: int) -> str:
         return f"{name}, image {i + 1}, pixel {pixel + 1}"
 
-    if (too_large := np.abs(pixels) > LARGEST).any():
-        place = where(*map(int, np.argwhere(too_large)[0]))
-        raise UserError(f"{place}: {pixels[too_large][0]:g} is not finite, or too large for float32")
+    check_finite(pixels, where)
     answers = None
     if request.answered:
         labels = _read_array(sources[1])

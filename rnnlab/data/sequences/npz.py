@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from rnnlab.data.sequences.examples import (
-    LARGEST,
     Examples,
     Request,
     Source,
+    check_finite,
     check_missing,
     counted,
     is_missing,
@@ -109,9 +109,7 @@ def _numbers(arrays: Any, key: str, source: Source) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         raise UserError(f"{source.name}, {key}: of the type {array.dtype}; numbers are needed")
     array = array.astype(np.result_type(array.dtype, np.float32))
-    if (too_large := np.abs(array) > LARGEST).any():
-        index = ", ".join(map(str, np.argwhere(too_large)[0]))
-        raise UserError(f"{source.name}, {key}[{index}]: not finite, or too large for float32")
+    check_finite(array, lambda *index: f"{source.name}, {key}[{', '.join(map(str, index))}]")
     return array
 
 

@@ -19,6 +19,7 @@ from rnnlab.data.sequences.examples import (
     Request,
     Source,
     as_views,
+    check_finite,
     check_missing,
     counted,
     decode,
@@ -164,9 +165,7 @@ def _read_line(text: str, header: _Header, place: str, answered: bool) -> _Line:
         values, times = _read_pairs(parts, place)
     else:
         values, times = _read_values(parts, place), None
-    if (too_large := np.abs(values) > LARGEST).any():
-        channel, step = np.argwhere(too_large)[0]
-        raise UserError(f"{place}, channel {channel + 1}, value {step + 1}: not finite, or too large for float32")
+    check_finite(values, lambda channel, step: f"{place}, channel {channel + 1}, value {step + 1}")
     return _Line(values, times, answer)
 
 

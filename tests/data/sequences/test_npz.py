@@ -138,7 +138,7 @@ def test_missing_values_are_refused_or_counted_but_not_in_the_padding(tmp_path):
         ({"x": _X[0, 0], "y": _Y}, {}, r"x: of sizes \(3,\)"),
         ({"x": _X.astype(str), "y": _Y}, {}, "x: of the type <U32; numbers"),
         ({"x": np.array([_X[0], 1], object), "y": _Y}, {}, "x: an array of Python objects"),
-        ({"x": _X + np.inf, "y": _Y}, {"missing": "fill"}, r"x\[0, 0, 0\]: not finite"),
+        ({"x": _X + np.inf, "y": _Y}, {"missing": "fill"}, r"x\[0, 0, 0\]: inf is not finite"),
         ({"x": _X, "y": _Y, "lengths": np.array([2, 5])}, {}, "lengths: 2 whole numbers .* from 1 to 4"),
         ({"x": _X, "y": _Y, "dt": -np.ones((2, 4))}, {}, "dt: a time since the step before is below 0"),
         ({"x": _X, "y": np.array([1, np.nan])}, {"answer": "numbers"}, r"y\[1\]: missing"),

@@ -106,7 +106,7 @@ def test_missing_values_are_refused_or_filled_and_counted(tmp_path):
         (_HEADER + "1,2:3,4:a\n1,2:3:a\n", "line 7: channel 2 has 1 value, channel 1 has 2"),
         (_HEADER + "1,2:3,x4:a\n", "line 6, channel 2, value 2: 'x4' is not a number"),
         (_HEADER + "1,:3,4:a\n", "line 6, channel 1, value 2: '' is not a number"),
-        (_HEADER + "1,2:3,1e300:a\n", "line 6, channel 2, value 2: not finite"),
+        (_HEADER + "1,2:3,1e300:a\n", "line 6, channel 2, value 2: 1e\\+300 is not finite"),
         (_HEADER + "1,2:3,4:c\n", "line 6: the header's @classLabel does not list the class 'c'"),
         (_HEADER + "1,2:3,4:\n", "line 6: no class after the last ':'"),
         (_HEADER.replace(" a b", "") + "1,2:3,4:a\n1:2:?\n", "line 7: no class after the last ':', but '\\?'"),
