@@ -1,9 +1,10 @@
 """A work directory: the config of a run and what its task keeps there, made once and opened again."""
 
+import contextlib
 import json
 import logging
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -80,8 +81,7 @@ def read_config(workdir: pathlib.Path) -> ConfigDict:
     path = workdir / "config.json"
     if not path.exists():
         raise UserError(f"{workdir}: not a work directory (it holds no config.json); train first, with --config")
-    saved = read_json(path)
-    with undamaged(path):
+    with reading_json(path) as saved:
         experiment = str(saved["experiment"])
         if is_own(experiment):
             check_own(workdir, experiment)
@@ -93,16 +93,17 @@ def read_config(workdir: pathlib.Path) -> ConfigDict:
     return config
 
 
-def read_json(path: pathlib.Path) -> Any:
-    """Reads a file of a work directory.
+@contextlib.contextmanager
+def reading_json(path: pathlib.Path) -> Iterator[Any]:
+    """Reads a file of a work directory, for a block that takes apart what it holds.
 
     Raises:
-      UserError: it is missing or damaged.
+      UserError: it is missing or damaged, or the block fails on what it holds.
     """
     if not path.exists():
         raise UserError(f"{path.parent}: {path.name} is missing; an older version of rnnlab wrote none")
     with undamaged(path):
-        return json.loads(path.read_text(encoding="utf-8"))
+        yield json.loads(path.read_text(encoding="utf-8"))
 
 
 def resolve_paths(kind: type[Task], config: ConfigDict) -> None:

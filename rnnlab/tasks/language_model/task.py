@@ -19,14 +19,14 @@ from rnnlab.data.running_text import Encoded, RunningText, Texts, build_vocabula
 from rnnlab.data.streams import Piece, Streams
 from rnnlab.data.vocabulary import UNK, Vocabulary
 from rnnlab.errors import UserError
-from rnnlab.files import undamaged, write_text
+from rnnlab.files import write_text
 from rnnlab.losses import cross_entropy, length_weights
 from rnnlab.models.language_model import LanguageModel, Read
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.language_model.config import FIELDS, check_ranges, resolve_paths
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
-from rnnlab.training.workdir import read_json
+from rnnlab.training.workdir import reading_json
 
 _OPTIONS = ("unit", "language", "lowercase", "normal_form", "min_count", "size")  # of the vocabulary
 _VOCABULARY, _DIGESTS = "vocabulary.json", "data.json"
@@ -79,8 +79,8 @@ class LanguageModelTask(Task):
         """Whether a config names the same texts, as they are now, that a work directory was made with; texts that are
         out of reach cannot be others."""
         try:
-            with undamaged(workdir / _DIGESTS):
-                made = dict(read_json(workdir / _DIGESTS))
+            with reading_json(workdir / _DIGESTS) as found:
+                made = dict(found)
         except UserError:
             return False
         now = _digests_of(json.dumps(config.data.to_dict()))
@@ -106,8 +106,7 @@ class LanguageModelTask(Task):
         Raises:
           UserError: a file is missing or damaged.
         """
-        found = read_json(workdir / _DIGESTS)
-        with undamaged(workdir / _DIGESTS):
+        with reading_json(workdir / _DIGESTS) as found:
             digests = {split: str(digest) for split, digest in found.items() if _same_text(saved, config, split)}
         return cls(config, workdir, Vocabulary.load(workdir / _VOCABULARY), digests)
 

@@ -20,7 +20,7 @@ from rnnlab.data.example import Example
 from rnnlab.data.pipeline import Lengths, Pairs, Sizes, bucket_sizes, training_batches
 from rnnlab.data.vocabulary import EOS, Vocabulary
 from rnnlab.errors import UserError
-from rnnlab.files import undamaged, write_text
+from rnnlab.files import write_text
 from rnnlab.losses import cross_entropy, length_weights
 from rnnlab.metrics import LOSSES, METRICS
 from rnnlab.models import Ensemble, Seq2Seq
@@ -42,7 +42,7 @@ from rnnlab.tasks.seq2seq.model import make_model
 from rnnlab.tasks.seq2seq.teacher_forcing import make_teacher_forcing
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
-from rnnlab.training.workdir import read_json
+from rnnlab.training.workdir import reading_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +96,8 @@ class Seq2SeqTask(Task):
         """Whether a config names the same data, as they are now, that a work directory was made with; data that are out
         of reach cannot be others."""
         try:
-            with undamaged(workdir / "data.json"):
-                made = dict(read_json(workdir / "data.json"))
+            with reading_json(workdir / "data.json") as found:
+                made = dict(found)
         except UserError:
             return False
         now = digests_of(json.dumps(config.data.to_dict()))
@@ -128,15 +128,14 @@ class Seq2SeqTask(Task):
         Raises:
           UserError: a file is missing or damaged.
         """
-        with undamaged(workdir / "buckets.json"):
-            sizes: Sizes = [(int(s), int(t)) for s, t in read_json(workdir / "buckets.json")]
+        with reading_json(workdir / "buckets.json") as found:
+            sizes: Sizes = [(int(s), int(t)) for s, t in found]
             if not sizes:
                 raise ValueError("no bucket")
-        with undamaged(workdir / "lengths.json"):
-            found = read_json(workdir / "lengths.json")
+        with reading_json(workdir / "lengths.json") as found:
             lengths = Lengths(int(found["source"]), int(found["target"]), float(found["ratio"]))
-        with undamaged(workdir / "data.json"):
-            digests = {str(split): str(digest) for split, digest in read_json(workdir / "data.json").items()}
+        with reading_json(workdir / "data.json") as found:
+            digests = {str(split): str(digest) for split, digest in found.items()}
         source, target = (Vocabulary.load(workdir / f"{side}_vocabulary.json") for side in ("source", "target"))
         digests = {split: value for split, value in digests.items() if same_data(saved, config, split)}
         return cls(config, workdir, source, target, sizes, lengths, digests)

@@ -19,7 +19,7 @@ from rnnlab.data.pipeline import training_batches
 from rnnlab.data.sequences.scaler import Scaler
 from rnnlab.data.windows import WindowBatch, Windows
 from rnnlab.errors import UserError
-from rnnlab.files import undamaged, write_text
+from rnnlab.files import write_text
 from rnnlab.models.forecaster import Forecaster
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.fields import STACK
@@ -29,7 +29,7 @@ from rnnlab.tasks.sequence.forecast_data import Series, Standard, make_windows, 
 from rnnlab.tasks.sequence.forecast_output import Output
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
-from rnnlab.training.workdir import read_json
+from rnnlab.training.workdir import reading_json
 
 _PROBED = 8  # windows whose gradients are measured
 _FILE = "series.json"
@@ -112,8 +112,10 @@ class ForecastTask(Task):
     def has_data_of(cls, config: ConfigDict, workdir: pathlib.Path) -> bool:
         """Whether a config names the same data, as they are now, that a work directory was made with."""
         try:
-            return read_json(workdir / _FILE)["digests"] == read_series(config.data).digests
-        except (UserError, KeyError, TypeError):
+            with reading_json(workdir / _FILE) as made:
+                digests = made["digests"]
+            return digests == read_series(config.data).digests
+        except UserError:
             return False
 
     @classmethod
@@ -132,8 +134,7 @@ class ForecastTask(Task):
         Raises:
           UserError: the file is missing or damaged.
         """
-        found = read_json(workdir / _FILE)
-        with undamaged(workdir / _FILE):
+        with reading_json(workdir / _FILE) as found:
             scaler = Scaler(*(np.array(found[name], np.float64) for name in Scaler._fields))
             standard = Standard(scaler, bool(found["standardise"]))
             digests = {str(split): str(value) for split, value in found["digests"].items()}

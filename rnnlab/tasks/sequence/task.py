@@ -21,7 +21,7 @@ from rnnlab.data.sequences.examples import Examples
 from rnnlab.data.sequences.parting import digest
 from rnnlab.data.vocabulary import UNK
 from rnnlab.errors import UserError
-from rnnlab.files import undamaged, write_text
+from rnnlab.files import write_text
 from rnnlab.models import ManyToMany, ManyToOne
 from rnnlab.models.tokens import Words
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
@@ -34,7 +34,7 @@ from rnnlab.tasks.sequence.model import Sizing, make_model
 from rnnlab.tasks.sequence.rows import SequenceBatch, SequenceRows, Steps
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
-from rnnlab.training.workdir import read_json
+from rnnlab.training.workdir import reading_json
 
 _PROBED = 8  # sequences whose gradients are measured
 _FILE = "sequence.json"
@@ -108,9 +108,10 @@ class SequenceTask(Task):
     def has_data_of(cls, config: ConfigDict, workdir: pathlib.Path) -> bool:
         """Whether a config names the same data, as they are now, that a work directory was made with."""
         try:
-            made = read_json(workdir / _FILE)["digests"]
-            return made == {split: digest(found) for split, found in read_splits(config.data).items()}
-        except (UserError, KeyError, TypeError):
+            with reading_json(workdir / _FILE) as made:
+                digests = made["digests"]
+            return digests == {split: digest(found) for split, found in read_splits(config.data).items()}
+        except UserError:
             return False
 
     @classmethod
@@ -133,8 +134,7 @@ class SequenceTask(Task):
         Raises:
           UserError: the file is missing or damaged.
         """
-        found = read_json(workdir / _FILE)
-        with undamaged(workdir / _FILE):
+        with reading_json(workdir / _FILE) as found:
             sizes: Sizes = [tuple(map(int, size)) for size in found["sizes"]]
             digests = {str(split): str(value) for split, value in found["digests"].items()}
             known = Known(Inputs.of(found["inputs"]), found["answer"], sizes, digests)
