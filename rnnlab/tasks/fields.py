@@ -1,11 +1,12 @@
-"""Fields of a config that several tasks have, and the labs. Imports `config` only."""
+"""Fields of a config that several tasks have, and the labs. Imports `config` and `errors` only."""
 
 import ast
 
 from absl import flags
-from ml_collections import FieldReference, config_flags
+from ml_collections import ConfigDict, FieldReference, config_flags
 
 from rnnlab.config import NOT_NEGATIVE, POSITIVE, RATE, Allowed, Field, Fields, at_most, field, split_words
+from rnnlab.errors import UserError
 
 _CELL = "of rnnlab.CELLS, lstm/diagonal, lstm/heads4, lstm/none, or file.py:NAME"
 
@@ -35,6 +36,20 @@ SAMPLING: Fields = {
     ),
 }
 """Those of `rnnlab.search.sample`."""
+
+
+def check_sampling(evaluation: ConfigDict) -> None:
+    """Refuses a choice among the likeliest tokens where nothing is drawn.
+
+    Raises:
+      UserError: names the field.
+    """
+    for name, whole in (("top_k", 0), ("top_p", 1.0)):
+        if evaluation[name] != whole and not evaluation.temperature:
+            raise UserError(
+                f"config.evaluation.{name}: {evaluation[name]!r} has no effect where nothing is drawn; set "
+                "config.evaluation.temperature, too (1 draws as the model predicts)"
+            )
 
 
 def experiment_field(default: str) -> Field:

@@ -6,7 +6,7 @@ from rnnlab.config import NOT_NEGATIVE, POSITIVE, RATE, Fields, at_most, check_f
 from rnnlab.data.example import SPLITS
 from rnnlab.data.file_names import absolute, resolve_files
 from rnnlab.errors import UserError
-from rnnlab.tasks.fields import SAMPLING, STACK, experiment_field, file_names_field
+from rnnlab.tasks.fields import SAMPLING, STACK, check_sampling, experiment_field, file_names_field
 from rnnlab.training.config import EVALUATION, TRAINING
 
 METRICS = ("loss", "perplexity", "bits_per_token", "bits_per_character")
@@ -87,6 +87,7 @@ def check_ranges(config: ConfigDict) -> None:
       UserError: names the field, its value and what is allowed.
     """
     check_fields(config, FIELDS)
+    check_sampling(config.evaluation)
     data, evaluation = config.data, config.evaluation
     if data.validation_share + data.test_share >= 1:
         raise UserError(

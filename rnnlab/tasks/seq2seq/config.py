@@ -17,7 +17,7 @@ from rnnlab.config import (
 from rnnlab.data.file_names import absolute, resolve_files
 from rnnlab.errors import UserError
 from rnnlab.own import name_of_own
-from rnnlab.tasks.fields import SAMPLING, STACK, experiment_field, file_names_field
+from rnnlab.tasks.fields import SAMPLING, STACK, check_sampling, experiment_field, file_names_field
 from rnnlab.training.config import EVALUATION, TRAINING
 
 _MANY = at_most(1_000_000)  # for each of which the trainer of a vocabulary takes memory at once
@@ -120,6 +120,7 @@ def check_ranges(config: ConfigDict) -> None:
       UserError: names the field, its value and what is allowed.
     """
     check_fields(config, FIELDS)
+    check_sampling(config.evaluation)
     if config.evaluation.coverage_penalty and config.model.attention == "none":
         raise UserError(
             f"config.evaluation.coverage_penalty: {config.evaluation.coverage_penalty} is not allowed with "
