@@ -7,7 +7,7 @@ Imports cells and scan only.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -19,30 +19,43 @@ from rnnlab.cells import Cell, Params, State
 from rnnlab.scans import Associative, methods_of, scan, step_jacobian
 from rnnlab.scans.recurrence import recur
 
-_TIME, _BATCH, _IN, _HIDDEN = 7, 4, 3, 6
-_LENGTHS = (7, 3, 0, 1)
+_TIME, _BATCH, _IN, _HIDDEN = 8, 4, 3, 6
+_HALF = _TIME // 2
+_LENGTHS = (_TIME, _HALF, 0, 1)
 _FLOAT32, _FLOAT64 = 1e-5, 1e-6
 _SATURATION, _SATURATED_DRIFT = 100.0, 0.01  # where float32 has but few digits of a derivative
-_SATURATED_STEPS = (7 * (0,), 7 * (1,), (0, 1, 0, 1, 2, 0, 1), (0, 2, 2, 1, 2, 2, 0))  # rows of W: -100, 100, as drawn
+_SATURATED_STEPS = (
+    8 * (0,),
+    8 * (1,),
+    (1, 0, 2, 1, 0, 1, 0, 1),
+    (0, 2, 2, 1, 2, 2, 0, 2),
+)  # rows of W: -100, 100, drawn
 _EVERYTHING = "every gate and parameter"
 _BFLOAT16_DRIFT = 0.05  # relative, about 6 times the unit round-off 2^-8 of one operation
 
 
-def check_cell(cell: Cell, *, seed: int = 0) -> None:
+def check_cell(cell: Cell, *, seed: int = 0, promises: Iterable[str] | None = None) -> None:
     """Checks that a cell keeps every promise of `scan`.
 
-    The description fits its parameters; padded = unpadded (also with NaN in the padding); chunked = whole; reversed =
-    flipped; segments = separate sequences; lengths 0 and 1; `step_jacobian` = `jax.jacfwd`; every method = the
-    reference, values and gradients; gradients = finite differences; bfloat16 within 5 % of float32. With one gate or
-    one of `unit_params` at +-100, values and gradients of every method are finite and within 1 % of float64; with all
-    of them at +-100 they are finite.
+    The description fits its parameters; padded = unpadded (with NaN in the padding); chunked = whole; reversed =
+    flipped; segments = separate sequences; lengths 0 and 1; `step_jacobian` = `jax.jacfwd`; the gradients of the
+    reference = finite differences; every method = the reference, values and gradients, plain and with all options of
+    `scan` at once, then also with NaN and infinity in the padding; bfloat16 within 5 % of float32. With one gate or one
+    of `unit_params` at +-100, values and gradients of every method are finite and within 1 % of float64; with all of
+    them at +-100 they are finite.
+
+    Args:
+      cell: registered or your own.
+      seed: of parameters, inputs and state.
+      promises: those of `PROMISES` to check; all of them by default.
 
     Raises:
       AssertionError: a broken promise; the message names the cell, the promise and the largest difference.
+      KeyError: an unknown promise.
     """
-    for name, promise in _PROMISES.items():
+    for name in PROMISES if promises is None else promises:
         try:
-            promise(_near, cell, *_example(cell, seed))
+            _PROMISES[name](_near, cell, *_example(cell, seed))
         except AssertionError as error:
             raise AssertionError(f"cell {cell.name!r}: {name}: {error}") from None
 
@@ -83,16 +96,18 @@ def measure_promise(cell: Cell, promise: str, *, seed: int = 0) -> Finding:
     return worst
 
 
-def _example(cell: Cell, seed: int, dtype=jnp.float32) -> tuple[Params, Array, State]:
-    """Parameters, inputs and a state without zeros, which would hide terms of a formula."""
-    keys = iter(jax.random.split(jax.random.key(seed), 32))
-    params = cell.init(next(keys), _IN, _HIDDEN, dtype)
-    params = {name: v + 0.3 * jax.random.normal(next(keys), v.shape, dtype) for name, v in params.items()}
-    inputs = jax.random.normal(next(keys), (_TIME, _BATCH, _IN), dtype)
-    state = tuple(
-        v + 0.3 * jax.random.normal(next(keys), v.shape, dtype) for v in cell.initial_state(_BATCH, _HIDDEN, dtype)
+def _example(cell: Cell, seed: int) -> tuple:
+    """Parameters, inputs and a state without zeros, which would hide terms of a formula.
+
+    They are NumPy arrays: a part of one is no program to compile.
+    """
+    rng = np.random.default_rng(seed)
+    params, state = jax.device_get(
+        (cell.init(jax.random.key(seed), _IN, _HIDDEN), cell.initial_state(_BATCH, _HIDDEN, jnp.float32))
     )
-    return params, inputs, state
+    inputs = rng.normal(size=(_TIME, _BATCH, _IN)).astype(np.float32)
+    moved = jax.tree.map(lambda v: v + 0.3 * rng.normal(size=v.shape).astype(v.dtype), (params, state))
+    return moved[0], inputs, moved[1]
 
 
 Near = Callable[..., None]  # (actual, expected, tolerance, what): refuses arrays that differ by more
@@ -138,6 +153,38 @@ def _loss(cell: Cell, params: Params, inputs: Array, state: State, **options) ->
 _loss_and_gradients = jax.jit(jax.value_and_grad(_loss, argnums=(1, 2, 3)), static_argnames=_STATIC)
 
 
+def _every_option(cell: Cell, *, acts: bool = True) -> dict:
+    """All options of `scan` at once; unless it `acts`, each has a value that changes nothing, for the same program."""
+    rng = np.random.default_rng(3)
+    starts, zoneout = np.zeros((_TIME, _BATCH), bool), np.zeros((_TIME, _BATCH, _HIDDEN), bool)
+    options: dict = {"seq_lengths": np.array(_LENGTHS if acts else _BATCH * (_TIME,), np.int32), "reverse": True}
+    options["segment_starts"] = starts | (acts & (np.arange(_TIME)[:, None] == 2) & (np.arange(_BATCH) == 0))
+    options["zoneout_mask"] = tuple(zoneout | (acts & (rng.random(zoneout.shape) < 0.3)) for _ in cell.state_names)
+    if "R" not in cell.reads_params:
+        dropped = rng.random((_BATCH, _HIDDEN)) < 0.5
+        options["recurrent_mask"] = np.where(dropped & acts, 0.0, 2.0 if acts else 1.0).astype(np.float32)
+    return options
+
+
+def _doubles(tree):
+    """The same numbers in float64."""
+    return jax.tree.map(lambda v: np.float64(v) if getattr(v, "dtype", None) == np.float32 else v, tree)
+
+
+@functools.partial(jax.jit, static_argnames="cell")
+def _step(cell: Cell, params: Params, state: State, x: Array) -> tuple[State, State, State]:
+    """The state after a step by the definition: with the parameters that the description names, with all of them, and
+    with `a + r` of the gates that are not split in `a` alone."""
+    a, r = x @ params["W"] + params["b"], recur(cell, params, state[0])
+    read = {name: params[name] for name in cell.combine_params}
+    summed = (jnp.arange(a.shape[-1]) < a.shape[-1] - len(cell.split_gates) * _HIDDEN) * r
+    return (
+        cell.combine(read, state, a, r),
+        cell.combine(params, state, a, r),
+        cell.combine(read, state, a + summed, r - summed),
+    )
+
+
 def _description_fits_its_parameters(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
     width = len(cell.gates) * _HIDDEN
     shapes = {"W": (_IN, width), "b": (width,)} | dict.fromkeys(cell.unit_params, (_HIDDEN,))
@@ -147,62 +194,61 @@ def _description_fits_its_parameters(near: Near, cell: Cell, params: Params, inp
         shapes["R"] = recurrent.get(cell.recurrence, (heads, _HIDDEN // heads, width // heads))
     found = {name: value.shape for name, value in params.items()}
     assert found == shapes, f"init gave {found}, should be {shapes}"
-    a, r = inputs[0] @ params["W"] + params["b"], recur(cell, params, state[0])
-    read = {name: params[name] for name in cell.combine_params}
-    after = cell.combine(read, state, a, r)
+    after, *others = _step(cell, params, state, inputs[0])
     assert len(after) == len(cell.state_names), f"combine returned {len(after)} entries for {cell.state_names}"
-    near(after, cell.combine(params, state, a, r))
-    summed = (jnp.arange(width) < width - len(cell.split_gates) * _HIDDEN) * r
-    near(cell.combine(read, state, a + summed, r - summed), after)
+    for other in others:
+        near(other, after)
 
 
 def _padded_is_unpadded(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
+    lengths = np.array(_LENGTHS, np.int32)
+    poisoned = np.where((np.arange(_TIME)[:, None] >= lengths)[..., None], np.float32(np.nan), inputs)
     for reverse in (False, True):
-        outputs, final = _scan(cell, params, inputs, state=state, seq_lengths=jnp.array(_LENGTHS), reverse=reverse)
+        found = _scan(cell, params, poisoned, state=state, seq_lengths=lengths, reverse=reverse)
+        outputs, final = jax.device_get(found)
         for row, length in enumerate(_LENGTHS):
-            one = slice(row, row + 1)
-            alone = tuple(entry[one] for entry in state)
-            wanted = _scan(cell, params, inputs[:length, one], state=alone, reverse=reverse)
-            near((outputs[:length, one], tuple(entry[one] for entry in final)), wanted)
+            wanted = _scan(cell, params, inputs[:length], state=state, reverse=reverse and length > 1)
+            own = (outputs[:length], final), jax.device_get(wanted)
+            near(*jax.tree.map(lambda v, row=row: v[..., row, :], own))
             assert not np.any(outputs[length:, row]), "an output in the padding is not zero"
 
 
 def _ways(cell: Cell) -> list:
     """The methods of a cell, and an associative scan in short blocks: by default a short sequence is one block."""
     methods = methods_of(cell)
-    return [*methods, *([Associative(3)] if "associative" in methods else [])]
+    return [*methods, *([Associative(4)] if "associative" in methods else [])]
 
 
 def _padding_is_never_read(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
-    lengths = jnp.array(_LENGTHS)
-    padding = (jnp.arange(_TIME)[:, None] >= lengths)[..., None]
-    wanted = _loss_and_gradients(cell, params, inputs, state, seq_lengths=lengths, method="reference")
+    options = _every_option(cell)
+    padding = (np.arange(_TIME)[:, None] >= options["seq_lengths"])[..., None]
+    wanted = _loss_and_gradients(cell, params, inputs, state, method="reference", **options)
     for method in _ways(cell):
-        for poison in (jnp.nan, jnp.inf):
-            poisoned = jnp.where(padding, poison, inputs)
-            near(_loss_and_gradients(cell, params, poisoned, state, seq_lengths=lengths, method=method), wanted)
+        for poison in (np.nan, np.inf):
+            poisoned = np.where(padding, np.float32(poison), inputs)
+            near(_loss_and_gradients(cell, params, poisoned, state, method=method, **options), wanted)
 
 
 def _chunked_is_whole(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
     whole, final = _scan(cell, params, inputs, state=state)
-    first, between = _scan(cell, params, inputs[:3], state=state)
-    second, last = _scan(cell, params, inputs[3:], state=between)
-    near((jnp.concatenate([first, second]), last), (whole, final))
+    first, between = _scan(cell, params, inputs[:_HALF], state=state)
+    second, last = _scan(cell, params, inputs[_HALF:], state=between)
+    near((np.concatenate([first, second]), last), (whole, final))
 
 
 def _reversed_is_flipped(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
     outputs, final = _scan(cell, params, inputs[::-1], state=state)
-    near(_scan(cell, params, inputs, state=state, reverse=True), (outputs[::-1], final))
+    near(_scan(cell, params, inputs, state=state, reverse=True), (np.flip(outputs, 0), final))
 
 
 def _segments_are_separate_sequences(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
-    starts = jnp.zeros((_TIME, _BATCH), bool).at[3].set(True)
-    run = functools.partial(_scan, cell, params)
-    first, second = run(inputs[:3], state=state), run(inputs[3:], state=state)
-    near(run(inputs, state=state, segment_starts=starts), (jnp.concatenate([first[0], second[0]]), second[1]))
-    first, second = run(inputs[:3], state=state, reverse=True), run(inputs[3:], state=state, reverse=True)
-    packed = run(inputs, state=state, segment_starts=starts, reverse=True)
-    near(packed, (jnp.concatenate([first[0], second[0]]), first[1]))
+    starts = np.zeros((_TIME, _BATCH), bool)
+    starts[_HALF] = True
+    for reverse in (False, True):
+        run = functools.partial(_scan, cell, params, state=state, reverse=reverse)
+        first, second = run(inputs[:_HALF]), run(inputs[_HALF:])
+        final = first[1] if reverse else second[1]
+        near(run(inputs, segment_starts=starts), (np.concatenate([first[0], second[0]]), final))
 
 
 def _any_length_works(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
@@ -210,51 +256,49 @@ def _any_length_works(near: Near, cell: Cell, params: Params, inputs: Array, sta
     assert outputs.shape == (0, _BATCH, _HIDDEN), f"no steps gave outputs of shape {outputs.shape}"
     near(final, state, 0.0)
     _, (gradient, *_) = _loss_and_gradients(cell, params, inputs[:0], state)
-    near(gradient, jax.tree.map(jnp.zeros_like, params), 0.0)
-    a, r = inputs[0] @ params["W"] + params["b"], recur(cell, params, state[0])
-    after = cell.combine(params, state, a, r)
-    near(_scan(cell, params, inputs[:1], state=state), (after[0][None], after))
+    near(gradient, jax.tree.map(np.zeros_like, params), 0.0)
+    after, *_ = _step(cell, params, state, inputs[0])
+    near(_scan(cell, params, inputs[:1], state=state), (np.expand_dims(after[0], 0), after))
 
 
 def _methods_agree(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
-    starts = jnp.zeros((_TIME, _BATCH), bool).at[2, 0].set(True)
-    keys = jax.random.split(jax.random.key(3), len(state) + 1)
-    noise: dict = {"zoneout_mask": tuple(jax.random.bernoulli(key, 0.3, (_TIME, *state[0].shape)) for key in keys[1:])}
-    if "R" not in cell.reads_params:
-        noise["recurrent_mask"] = 2.0 * jax.random.bernoulli(keys[0], 0.5, state[0].shape)
-    situations: list[dict] = [
-        {},
-        {"seq_lengths": jnp.array(_LENGTHS), "reverse": True, "segment_starts": starts, **noise},
-    ]
-    for options in situations:
-        wanted = _loss_and_gradients(cell, params, inputs, state, method="reference", **options)
-        for method in _ways(cell):
+    _agree(near, cell, params, inputs, state, {})
+
+
+def _methods_agree_with_every_option(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
+    _agree(near, cell, params, inputs, state, _every_option(cell))
+
+
+def _agree(near: Near, cell: Cell, params: Params, inputs: Array, state: State, options: dict) -> None:
+    wanted = _loss_and_gradients(cell, params, inputs, state, method="reference", **options)
+    for method in _ways(cell):
+        if method != "reference":
             near(_loss_and_gradients(cell, params, inputs, state, method=method, **options), wanted)
 
 
 def _gradients_are_finite_differences(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
+    point, direction, options = _doubles(((params, inputs, state), _example(cell, 1), _every_option(cell)))
+    step = 1e-5
     with jax.enable_x64(True):
-        point = _example(cell, 1, jnp.float64)
-        loss = functools.partial(_loss_and_gradients, cell, seq_lengths=jnp.array(_LENGTHS))
-        _, gradient = loss(*point)
-        direction = _example(cell, 2, jnp.float64)
-        step = 1e-5
+        loss = functools.partial(_loss_and_gradients, cell, method="reference", **options)
         ahead, behind = (
-            loss(*jax.tree.map(lambda x, d, s=sign: x + s * step * d, point, direction))[0] for sign in (1, -1)
+            float(loss(*jax.tree.map(lambda x, d, s=sign: x + s * step * d, point, direction))[0]) for sign in (1, -1)
         )
-        slope = sum(jax.tree.leaves(jax.tree.map(jnp.vdot, gradient, direction)), jnp.zeros(()))
-        near(slope, (ahead - behind) / (2 * step), _FLOAT64)
+        gradient = jax.device_get(loss(*point)[1])
+    slope = sum(np.vdot(g, d) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True))
+    near(slope, np.float64((ahead - behind) / (2 * step)), _FLOAT64)
 
 
 def _saturation_leaves_all_finite_and_right(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
     of = (*sorted(params), "inputs", *cell.state_names)
     parts = ("the value", *(f"the gradient of {name}" for name in of))
+    options = _every_option(cell, acts=False)
     for what, own, steps, entered in _saturated(cell, params, state):
         with jax.enable_x64(True):
-            exact = jax.tree.map(lambda v: np.asarray(v, np.float64), (own, steps, entered))
-            wanted = jax.device_get(_loss_and_gradients(cell, *exact, seq_lengths=np.full(_BATCH, _TIME)))
+            exact = _doubles((own, steps, entered))
+            wanted = _loss_and_gradients(cell, *exact, method="reference", **_doubles(options))
         for method in _ways(cell):
-            found = jax.device_get(_loss_and_gradients(cell, own, steps, entered, method=method))
+            found = jax.device_get(_loss_and_gradients(cell, own, steps, entered, method=method, **options))
             for part, value, right in zip(parts, jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
                 where = f"{what} at +-{_SATURATION:.0f}: {part} by {method!r} "
                 assert np.isfinite(value).all(), f"{where}is not finite"
@@ -267,40 +311,46 @@ def _saturated(cell: Cell, params: Params, state: State) -> Iterator[tuple]:
 
     Each step reads one row of `W`. Two sequences start from zeros.
     """
-    own = {name: np.asarray(value) for name, value in params.items()}
     inputs = np.eye(_IN, dtype=np.float32)[np.transpose(_SATURATED_STEPS)]
-    entered = tuple(np.asarray(entry) * np.array([[0], [0], [1], [1]], np.float32) for entry in state)
+    entered = tuple(entry * np.array([[0], [0], [1], [1]], np.float32) for entry in state)
     ends = np.array([-_SATURATION, _SATURATION, 0], np.float32)
     for index, gate in enumerate(cell.gates):
-        weights = own["W"].copy()
+        weights = params["W"].copy()
         weights[:2, index * _HIDDEN : (index + 1) * _HIDDEN] = ends[:2, None]
-        yield f"gate {gate!r}", own | {"W": weights}, inputs, entered
+        yield f"gate {gate!r}", params | {"W": weights}, inputs, entered
     for name in cell.unit_params:
         values = np.resize(ends, _HIDDEN)
-        yield f"{name!r}", own | {name: np.where(values == 0, own[name], values)}, inputs, entered
+        yield f"{name!r}", params | {name: np.where(values == 0, params[name], values)}, inputs, entered
     rng = np.random.default_rng(0)
     for _ in range(2 * _HIDDEN):
-        drawn = {name: rng.choice(ends, own[name].shape) for name in ("W", *cell.unit_params)}
-        yield _EVERYTHING, own | drawn, inputs, entered
+        drawn = {name: rng.choice(ends, params[name].shape) for name in ("W", *cell.unit_params)}
+        yield _EVERYTHING, params | drawn, inputs, entered
+
+
+@functools.partial(jax.jit, static_argnames="cell")
+def _jacobians(cell: Cell, params: Params, state: State, x: Array) -> tuple[Array, Array]:
+    """Those of a step, ours and by forward-mode differentiation of the reference."""
+
+    def step(flat: Array, x: Array) -> Array:
+        before = tuple(entry[None] for entry in jnp.split(flat, len(state)))
+        _, after = scan(cell, params, x[None, None], state=before, method="reference")
+        return jnp.concatenate(after, axis=1)[0]
+
+    wanted = jax.vmap(jax.jacfwd(step))(jnp.concatenate(state, axis=1), x)
+    return step_jacobian(cell, params, state, x), wanted
 
 
 def _jacobian_is_that_of_autodiff(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
-    def step(flat: Array, x: Array) -> Array:
-        before = tuple(entry[None] for entry in jnp.split(flat, len(state)))
-        _, after = _scan(cell, params, x[None, None], state=before, method="reference")
-        return jnp.concatenate(after, axis=1)[0]
-
-    wanted = jax.vmap(jax.jacfwd(step))(jnp.concatenate(state, axis=1), inputs[0])
-    near(step_jacobian(cell, params, state, inputs[0]), wanted)
+    near(*_jacobians(cell, params, state, inputs[0]))
 
 
 def _bfloat16_stays_near_float32(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
-    exact, _ = _scan(cell, params, inputs, state=state)
-    params, inputs, state = jax.tree.map(lambda v: v.astype(jnp.bfloat16), (params, inputs, state))
-    rounded, final = _scan(cell, params, inputs, state=state)
+    exact, _ = jax.device_get(_scan(cell, params, inputs, state=state))
+    given = jax.tree.map(lambda v: v.astype(jnp.bfloat16), (params, inputs, state))
+    rounded, final = _scan(cell, *given[:2], state=given[2])
     assert {entry.dtype for entry in (rounded, *final)} == {jnp.dtype(jnp.bfloat16)}, "bfloat16 did not stay bfloat16"
-    drift = jnp.linalg.norm(rounded.astype(jnp.float32) - exact) / jnp.linalg.norm(exact)
-    near(drift, jnp.zeros(()), _BFLOAT16_DRIFT, "relative to its size, the output ")
+    drift = np.linalg.norm(np.asarray(rounded, np.float32) - exact) / np.linalg.norm(exact)
+    near(drift, np.float32(0), _BFLOAT16_DRIFT, "relative to its size, the output ")
 
 
 _PROMISES: dict[str, Callable[..., None]] = {
@@ -316,6 +366,7 @@ _PROMISES: dict[str, Callable[..., None]] = {
         _any_length_works,
         _padding_is_never_read,
         _methods_agree,
+        _methods_agree_with_every_option,
         _gradients_are_finite_differences,
         _bfloat16_stays_near_float32,
     )

@@ -1,5 +1,7 @@
 import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 
 import jax
@@ -17,6 +19,16 @@ os.environ |= {"XDG_CACHE_HOME": str(_CACHE), "JAX_COMPILATION_CACHE_DIR": str(_
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # of the processes that tests start
 jax.config.update("jax_disable_most_optimizations", True)
 use_compile_cache()
+
+# XLA's older code generator for CPUs compiles in half the time. A jaxlib without it ends a process that asks for it.
+_OLDER = "--xla_cpu_use_fusion_emitters=false"
+if _OLDER not in os.environ.get("XLA_FLAGS", ""):  # a process of pytest-xdist has it from the first one
+    asked = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_OLDER}"}
+    if not subprocess.run(
+        [sys.executable, "-c", "import jax; jax.devices()"], env=asked, capture_output=True
+    ).returncode:
+        os.environ |= asked
+
 settings.register_profile("untimed", deadline=None)  # a busy machine makes no test fail
 settings.load_profile("untimed")
 

@@ -43,7 +43,8 @@ def launch(*arguments: object, devices: int = 1, **options) -> subprocess.Popen:
     """Starts `launch.py` on so many simulated devices; `options` are those of Popen."""
     # with the scheduler that XLA would take, simulated devices wait for each other for ever (docs/reliability.md)
     scheduler = "--xla_cpu_enable_concurrency_optimized_scheduler=false" if devices > 1 else ""
-    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {scheduler}"}
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices} {scheduler}"
+    environment = os.environ | {"XLA_FLAGS": flags}
     command = [sys.executable, str(ROOT / "launch.py"), *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=ROOT, env=environment, **(pipes | options))
