@@ -65,6 +65,33 @@ def test_a_beam_that_holds_everything_finds_the_best_outputs_in_order(alpha):
         np.testing.assert_allclose([s for _, s in got[:10]], [s for _, s in wanted[:10]], rtol=1e-5)
 
 
+def _beam_by_hand(table, limit, n, alpha):
+    """The n best of a beam of n that goes on to the limit whatever has ended."""
+    table = np.array(table, np.float64)
+    table[..., [SPECIAL.bos, SPECIAL.pad]] = -np.inf
+    log_p = table - np.log(np.exp(table).sum(-1, keepdims=True))
+    alive, ended = [((0, SPECIAL.bos), 0.0)], []
+    for length in range(1, limit + 1):
+        penalty = ((5 + length) / 6) ** alpha
+        ended += [((*said, SPECIAL.eos), (total + log_p[*said[-2:], SPECIAL.eos]) / penalty) for said, total in alive]
+        longer = [((*said, token), total + log_p[*said[-2:], token]) for said, total in alive for token in SYMBOLS]
+        alive = sorted(longer, key=lambda item: -item[1])[:n]
+    ended += [(said, total / penalty) for said, total in alive]
+    return [(said[2:], score) for said, score in sorted(ended, key=lambda item: -item[1])[:n]]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 2.0])
+def test_a_narrow_beam_keeps_as_many_of_the_best_as_it_is_wide(alpha):
+    tables, step = _chain(3, 16)
+    options = {"special": SPECIAL, "max_length": LIMIT, "beam_size": 3, "penalties": Penalties(alpha)}
+    search = jax.jit(lambda *carry: beam_search(step, carry, jnp.array([LIMIT]), **options))
+    for table in tables:  # each by itself, for no row ends before all do
+        found = search(jnp.repeat(table[None], 3, axis=0), jnp.zeros(3, jnp.int32))
+        wanted = _beam_by_hand(table, LIMIT, 3, alpha)
+        assert [_trim(tokens) for tokens in found.tokens[0]] == [said for said, _ in wanted]
+        np.testing.assert_allclose(found.scores[0], [score for _, score in wanted], rtol=1e-5)
+
+
 def test_greedy_takes_the_likeliest_token_of_every_step():
     tables, step = _chain(1, 8)
     found = greedy(step, (tables, jnp.zeros(8, jnp.int32)), jnp.full(8, LIMIT), special=SPECIAL, max_length=LIMIT)

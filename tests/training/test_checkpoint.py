@@ -89,6 +89,14 @@ def test_each_damaged_file_is_restored_whole_or_passed_over_with_a_word(tmp_path
     assert passed_over > 0
 
 
+def test_arrays_of_another_checkpoint_are_noticed(tmp_path):
+    """Whole as they are, so that nothing but the digest tells."""
+    _saved(tmp_path / "c")
+    shutil.rmtree(tmp_path / "c" / "2" / "arrays")
+    shutil.copytree(tmp_path / "c" / "1" / "arrays", tmp_path / "c" / "2" / "arrays")
+    assert _restored(tmp_path / "c").step == 1
+
+
 def test_a_step_that_is_there_already_is_left_as_it_is(tmp_path):
     _saved(tmp_path / "c")
     checkpoints = Checkpoints(tmp_path / "c")
@@ -124,7 +132,8 @@ def test_what_cannot_be_saved_is_told_of_and_what_was_saved_before_stays(tmp_pat
 def test_later_steps_are_forgotten_and_can_be_saved_anew(tmp_path):
     _saved(tmp_path / "c", (1, 2))
     checkpoints = Checkpoints(tmp_path / "c")
-    checkpoints.forget_after(1)
+    assert checkpoints.forget_after(1) == [2]
+    assert checkpoints.steps() == [1]
     checkpoints.save(2, _state(9), RECORD)
     checkpoints.close()
     assert _restored(tmp_path / "c").arrays.params["W"][0, 0] == 9
