@@ -24,12 +24,12 @@ _HALF = _TIME // 2
 _LENGTHS = (_TIME, _HALF, 0, 1)
 _FLOAT32, _FLOAT64 = 1e-5, 1e-6
 _SATURATION, _SATURATED_DRIFT = 100.0, 0.01  # where float32 has but few digits of a derivative
-_SATURATED_STEPS = (
+_SATURATED_STEPS = (  # rows of W for each sequence: -100, 100, or as drawn
     8 * (0,),
     8 * (1,),
     (1, 0, 2, 1, 0, 1, 0, 1),
     (0, 2, 2, 1, 2, 2, 0, 2),
-)  # rows of W: -100, 100, drawn
+)
 _EVERYTHING = "every gate and parameter"
 _BFLOAT16_DRIFT = 0.05  # relative, about 6 times the unit round-off 2^-8 of one operation
 
@@ -53,9 +53,10 @@ def check_cell(cell: Cell, *, seed: int = 0, promises: Iterable[str] | None = No
       AssertionError: a broken promise; the message names the cell, the promise and the largest difference.
       KeyError: an unknown promise.
     """
+    example = _example(cell, seed)
     for name in PROMISES if promises is None else promises:
         try:
-            _PROMISES[name](_near, cell, *_example(cell, seed))
+            _PROMISES[name](_near, cell, *example)
         except AssertionError as error:
             raise AssertionError(f"cell {cell.name!r}: {name}: {error}") from None
 
@@ -156,13 +157,13 @@ _loss_and_gradients = jax.jit(jax.value_and_grad(_loss, argnums=(1, 2, 3)), stat
 def _every_option(cell: Cell, *, acts: bool = True) -> dict:
     """All options of `scan` at once; unless it `acts`, each has a value that changes nothing, for the same program."""
     rng = np.random.default_rng(3)
-    starts, zoneout = np.zeros((_TIME, _BATCH), bool), np.zeros((_TIME, _BATCH, _HIDDEN), bool)
+    shape = _TIME, _BATCH, _HIDDEN
     options: dict = {"seq_lengths": np.array(_LENGTHS if acts else _BATCH * (_TIME,), np.int32), "reverse": True}
-    options["segment_starts"] = starts | (acts & (np.arange(_TIME)[:, None] == 2) & (np.arange(_BATCH) == 0))
-    options["zoneout_mask"] = tuple(zoneout | (acts & (rng.random(zoneout.shape) < 0.3)) for _ in cell.state_names)
+    options["segment_starts"] = np.zeros(shape[:2], bool)
+    options["segment_starts"][2, 0] = acts
+    options["zoneout_mask"] = tuple(rng.random(shape) < 0.3 * acts for _ in cell.state_names)
     if "R" not in cell.reads_params:
-        dropped = rng.random((_BATCH, _HIDDEN)) < 0.5
-        options["recurrent_mask"] = np.where(dropped & acts, 0.0, 2.0 if acts else 1.0).astype(np.float32)
+        options["recurrent_mask"] = np.where(rng.random(shape[1:]) < 0.5 * acts, 0, 1 + acts).astype(np.float32)
     return options
 
 

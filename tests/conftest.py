@@ -23,10 +23,9 @@ use_compile_cache()
 # XLA's older code generator for CPUs compiles in half the time. A jaxlib without it ends a process that asks for it.
 _OLDER = "--xla_cpu_use_fusion_emitters=false"
 if _OLDER not in os.environ.get("XLA_FLAGS", ""):  # a process of pytest-xdist has it from the first one
-    asked = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_OLDER}"}
-    if not subprocess.run(
-        [sys.executable, "-c", "import jax; jax.devices()"], env=asked, capture_output=True
-    ).returncode:
+    asked = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_OLDER}"}
+    start = [sys.executable, "-c", "import jax; jax.devices()"]
+    if subprocess.run(start, env=os.environ | asked, capture_output=True).returncode == 0:
         os.environ |= asked
 
 settings.register_profile("untimed", deadline=None)  # a busy machine makes no test fail

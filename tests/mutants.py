@@ -164,16 +164,6 @@ MUTANTS = {
 }
 
 
-def _failures(folder: pathlib.Path, tests: set[str]) -> bool:
-    """Whether one of the tests of a copy of the code fails."""
-    cache = pathlib.Path(tempfile.gettempdir()) / "rnnlab_mutants"  # of programs, which tell faults apart by themselves
-    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *sorted(tests)]
-    run = subprocess.run(command, cwd=folder, env=os.environ | {"TMPDIR": str(cache)}, capture_output=True, text=True)
-    if run.returncode not in (0, 1):  # 1: tests were run, and one failed
-        raise RuntimeError(run.stdout[-3000:] + run.stderr[-3000:])
-    return run.returncode == 1
-
-
 def _copy(folder: pathlib.Path) -> pathlib.Path:
     for name in ("rnnlab", "configs", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -182,25 +172,34 @@ def _copy(folder: pathlib.Path) -> pathlib.Path:
     return folder
 
 
+def _fails(copy: pathlib.Path, tests: set[str]) -> bool:
+    """Whether one of the tests of a copy of the code fails; copies side by side share what is compiled."""
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *sorted(tests)]
+    environment = os.environ | {"TMPDIR": str(copy.parent)}
+    run = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    if run.returncode not in (0, 1):  # 1: tests were run, and one failed
+        raise RuntimeError(run.stdout[-3000:] + run.stderr[-3000:])
+    return run.returncode == 1
+
+
 def main(names: list[str]) -> int:
     """Tries the mutants; returns 1 if one goes unnoticed, or for a name that is none."""
     unknown = [name for name in names if name not in MUTANTS]
     if unknown:
         print(f"unknown mutant {unknown[0]!r}; allowed: {', '.join(MUTANTS)}", file=sys.stderr)
         return 1
-    (pathlib.Path(tempfile.gettempdir()) / "rnnlab_mutants").mkdir(exist_ok=True)
     chosen = {name: MUTANTS[name] for name in names or MUTANTS}
+    unnoticed = []
     with tempfile.TemporaryDirectory() as folder:
-        if _failures(_copy(pathlib.Path(folder)), {mutant.tests for mutant in chosen.values()}):
+        if _fails(_copy(pathlib.Path(folder, "whole")), {mutant.tests for mutant in chosen.values()}):
             print("a test fails without any fault", file=sys.stderr)
             return 1
-    unnoticed = []
-    for name, mutant in chosen.items():
-        with tempfile.TemporaryDirectory() as folder:
-            (_copy(pathlib.Path(folder)) / mutant.path).write_text(mutant.text(), encoding="utf-8")
-            noticed = _failures(pathlib.Path(folder), {mutant.tests})
-        print(f"{name}: {'noticed' if noticed else 'NOT NOTICED'}", flush=True)
-        unnoticed += [] if noticed else [name]
+        for name, mutant in chosen.items():
+            copy = _copy(pathlib.Path(folder, name))
+            (copy / mutant.path).write_text(mutant.text(), encoding="utf-8")
+            noticed = _fails(copy, {mutant.tests})
+            print(f"{name}: {'noticed' if noticed else 'NOT NOTICED'}", flush=True)
+            unnoticed += [] if noticed else [name]
     print(f"{len(chosen) - len(unnoticed)} of {len(chosen)} faults make a test fail")
     return 1 if unnoticed else 0
 

@@ -78,6 +78,15 @@ def test_a_state_is_split_by_gates_and_by_tokens(monkeypatch):
     assert found.carry["h"].spec == PartitionSpec("data", None)
 
 
+def test_a_state_that_was_placed_comes_back_whole():
+    if jax.device_count() > 1:
+        pytest.skip("written for one device")
+    devices = Devices(default_config().training)
+    state = {"embedding": np.arange(6.0).reshape(3, 2), "R": np.ones((2, 4))}
+    placed = devices.place(state)
+    jax.tree.map(np.testing.assert_array_equal, devices.gather(placed), state)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [({"model_parallel": 2}, "2 does not divide the number of devices, 1"), ({"model_parallel": 3}, "3 does not")],
