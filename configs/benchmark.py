@@ -2,12 +2,16 @@
 
     python launch.py --config=configs/benchmark.py --workdir=runs/bench
     python launch.py --config=configs/benchmark.py:lengths --workdir=runs/lengths
+    python launch.py --config=configs/benchmark.py:ragged --workdir=runs/ragged
+    python launch.py --config=configs/benchmark.py:growth --workdir=runs/growth
     python launch.py --config=configs/benchmark.py:plans --workdir=runs/plans
     python launch.py --config=configs/benchmark.py:parallel --workdir=runs/parallel
 
-The first compares implementations over 15 cases; "lengths" draws time, compile time and memory against length; "plans"
-makes the table of `docs/scan.md`, after which `rnnlab.scans.resolve_plan` chooses; "parallel" makes that of
-`docs/parallel.md`: one step after the other against all at once, up to 131,072 steps.
+The first compares implementations over 15 cases; "lengths" draws time, compile time and memory against length; "ragged"
+has sentences of unequal lengths, in each way that an implementation can batch them, by real tokens; "growth" fits how
+time grows with length, batch, hidden units and layers; "plans" makes the table of `docs/scan.md`, after which
+`rnnlab.scans.resolve_plan` chooses; "parallel" makes that of `docs/parallel.md`: step by step against parallel in time,
+up to 131,072 steps.
 """
 
 from ml_collections import ConfigDict
@@ -20,6 +24,18 @@ _PRESETS = {
         "implementations": "rnnlab,rnnlab/sqrt,lax.scan,flax.nnx,torch",
         "cells": "lstm",
         "shapes": "16x64,256,1024,4096,8192x128",
+    },
+    "ragged": {
+        "implementations": "rnnlab/packed,rnnlab/buckets,rnnlab,rnnlab/padded,torch,torch/buckets,torch/padded,"
+        "flax.linen,flax.linen/buckets,flax.nnx",
+        "shapes": "32x64x256 64x256x256 16x1024x128",
+        "passes": "forward,training",
+        "lengths": "text",
+        "repeats": 5,
+    },
+    "growth": {
+        "implementations": "rnnlab,flax.nnx,torch",
+        "shapes": "32x64,128,256x256 8,16,64x128x256 32x128x64,128,512 32x128x256x2,4",
     },
     "plans": {
         "implementations": "rnnlab,rnnlab/step/16,rnnlab/step/64,rnnlab/step/all,rnnlab/block/64,rnnlab/block/all",
@@ -40,7 +56,9 @@ _PRESETS = {
 def get_config(preset: str = "") -> ConfigDict:
     """The defaults of `rnnlab.benchmark`, changed by a preset."""
     if preset not in _PRESETS:
-        raise ValueError(f"configs/benchmark.py: unknown preset {preset!r}; allowed: lengths, plans, parallel, or none")
+        raise ValueError(
+            f"configs/benchmark.py: unknown preset {preset!r}; allowed: {', '.join(filter(None, _PRESETS))}, or none"
+        )
     config = default_config()
     config.update(_PRESETS[preset])
     return config

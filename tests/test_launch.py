@@ -69,7 +69,10 @@ MISTAKES = [
     ([FLOW, "--config.newton.lag=1"], "config.newton.lag: 1 is not allowed; it must be 2 or above"),
     ([FLOW, "--config.cost.lengths=8,x"], "config.cost.lengths: 'x' is not a whole number above 0"),
     ([FLOW, "--mode=evaluate"], "a gradient_flow has nothing to evaluate"),
-    (["--config=configs/benchmark.py:long"], "unknown preset 'long'; allowed: lengths, plans, parallel, or none"),
+    (
+        ["--config=configs/benchmark.py:long"],
+        "unknown preset 'long'; allowed: lengths, ragged, growth, plans, parallel, or none",
+    ),
     ([CONFIG, "--config.model.decoder.cell=elman"], "unknown value 'elman'; allowed: rnn"),
     ([CONFIG, "--config.model.encoder.method=associative"], "method of cell 'lstm': unknown value 'associative'"),
     ([CONFIG, "--config.training.teacher_forcing_decay=linear:0.1"], "which is 1; set that to the least share"),

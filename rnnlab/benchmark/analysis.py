@@ -1,8 +1,9 @@
-"""What rows say together: ratios, ranks that noise makes unsafe, exponents, lengths at which one overtakes another."""
+"""What rows say together: ratios, ranks that noise makes unsafe, growth, sizes at which one overtakes another."""
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from statistics import geometric_mean
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from rnnlab.benchmark.implementations import BOUND, OURS
 from rnnlab.timing import Times
 
 Row = dict[str, Any]
-CASE = ("cell", "batch", "length", "hidden", "dtype", "pass")
+CASE = ("cell", "batch", "length", "hidden", "layers", "lengths", "dtype", "pass")
+AXES = {"length": "T", "batch": "B", "hidden": "H", "layers": "L"}
 
 
 def figures(case: Case, times: Times, limits: dict[str, Any]) -> Row:
@@ -27,8 +29,8 @@ def figures(case: Case, times: Times, limits: dict[str, Any]) -> Row:
         "best_ms": 1e3 * best,
         "median_ms": 1e3 * times.median,
         "spread": times.spread,
-        "tokens_per_s": case.batch * case.length / best,
-        "us_per_step": 1e6 * best / case.length,
+        "tokens_per_s": case.tokens / best,
+        "us_per_step": None if case.is_ragged else 1e6 * best / case.length,
         "us_per_empty_step": 1e6 * limits["empty_step_s"],
         "flops": case.flops,
         "share_of_product_limit": case.flops / best / limits["flops_per_s"],
@@ -38,7 +40,12 @@ def figures(case: Case, times: Times, limits: dict[str, Any]) -> Row:
 
 def is_peer(name: str) -> bool:
     """Whether an implementation is somebody else's."""
-    return name != BOUND and name.split("/")[0] != OURS
+    return name != BOUND and not is_ours(name)
+
+
+def is_ours(name: str) -> bool:
+    """Whether it is ours, in whatever way it runs."""
+    return name.split("/")[0] == OURS
 
 
 def measured(rows: Iterable[Row]) -> list[Row]:
@@ -47,20 +54,36 @@ def measured(rows: Iterable[Row]) -> list[Row]:
 
 
 def add_comparisons(rows: list[Row]) -> list[Row]:
-    """Adds to the rows of one case each one's ratio to the best peer (above 1: faster), and whether its rank is safe.
+    """Adds to the rows of one case the name of the best peer, each one's ratio to it (above 1: faster), and whether its
+    rank is safe.
 
     A rank is unsafe where another implementation's best time lies nearer than the larger spread of the two.
     """
     timed = measured(rows)
-    peers = [row["best_ms"] for row in timed if is_peer(row["implementation"])]
+    best = min((row for row in timed if is_peer(row["implementation"])), key=lambda row: row["best_ms"], default=None)
     for row in timed:
-        row["best_peer_ratio"] = min(peers) / row["best_ms"] if peers else None
+        row["best_peer"] = best and best["implementation"]
+        row["best_peer_ratio"] = best and best["best_ms"] / row["best_ms"]
         row["rank_unsafe"] = any(
-            abs(math.log(row["best_ms"] / other["best_ms"])) < math.log1p(max(row["spread"], other["spread"]))
+            _too_near(row, other)
             for other in timed
             if other is not row and BOUND not in (row["implementation"], other["implementation"])
         )
     return rows
+
+
+def _too_near(first: Row, second: Row) -> bool:
+    gap = abs(math.log(first["best_ms"] / second["best_ms"]))
+    return gap < math.log1p(max(first["spread"], second["spread"]))
+
+
+def best_of_ours(rows: list[Row]) -> str:
+    """The way to put sequences of unequal lengths into batches that is the fastest of ours, over all cases that every
+    way has; "rnnlab" for equal lengths."""
+    ragged = [row for row in measured(rows) if row["lengths"] != "equal" and is_ours(row["implementation"])]
+    names = dict.fromkeys(row["implementation"] for row in ragged)
+    found = {name: ratios(ragged, name, OURS) for name in names}
+    return min(found, key=lambda name: geometric_mean(found[name].values() or [math.inf]), default=OURS)
 
 
 def ratios(rows: list[Row], numerator: str, denominator: str) -> dict[tuple, float]:
@@ -76,35 +99,45 @@ def case_of(row: Row) -> tuple:
     return tuple(row[field] for field in CASE)
 
 
-def by_length(rows: list[Row]) -> dict[tuple, dict[str, list[Row]]]:
-    """Rows that differ in length alone, by the rest of the case and then by implementation, two lengths at least."""
+def name_case(case: Mapping[str, Any]) -> str:
+    """Names a case, or several that differ in what is not given: "lstm, B 16, H 128, float32, training"."""
+    sizes = {name: case[name] for name in ("batch", "length", "hidden", "layers") if name in case}
+    if sizes.get("layers") == 1:
+        del sizes["layers"]
+    words = [case["cell"], *(f"{AXES[name]} {size}" for name, size in sizes.items()), case["dtype"], case["pass"]]
+    return ", ".join([*words, *([] if case["lengths"] == "equal" else [f"lengths of {case['lengths']}"])])
+
+
+def by_axis(rows: list[Row], axis: str) -> list[tuple[Row, dict[str, list[Row]]]]:
+    """Rows that differ in one axis alone, at least two of them: what is the same in them, and the rows of each
+    implementation in the order of the axis."""
     groups: dict[tuple, dict[str, list[Row]]] = {}
-    for row in sorted(measured(rows), key=lambda r: r["length"]):
-        rest = tuple(row[field] for field in CASE if field != "length")
-        groups.setdefault(rest, {}).setdefault(row["implementation"], []).append(row)
-    kept = {rest: {n: rs for n, rs in named.items() if len(rs) > 1} for rest, named in groups.items()}
-    return {rest: named for rest, named in kept.items() if named}
+    others = [name for name in CASE if name != axis]
+    for row in sorted(measured(rows), key=lambda r: r[axis]):
+        groups.setdefault(tuple(row[name] for name in others), {}).setdefault(row["implementation"], []).append(row)
+    kept = {rest: {name: found for name, found in named.items() if len(found) > 1} for rest, named in groups.items()}
+    return [(dict(zip(others, rest, strict=True)), named) for rest, named in kept.items() if named]
 
 
-def exponent(rows: list[Row]) -> float:
-    """The slope of log(best time) over log(length), by least squares; 1 is proportional."""
-    length, best = ([row[field] for row in rows] for field in ("length", "best_ms"))
-    return float(np.polyfit(np.log(length), np.log(best), 1)[0])
+def exponent(rows: list[Row], axis: str, figure: str = "best_ms") -> float:
+    """The slope of log(best time), or of another figure, over log(size), by least squares; 1 is proportional."""
+    sizes, values = ([row[name] for row in rows] for name in (axis, figure))
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
-def crossings(named: dict[str, list[Row]]) -> list[tuple[str, str, float]]:
-    """`(winner of the longer, winner of the shorter, length)` wherever two implementations change places.
+def crossings(named: dict[str, list[Row]], axis: str) -> list[tuple[str, str, float]]:
+    """`(winner of the larger, winner of the smaller, size)` wherever two implementations change places.
 
-    The length is interpolated between two measured ones, in which the logarithm of the ratio changes its sign.
+    The size is interpolated between two measured ones, in which the logarithm of the ratio changes its sign.
     """
     found = []
     for first, second in itertools.combinations([name for name in named if name != BOUND], 2):
-        times = {name: {row["length"]: row["best_ms"] for row in named[name]} for name in (first, second)}
+        times = {name: {row[axis]: row["best_ms"] for row in named[name]} for name in (first, second)}
         shared = sorted(times[first].keys() & times[second].keys())
         gaps = [(n, math.log(times[first][n] / times[second][n])) for n in shared]
-        for (short, before), (long, after) in itertools.pairwise(gaps):
+        for (small, before), (large, after) in itertools.pairwise(gaps):
             if before * after < 0:
                 share = before / (before - after)
-                at = math.exp(math.log(short) + share * math.log(long / short))
+                at = math.exp(math.log(small) + share * math.log(large / small))
                 found.append((first, second, at) if after < 0 else (second, first, at))
     return found

@@ -7,6 +7,7 @@ import math
 import jax
 from ml_collections import ConfigDict
 
+from rnnlab.benchmark.ragged import LENGTHS, Batch, arrange, draw_lengths
 from rnnlab.cells import Cell, find_cell
 from rnnlab.config import NOT_NEGATIVE, POSITIVE, Fields, field, make_config, split_words
 from rnnlab.tasks.fields import cells_field
@@ -17,9 +18,11 @@ PASSES = ("forward", "training")
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One layer's work: `length` steps of `batch` rows, `hidden` units reading as many features.
+    """The work of a stack of `layers`: `length` steps of `batch` rows, `hidden` units reading as many features.
 
-    `pass_` is "forward", or "training": forward, and the gradients of parameters and inputs.
+    `pass_` is "forward", or "training": forward, and the gradients of parameters and inputs. With `lengths` "text" it
+    is eight batches of sequences of unequal lengths, `length` at most, which an implementation puts into rows by its
+    `arrangement` (`ragged.arrange`).
     """
 
     cell: str
@@ -28,6 +31,9 @@ class Case:
     hidden: int
     dtype: str
     pass_: str
+    layers: int = 1
+    lengths: str = "equal"
+    arrangement: str = ""
 
     @property
     def description(self) -> Cell:
@@ -35,23 +41,40 @@ class Case:
         return find_cell(self.cell)
 
     @property
+    def is_ragged(self) -> bool:
+        """Whether sequences are of unequal lengths."""
+        return self.lengths != "equal"
+
+    @property
+    def batches(self) -> list[Batch]:
+        """The batches, one run after the other."""
+        if not self.is_ragged:
+            return [Batch(self.length)]
+        return arrange(draw_lengths(self.batch, self.length), self.batch, self.arrangement)
+
+    @property
+    def tokens(self) -> int:
+        """Steps of all sequences, padding left out."""
+        return int(draw_lengths(self.batch, self.length).sum()) if self.is_ragged else self.batch * self.length
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of the products with W and R, diagonal or by heads as they may be: two for each
-        weight, row and step, thrice for training."""
+        weight and token, three times that for training."""
         sizes = self._parameters
-        forward = 2 * self.batch * self.length * (sizes["W"] + sizes.get("R", 0))
+        forward = 2 * self.tokens * self.layers * (sizes["W"] + sizes.get("R", 0))
         return forward * (3 if self.pass_ == "training" else 1)
 
     @property
     def bytes(self) -> int:
         """Bytes that must be moved at least: inputs and outputs, parameters, and for training the gradients of all."""
-        rows = 2 * self.length * self.batch * self.hidden
+        rows = 2 * self.tokens * self.hidden
         width = 2 if self.dtype == "bfloat16" else 4
-        return (rows + sum(self._parameters.values())) * width * (2 if self.pass_ == "training" else 1)
+        return (rows + self.layers * sum(self._parameters.values())) * width * (2 if self.pass_ == "training" else 1)
 
     @property
     def _parameters(self) -> dict[str, int]:
-        """How many numbers each holds."""
+        """How many numbers each holds, of one layer."""
         made = jax.eval_shape(lambda: self.description.init(jax.random.key(0), self.hidden, self.hidden))
         return {name: math.prod(value.shape) for name, value in made.items()}
 
@@ -64,8 +87,9 @@ FIELDS: Fields = {  # lists are words between commas or blanks
     "cells": cells_field("rnn,gru,lstm"),
     "shapes": field(
         "32x64x256 64x256x256 64x128x512 1x1024x256 16x1024x128",
-        "batch x length x hidden, each of which may be a list: 8,16x64x256",
+        "batch x length x hidden, or x layers; each may be a list: 8,16x64x256",
     ),
+    "lengths": field("equal", f"of sequences, of {', '.join(LENGTHS)} (unequal, at most the length of the shape)"),
     "dtypes": field("float32", f"of {', '.join(DTYPES)}"),
     "passes": field("training", f"of {', '.join(PASSES)}"),
     "repeats": field(10, "rounds, in each of which every implementation runs once", POSITIVE),
@@ -87,10 +111,15 @@ def read_cases(config: ConfigDict) -> list[Case]:
     """
     cells = _cells(config)
     dtypes, passes = _names(config, "dtypes", DTYPES), _names(config, "passes", PASSES)
+    kinds = _names(config, "lengths", LENGTHS)
     shapes = [shape for word in config.shapes.split() for shape in _read_shape(word)]
     if not shapes:
         raise ValueError("config.shapes: names no shape; write such as 32x64x256 (batch x length x hidden)")
-    return [Case(c, *s, d, p) for p, d, c, s in itertools.product(passes, dtypes, cells, shapes)]
+    grid = itertools.product(kinds, passes, dtypes, cells, shapes)
+    return [
+        Case(cell, batch, length, hidden, dtype, pass_, layers, kind)
+        for kind, pass_, dtype, cell, (batch, length, hidden, layers) in grid
+    ]
 
 
 def _cells(config: ConfigDict) -> list[str]:
@@ -115,10 +144,12 @@ def _words(config: ConfigDict, field: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _read_shape(word: str) -> list[tuple[int, int, int]]:
-    """ "8,16x64x128" as (8, 64, 128) and (16, 64, 128)."""
+def _read_shape(word: str) -> list[tuple[int, int, int, int]]:
+    """ "8,16x64x128" as (8, 64, 128, 1) and (16, 64, 128, 1), the last for one layer."""
     parts = [part.split(",") for part in word.split("x")]
-    if len(parts) != 3 or not all(n.isdecimal() and int(n) > 0 for part in parts for n in part):
-        raise ValueError(f"config.shapes: {word!r} is not batch x length x hidden, such as 32x64x256 or 8,16x64x256")
-    batches, lengths, hidden = ([int(n) for n in part] for part in parts)
-    return list(itertools.product(batches, lengths, hidden))
+    if len(parts) not in (3, 4) or not all(n.isdecimal() and int(n) > 0 for part in parts for n in part):
+        raise ValueError(
+            f"config.shapes: {word!r} is not batch x length x hidden (x layers), such as 32x64x256 or 8,16x64x256x2"
+        )
+    batches, lengths, hidden, *layers = ([int(n) for n in part] for part in parts)
+    return list(itertools.product(batches, lengths, hidden, layers[0] if layers else [1]))

@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rnnlab.benchmark.analysis import add_comparisons, figures
+from rnnlab.benchmark.analysis import CASE, add_comparisons, figures, name_case
 from rnnlab.benchmark.cases import FIELDS, Case, read_cases
 from rnnlab.benchmark.implementations import read_implementations
 from rnnlab.benchmark.report import write_report
@@ -58,7 +58,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> bool:
     limits = {dtype: _measure_limits(dtype) for dtype in dict.fromkeys(case.dtype for case in cases)}
     rows: list[dict[str, Any]] = []
     for number, case in enumerate(cases, 1):
-        _LOG.info("%d of %d: %s", number, len(cases), _title(case))
+        _LOG.info("%d of %d: %s", number, len(cases), name_case(_fields(case)))
         measured = _measure(case, implementations, config)
         rows += add_comparisons([_row(name, case, found, limits[case.dtype]) for name, found in measured.items()])
         write_report(workdir, config, limits, rows, last=number == len(cases))
@@ -148,14 +148,13 @@ def _measure(case: Case, implementations: list[str], config: ConfigDict) -> dict
 
 
 def _row(name: str, case: Case, process: _Process, limits: dict[str, Any]) -> dict[str, Any]:
-    fields = {key.removesuffix("_"): value for key, value in case.__dict__.items()}
-    row = {"implementation": name, **fields, **process.found}
+    row = {"implementation": name, **_fields(case), **process.found}
     if not process.alive or not process.seconds:
         return row
     return row | figures(case, Times(process.seconds), limits)
 
 
-def _title(case: Case) -> str:
-    return (
-        f"{case.cell}, batch {case.batch}, length {case.length}, hidden {case.hidden}, {case.dtype}, {case.pass_} pass"
-    )
+def _fields(case: Case) -> dict[str, Any]:
+    """What identifies a case, by the names of a row."""
+    given = {name.removesuffix("_"): value for name, value in case.__dict__.items()}
+    return {name: given[name] for name in CASE}

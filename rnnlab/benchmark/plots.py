@@ -1,4 +1,5 @@
-"""Pictures of a benchmark: time, compile time and memory against length, and the ratio to the best peer.
+"""Pictures of a benchmark: time, compile time and memory against length, and the ratio to the best peer; bars reach
+from the best time to the median.
 
 Matplotlib is imported where something is drawn: where only numbers are wanted, it need not be there.
 """
@@ -6,8 +7,7 @@ Matplotlib is imported where something is drawn: where only numbers are wanted, 
 import pathlib
 from collections.abc import Callable
 
-from rnnlab.benchmark.analysis import Row, by_length, case_of, exponent, measured
-from rnnlab.benchmark.implementations import OURS
+from rnnlab.benchmark.analysis import Row, best_of_ours, by_axis, exponent, measured, name_case
 from rnnlab.pictures import survived
 
 _INCH = (7.0, 4.5)
@@ -21,18 +21,24 @@ def draw_pictures(workdir: pathlib.Path, rows: list[Row]) -> list[pathlib.Path]:
         "compile": ("compile time, s", lambda row: row.get("compile_s")),
         "memory": ("temporary memory, MB", lambda row: (row.get("temporary_bytes") or 0) / 1e6 or None),
     }
-    for rest, named in by_length(rows).items():
+    for rest, named in by_axis(rows, "length"):
         for name, (label, value) in against_length.items():
-            path = workdir / f"{name}_{'_'.join(map(str, rest)).replace('/', '-')}.png"  # lstm/diagonal
-            title = "{}, batch {}, hidden {}, {}, {}".format(*rest)
+            path = workdir / f"{name}_{_slug(name_case(rest))}.png"
             with survived(path):
-                if _draw_curves(path, title, label, named, value):
+                if _draw_curves(path, name_case(rest), label, named, value):
                     paths.append(path)
-    ours = [row for row in measured(rows) if row["implementation"] == OURS and row["best_peer_ratio"]]
-    if ours:
-        with survived(path := workdir / "ratio_to_best_peer.png"):
-            paths.append(_draw_ratios(path, ours))
+    for kind in dict.fromkeys(row["lengths"] for row in rows):
+        own = [row for row in measured(rows) if row["lengths"] == kind]
+        ours = [row for row in own if row["implementation"] == best_of_ours(own) and row["best_peer"]]
+        if ours:
+            name = "ratio_to_best_peer.png" if kind == "equal" else f"ratio_to_best_peer_{kind}.png"
+            with survived(path := workdir / name):
+                paths.append(_draw_ratios(path, ours))
     return paths
+
+
+def _slug(title: str) -> str:
+    return title.replace(", ", "_").replace(" ", "").replace("/", "-")  # lstm/diagonal
 
 
 def _draw_curves(path, title, label, named: dict[str, list[Row]], value) -> bool:
@@ -40,14 +46,20 @@ def _draw_curves(path, title, label, named: dict[str, list[Row]], value) -> bool
 
     figure = Figure(figsize=_INCH, layout="constrained")
     axes = figure.subplots()
+    drawn = False
     for name, rows in named.items():
-        points = [(row["length"], value(row)) for row in rows if value(row)]
+        points = [(row["length"], value(row), row["spread"]) for row in rows if value(row)]
         if len(points) > 1:
-            slope = f", T^{exponent(rows):.2f}" if path.name.startswith("time") else ""
-            axes.loglog(*zip(*points, strict=True), marker="o", label=name + slope)
-    if not axes.lines:
+            is_time = path.name.startswith("time")
+            lengths, values, spreads = zip(*points, strict=True)
+            above = [v * s for v, s in zip(values, spreads, strict=True)] if is_time else None  # up to the median
+            slope = f", T^{exponent(rows, 'length'):.2f}" if is_time else ""
+            error = None if above is None else [[0.0] * len(values), above]
+            axes.errorbar(lengths, values, error, marker="o", capsize=3, label=name + slope)
+            drawn = True
+    if not drawn:
         return False
-    axes.set(title=title, xlabel="length T, steps", ylabel=label)
+    axes.set(title=title, xlabel="length T, steps", ylabel=label, xscale="log", yscale="log")
     axes.grid(which="both", alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)
@@ -57,14 +69,21 @@ def _draw_curves(path, title, label, named: dict[str, list[Row]], value) -> bool
 def _draw_ratios(path: pathlib.Path, rows: list[Row]) -> pathlib.Path:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(_INCH[0], 1.2 + 0.28 * len(rows)), layout="constrained")
+    ours = rows[0]["implementation"]
+    figure = Figure(figsize=(_INCH[0], 1.4 + 0.28 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    labels = ["{} {}x{}x{} {} {}".format(*case_of(row)) for row in rows]
-    bars = axes.barh(labels, [row["best_peer_ratio"] for row in rows])
-    axes.bar_label(bars, fmt="%.2f", padding=3)
+    labels = [f"{name_case(row)} (against {row['best_peer']})" for row in rows]
+    ratios = [row["best_peer_ratio"] for row in rows]
+    spreads = [row["best_peer_ratio"] * row["spread"] for row in rows]
+    bars = axes.barh(labels, ratios, xerr=[spreads, [0.0] * len(rows)], capsize=2)
+    axes.bar_label(
+        bars, [f"{row['best_peer_ratio']:.2f}{'~' if row['rank_unsafe'] else ''}" for row in rows], padding=3
+    )
     axes.margins(x=0.12)  # the label of the longest bar stays within
     axes.axvline(1.0, color="black", linewidth=0.8)
     axes.invert_yaxis()
-    axes.set(xlabel=f"time of the best peer / {OURS}; right of 1, {OURS} is faster")
+    axes.set(
+        title=f"{ours} against the best peer", xlabel=f"best time of the peer / {ours}; right of 1, {ours} is faster"
+    )
     figure.savefig(path, dpi=120)
     return path

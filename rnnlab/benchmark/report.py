@@ -5,26 +5,32 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+from collections.abc import Collection
 from statistics import geometric_mean
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from rnnlab.benchmark.analysis import (
+    AXES,
     Row,
-    by_length,
+    best_of_ours,
+    by_axis,
     case_of,
     crossings,
     exponent,
+    is_ours,
     is_peer,
     measured,
+    name_case,
     ratios,
 )
-from rnnlab.benchmark.implementations import BOUND, OURS
+from rnnlab.benchmark.implementations import BOUND
 from rnnlab.benchmark.plots import draw_pictures
 from rnnlab.files import write_text
 from rnnlab.printing import show, to_csv, to_json
 
+_USUAL = {"L": "1", "lengths": "equal"}  # columns of the table that are left out where they say nothing else
 _PACKAGES = ("jax", "jaxlib", "flax", "torch", "dm-haiku", "equinox")
 
 
@@ -44,48 +50,79 @@ def write_report(workdir: pathlib.Path, config: ConfigDict, limits: dict, rows: 
 def table(rows: list[Row]) -> str:
     """Best times in ms, a line for each case and a column for each implementation; ~ marks a rank that noise may turn.
 
-    Where there is no time, the status stands below.
+    The last column names the best peer, and its time over that of the best of ours. Where there is no time, the status
+    stands below.
     """
     names = list(dict.fromkeys(row["implementation"] for row in rows))
-    cells = {(row["implementation"], *case_of(row)): _cell(row) for row in rows}
-    lines = [["cell", "B", "T", "H", "dtype", "pass", *names]]
-    lines += [
-        [*map(str, case), *(cells.get((n, *case), "") for n in names)] for case in dict.fromkeys(map(case_of, rows))
+    lines = [["cell", "B", "T", "H", "L", "lengths", "dtype", "pass", *names, "best peer / best of ours"]]
+    for case in dict.fromkeys(map(case_of, rows)):
+        own = {row["implementation"]: row for row in rows if case_of(row) == case}
+        cells = [_cell(own[name]) if name in own else "" for name in names]
+        lines.append([*map(str, case), *cells, _best_peer(list(own.values()))])
+    columns = [
+        column for column in zip(*lines, strict=True) if any(value != _USUAL.get(column[0], "") for value in column[1:])
     ]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = ["  ".join(word.rjust(width) for word, width in zip(line, widths, strict=True)) for line in lines]
+    widths = [max(map(len, column)) for column in columns]
+    text = [
+        "  ".join(word.rjust(width) for word, width in zip(line, widths, strict=True))
+        for line in zip(*columns, strict=True)
+    ]
     missing = {f"{row['implementation']}, {row['cell']}: {row['status']}" for row in rows if row["status"] != "ok"}
     return "\n".join(["best time, ms", *text, *sorted(missing)])
 
 
+def _best_peer(rows: list[Row]) -> str:
+    ours = min((r for r in measured(rows) if is_ours(r["implementation"])), key=lambda r: r["best_ms"], default=None)
+    if ours is None or ours["best_peer"] is None:
+        return ""
+    return f"{ours['best_peer']} / {ours['implementation']} {ours['best_peer_ratio']:.2f}{_mark(ours)}"
+
+
 def summary(rows: list[Row], limits: dict[str, Any]) -> str:
-    """The machine's limits, ratios to each implementation over all cases, exponents and crossings over length."""
+    """The machine's limits; ratios to each implementation over all cases; how cost grows with each size that varies."""
     lines = [
         f"{dtype} on {found['device']}: largest product {found['flops_per_s'] / 1e9:.0f} GFLOP/s, "
         f"copy {found['copied_bytes_per_s'] / 1e9:.1f} GB/s, empty step {1e6 * found['empty_step_s']:.2f} us"
         for dtype, found in limits.items()
     ]
-    for name in dict.fromkeys(row["implementation"] for row in measured(rows)):
-        pair = (OURS, name) if name == BOUND else (name, OURS)
-        if name != OURS and (found := ratios(rows, *pair)):
-            mean, least, most = geometric_mean(found.values()), min(found.values()), max(found.values())
-            lines.append(
-                f"{pair[0]} / {pair[1]}: geometric mean {mean:.2f}, {least:.2f} to {most:.2f}, {len(found)} cases"
-            )
-    best = [
-        row["best_peer_ratio"] for row in measured(rows) if row["implementation"] == OURS and row["best_peer_ratio"]
-    ]
-    if best:
-        lines.append(
-            f"best peer / {OURS}: geometric mean {geometric_mean(best):.2f}, {min(best):.2f} to {max(best):.2f}"
-        )
-    for rest, named in by_length(rows).items():
-        title = "{}, B {}, H {}, {}, {}".format(*rest)
-        slopes = ", ".join(f"{name} T^{exponent(found):.2f}" for name, found in named.items())
-        lines.append(f"{title}: {slopes}")
-        lines += [f"{title}: {winner} overtakes {loser} at T = {at:.0f}" for winner, loser, at in crossings(named)]
-        lines += [f"{title}: {name} took {_iterations(found)}" for name, found in named.items() if "newton" in name]
+    for kind in dict.fromkeys(row["lengths"] for row in rows):
+        lines += _compare([row for row in rows if row["lengths"] == kind])
+    for axis in AXES:
+        for rest, named in by_axis(rows, axis):
+            lines += _growth(rest, named, axis)
     return "\n".join(lines)
+
+
+def _compare(rows: list[Row]) -> list[str]:
+    """Ratios of each implementation to ours: for unequal lengths to the best way of ours, in real tokens."""
+    ours = best_of_ours(rows)
+    lines = []
+    for name in dict.fromkeys(row["implementation"] for row in measured(rows)):
+        pair = (ours, name) if name == BOUND else (name, ours)
+        if name != ours and (found := ratios(rows, *pair)):
+            lines.append(f"{pair[0]} / {pair[1]}: {_range(found.values())}, {len(found)} cases")
+    best = [row["best_peer_ratio"] for row in measured(rows) if row["implementation"] == ours and row["best_peer"]]
+    return [*lines, f"best peer / {ours}: {_range(best)}"] if best else lines
+
+
+def _range(values: Collection[float]) -> str:
+    return f"geometric mean {geometric_mean(values):.2f}, {min(values):.2f} to {max(values):.2f}"
+
+
+def _growth(rest: Row, named: dict[str, list[Row]], axis: str) -> list[str]:
+    """How time grows with a size, and with the length also compiling and memory; where one overtakes another."""
+    title, symbol = name_case(rest), AXES[axis]
+    slopes = ", ".join(f"{name} {symbol}^{exponent(found, axis):.2f}" for name, found in named.items())
+    lines = [f"{title}: time {slopes}"]
+    if axis == "length":
+        for what, figure in (("compile", "compile_s"), ("memory", "temporary_bytes")):
+            known = {name: found for name, found in named.items() if all(row.get(figure) for row in found)}
+            slopes = ", ".join(f"{name} {symbol}^{exponent(found, axis, figure):.2f}" for name, found in known.items())
+            lines += [f"{title}: {what} {slopes}"] if slopes else []
+    lines += [
+        f"{title}: {winner} overtakes {loser} at {symbol} = {at:.0f}" for winner, loser, at in crossings(named, axis)
+    ]
+    return lines + [f"{title}: {name} took {_iterations(found)}" for name, found in named.items() if "newton" in name]
 
 
 def _iterations(rows: list[Row]) -> str:
@@ -97,8 +134,13 @@ def _iterations(rows: list[Row]) -> str:
 def _cell(row: Row) -> str:
     if "best_ms" not in row:
         return "-"
-    mark = "~" if row["rank_unsafe"] and (is_peer(row["implementation"]) or row["implementation"] == OURS) else ""
-    return f"{row['best_ms']:.3g}{mark}" if row["best_ms"] < 1 else f"{row['best_ms']:.1f}{mark}"
+    digits = ".3g" if row["best_ms"] < 1 else ".1f"
+    return f"{row['best_ms']:{digits}}{_mark(row)}"
+
+
+def _mark(row: Row) -> str:
+    ranked = is_peer(row["implementation"]) or is_ours(row["implementation"])
+    return "~" if row["rank_unsafe"] and ranked else ""
 
 
 def _machine() -> dict[str, Any]:

@@ -198,7 +198,7 @@ def test_cudnn_is_given_what_it_takes(monkeypatch):
     sizes = "compute_rnn_workspace_reserve_space_sizes"  # of the plugin, which is not here
     monkeypatch.setattr(rnn.gpu_rnn, sizes, lambda *_: (1, 1), raising=False)
     layer = build("jax.experimental.rnn", Case("lstm", 3, 5, 8, "float32", "training"))
-    outputs, (d_params, d_inputs) = jax.eval_shape(layer._function, *layer._arguments)
+    outputs, ((d_params,), d_inputs) = jax.eval_shape(layer.function, *layer.calls[0])
     assert outputs.shape == d_inputs.shape == (3, 5, 8)
     assert d_params.shape == (4 * (8 * 8 + 8 * 8 + 2 * 8),)
 
@@ -269,8 +269,8 @@ def test_limits_that_no_row_has_are_measured_once(monkeypatch):
 def test_layers_share_what_is_drawn():
     case = Case("lstm", 2, 3, 4, "float32", "training")
     first, second, others = build("rnnlab", case), build("lax.scan", case), jax_layer.draw(case, "others")
-    assert first._arguments[1] is second._arguments[1]
-    assert not np.array_equal(first._arguments[1], others)
+    assert first.calls[0][1].inputs is second.calls[0][1].inputs
+    assert not np.array_equal(first.calls[0][1].inputs, others)
     kept = len(jax_layer._drawn)
     del first, second, others
     assert len(jax_layer._drawn) == kept - 3

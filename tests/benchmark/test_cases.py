@@ -23,6 +23,11 @@ def test_the_grid_is_every_combination_of_its_fields():
     assert {(c.batch, c.length, c.hidden) for c in cases} == {(1, 8, 4), (2, 8, 4), (3, 5, 7), (3, 6, 7)}
 
 
+def test_layers_and_unequal_lengths_are_axes_of_the_grid():
+    cases = read_cases(_config(cells="rnn", shapes="2x8x4x1,3 2x8x4", lengths="equal,text"))
+    assert [(c.layers, c.lengths) for c in cases] == [(n, kind) for kind in ("equal", "text") for n in (1, 3, 1)]
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -33,6 +38,8 @@ def test_the_grid_is_every_combination_of_its_fields():
         ({"shapes": "32x64"}, "'32x64' is not batch x length x hidden"),
         ({"shapes": "32x0x8"}, "'32x0x8' is not"),
         ({"shapes": ""}, "names no shape"),
+        ({"shapes": "1x2x3x4x5"}, "'1x2x3x4x5' is not batch x length x hidden"),
+        ({"lengths": "words"}, "config.lengths: unknown 'words'; allowed: equal, text"),
         ({"repeats": 0}, "config.repeats: 0 is not allowed; it must be above 0"),
         ({"memory_limit_gb": -1.0}, "config.memory_limit_gb"),
         ({"implementations": "cuda"}, "config.implementations: unknown 'cuda'; allowed: products"),
@@ -44,7 +51,17 @@ def test_a_grid_that_means_nothing_is_refused(fields, message):
 
 
 @pytest.mark.parametrize(
-    "name", ["rnnlab/fast", "rnnlab/step/0", "rnnlab/block", "rnnlab/newton/all", "rnnlab/", "torch/sqrt", "flax"]
+    "name",
+    [
+        "rnnlab/fast",
+        "rnnlab/step/0",
+        "rnnlab/block",
+        "rnnlab/newton/all",
+        "rnnlab/",
+        "torch/sqrt",
+        "flax",
+        "torch/packed/packed",
+    ],
 )
 def test_an_unknown_implementation_is_refused(name):
     with pytest.raises(ValueError, match=f"unknown '{name}'; allowed: products, rnnlab"):

@@ -46,7 +46,7 @@ def test_the_figures_of_a_row_follow_from_its_times(measured):
 
 def test_the_pictures_are_drawn(measured):
     names = {path.name for path in measured.glob("*.png")}
-    rest = "gru_2_4_float32_training"
+    rest = "gru_B2_H4_float32_training"
     assert names == {f"time_{rest}.png", f"compile_{rest}.png", f"memory_{rest}.png", "ratio_to_best_peer.png"}
 
 

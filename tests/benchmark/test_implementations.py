@@ -7,6 +7,7 @@ from oracle import assert_close
 
 from rnnlab.benchmark.cases import Case
 from rnnlab.benchmark.implementations import Unsupported, build
+from rnnlab.benchmark.implementations.jax_layer import Rows
 from rnnlab.cells import CELLS
 from rnnlab.models.weights import from_linen
 
@@ -26,7 +27,7 @@ def _results(name, case=CASE):
     layer = build(name, case)
     stages = layer.build()
     assert all(stages[stage] > 0 for stage in ("trace_s", "lower_s", "compile_s"))
-    return layer._compiled(*layer._arguments)
+    return [compiled(*arguments) for compiled, arguments in zip(layer.compiled, layer.calls, strict=True)]
 
 
 def test_every_way_of_ours_computes_the_same():
@@ -75,12 +76,11 @@ def test_flax_does_the_same_work_as_ours():
     import flax.linen as nn
 
     case = Case("lstm", 2, 4, 8, "float32", "forward")
-    layer, inputs = nn.RNN(nn.OptimizedLSTMCell(8), time_major=True), build("rnnlab", case)._arguments[1]
+    layer, inputs = nn.RNN(nn.OptimizedLSTMCell(8), time_major=True), build("rnnlab", case).calls[0][1].inputs
     params = layer.init(jax.random.key(0), inputs)
     ours = build("rnnlab", case)
-    ours.build()
     converted = from_linen(CELLS["lstm"], params["params"]["cell"])
-    assert_close(ours._compiled(converted, inputs), np.asarray(layer.apply(params, inputs)), 1e-5)
+    assert_close(ours.function([converted], Rows(inputs)), np.asarray(layer.apply(params, inputs)), 1e-5)
 
 
 @pytest.mark.parametrize("name", ["flax.linen", "flax.nnx"])

@@ -1,12 +1,15 @@
 """What the benchmark compares: a name, and how to build one case of it.
 
 A module for ours and what jax itself offers, one for peers in jax, one for torch; each is imported only by the process
-that measures it. "rnnlab" may be followed by how it runs: rnnlab/sqrt, rnnlab/block/all, rnnlab/newton/diagonal.
+that measures it. "rnnlab" may be followed by how it runs (rnnlab/sqrt, rnnlab/block/all, rnnlab/newton/diagonal), and
+every name by how sequences of unequal lengths are put into batches (rnnlab/packed, torch/buckets).
 """
 
+import dataclasses
 import importlib
 import re
 
+from rnnlab.benchmark.ragged import ARRANGEMENTS
 from rnnlab.config import split_words
 
 # name: (module, function there that builds it, package that it needs)
@@ -49,14 +52,14 @@ def read_implementations(names: str) -> list[str]:
     """
     found = list(dict.fromkeys(split_words(names)))
     for name in found:
-        kind, _, how = name.partition("/")
-        if name not in _KNOWN and (kind != OURS or not _WAYS.fullmatch(how)):
+        kind, *how = _without_arrangement(name)
+        if kind not in _KNOWN or (how and (kind != OURS or not _WAYS.fullmatch("/".join(how)))):
             raise ValueError(
                 f"config.implementations: unknown {name!r}; allowed: {', '.join(_KNOWN)}, rnnlab/sqrt, "
                 "rnnlab/sequential, rnnlab/step/N, rnnlab/block/N, rnnlab/apart/N, rnnlab/pull/N with N steps a block "
                 "or all, rnnlab/unroll/N, "
                 "rnnlab/associative, rnnlab/associative/N, rnnlab/newton, rnnlab/newton/full, rnnlab/newton/diagonal, "
-                "and these with /N"
+                f"these with /N, and each of all with /{', /'.join(ARRANGEMENTS)}"
             )
     if not found:
         raise ValueError(f"config.implementations: is empty; allowed: {', '.join(_KNOWN)}")
@@ -70,7 +73,18 @@ def build(name: str, case):
       ImportError: the package is not installed.
       Unsupported: this implementation has no such case.
     """
-    kind, *how = name.split("/")
+    kind, *how = _without_arrangement(name)
+    arrangement = name.rpartition("/")[2] if name.count("/") > len(how) else ""
+    if arrangement and not case.is_ragged:
+        raise Unsupported(f"{arrangement!r} is for sequences of unequal lengths (config.lengths=text)")
+    if arrangement == "packed" and kind not in (OURS, "lax.scan"):
+        raise Unsupported("takes one sequence a row")
     module, function, package = _KNOWN[kind]
     importlib.import_module(package)
-    return getattr(importlib.import_module(f"{__name__}.{module}"), function)(case, *how)
+    builds = getattr(importlib.import_module(f"{__name__}.{module}"), function)
+    return builds(dataclasses.replace(case, arrangement=arrangement), *how)
+
+
+def _without_arrangement(name: str) -> list[str]:
+    parts = name.split("/")
+    return parts[:-1] if parts[-1] in ARRANGEMENTS else parts

@@ -1,13 +1,14 @@
-"""A layer written in jax, built and run with each stage timed apart."""
+"""A layer written in jax, built and run with each stage timed separately."""
 
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rnnlab.benchmark.cases import Case
 
@@ -16,39 +17,71 @@ _drawn: weakref.WeakValueDictionary[tuple, jax.Array] = weakref.WeakValueDiction
 _drawing = threading.Lock()
 
 
+class Rows(NamedTuple):
+    """The rows of a batch: inputs `[time, batch, features]` and, for unequal lengths, `seq_lengths` `[batch]` and
+    `segment_starts` `[time, batch]`, as `scan` takes them."""
+
+    inputs: jax.Array
+    seq_lengths: jax.Array | None = None
+    segment_starts: jax.Array | None = None
+
+
 class JaxLayer:
-    """A jax function and its arguments; `facts` may find out more about the case, after it was measured."""
+    """A jax function and the arguments of its calls, one for each batch; `facts` may find out more, after it was
+    measured."""
 
     facts: Callable[[], dict[str, Any]] = dict
 
-    def __init__(self, function: Callable, *arguments: Any):
-        self._function, self._arguments = function, arguments
+    def __init__(self, function: Callable, calls: Sequence[tuple]):
+        self.function, self.calls = function, calls
 
     def build(self) -> Stages:
-        """Traces, lowers and compiles; returns the seconds of each, and what XLA says of the program."""
-        started = time.perf_counter()
-        traced = jax.jit(self._function).trace(*self._arguments)
-        after_trace = time.perf_counter()
-        lowered = traced.lower()
-        after_lower = time.perf_counter()
-        self._compiled = lowered.compile()
-        memory, cost = self._compiled.memory_analysis(), self._compiled.cost_analysis()
-        return {
-            "trace_s": after_trace - started,
-            "lower_s": after_lower - after_trace,
-            "compile_s": time.perf_counter() - after_lower,
-            "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
-            "program_bytes": program_bytes(self._compiled),
-            "xla_flops": (cost or {}).get("flops"),
-        }
+        """Traces, lowers and compiles for each shape of a batch.
+
+        Returns:
+          The seconds of each stage and the operations that XLA counts, of all shapes; the memory of the largest.
+        """
+        programs: dict[str, tuple[Any, Stages]] = {}
+        self.compiled = []
+        for arguments in self.calls:
+            shapes = str(jax.tree.map(np.shape, arguments))
+            if shapes not in programs:
+                programs[shapes] = _compile(self.function, arguments)
+            self.compiled.append(programs[shapes][0])
+        found = [stages for _, stages in programs.values()]
+        return {stage: _total(stage, [stages[stage] for stages in found]) for stage in found[0]}
 
     def run(self) -> None:
-        """Runs once, to the end."""
-        jax.block_until_ready(self._compiled(*self._arguments))
+        """Runs all calls, each to its end."""
+        for compiled, arguments in zip(self.compiled, self.calls, strict=True):
+            jax.block_until_ready(compiled(*arguments))
 
     def device_peak_bytes(self) -> int | None:
         """The most memory in use on an accelerator so far; None on a CPU."""
         return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
+def _compile(function: Callable, arguments: tuple) -> tuple[Any, Stages]:
+    started = time.perf_counter()
+    traced = jax.jit(function).trace(*arguments)
+    after_trace = time.perf_counter()
+    lowered = traced.lower()
+    after_lower = time.perf_counter()
+    compiled = lowered.compile()
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    return compiled, {
+        "trace_s": after_trace - started,
+        "lower_s": after_lower - after_trace,
+        "compile_s": time.perf_counter() - after_lower,
+        "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
+        "program_bytes": program_bytes(compiled),
+        "xla_flops": (cost or {}).get("flops"),
+    }
+
+
+def _total(stage: str, values: list) -> float | int | None:
+    known = [value for value in values if value is not None]
+    return (max if stage.endswith("bytes") else sum)(known) if known else None
 
 
 def program_bytes(compiled: jax.stages.Compiled) -> int | None:
@@ -61,36 +94,54 @@ def program_bytes(compiled: jax.stages.Compiled) -> int | None:
 
 
 def layer_of(
-    case: Case, layer: Callable[[Any, jax.Array], jax.Array], params: Any, *, batch_major: bool = False
+    case: Case, layer: Callable[[Any, Rows], jax.Array], params: Any, *, batch_major: bool = False
 ) -> JaxLayer:
-    """One case of a layer.
+    """One case of a layer, or of a stack of `case.layers` that are alike.
 
     Args:
       case: what to do.
-      layer: `(params, inputs [time, batch, features]) -> outputs [time, batch, hidden]`.
-      params: any pytree.
-      batch_major: the layer takes and gives `[batch, time, ...]`.
+      layer: `(params, rows) -> outputs [time, batch, hidden]`.
+      params: any pytree, of one layer.
+      batch_major: the layer takes inputs and gives outputs `[batch, time, ...]`.
     """
-    params = jax.tree.map(lambda v: v.astype(case.dtype), params)
-    inputs, d_outputs = (draw(case, name) for name in ("inputs", "d_outputs"))
-    if batch_major:
-        inputs, d_outputs = (jnp.swapaxes(values, 0, 1) for values in (inputs, d_outputs))
-    if case.pass_ == "forward":
-        return JaxLayer(layer, params, inputs)
+    own = [jax.tree.map(lambda v: v.astype(case.dtype), params)] * case.layers
+    calls = [(own, *arguments) for arguments in _batches(case, batch_major)]
 
-    def training(params, inputs, d_outputs):
-        outputs, pull = jax.vjp(layer, params, inputs)
+    def stack(params, rows):
+        for each in params:
+            rows = rows._replace(inputs=layer(each, rows))
+        return rows.inputs
+
+    def training(params, rows, d_outputs):
+        outputs, pull = jax.vjp(lambda params, inputs: stack(params, rows._replace(inputs=inputs)), params, rows.inputs)
         return outputs, pull(d_outputs.astype(outputs.dtype))
 
-    return JaxLayer(training, params, inputs, d_outputs)
+    if case.pass_ == "forward":
+        return JaxLayer(stack, [(own, rows) for own, rows, _ in calls])
+    return JaxLayer(training, calls)
 
 
-def draw(case: Case, name: str, width: int = 1) -> jax.Array:
-    """Normal numbers `[time, batch, width * hidden]`, which depend on the name alone.
+def _batches(case: Case, batch_major: bool) -> list[tuple[Rows, jax.Array]]:
+    """The rows of each batch, and the gradients of its outputs, which are 0 in the padding."""
+    made = []
+    for batch in case.batches:
+        inputs, d_outputs = (draw(case, name, time=batch.time) for name in ("inputs", "d_outputs"))
+        lengths, starts = (None if own is None else jnp.asarray(own) for own in batch[1:])
+        if lengths is not None:
+            d_outputs = jnp.where((jnp.arange(batch.time)[:, None] < lengths)[..., None], d_outputs, 0)
+        if batch_major:
+            inputs, d_outputs = (jnp.swapaxes(values, 0, 1) for values in (inputs, d_outputs))
+        given = Rows(inputs) if case.arrangement == "padded" else Rows(inputs, lengths, starts)
+        made.append((given, d_outputs))
+    return made
+
+
+def draw(case: Case, name: str, width: int = 1, *, time: int | None = None) -> jax.Array:
+    """Normal numbers `[time, batch, width * hidden]`, which depend on the name alone; `time` None: the case's.
 
     Layers that are held at the same time share them: those of long sequences are gigabytes.
     """
-    shape, dtype = (case.length, case.batch, width * case.hidden), jnp.dtype(case.dtype)
+    shape, dtype = (case.length if time is None else time, case.batch, width * case.hidden), jnp.dtype(case.dtype)
     with _drawing:
         if (found := _drawn.get((name, shape, dtype))) is None:
             key = jax.random.fold_in(jax.random.key(0), sum(name.encode()))

@@ -22,7 +22,7 @@ def rnnlab(case: Case, *how: str) -> JaxLayer:
       Unsupported: an associative scan of a cell that is not linear in its state.
     """
     options = _options(case, *how)
-    layer = layer_of(case, lambda p, x: scan(case.description, p, x, **options)[0], _params(case))
+    layer = layer_of(case, lambda p, rows: scan(case.description, p, **rows._asdict(), **options)[0], _params(case))
     if isinstance(method := options.get("method"), Newton):
         layer.facts = lambda: _newton_facts(case, method)
     return layer
@@ -54,20 +54,25 @@ def _newton_facts(case: Case, method: Newton) -> dict[str, bool | int]:
 
 def plain(case: Case) -> JaxLayer:
     """A loop with the whole step inside, differentiated by jax."""
-    return layer_of(case, lambda p, x: scan(case.description, p, x, method="reference")[0], _params(case))
+    return layer_of(
+        case, lambda p, rows: scan(case.description, p, **rows._asdict(), method="reference")[0], _params(case)
+    )
 
 
 def products(case: Case) -> JaxLayer:
-    """What no implementation can leave out: the products with W and R, and for training those of the gradients.
+    """What no implementation of one layer can leave out: the products with W and R, and for training those of the
+    gradients.
 
     The recurrent ones one after another; the others in parallel over time, or step by step where `resolve_plan` says
     that this is the faster way. A sum of little weight ties each step to the one before.
 
     Raises:
-      Unsupported: the cell's R is not dense.
+      Unsupported: the cell's R is not dense; several layers, or unequal lengths.
     """
     if case.description.recurrence != "dense":
         raise Unsupported(f"counts a dense R only, not {case.description.recurrence!r}")
+    if case.layers > 1 or case.is_ragged:
+        raise Unsupported("counts one layer over sequences of equal lengths only")
     per_step = resolve_plan(case.description, case.length, case.batch).project == "step"
     params = _params(case)
     weights = [params[name].astype(case.dtype) for name in ("W", "R")]
@@ -88,9 +93,9 @@ def products(case: Case) -> JaxLayer:
         return d_state, rows.T @ d_rows, (rows + 1).T @ d_rows, d_projections @ W.T
 
     if case.pass_ == "forward":
-        return JaxLayer(forward, *weights, draw(case, "inputs"))
+        return JaxLayer(forward, [(*weights, draw(case, "inputs"))])
     gates = len(case.description.gates)
-    return JaxLayer(training, *weights, draw(case, "inputs"), draw(case, "d_projections", gates))
+    return JaxLayer(training, [(*weights, draw(case, "inputs"), draw(case, "d_projections", gates))])
 
 
 def _params(case: Case) -> Params:

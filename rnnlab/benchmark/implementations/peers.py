@@ -19,8 +19,8 @@ def flax_linen(case: Case) -> JaxLayer:
     module = nn.RNN(cell, time_major=True)
     params = jax.jit(module.init)(jax.random.key(0), draw(case, "inputs"), initial_carry=start)
 
-    def layer(params, inputs):
-        return module.apply(params, inputs, initial_carry=start)
+    def layer(params, rows):
+        return module.apply(params, rows.inputs, initial_carry=start, seq_lengths=rows.seq_lengths)
 
     return layer_of(case, layer, params)
 
@@ -34,8 +34,9 @@ def flax_nnx(case: Case) -> JaxLayer:
     start = _start(case, cell.initialize_carry((case.batch, case.hidden), nnx.Rngs(0)))
     graph, *states = nnx.split(nnx.RNN(cell, time_major=True), nnx.Param, ...)
 
-    def layer(params, inputs):
-        return nnx.merge(graph, params, *states[1:], copy=True)(inputs, initial_carry=start)
+    def layer(params, rows):
+        module = nnx.merge(graph, params, *states[1:], copy=True)
+        return module(rows.inputs, initial_carry=start, seq_lengths=rows.seq_lengths)
 
     return layer_of(case, layer, states[0])
 
@@ -55,10 +56,11 @@ def jax_cudnn(case: Case) -> JaxLayer:
     sizes: dict[str, Any] = {"input_size": case.hidden, "hidden_size": case.hidden}
     sizes |= {"num_layers": 1, "bidirectional": False}
     start = jax.numpy.zeros((1, case.batch, case.hidden))
-    lengths = jax.numpy.full(case.batch, case.length, "int32")
 
-    def layer(params, inputs):
-        return rnn.lstm(inputs, start, start, params, lengths, dropout=0.0, **sizes)[0]
+    def layer(params, rows):
+        full = jax.numpy.full(case.batch, rows.inputs.shape[1], "int32")
+        lengths = full if rows.seq_lengths is None else rows.seq_lengths
+        return rnn.lstm(rows.inputs, start, start, params, lengths, dropout=0.0, **sizes)[0]
 
     return layer_of(case, layer, rnn.init_lstm_weight(jax.random.key(0), **sizes), batch_major=True)
 
@@ -74,8 +76,10 @@ def haiku(case: Case) -> JaxLayer:
         core = kind(case.hidden)
         return hk.dynamic_unroll(core, inputs, _start(case, core.initial_state(case.batch)))[0]
 
+    _refuse_lengths(case)
     module = hk.without_apply_rng(hk.transform(unroll))
-    return layer_of(case, module.apply, jax.jit(module.init)(jax.random.key(0), draw(case, "inputs")))
+    params = jax.jit(module.init)(jax.random.key(0), draw(case, "inputs"))
+    return layer_of(case, lambda params, rows: module.apply(params, rows.inputs), params)
 
 
 def equinox(case: Case) -> JaxLayer:
@@ -83,11 +87,12 @@ def equinox(case: Case) -> JaxLayer:
     import equinox as eqx
 
     cells = {"gru": eqx.nn.GRUCell, "lstm": eqx.nn.LSTMCell}
+    _refuse_lengths(case)
     params, static = eqx.partition(_of(cells, case)(case.hidden, case.hidden, key=jax.random.key(0)), eqx.is_array)
     zeros = jax.numpy.zeros(case.hidden, case.dtype)
     start = (zeros, zeros) if case.cell == "lstm" else zeros
 
-    def layer(params, inputs):
+    def layer(params, rows):
         cell = eqx.combine(params, static)
 
         def step(state, x):
@@ -97,7 +102,7 @@ def equinox(case: Case) -> JaxLayer:
         def one_sequence(sequence):
             return jax.lax.scan(step, start, sequence)[1]
 
-        return jax.vmap(one_sequence, in_axes=1, out_axes=1)(inputs)
+        return jax.vmap(one_sequence, in_axes=1, out_axes=1)(rows.inputs)
 
     return layer_of(case, layer, params)
 
@@ -111,3 +116,8 @@ def _of(cells: dict, case: Case):
     if case.cell not in cells:
         raise Unsupported(f"has no cell {case.cell!r}")
     return cells[case.cell]
+
+
+def _refuse_lengths(case: Case) -> None:
+    if case.is_ragged and case.arrangement != "padded":
+        raise Unsupported("takes no lengths of sequences, only padded ones")

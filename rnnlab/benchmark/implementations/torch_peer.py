@@ -3,35 +3,48 @@
 import contextlib
 
 import torch
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from rnnlab.benchmark.cases import Case
 from rnnlab.benchmark.implementations import Unsupported
+from rnnlab.benchmark.ragged import Batch
 
 
 class TorchLayer:
-    """One case of a `torch.nn` layer, time-major as ours."""
+    """One case of a `torch.nn` layer, time-major as ours.
+
+    Sequences of unequal lengths are a `PackedSequence`, which is made before and not taken apart after what is timed.
+    """
 
     def __init__(self, case: Case, kind: type[torch.nn.Module]):
         self._device, dtype = "cuda" if torch.cuda.is_available() else "cpu", getattr(torch, case.dtype)
-        self._layer = kind(case.hidden, case.hidden).to(self._device, dtype)
-        shape, self._trains = (case.length, case.batch, case.hidden), case.pass_ == "training"
+        self._layer = kind(case.hidden, case.hidden, num_layers=case.layers).to(self._device, dtype)
+        self._trains = case.pass_ == "training"
         random = torch.Generator(self._device).manual_seed(0)
-        self._inputs, self._d_outputs = (
-            torch.randn(shape, generator=random, device=self._device).to(dtype) for _ in range(2)
-        )
-        self._inputs.requires_grad_(self._trains)
+
+        def draw(batch: Batch) -> torch.Tensor | PackedSequence:
+            shape = (batch.time, case.batch, case.hidden)
+            values = torch.randn(shape, generator=random, device=self._device).to(dtype)
+            if batch.seq_lengths is None or case.arrangement == "padded":
+                return values
+            return pack_padded_sequence(values, torch.from_numpy(batch.seq_lengths.copy()), enforce_sorted=False)
+
+        self._batches = [(draw(batch), _data(draw(batch))) for batch in case.batches]
+        for inputs, _ in self._batches:
+            _data(inputs).requires_grad_(self._trains)
 
     def build(self) -> dict[str, float | int | None]:
         """Torch runs as it is: nothing to trace, lower or compile."""
         return {}
 
     def run(self) -> None:
-        """Runs once, to the end."""
-        self._forget_gradients()
+        """Runs all batches, to the end."""
         with contextlib.nullcontext() if self._trains else torch.inference_mode():
-            outputs, _ = self._layer(self._inputs)
-            if self._trains:
-                outputs.backward(self._d_outputs)
+            for inputs, d_outputs in self._batches:
+                self._forget_gradients()
+                outputs, _ = self._layer(inputs)
+                if self._trains:
+                    _data(outputs).backward(d_outputs)
         if self._device == "cuda":
             torch.cuda.synchronize()
 
@@ -40,7 +53,8 @@ class TorchLayer:
         if self._device == "cpu":
             return None
         self._forget_gradients()
-        own = sum(values.nbytes for values in (self._inputs, self._d_outputs, *self._layer.parameters()))
+        given = [values for inputs, d_outputs in self._batches for values in (_data(inputs), d_outputs)]
+        own = sum(values.nbytes for values in (*given, *self._layer.parameters()))
         others = torch.cuda.memory_allocated() - own
         torch.cuda.reset_peak_memory_stats()
         self.run()
@@ -48,11 +62,16 @@ class TorchLayer:
 
     def _forget_gradients(self) -> None:
         self._layer.zero_grad()
-        self._inputs.grad = None
+        for inputs, _ in self._batches:
+            _data(inputs).grad = None
 
     def facts(self) -> dict:
         """Nothing more to say."""
         return {}
+
+
+def _data(values: torch.Tensor | PackedSequence) -> torch.Tensor:
+    return values.data if isinstance(values, PackedSequence) else values
 
 
 def torch_layer(case: Case) -> TorchLayer:
