@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from rnnlab.benchmark import default_config, run
+from rnnlab.benchmark import default_config, driver, run
 from rnnlab.errors import UserError
 
 
@@ -50,6 +50,14 @@ def test_the_pictures_are_drawn(measured):
     assert names == {f"time_{rest}.png", f"compile_{rest}.png", f"memory_{rest}.png", "ratio_to_best_peer.png"}
 
 
+@pytest.fixture
+def known_limits(monkeypatch):
+    """Limits that need not be measured, which takes ten seconds."""
+    limits = {"flops_per_s": 1.0, "copied_bytes_per_s": 1.0, "empty_step_s": 1.0, "device": "cpu"}
+    monkeypatch.setattr(driver, "_measure_limits", lambda dtype: limits)
+
+
+@pytest.mark.usefixtures("known_limits")
 def test_what_cannot_be_measured_is_a_row_that_says_why(tmp_path, capsys):
     """Out of memory in one process, a cell that a peer lacks in another: the rest is measured all the same."""
     config = _config(cells="rnn_relu", shapes="64x30000x512", implementations="rnnlab,flax.nnx", memory_limit_gb=1.0)
@@ -66,6 +74,7 @@ def test_a_bad_grid_writes_nothing(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.usefixtures("known_limits")
 def test_a_cell_of_ones_own_is_measured_by_its_file(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.py").write_text(
         "import jax.numpy as jnp\nfrom rnnlab.cells import Cell\n"

@@ -62,7 +62,7 @@ def test_a_diagonal_r_makes_both_jacobians_the_same():
 def test_a_chaotic_network_is_never_wrong_and_called_converged(time, jacobian):
     refused = 0
     for seed in range(4):
-        cell, params, inputs = _case("rnn", 1.5, time, 48, seed)
+        cell, params, inputs = _case("rnn", 1.5, time, 24, seed)
         params["W"] = 0.1 * params["W"]
         wanted, _ = _scan(cell, params, inputs, method="sequential")
         outputs, _, report = _newton(cell, params, inputs, newton=Newton(jacobian=jacobian, iterations=250))

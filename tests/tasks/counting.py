@@ -46,13 +46,14 @@ class Batches:
     def __init__(self, task, seed, process, processes):
         self.rows, self._number = [], 0
         self._task, self._seed, self._share = task, seed, (process, processes)
+        self._words = task.words("train")
 
     def __next__(self):
         self._number, size = self._number + 1, self._task.config.training.batch_size
         rng, (process, processes) = random.Random(f"{self._seed} {self._number}"), self._share
         self.rows = rng.sample(range(self._task.config.data.words), size)
         mine = self.rows[process * size // processes : (process + 1) * size // processes]
-        words = [self._task.words("train")[row] for row in mine]
+        words = [self._words[row] for row in mine]
         return *encode(words), np.array([word.count("a") for word in words], np.int32)
 
     def get_state(self):

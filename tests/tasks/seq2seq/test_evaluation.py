@@ -33,12 +33,13 @@ def test_the_loss_is_the_mean_over_labels_one_pair_at_a_time(trained):
     experiment = open_task(trained)
     _, params = best_params(experiment)
     merge, _ = split_model(experiment.make_model())
+    logits_of = jax.jit(lambda params, *given: merge(params)(*given))
     examples = experiment.corpus.read("validation")[:3]
     total = labels = 0
     for example in examples:
         source, target = experiment.source.encode(example.source), experiment.target.encode(example.targets[0])
         column = [jnp.array(ids)[:, None] for ids in (source, [1, *target], [*target, 2])]
-        logits = merge(params)(column[0], jnp.array([len(source)]), column[1])
+        logits = logits_of(params, column[0], jnp.array([len(source)]), column[1])
         total += float(optax.softmax_cross_entropy_with_integer_labels(logits, column[2]).sum())
         labels += len(target) + 1
     assert Evaluator(experiment, beam_size=1).loss(params, examples) == pytest.approx(total / labels, rel=1e-4)
