@@ -126,18 +126,19 @@ def test_one_cell_of_a_grid_is_one_run_without_a_table(stub, tmp_path):
         run_sweep(grid, config, tmp_path / "grid", stub, cell=6)
 
 
-def test_launch_runs_a_grid_stops_with_it_and_goes_on(tiny_data, tmp_path):
-    flags = (f"--config={tiny.__file__}:{tiny_data}", "--config.training.steps=20", "--workdir", tmp_path)
-    process = tiny.launch(*flags, "--sweep=seed=0,1")
+def test_launch_runs_a_grid_of_a_task_of_ones_own_stops_with_it_and_resumes(tmp_path):
+    flags = ["--config=tests/tasks/counting.py", "--config.training.steps=20", "--config.training.evaluate_every=20"]
+    flags += [f"--workdir={tmp_path}", "--sweep=model.cell=gru,rnn"]
+    process = tiny.launch(*flags)
     next(line for line in process.stderr if "run 1 of 2" in line)
     process.send_signal(signal.SIGTERM)
     said = process.communicate()[1]
     assert process.returncode in (128 + signal.SIGTERM, -signal.SIGTERM), said
-    process = tiny.launch(*flags, "--sweep=seed=0,1")
+    process = tiny.launch(*flags)
     out, said = process.communicate()
     assert process.returncode == 0, said
-    assert [row["seed"] for row in csv.DictReader(out.splitlines())] == ["0", "1"]
-    assert json.loads((tmp_path / "seed=1" / "config.json").read_text())["training"]["steps"] == 20
+    assert [row["model.cell"] for row in csv.DictReader(out.splitlines())] == ["gru", "rnn"]
+    assert json.loads((tmp_path / "model.cell=rnn" / "config.json").read_text())["training"]["steps"] == 20
 
 
 def test_a_table_of_any_values_and_scores_is_written_before_it_is_shown_and_drawn(tmp_path, monkeypatch):

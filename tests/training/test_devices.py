@@ -12,6 +12,7 @@ from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.training.devices import Devices
 from rnnlab.training.distributed import join
 from rnnlab.training.guard import Guard
+from rnnlab.training.loop import train
 from rnnlab.training.step import TrainState
 from tests import tiny
 
@@ -29,13 +30,16 @@ def _losses(folder) -> dict[tuple[int, str], float]:
     return {(int(row["step"]), row["split"]): float(row["value"]) for row in rows if row["name"] == "loss"}
 
 
-def test_a_run_that_goes_on_over_other_devices_and_processes_has_the_losses_of_one_left_alone(tiny_data, tmp_path):
-    _finished(tiny.train(tiny_data, tmp_path / "alone", *STEADY))
+def test_a_run_that_goes_on_over_other_devices_and_processes_has_the_losses_of_one_left_alone(
+    tiny_config, tiny_data, tmp_path
+):
+    config = tiny_config(training__schedule="constant", training__checkpoint_every=10, training__spike=9.0)
+    train(config, tmp_path / "alone")
     steps = "--config.training.steps={}".format
     moved = tmp_path / "moved"
     _finished(tiny.train(tiny_data, moved, *STEADY, steps(20), "--config.training.model_parallel=2", devices=8))
     _finished(*tiny.train_together(tiny_data, moved, *STEADY, steps(30), processes=2))
-    _finished(tiny.train(tiny_data, moved, *STEADY, steps(40)))
+    train(config, moved)
     alone, losses = _losses(tmp_path / "alone"), _losses(moved)
     assert len(alone) == 11  # eight log lines, that of the first step, two evaluations
     for at, loss in alone.items():
