@@ -36,6 +36,16 @@ def _start(decoder):
     return memory, decoder.start(decoder.stack.initial_states(BATCH), memory)
 
 
+@nnx.jit
+def _forced(decoder, *given, **options):
+    return decoder.teacher_forced(*given, **options)
+
+
+@nnx.jit
+def _step(decoder, *given):
+    return decoder.step(*given)
+
+
 BLOCKS: list[dict] = [{"block": "prenorm"}, {"block": "residual", "sizes": "7,3"}]
 ATTENDING = [
     *((attention, {}) for attention in ATTENTIONS if attention != "dot"),  # which needs the encoder's size
@@ -49,10 +59,9 @@ ATTENDING = [
 def test_step_by_step_is_the_same_as_at_once_with_every_block(attention, options, block):
     decoder = _decoder(attention=attention, **options, **block)
     memory, states = _start(decoder)
-    logits, _ = jax.jit(decoder.teacher_forced)(TARGETS, states, memory)
-    step = jax.jit(decoder.step)
+    logits, _ = _forced(decoder, TARGETS, states, memory)
     for time, tokens in enumerate(TARGETS):
-        states, (one, _) = step(states, tokens, memory)
+        states, (one, _) = _step(decoder, states, tokens, memory)
         assert_close(logits[time], one)
 
 
@@ -65,9 +74,9 @@ def test_batch_norm_is_refused_in_a_decoder():
 def test_a_known_target_at_once_is_the_same_as_step_by_step(attention, context):
     decoder = _decoder(attention=attention, context=context)
     memory, states = _start(decoder)
-    logits, weights = decoder.teacher_forced(TARGETS, states, memory)
+    logits, weights = _forced(decoder, TARGETS, states, memory)
     for time, tokens in enumerate(TARGETS):
-        states, (one, one_weights) = decoder.step(states, tokens, memory)
+        states, (one, one_weights) = _step(decoder, states, tokens, memory)
         assert_close(logits[time], one)
         if attention != "none":
             assert_close(weights[time], one_weights)
@@ -78,10 +87,15 @@ def test_a_known_target_at_once_is_the_same_as_step_by_step(attention, context):
 def test_what_the_decoder_reads_of_the_source_is_what_its_options_say(attention, context):
     decoder = _decoder(attention=attention, context=context)
     memory, states = _start(decoder)
-    gradient = jax.grad(lambda m: decoder.teacher_forced(TARGETS, states, m)[0].sum(), allow_int=True)(memory)
-    assert bool(np.any(gradient.context)) == (context == "every_step")
-    assert bool(np.any(gradient.outputs)) == (attention != "none")
-    assert not np.any(np.where(VALID[..., None], 0, gradient.outputs))
+
+    def total(context, outputs):
+        own = memory._replace(context=context, outputs=outputs)
+        return decoder.teacher_forced(TARGETS, states, own)[0].sum()
+
+    of_context, of_outputs = jax.jit(jax.grad(total, (0, 1)))(memory.context, memory.outputs)
+    assert bool(np.any(of_context)) == (context == "every_step")
+    assert bool(np.any(of_outputs)) == (attention != "none")
+    assert not np.any(np.where(VALID[..., None], 0, of_outputs))
 
 
 @pytest.mark.parametrize("attention", ["general", "monotonic"])
@@ -90,12 +104,12 @@ def test_sampling_with_every_step_forced_is_teacher_forcing_and_with_none_is_gre
     decoder = _decoder(attention=attention, never_predicted=(0, 1))
     decoder.output.bias[...] = decoder.output.bias.at[:2].set(9.0)
     memory, states = _start(decoder)
-    forced = decoder.teacher_forced(TARGETS, states, memory, forced=jnp.ones((TARGET, BATCH), bool))[0]
-    assert_close(forced, decoder.teacher_forced(TARGETS, states, memory)[0])
-    free = decoder.teacher_forced(TARGETS, states, memory, forced=jnp.zeros((TARGET, BATCH), bool))[0]
+    forced = _forced(decoder, TARGETS, states, memory, forced=jnp.ones((TARGET, BATCH), bool))[0]
+    assert_close(forced, _forced(decoder, TARGETS, states, memory)[0])
+    free = _forced(decoder, TARGETS, states, memory, forced=jnp.zeros((TARGET, BATCH), bool))[0]
     tokens = TARGETS[0]
     for logits in free:
-        states, (wanted, _) = decoder.step(states, tokens, memory)
+        states, (wanted, _) = _step(decoder, states, tokens, memory)
         assert_close(logits, wanted)
         tokens = 2 + wanted[:, 2:].argmax(-1)
 
@@ -105,10 +119,10 @@ def test_tied_embeddings_are_the_output_matrix_also_when_the_sizes_differ():
     memory, states = _memory(same), same.stack.initial_states(BATCH)
     hidden, _ = same.stack(same.embedding(TARGETS), states)
     wanted = hidden @ same.embedding.embedding[...].T + same.output_bias[...]
-    assert_close(same.teacher_forced(TARGETS, states, memory)[0], wanted)
+    assert_close(_forced(same, TARGETS, states, memory)[0], wanted)
     other = _decoder(embedding=5, tied_embeddings=True)
     wanted = other.narrow(other.stack(other.embedding(TARGETS), states)[0]) @ other.embedding.embedding[...].T
-    assert_close(other.teacher_forced(TARGETS, states, _memory(other))[0], wanted)
+    assert_close(_forced(other, TARGETS, states, _memory(other))[0], wanted)
 
 
 def test_unknown_attention_and_context_are_refused_with_the_list():
@@ -122,10 +136,10 @@ def test_input_feeding_is_what_attention_made_of_a_step_beside_the_next_embeddin
     """Luong et al. 2015, section 3.3, written out step by step."""
     decoder = _decoder(attention="general", input_feeding=True, layers=1)
     memory, states = _start(decoder)
-    logits, weights = decoder.teacher_forced(TARGETS, states, memory)
+    logits, weights = _forced(decoder, TARGETS, states, memory)
     (own,), fed = decoder.stack.initial_states(BATCH), jnp.zeros((BATCH, 6))
     for time, tokens in enumerate(TARGETS):
-        states, (one, _) = decoder.step(states, tokens, memory)
+        states, (one, _) = _step(decoder, states, tokens, memory)
         assert_close(logits[time], one)
         read = jnp.concatenate([decoder.embedding(tokens), fed], axis=-1)[None]
         hidden, (own,) = decoder.stack(read, (own,))
@@ -157,13 +171,13 @@ def test_noise_falls_alike_on_a_target_at_once_and_step_by_step(options):
     decoder = _decoder(**options, **noise)
     memory, states = _start(decoder)
     both = [
-        decoder.teacher_forced(TARGETS, states, memory, forced=forced, rngs=nnx.Rngs(dropout=1))[0]
+        _forced(decoder, TARGETS, states, memory, forced=forced, rngs=nnx.Rngs(dropout=1))[0]
         for forced in (None, jnp.ones((TARGET, BATCH), bool))
     ]
     assert_close(*both)
-    assert not np.allclose(both[0], decoder.teacher_forced(TARGETS, states, memory)[0])
-    free = decoder.teacher_forced(
-        TARGETS, states, memory, forced=jnp.zeros((TARGET, BATCH), bool), rngs=nnx.Rngs(dropout=1)
-    )[0]
+    assert not np.allclose(both[0], _forced(decoder, TARGETS, states, memory)[0])
+    free = _forced(decoder, TARGETS, states, memory, forced=jnp.zeros((TARGET, BATCH), bool), rngs=nnx.Rngs(dropout=1))[
+        0
+    ]
     guessed = jnp.concatenate([TARGETS[:1], free[:-1].argmax(-1)])
-    assert_close(free, decoder.teacher_forced(guessed, states, memory, rngs=nnx.Rngs(dropout=1))[0])
+    assert_close(free, _forced(decoder, guessed, states, memory, rngs=nnx.Rngs(dropout=1))[0])
