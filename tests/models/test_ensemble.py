@@ -15,6 +15,14 @@ LIMITS = jnp.array([16, 14])
 TARGETS = jnp.array([[1, 1], [4, 6], [5, 3]])
 
 
+@nnx.jit
+def _run(model, *given):
+    return model(*given)
+
+
+_decode = nnx.jit(decode, static_argnames=("special", "max_length", "beam_size"))
+
+
 def _model(seed: int, cell: str, attention: str) -> Seq2Seq:
     side = {"embedding": 4, "features": 6, "cell": cell}
     return Seq2Seq(8, 9, encoder=side, decoder=side, attention=attention, rngs=nnx.Rngs(seed))
@@ -27,27 +35,27 @@ def models() -> list[Seq2Seq]:
 
 
 def _mean_probabilities(models, targets=TARGETS, source=SOURCE, lengths=LENGTHS) -> np.ndarray:
-    logits = [np.asarray(model(source, lengths, targets), np.float64) for model in models]
+    logits = [np.asarray(_run(model, source, lengths, targets), np.float64) for model in models]
     return np.mean([np.exp(x) / np.exp(x).sum(-1, keepdims=True) for x in logits], axis=0)
 
 
 def test_its_logits_are_the_logs_of_the_mean_probabilities(models):
-    assert_close(np.exp(Ensemble(models)(SOURCE, LENGTHS, TARGETS)), _mean_probabilities(models), 1e-5)
+    assert_close(np.exp(_run(Ensemble(models), SOURCE, LENGTHS, TARGETS)), _mean_probabilities(models), 1e-5)
 
 
 def test_step_by_step_it_says_what_it_says_of_a_whole_target(models):
     ensemble = Ensemble(models)
-    states, memory = ensemble.encode(SOURCE, LENGTHS)
-    logits = []
+    states, memory = nnx.jit(Ensemble.encode)(ensemble, SOURCE, LENGTHS)
+    logits, step = [], nnx.jit(Ensemble.step)
     for tokens in TARGETS:
-        states, (found, _) = ensemble.step(states, tokens, memory)
+        states, (found, _) = step(ensemble, states, tokens, memory)
         logits.append(found)
-    assert_close(jnp.stack(logits), ensemble(SOURCE, LENGTHS, TARGETS), 1e-5)
+    assert_close(jnp.stack(logits), _run(ensemble, SOURCE, LENGTHS, TARGETS), 1e-5)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_a_search_scores_its_outputs_by_the_mean_probabilities(models, beam_size):
-    found = decode(Ensemble(models), SOURCE, LENGTHS, LIMITS, special=SPECIAL, max_length=20, beam_size=beam_size)
+    found = _decode(Ensemble(models), SOURCE, LENGTHS, LIMITS, special=SPECIAL, max_length=20, beam_size=beam_size)
     for row in range(2):
         said = [int(t) for t in found.tokens[row, 0] if t != SPECIAL.pad]
         inputs = jnp.array([SPECIAL.bos, *said[:-1]])[:, None]
@@ -60,7 +68,7 @@ def test_a_search_scores_its_outputs_by_the_mean_probabilities(models, beam_size
 
 def test_one_model_twice_is_that_model(models):
     alone, twice = (
-        decode(m, SOURCE, LENGTHS, LIMITS, special=SPECIAL, max_length=20, beam_size=2)
+        _decode(m, SOURCE, LENGTHS, LIMITS, special=SPECIAL, max_length=20, beam_size=2)
         for m in (models[0], Ensemble([models[0]] * 2))
     )
     np.testing.assert_array_equal(alone.tokens, twice.tokens)

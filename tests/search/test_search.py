@@ -13,6 +13,7 @@ from rnnlab.tasks.seq2seq.decode import Sampling, decode
 
 SPECIAL = SpecialTokens(bos=1, eos=2, pad=0)
 SYMBOLS = (3, 4, 5)
+_decode = nnx.jit(decode, static_argnames=("special", "max_length", "beam_size", "alpha"))
 LIMIT = 4
 
 
@@ -135,14 +136,14 @@ def test_a_models_outputs_depend_on_neither_neighbours_nor_padding(beam_size):
     source = jax.random.randint(jax.random.key(0), (5, 4), 4, 12)
     lengths = jnp.array([5, 2, 0, 4])
     limits = jnp.array([9, 3, 7, 1])
-    together = decode(model, source, lengths, limits, special=SPECIAL, max_length=9, beam_size=beam_size)
+    together = _decode(model, source, lengths, limits, special=SPECIAL, max_length=9, beam_size=beam_size)
     for row, length in enumerate(lengths):
         if not length:
             assert not np.any(together.tokens[row])
             continue
         one = slice(row, row + 1)
         own = {"special": SPECIAL, "max_length": int(limits[row]), "beam_size": beam_size}
-        alone = decode(model, source[:length, one], lengths[one], limits[one], **own)
+        alone = _decode(model, source[:length, one], lengths[one], limits[one], **own)
         assert _trim(together.tokens[row, 0]) == _trim(alone.tokens[0, 0])
         np.testing.assert_allclose(together.scores[row], alone.scores[0], rtol=1e-4)
         assert len(_trim(together.tokens[row, 0])) <= limits[row]
@@ -282,7 +283,7 @@ def test_log_probabilities_of_tokens_are_the_models_own(beam_size):
     source, lengths = jax.random.randint(jax.random.key(0), (5, 2), 4, 12), jnp.array([5, 3])
     alpha = 0.7 if beam_size > 1 else 0.0
     limits = jnp.array([20, 16])
-    found = decode(model, source, lengths, limits, special=SPECIAL, max_length=20, beam_size=beam_size, alpha=alpha)
+    found = _decode(model, source, lengths, limits, special=SPECIAL, max_length=20, beam_size=beam_size, alpha=alpha)
     for row in range(2):
         for tokens, score, log_p in zip(found.tokens[row], found.scores[row], found.log_p[row], strict=True):
             said = np.array(_trim(tokens))
