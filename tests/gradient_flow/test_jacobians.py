@@ -12,6 +12,14 @@ from rnnlab.cells import CELLS
 from rnnlab.gradient_flow import lag_jacobians, lag_norms
 from rnnlab.scans import scan
 
+_scan = jax.jit(scan, static_argnames="cell")
+
+
+@functools.partial(jax.jit, static_argnames="cell")
+def _jacobian(cell, params, inputs, state):
+    """The last state by the first."""
+    return jax.jacrev(lambda state: scan(cell, params, inputs, state=state)[1])(state)
+
 
 @pytest.mark.parametrize("name", CELLS)
 def test_short_lags_agree_with_autodiff_through_the_scan(name):
@@ -22,8 +30,8 @@ def test_short_lags_agree_with_autodiff_through_the_scan(name):
         measured = lag_jacobians(cell, params, inputs, lags=[0, 1, time], state=state)
         rescaled = lag_norms(cell, params, inputs, lags=[0, 1, time], state=state)
         for index, lag in enumerate(measured.lags):
-            _, middle = scan(cell, params, inputs[: time - lag], state=state)
-            whole = jax.jacrev(lambda s, lag=lag: scan(cell, params, inputs[time - lag :], state=s)[1])(middle)
+            _, middle = _scan(cell, params, inputs[: time - lag], state=state)
+            whole = _jacobian(cell, params, inputs[time - lag :], middle)
             for row in range(batch):
                 blocks = [[np.asarray(block[row, :, row]) for block in entry] for entry in whole]
                 values = np.linalg.svd(np.block(blocks), compute_uv=False)

@@ -17,6 +17,7 @@ from rnnlab.scans import methods_of, newton_scan, scan
 from rnnlab.testing import measure_promise
 
 TIME, BATCH, IN, HIDDEN = 7, 3, 4, 5
+_scan = jax.jit(scan, static_argnames=("cell", "method", "reverse"))
 CONTINUOUS = ("lru", "s5")
 rng = np.random.default_rng(0)
 INPUTS = jnp.asarray(rng.normal(size=(TIME, BATCH, IN)), jnp.float32)
@@ -43,8 +44,8 @@ def test_steps_of_length_1_are_the_scan_without_lengths(name):
     for reverse in (False, True):
         options = {"seq_lengths": LENGTHS, "reverse": reverse}
         assert_close(
-            scan(CELLS[name], _params(name), INPUTS, dt=ones, **options),
-            scan(CELLS[name], _params(name), INPUTS, **options),
+            _scan(CELLS[name], _params(name), INPUTS, dt=ones, **options),
+            _scan(CELLS[name], _params(name), INPUTS, **options),
             1e-6,
         )
 
@@ -58,7 +59,7 @@ def test_s5_is_the_solution_of_its_differential_equation_while_the_input_is_held
     system = np.zeros((2 * HIDDEN + IN, 2 * HIDDEN + IN))
     system[: 2 * HIDDEN, : 2 * HIDDEN] = np.block([[decay, -frequency], [frequency, decay]])
     system[: 2 * HIDDEN, 2 * HIDDEN :] = np.tile(scale, 2)[:, None] * own["W"].T
-    found, _ = scan(CELLS["s5"], params, INPUTS, dt=DT)
+    found, _ = _scan(CELLS["s5"], params, INPUTS, dt=DT)
     for row in range(BATCH):
         state = np.zeros(2 * HIDDEN)
         for time in range(TIME):
@@ -71,7 +72,7 @@ def test_lru_decays_to_the_power_of_the_time_and_its_gain_with_it():
     params = _params("lru")
     own = {key: np.asarray(value, np.float64) for key, value in params.items()}
     log_decay = -np.exp(own["nu"]) + 1j * np.exp(own["theta"])
-    found, _ = scan(CELLS["lru"], params, INPUTS, dt=DT)
+    found, _ = _scan(CELLS["lru"], params, INPUTS, dt=DT)
     state = np.zeros((BATCH, HIDDEN), complex)
     for time in range(TIME):
         drive = np.asarray(INPUTS[time], np.float64) @ own["W"]
@@ -83,18 +84,18 @@ def test_lru_decays_to_the_power_of_the_time_and_its_gain_with_it():
 
 def test_a_step_left_out_is_one_of_length_2_whose_input_is_held():
     every = jnp.repeat(INPUTS, 2, axis=0)
-    whole, _ = scan(CELLS["s5"], _params("s5"), every)
-    half, _ = scan(CELLS["s5"], _params("s5"), INPUTS, dt=jnp.full((TIME, BATCH), 2.0))
+    whole, _ = _scan(CELLS["s5"], _params("s5"), every)
+    half, _ = _scan(CELLS["s5"], _params("s5"), INPUTS, dt=jnp.full((TIME, BATCH), 2.0))
     assert_close(half, whole[1::2])
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
 @pytest.mark.parametrize("length", [0.0, -1.0])
 def test_a_step_of_no_time_changes_nothing(name, length):
-    _, before = scan(CELLS[name], _params(name), INPUTS[:3])
+    _, before = _scan(CELLS[name], _params(name), INPUTS[:3])
     dt = jnp.ones((4, BATCH)).at[3].set(length)
-    gradient = jax.grad(lambda dt: scan(CELLS[name], _params(name), INPUTS[:4], dt=dt)[0].sum())(dt)
-    assert_close(scan(CELLS[name], _params(name), INPUTS[:4], dt=dt)[1], before, 1e-6)
+    gradient = jax.grad(lambda dt: _scan(CELLS[name], _params(name), INPUTS[:4], dt=dt)[0].sum())(dt)
+    assert_close(_scan(CELLS[name], _params(name), INPUTS[:4], dt=dt)[1], before, 1e-6)
     assert np.isfinite(gradient).all()
 
 
@@ -104,7 +105,7 @@ def test_every_method_agrees_and_padding_is_never_read(cell):
     padding = jnp.arange(TIME)[:, None] >= LENGTHS
 
     def loss(params, inputs, dt, method):
-        outputs, final = scan(cell, params, inputs, dt=dt, seq_lengths=LENGTHS, method=method, reverse=True)
+        outputs, final = _scan(cell, params, inputs, dt=dt, seq_lengths=LENGTHS, method=method, reverse=True)
         return (jnp.cos(outputs) * outputs).sum() + sum((entry**2).sum() for entry in final)
 
     run = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)), static_argnums=3)
@@ -113,7 +114,7 @@ def test_every_method_agrees_and_padding_is_never_read(cell):
     for method in methods_of(cell):
         assert_close(run(params, INPUTS, jnp.where(padding, jnp.nan, DT), method), wanted)
     found = newton_scan(cell, params, INPUTS, dt=DT, seq_lengths=LENGTHS)[:2]
-    assert_close(found, scan(cell, params, INPUTS, dt=DT, seq_lengths=LENGTHS))
+    assert_close(found, _scan(cell, params, INPUTS, dt=DT, seq_lengths=LENGTHS))
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
@@ -126,7 +127,7 @@ def test_gates_and_times_that_saturate_leave_values_and_gradients_finite_and_rig
 def test_each_structure_of_r_goes_with_lengths_of_steps(recurrence):
     cell = structured(LEAKY, recurrence)
     params = cell.init(jax.random.key(1), IN, HIDDEN)
-    assert_close(scan(cell, params, INPUTS, dt=jnp.ones((TIME, BATCH))), scan(cell, params, INPUTS))
+    assert_close(_scan(cell, params, INPUTS, dt=jnp.ones((TIME, BATCH))), _scan(cell, params, INPUTS))
 
 
 def test_a_cell_that_reads_r_itself_finds_it_as_it_was():
@@ -136,20 +137,20 @@ def test_a_cell_that_reads_r_itself_finds_it_as_it_was():
     cell = Cell(name="own", gates=("z",), combine=combine, reads_params=("R", "b"), continuous=True)
     params = cell.init(jax.random.key(1), IN, HIDDEN)
     params["b"] += jnp.arange(HIDDEN)
-    assert_close(scan(cell, params, INPUTS, dt=jnp.ones((TIME, BATCH))), scan(cell, params, INPUTS))
+    assert_close(_scan(cell, params, INPUTS, dt=jnp.ones((TIME, BATCH))), _scan(cell, params, INPUTS))
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
 def test_backwards_the_time_is_that_to_the_next_step_and_at_the_end_that_of_the_first(name):
     """A row that is turned around, with the times between its steps, is read forwards."""
     starts = jnp.zeros((TIME, BATCH), bool).at[3, 0].set(True)
-    outputs, _ = scan(
+    outputs, _ = _scan(
         CELLS[name], _params(name), INPUTS, dt=DT, seq_lengths=LENGTHS, segment_starts=starts, reverse=True
     )
     for row, begin, end in ((0, 0, 3), (0, 3, 7), (1, 0, 4), (2, 0, 1)):
         own = slice(begin, end), slice(row, row + 1)
         times = np.roll(np.asarray(DT[own])[::-1], 1, axis=0)
-        wanted, _ = scan(CELLS[name], _params(name), INPUTS[own][::-1], dt=times)
+        wanted, _ = _scan(CELLS[name], _params(name), INPUTS[own][::-1], dt=times)
         assert_close(outputs[own], wanted[::-1])
 
 
@@ -184,10 +185,10 @@ def test_models_pass_the_lengths_of_steps_on():
 
 def test_what_takes_no_lengths_of_steps_is_refused():
     with pytest.raises(ValueError, match="dt: cell 'gru' is not in continuous time; allowed: lru, s5"):
-        scan(CELLS["gru"], CELLS["gru"].init(jax.random.key(0), IN, HIDDEN), INPUTS, dt=DT)
+        _scan(CELLS["gru"], CELLS["gru"].init(jax.random.key(0), IN, HIDDEN), INPUTS, dt=DT)
     with pytest.raises(ValueError, match=r"dt must be \[time, batch\] = \(7, 3\), not of shape \(7,\)"):
-        scan(CELLS["s5"], _params("s5"), INPUTS, dt=DT[:, 0])
+        _scan(CELLS["s5"], _params("s5"), INPUTS, dt=DT[:, 0])
     with pytest.raises(ValueError, match="inputs have 3 features, but W of cell 's5' takes 4"):
-        scan(CELLS["s5"], _params("s5"), INPUTS[..., :3], dt=DT)
+        _scan(CELLS["s5"], _params("s5"), INPUTS[..., :3], dt=DT)
     with pytest.raises(ValueError, match="dt: cell 'min_gru' is not in continuous time"):
         timed(dataclasses.replace(CELLS["min_gru"]))
