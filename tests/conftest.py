@@ -3,6 +3,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 import jax
 import pytest
@@ -50,6 +51,13 @@ def _few_programs():
     maps = pathlib.Path("/proc/self/maps")
     if not maps.exists() or maps.read_bytes().count(b"\n") > _MAPS:
         jax.clear_caches()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_curves():
+    """Leaves out `curves.png`, which takes longer to draw than a tiny run to train; started processes draw theirs."""
+    with mock.patch("rnnlab.training.report.plot_curves"):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from rnnlab.training.workdir import open_task
 
 
 def test_curves_and_attention_are_pictures_with_something_on_them(trained):
+    plot_curves(open_task(trained))
     names = ["curves.png", *(f"attention_{i}.png" for i in range(4))]
     for name in names:
         picture = matplotlib.image.imread(trained / name)
