@@ -19,7 +19,7 @@ from rnnlab.tasks.base import Scores, Task
 from rnnlab.training.prediction import make_predictor
 from rnnlab.training.report import best_params, split_scores
 from rnnlab.training.reporting import read_metrics
-from rnnlab.training.step import split_shapes
+from rnnlab.training.step import split_model
 from rnnlab.training.workdir import open_task
 
 
@@ -47,7 +47,7 @@ class Run:
     @functools.cached_property
     def model(self) -> nnx.Module:
         """The flax module with the best parameters."""
-        merge, _ = split_shapes(self.task.make_model)
+        merge, _ = split_model(self.task.sketch)
         return merge(self.params)
 
     def predict(self, lines: Sequence[str] | bytes, **options: Any) -> list[str]:

@@ -13,7 +13,7 @@ from rnnlab.gradient_flow import LagJacobians, kaplan_yorke_dimension, lag_jacob
 from rnnlab.gradient_flow.contributions import StepGradients, each_step
 from rnnlab.printing import show, to_json
 from rnnlab.tasks.base import ModelParams, Task
-from rnnlab.training.step import split_shapes
+from rnnlab.training.step import split_model
 from rnnlab.training.watch import Nudges, Record, no_nudges, recurrent_cells, watched
 
 _TRACED = 1  # sequences whose whole spectra are taken while training
@@ -42,7 +42,7 @@ class FlowProbe:
     edges = np.arange(-8.0, 9.0)  # of the bins of the gates, the outermost open
 
     def __init__(self, task: Task, batch: Any, look: Callable[..., Any] | None = None):
-        self._merge, _ = split_shapes(task.make_model)
+        self._merge, _ = split_model(task.sketch)
         self._loss = functools.partial(task.watched_loss, batch=jax.device_put(batch))
         self._measure = jax.jit(lambda params: self._over(params, look or _on_the_way))
 

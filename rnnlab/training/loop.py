@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
 from ml_collections import ConfigDict
 
 from rnnlab.errors import UserError
@@ -93,7 +92,7 @@ class Training:
         self._selection = Selection(task, self._start.evaluated)
         self.shapes: set[tuple] = set()
         self._go_on(checkpoint)
-        statistics = running_statistics(nnx.eval_shape(task.make_model))
+        statistics = running_statistics(task.sketch)
         size = sum(value.size for name, value in params.items() if name not in statistics)
         begun = f"from step {self.step}" if self.step else "from the start"
         for line in (*task.summary(), f"{size:,} parameters; {begun}"):

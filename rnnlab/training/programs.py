@@ -4,7 +4,6 @@ import functools
 from collections.abc import Mapping
 
 import jax
-from flax import nnx
 
 from rnnlab.tasks.base import ModelParams, Task
 from rnnlab.training.devices import Devices
@@ -34,7 +33,7 @@ class Programs:
     """
 
     def __init__(self, task: Task):
-        config, model = task.config.training, nnx.eval_shape(task.make_model)
+        config, model = task.config.training, task.sketch
         self.devices = Devices(config)
         self._merge, shapes = split_model(model)
         self._optimizer, self.schedule = make_optimizer(config), make_schedule(config)

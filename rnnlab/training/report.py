@@ -12,7 +12,7 @@ from rnnlab.tasks.base import ModelParams, Task
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.plots import plot_curves
 from rnnlab.training.reporting import read_metrics
-from rnnlab.training.step import split_shapes
+from rnnlab.training.step import split_model
 
 
 def best_params(task: Task) -> tuple[int, ModelParams]:
@@ -29,7 +29,7 @@ def best_params(task: Task) -> tuple[int, ModelParams]:
 
 
 def _best_params(task: Task, wanted: int) -> tuple[int, ModelParams]:
-    _, params = split_shapes(task.make_model)
+    _, params = split_model(task.sketch)
     store = Checkpoints(task.workdir / "best", keep=wanted, reading=True)
     try:
         newest = list(itertools.islice(store.newest(params), wanted))

@@ -52,8 +52,8 @@ class StepMetrics(NamedTuple):
 
 
 def split_model(model: M) -> tuple[Callable[[ModelParams], M], ModelParams]:
-    """Splits a model into its parameters by path, running statistics of batch norms among them, and the function that
-    puts such into a model."""
+    """Splits a model, or its sketch, into its parameters by path, running statistics of batch norms among them, and the
+    function that makes a model of such."""
     graph, state = nnx.split(model)
     params, structure = _by_path(state), jax.tree.structure(state)
     names = list(params)
@@ -74,12 +74,6 @@ def _by_path(state: nnx.State) -> ModelParams:
 def running_statistics(model: nnx.Module) -> ModelParams:
     """Returns the running statistics of a model's batch norms, by the names that they have among its parameters."""
     return _by_path(nnx.state(model, nnx.BatchStat))
-
-
-def split_shapes(make_model: Callable[[], M]) -> tuple[Callable[[ModelParams], M], dict[str, jax.ShapeDtypeStruct]]:
-    """Does what `split_model` does for a model that is never built: the shapes of its parameters instead of values."""
-    merge, shapes = split_model(nnx.eval_shape(make_model))  # a tenth of the time that drawing initial parameters takes
-    return merge, shapes  # type: ignore[return-value]
 
 
 def apply_gradients(

@@ -11,7 +11,7 @@ from rnnlab.config import POSITIVE, field, make_config
 from rnnlab.models import ManyToOne
 from rnnlab.tasks.base import Loss, Predictor, Task
 from rnnlab.training.config import EVALUATION, TRAINING
-from rnnlab.training.step import split_shapes
+from rnnlab.training.step import split_model
 
 _LETTERS, _MOST, _TIME = "abcd", 4, 6
 FIELDS = {
@@ -96,7 +96,7 @@ class Counting(Task):
 
     def answer(self, params, words):
         ids, lengths = encode(words)
-        return np.asarray(split_shapes(self.make_model)[0](params)(jnp.asarray(ids), jnp.asarray(lengths))).argmax(-1)
+        return np.asarray(split_model(self.sketch)[0](params)(jnp.asarray(ids), jnp.asarray(lengths))).argmax(-1)
 
     def evaluator(self, *, final):
         def scores(params, split):

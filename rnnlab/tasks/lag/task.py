@@ -22,7 +22,7 @@ from rnnlab.tasks.fields import STACK, experiment_field, problem_field
 from rnnlab.training.config import EVALUATION, TRAINING
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
-from rnnlab.training.step import split_shapes
+from rnnlab.training.step import split_model
 
 _PROBED = 8  # sequences whose gradients are measured
 FIELDS: Fields = {
@@ -113,7 +113,7 @@ class LagTask(Task):
 
     def evaluator(self, *, final: bool) -> Callable[[ModelParams, str], Scores]:
         """Makes what scores a split: `loss`, of classes `accuracy` in percent, and `final` the `floor` of the loss."""
-        merge, _ = split_shapes(self.make_model)
+        merge, _ = split_model(self.sketch)
         problem = self.problem
         scored = functools.cache(self._scored)
 

@@ -13,7 +13,7 @@ from rnnlab.data.vocabulary import BOS
 from rnnlab.losses import cross_entropy, length_weights
 from rnnlab.tasks.base import ModelParams, Scores
 from rnnlab.tasks.language_model.task import LanguageModelTask
-from rnnlab.training.step import split_shapes
+from rnnlab.training.step import split_model
 
 _LONGEST = 1024  # steps that are read at a time
 _CELLS = 1 << 25  # most logits that are in memory at a time
@@ -40,7 +40,7 @@ class Evaluator:
 
     def __init__(self, task: LanguageModelTask, *, final: bool, longest: int = _LONGEST):
         self._task, self._final, self._longest = task, final, longest
-        self._merge, _ = split_shapes(task.make_model)
+        self._merge, _ = split_model(task.sketch)
         options = task.config.evaluation
         self._streams = options.streams if final else options.validation_streams
         self._read = jax.jit(self._read_piece)

@@ -24,7 +24,7 @@ from rnnlab.search.base import ranked
 from rnnlab.tasks.base import ModelParams, Predictor
 from rnnlab.tasks.language_model.evaluation import first_token
 from rnnlab.tasks.language_model.task import LanguageModelTask
-from rnnlab.training.step import split_shapes
+from rnnlab.training.step import split_model
 
 _STEPS = 64  # of prompts that are read at a time
 _ESCAPES: dict[str, str | int | None] = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -71,7 +71,7 @@ class TextPredictor(Predictor):
         ends = line_break(task.vocabulary) if options.stop == "line" else None
         self._special = SpecialTokens(bos=BOS, eos=PAD if ends is None else ends, pad=PAD)
         never = (UNK,) if task.config.data.min_count == 1 else ()  # training has no unknown token to learn it from
-        merge, _ = split_shapes(task.make_model)
+        merge, _ = split_model(task.sketch)
         self._read = jax.jit(functools.partial(_read, merge))
         self._search = jax.jit(_Search(merge, options, jax.random.key(task.config.seed), self._special, never).run)
         self._start = jax.jit(lambda params, rows: merge(params).start(rows), static_argnums=1)

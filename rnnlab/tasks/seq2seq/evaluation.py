@@ -22,7 +22,7 @@ from rnnlab.tasks.seq2seq.config import metric_names
 from rnnlab.tasks.seq2seq.decode import Sampling, attention, decode, free_running
 from rnnlab.tasks.seq2seq.model import SPECIAL
 from rnnlab.tasks.seq2seq.task import Seq2SeqTask
-from rnnlab.training.step import split_shapes
+from rnnlab.training.step import split_model
 
 _LOG = logging.getLogger("rnnlab")
 CUT = "reached the longest output that is searched (config.evaluation.max_tokens) and were cut there"
@@ -47,7 +47,7 @@ class Evaluator:
 
     def __init__(self, task: Seq2SeqTask, *, beam_size: int, draws: bool = False):
         self.task = task
-        merge, _ = split_shapes(task.make_answering)
+        merge, _ = split_model(task.answering_sketch)
 
         def loss(params: ModelParams, batch: Batch, forced: bool):
             model, source = merge(params), (batch.source, batch.source_lengths)
@@ -133,7 +133,7 @@ class Evaluator:
 
     def encode(self, params: ModelParams, sources: list[list[int]]) -> list[Encoded]:
         """Runs the encoder over encoded sources, in their order."""
-        merge, _ = split_shapes(self.task.make_model)
+        merge, _ = split_model(self.task.sketch)
         encoder = jax.jit(lambda params, source, seq_lengths: merge(params).encoder(source, seq_lengths))
         found: list[Any] = [None] * len(sources)
         for rows, batch in self._batches(Pairs(sources, [[]] * len(sources))):

@@ -387,12 +387,14 @@ class Seq2SeqTask(Task):
         return (self, *self.others)
 
     def join_params(self, each: Sequence[ModelParams]) -> ModelParams:
-        """Joins the parameters of the members, as `make_answering` reads them."""
+        """Joins the parameters of the members, as the model that answers reads them."""
         if not self.others:
             return each[0]
         return {f"models/{i}/{name}": value for i, own in enumerate(each) for name, value in own.items()}
 
-    def make_answering(self) -> Seq2Seq | Ensemble:
-        """Makes the model that `join_params` are of: its own, or an ensemble."""
-        own = self.make_model()
-        return Ensemble([own, *(other.make_model() for other in self.others)]) if self.others else own
+    @functools.cached_property
+    def answering_sketch(self) -> Any:
+        """The model that `join_params` are of, as `sketch`: its own, or an ensemble."""
+        if not self.others:
+            return self.sketch
+        return nnx.eval_shape(lambda: Ensemble([own.make_model() for own in (self, *self.others)]))

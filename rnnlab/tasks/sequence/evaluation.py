@@ -7,14 +7,14 @@ from rnnlab.data.pipeline import evaluation_batches
 from rnnlab.tasks.base import ModelParams
 from rnnlab.tasks.sequence.rows import SequenceRows
 from rnnlab.tasks.sequence.task import SequenceTask
-from rnnlab.training.step import split_shapes
+from rnnlab.training.step import split_model
 
 
 class Evaluator:
     """The compiled model of a task; one object serves every split and step."""
 
     def __init__(self, task: SequenceTask):
-        merge, _ = split_shapes(task.make_model)
+        merge, _ = split_model(task.sketch)
         self._task = task
         self._run = jax.jit(lambda params, batch: merge(params)(batch.inputs, batch.seq_lengths, dt=batch.dt))
 

@@ -12,7 +12,7 @@ from rnnlab.data.windows import Numbers, WindowBatch
 from rnnlab.models.forecaster import Forecaster
 from rnnlab.tasks.base import ModelParams, Scores
 from rnnlab.tasks.sequence.forecast import ForecastTask, weighted_targets
-from rnnlab.training.step import split_shapes
+from rnnlab.training.step import split_model
 
 ERRORS = ("mse", "mae", "naive_mse", "naive_mae")
 
@@ -36,7 +36,7 @@ class Evaluator:
     """The compiled model of a task; one object serves every split and step."""
 
     def __init__(self, task: ForecastTask):
-        self._merge, _ = split_shapes(task.make_model)
+        self._merge, _ = split_model(task.sketch)
         self._task, self._size = task, task.config.evaluation.batch_size
         self._measure = jax.jit(lambda params, batch: self._sums(self._merge(params), batch))
         self._predict = jax.jit(lambda params, inputs: self._merge(params)(inputs))
