@@ -13,6 +13,8 @@ from rnnlab.data.batch import Batch
 from rnnlab.data.corpus import Example
 from rnnlab.data.vocabulary import BOS, EOS
 from rnnlab.losses import cross_entropy
+from rnnlab.models.decoder import Decoder
+from rnnlab.models.encoder import Encoder
 from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.tasks.seq2seq.data import probe_batch
@@ -59,7 +61,9 @@ def test_a_watched_model_has_the_states_and_the_loss_of_the_model(fields):
         fields = fields | {"encoder": {"features": 3}, "decoder": {"cell": "lstm"}}
     model, batch = _model(**fields), _batch()
     loss_of_batch = functools.partial(TASK.watched_loss, batch=batch)
-    loss, records = watched(loss_of_batch, _model(**fields), no_nudges(loss_of_batch, model))
+    merge, params = split_model(model)
+    nudges = no_nudges(loss_of_batch, model)
+    loss, records = jax.jit(lambda params: watched(loss_of_batch, merge(params), nudges))(params)
     assert sorted(records) == sorted(
         [
             *(f"encoder/{n}/{d}" for n in (0, 1) for d in ("forward", "backward")),
@@ -67,13 +71,14 @@ def test_a_watched_model_has_the_states_and_the_loss_of_the_model(fields):
             "decoder/1",
         ]
     )
-    expected = cross_entropy(model(SOURCE, jnp.array([3, 3]), TARGETS), batch.labels, jnp.ones_like(batch.labels)) / 8
+    logits = nnx.jit(Seq2Seq.__call__)(model, SOURCE, jnp.array([3, 3]), TARGETS)
+    expected = cross_entropy(logits, batch.labels, jnp.ones_like(batch.labels)) / 8
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
-    states, memory = model.encode(SOURCE, jnp.array([3, 3]))
-    _, encoded = model.encoder(SOURCE, jnp.array([3, 3]))
-    decoder_states = states
+    states, memory = nnx.jit(Seq2Seq.encode)(model, SOURCE, jnp.array([3, 3]))
+    _, encoded = nnx.jit(Encoder.__call__)(model.encoder, SOURCE, jnp.array([3, 3]))
+    decoder_states, step = states, nnx.jit(Decoder.step)
     for token in TARGETS:
-        decoder_states, _ = model.decoder.step(decoder_states, token, memory)
+        decoder_states, _ = step(model.decoder, decoder_states, token, memory)
     half = model.encoder.stack.out_features // 2
     for name, (params, inputs, state, trajectory) in records.items():
         side, layer, *direction = name.split("/")
@@ -97,11 +102,10 @@ def test_what_the_steps_add_to_the_gradient_makes_that_of_the_whole_model(attent
         logits = merge(params)(batch.source, batch.source_lengths, batch.inputs)
         return cross_entropy(logits, batch.labels, jnp.ones_like(batch.labels)) / batch.labels.size
 
-    expected = jax.grad(of_params)(params)
+    expected = jax.jit(jax.grad(of_params))(params)
     loss_of_batch = functools.partial(TASK.watched_loss, batch=batch)
-    (_, records), parts = jax.value_and_grad(lambda n: watched(loss_of_batch, merge(params), n), has_aux=True)(
-        no_nudges(loss_of_batch, model)
-    )
+    watch = jax.value_and_grad(lambda n: watched(loss_of_batch, merge(params), n), has_aux=True)
+    (_, records), parts = jax.jit(watch)(no_nudges(loss_of_batch, model))
     for name, path in {
         "encoder/0/backward": "encoder/stack/layers/0/1/params/R",
         "encoder/1/forward": "encoder/stack/layers/1/0/params/R",
@@ -136,7 +140,7 @@ def test_the_gradient_by_step_is_that_of_autodiff_through_the_whole_encoder(trai
             logits = model(source, jnp.array([4]), inputs)
         return cross_entropy(logits, labels, jnp.ones_like(labels)) / 5
 
-    norms = jnp.linalg.norm(jax.grad(loss)(jnp.zeros((4, 1, model.encoder.embedding.features))), axis=-1)[:, 0]
+    norms = jnp.linalg.norm(jax.jit(jax.grad(loss))(jnp.zeros((4, 1, model.encoder.embedding.features))), axis=-1)[:, 0]
     np.testing.assert_allclose(found.vectors["input_gradient"], norms, rtol=1e-4)
     np.testing.assert_allclose(found.values["early_share"], norms[:2].sum() / norms.sum(), rtol=1e-4)
 
