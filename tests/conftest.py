@@ -21,10 +21,11 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # of the processes that test
 jax.config.update("jax_disable_most_optimizations", True)
 use_compile_cache()
 
-# XLA's older code generator for CPUs compiles in half the time. A jaxlib without it ends a process that asks for it.
-_OLDER = "--xla_cpu_use_fusion_emitters=false"
-if _OLDER not in os.environ.get("XLA_FLAGS", ""):  # a process of pytest-xdist has it from the first one
-    asked = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_OLDER}"}
+# XLA's older code generator for CPUs, in one module a program, compiles in half the time. A jaxlib without them ends a
+# process that asks for them.
+_FASTER = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+if _FASTER not in os.environ.get("XLA_FLAGS", ""):  # a process of pytest-xdist has them from the first one
+    asked = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {_FASTER}"}
     start = [sys.executable, "-c", "import jax; jax.devices()"]
     if subprocess.run(start, env=os.environ | asked, capture_output=True).returncode == 0:
         os.environ |= asked

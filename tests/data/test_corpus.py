@@ -118,6 +118,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path):
 
 def test_a_set_out_of_reach_is_told(tmp_path, monkeypatch):
     """Here by a server that takes the connection and then says nothing: without a limit, this would never end."""
+    monkeypatch.setattr(patience, "_PATIENCE", 0.5)
     silent = socket.create_server(("127.0.0.1", 0))
     address = silent.getsockname()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address)])
