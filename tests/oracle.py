@@ -6,6 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from rnnlab.cells import Cell, find_cell
 from rnnlab.scans import Newton, methods_of, scan
@@ -17,6 +18,12 @@ NumpyStep = Callable[[dict, tuple, np.ndarray], tuple]
 
 
 LINEAR = Cell(name="linear", gates=("h",), combine=lambda params, state, a, r: (a + r,))
+
+
+@nnx.jit
+def run_module(module: nnx.Module, *given, **options):
+    """Calls a module, compiled at once instead of operation by operation."""
+    return module(*given, **options)
 
 
 def linear_params(recurrent) -> dict:

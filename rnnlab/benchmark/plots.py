@@ -7,6 +7,8 @@ Matplotlib is imported where something is drawn: where only numbers are wanted, 
 import pathlib
 from collections.abc import Callable
 
+import numpy as np
+
 from rnnlab.benchmark.analysis import Row, best_of_ours, by_axis, exponent, measured, name_case
 from rnnlab.pictures import survived
 
@@ -29,7 +31,8 @@ def draw_pictures(workdir: pathlib.Path, rows: list[Row]) -> list[pathlib.Path]:
                     paths.append(path)
     for kind in dict.fromkeys(row["lengths"] for row in rows):
         own = [row for row in measured(rows) if row["lengths"] == kind]
-        ours = [row for row in own if row["implementation"] == best_of_ours(own) and row["best_peer"]]
+        best = best_of_ours(own)
+        ours = [row for row in own if row["implementation"] == best and row["best_peer"]]
         if ours:
             name = "ratio_to_best_peer.png" if kind == "equal" else f"ratio_to_best_peer_{kind}.png"
             with survived(path := workdir / name):
@@ -46,18 +49,14 @@ def _draw_curves(path, title, label, named: dict[str, list[Row]], value) -> bool
 
     figure = Figure(figsize=_INCH, layout="constrained")
     axes = figure.subplots()
-    drawn = False
+    is_time = path.name.startswith("time")
     for name, rows in named.items():
-        points = [(row["length"], value(row), row["spread"]) for row in rows if value(row)]
+        points = [(row["length"], value(row), row["spread"] * is_time) for row in rows if value(row)]
         if len(points) > 1:
-            is_time = path.name.startswith("time")
-            lengths, values, spreads = zip(*points, strict=True)
-            above = [v * s for v, s in zip(values, spreads, strict=True)] if is_time else None  # up to the median
+            lengths, values, spreads = map(np.array, zip(*points, strict=True))
             slope = f", T^{exponent(rows, 'length'):.2f}" if is_time else ""
-            error = None if above is None else [[0.0] * len(values), above]
-            axes.errorbar(lengths, values, error, marker="o", capsize=3, label=name + slope)
-            drawn = True
-    if not drawn:
+            axes.errorbar(lengths, values, [0 * values, values * spreads], marker="o", capsize=3, label=name + slope)
+    if not axes.containers:
         return False
     axes.set(title=title, xlabel="length T, steps", ylabel=label, xscale="log", yscale="log")
     axes.grid(which="both", alpha=0.3)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from oracle import assert_close
+from oracle import assert_close, run_module
 
 from rnnlab.models import ManyToMany, ManyToOne
 from rnnlab.models.blocks import layer_sizes
@@ -22,12 +22,6 @@ def _stack(cell="gru", width=5, **options):
     key = iter(jax.random.split(jax.random.key(0), 99))
     drawn = jax.tree.map(lambda v: v + 0.3 * jnp.abs(jax.random.normal(next(key), v.shape)), state)
     return nnx.merge(graph, drawn)
-
-
-@nnx.jit
-def _run(module, *given, **options):
-    """As the module by itself, but compiled at once instead of operation by operation."""
-    return module(*given, **options)
 
 
 def _erf_free_gelu(x):
@@ -50,7 +44,7 @@ def _by_formula(stack, inputs, normalise, **segments):
     stream = inputs if around.encoder is None else _dense(around.encoder, inputs)
     for layer, block in zip(stack.layers, around.blocks, strict=True):
         normed = normalise(block.norm, stream)
-        ahead = _run(layer[0], jnp.asarray(normed), **segments)[0]
+        ahead = run_module(layer[0], jnp.asarray(normed), **segments)[0]
         each = [ahead, *(own(jnp.asarray(normed), reverse=True, **segments)[0] for own in layer[1:])]
         read = _dense(block.read, np.concatenate(each, axis=-1)) + np.asarray(block.skip[...]) * normed
         read = _erf_free_gelu(read)
@@ -62,7 +56,7 @@ def _by_formula(stack, inputs, normalise, **segments):
 @pytest.mark.parametrize(("cell", "width"), [("gru", 4), ("lstm", 5), ("s5", 6)])
 def test_prenorm_blocks_follow_their_formula(cell, width, bidirectional):
     stack = _stack(cell, width, bidirectional=bidirectional)
-    outputs, states = _run(stack, INPUTS, seq_lengths=LENGTHS)
+    outputs, states = run_module(stack, INPUTS, seq_lengths=LENGTHS)
     wanted = _by_formula(stack, np.asarray(INPUTS), _layer_norm, seq_lengths=LENGTHS)
     assert_close(outputs, np.where(VALID[..., None], wanted, 0), 1e-4)
     assert outputs.shape[-1] == stack.out_features == width * (2 if bidirectional else 1)
@@ -90,9 +84,9 @@ def test_the_padding_of_prenorm_blocks_changes_neither_values_nor_gradients(norm
 @pytest.mark.parametrize("width", [4, 5])
 def test_prenorm_blocks_read_ids_as_one_hot_vectors_and_a_lookup_as_its_rows(width):
     stack, ids = _stack(width=width), jnp.array([[0, 1], [3, 2], [1, 1]])
-    assert_close(_run(stack, ids)[0], _run(stack, jax.nn.one_hot(ids, 4))[0])
+    assert_close(run_module(stack, ids)[0], run_module(stack, jax.nn.one_hot(ids, 4))[0])
     table = jax.random.normal(jax.random.key(2), (9, 4))
-    assert_close(_run(stack, Lookup(ids, table))[0], _run(stack, table[ids])[0])
+    assert_close(run_module(stack, Lookup(ids, table))[0], run_module(stack, table[ids])[0])
 
 
 def test_dropout_falls_on_what_each_prenorm_block_adds_and_not_on_what_runs_through():
@@ -111,19 +105,19 @@ def test_dropout_falls_on_what_each_prenorm_block_adds_and_not_on_what_runs_thro
 
 
 @pytest.mark.parametrize("cell", ["gru", "min_gru", "lru"])
-def test_states_of_prenorm_blocks_handed_on_continue_the_run(cell):
+def test_states_of_prenorm_blocks_handed_on_continue_therun_module(cell):
     stack = _stack(cell)
-    whole, finals = _run(stack, INPUTS)
-    first, between = _run(stack, INPUTS[:2])
-    second, last = _run(stack, INPUTS[2:], between)
+    whole, finals = run_module(stack, INPUTS)
+    first, between = run_module(stack, INPUTS[:2])
+    second, last = run_module(stack, INPUTS[2:], between)
     assert_close((jnp.concatenate([first, second]), last), (whole, finals))
 
 
 def test_many_to_one_reads_prenorm_blocks_at_the_last_step_and_backwards_at_the_first():
     model = ManyToOne(4, 2, cell="gru", features=3, layers=2, block="prenorm", bidirectional=True, rngs=nnx.Rngs(0))
-    answers = _run(model, INPUTS, LENGTHS)
+    answers = run_module(model, INPUTS, LENGTHS)
     for row, length in enumerate(LENGTHS):
-        outputs, _ = _run(model.stack, INPUTS[:length, row : row + 1])
+        outputs, _ = run_module(model.stack, INPUTS[:length, row : row + 1])
         read = jnp.concatenate([outputs[-1, 0, :3], outputs[0, 0, 3:]])
         assert_close(answers[row], model.output(read))
 
@@ -131,7 +125,7 @@ def test_many_to_one_reads_prenorm_blocks_at_the_last_step_and_backwards_at_the_
 @pytest.mark.parametrize("sizes", ["3, 7,2", (3, 7, 2)])
 def test_layers_have_the_sizes_that_they_are_given(sizes):
     stack = Stack("lstm", 4, 5, layers=3, sizes=sizes, bidirectional=True, dropout=0.5, rngs=nnx.Rngs(0))
-    outputs, states = _run(stack, INPUTS, noise=stack.draw(nnx.Rngs(dropout=0), 6, 3))
+    outputs, states = run_module(stack, INPUTS, noise=stack.draw(nnx.Rngs(dropout=0), 6, 3))
     assert outputs.shape == (6, 3, 4)
     assert [state[0].shape[1] for state in states] == [6, 14, 4]
     assert [layer[0].params["W"].shape for layer in stack.layers] == [(4, 12), (6, 28), (14, 8)]
@@ -140,7 +134,7 @@ def test_layers_have_the_sizes_that_they_are_given(sizes):
 
 def test_equal_sizes_are_the_stack_of_those_features():
     given, plain = (Stack("gru", 4, 5, layers=2, sizes=s, rngs=nnx.Rngs(0)) for s in ("5,5", ""))
-    assert_close(_run(given, INPUTS), _run(plain, INPUTS))
+    assert_close(run_module(given, INPUTS), run_module(plain, INPUTS))
 
 
 @pytest.mark.parametrize(
@@ -192,8 +186,8 @@ def test_batch_norm_normalises_by_the_steps_within_the_sequences_in_training_and
 def test_a_stack_with_batch_norm_uses_its_averages_in_evaluation_and_leaves_them_alone():
     stack = _stack(norm="batch", bidirectional=True)
     before = jax.tree.map(np.array, nnx.state(stack, nnx.BatchStat))
-    whole, _ = _run(stack, INPUTS, seq_lengths=LENGTHS)
-    alone, _ = _run(stack, INPUTS[:2, 1:2])
+    whole, _ = run_module(stack, INPUTS, seq_lengths=LENGTHS)
+    alone, _ = run_module(stack, INPUTS[:2, 1:2])
     assert_close(whole[:2, 1], alone[:, 0])
     jax.tree.map(np.testing.assert_array_equal, nnx.state(stack, nnx.BatchStat), before)
     trained, _ = stack(INPUTS, seq_lengths=LENGTHS, noise=stack.draw(nnx.Rngs(dropout=0), 6, 3))

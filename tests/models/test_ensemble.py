@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from oracle import assert_close
+from oracle import assert_close, run_module
 
 from rnnlab.models import Ensemble, Seq2Seq
 from rnnlab.search import SpecialTokens
@@ -13,11 +13,6 @@ SPECIAL = SpecialTokens(bos=1, eos=2, pad=0)
 SOURCE, LENGTHS = jnp.array([[4, 5], [6, 4], [5, 0]]), jnp.array([3, 2])
 LIMITS = jnp.array([16, 14])
 TARGETS = jnp.array([[1, 1], [4, 6], [5, 3]])
-
-
-@nnx.jit
-def _run(model, *given):
-    return model(*given)
 
 
 _decode = nnx.jit(decode, static_argnames=("special", "max_length", "beam_size"))
@@ -35,12 +30,12 @@ def models() -> list[Seq2Seq]:
 
 
 def _mean_probabilities(models, targets=TARGETS, source=SOURCE, lengths=LENGTHS) -> np.ndarray:
-    logits = [np.asarray(_run(model, source, lengths, targets), np.float64) for model in models]
+    logits = [np.asarray(run_module(model, source, lengths, targets), np.float64) for model in models]
     return np.mean([np.exp(x) / np.exp(x).sum(-1, keepdims=True) for x in logits], axis=0)
 
 
 def test_its_logits_are_the_logs_of_the_mean_probabilities(models):
-    assert_close(np.exp(_run(Ensemble(models), SOURCE, LENGTHS, TARGETS)), _mean_probabilities(models), 1e-5)
+    assert_close(np.exp(run_module(Ensemble(models), SOURCE, LENGTHS, TARGETS)), _mean_probabilities(models), 1e-5)
 
 
 def test_step_by_step_it_says_what_it_says_of_a_whole_target(models):
@@ -50,7 +45,7 @@ def test_step_by_step_it_says_what_it_says_of_a_whole_target(models):
     for tokens in TARGETS:
         states, (found, _) = step(ensemble, states, tokens, memory)
         logits.append(found)
-    assert_close(jnp.stack(logits), _run(ensemble, SOURCE, LENGTHS, TARGETS), 1e-5)
+    assert_close(jnp.stack(logits), run_module(ensemble, SOURCE, LENGTHS, TARGETS), 1e-5)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])

@@ -12,6 +12,7 @@ from rnnlab.cells import CELLS, find_cell
 from rnnlab.errors import UserError
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.loop import train
+from rnnlab.training.plots import plot_curves
 from rnnlab.training.workdir import create_task, open_task
 from tests import scripted, tiny
 from tests.runs import evaluate, predict, write_code
@@ -51,6 +52,8 @@ def test_a_task_of_ones_own_learns_is_evaluated_and_answers(counted, capsys):
     assert scores["error"] < 10
     predict(task, io.BytesIO(b"abca\nbbb\ndab\n"), answers := io.BytesIO())
     assert answers.getvalue() == b"2\n0\n1\n"
+    plot_curves(task)
+    assert (counted / "curves.png").stat().st_size > 1000
 
 
 def test_a_task_of_ones_own_resumes_where_it_was_stopped(counted, tmp_path):

@@ -83,8 +83,9 @@ def test_a_run_without_a_new_best_ends_when_its_patience_does(tiny_config, tmp_p
     assert {int(row["step"]) for row in read_metrics(tmp_path) if row["split"] == "validation"} == {5, 10, 15}
 
 
-def test_another_pair_of_cells_needs_no_other_change(tiny_config, tmp_path, capsys):
-    config = tiny_config(model__encoder__cell="rnn_relu", model__decoder__cell="gru", training__steps=10)
+@pytest.mark.parametrize("cells", [("gru", "rnn"), ("rnn_relu", "lstm")], ids="-".join)
+def test_another_pair_of_cells_needs_no_other_change(tiny_config, tmp_path, capsys, cells):
+    config = tiny_config(model__encoder__cell=cells[0], model__decoder__cell=cells[1], training__steps=10)
     train(config, tmp_path)
     assert np.isfinite(json.loads(capsys.readouterr().out.splitlines()[-1])["loss"])
 
