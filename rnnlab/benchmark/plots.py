@@ -69,20 +69,18 @@ def _draw_ratios(path: pathlib.Path, rows: list[Row]) -> pathlib.Path:
     from matplotlib.figure import Figure
 
     ours = rows[0]["implementation"]
-    figure = Figure(figsize=(_INCH[0], 1.4 + 0.28 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(_INCH[0] + 3, 1.4 + 0.28 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    labels = [f"{name_case(row)} (against {row['best_peer']})" for row in rows]
+    labels = [f"{name_case(row)} ({row['best_peer']})" for row in rows]
     ratios = [row["best_peer_ratio"] for row in rows]
     spreads = [row["best_peer_ratio"] * row["spread"] for row in rows]
     bars = axes.barh(labels, ratios, xerr=[spreads, [0.0] * len(rows)], capsize=2)
     axes.bar_label(
         bars, [f"{row['best_peer_ratio']:.2f}{'~' if row['rank_unsafe'] else ''}" for row in rows], padding=3
     )
-    axes.margins(x=0.12)  # the label of the longest bar stays within
+    axes.margins(x=0.2)  # the label of the longest bar stays within
     axes.axvline(1.0, color="black", linewidth=0.8)
     axes.invert_yaxis()
-    axes.set(
-        title=f"{ours} against the best peer", xlabel=f"best time of the peer / {ours}; right of 1, {ours} is faster"
-    )
+    axes.set(title=f"Best time of the best peer / {ours}", xlabel=f"ratio; right of 1, {ours} is faster")
     figure.savefig(path, dpi=120)
     return path
