@@ -14,7 +14,7 @@ from jax import Array
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scans.loop import in_blocks, run_block
 from rnnlab.scans.plan import Plan
-from rnnlab.scans.product import apply_mask, are_ids, product
+from rnnlab.scans.product import apply_mask, are_ids, product, sum_of_products
 from rnnlab.scans.recurrence import recur_back, recurrence_gradient, transposed
 from rnnlab.scans.residuals import Block, BlockGradients, Residuals, before_each
 from rnnlab.scans.sequences import Sequences, Steps
@@ -90,6 +90,6 @@ def _pull_products(
     d_params = recurrence_gradient(cell, params, apply_mask(hidden, mask), found.r) | {"b": found.a.sum((0, 1))}
     if are_ids(inputs):
         return d_params | {"W": jnp.zeros_like(params["W"], found.a.dtype).at[inputs].add(found.a)}, d_mask, None
-    rows, d_rows = (v.reshape(-1, v.shape[-1]) for v in (inputs, found.a.astype(params["W"].dtype)))
+    dtype = params["W"].dtype
     d_inputs = product(found.a, params["W"].T).astype(inputs.dtype)
-    return d_params | {"W": product(rows.T, d_rows)}, d_mask, d_inputs
+    return d_params | {"W": sum_of_products(inputs.astype(dtype), found.a.astype(dtype))}, d_mask, d_inputs

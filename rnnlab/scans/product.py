@@ -16,6 +16,15 @@ def product(rows: Array, weights: Array) -> Array:
     return jnp.matmul(rows.astype(weights.dtype), weights, preferred_element_type=at_least_float32(weights.dtype))
 
 
+def sum_of_products(rows: Array, others: Array) -> Array:
+    """Returns the sum over time and batch of `rows^T others`, `[features, other features]`, in `at_least_float32`.
+
+    The axes of time and batch stay apart: flattened into one, a batch that lies on several devices could not be divided
+    among them, and each would get all rows and multiply them all.
+    """
+    return jnp.einsum("tbi,tbo->io", rows, others, preferred_element_type=at_least_float32(others.dtype))
+
+
 def apply_mask(values: Array, mask: Array | None) -> Array:
     """Multiplies `values` with the mask; None leaves them unchanged."""
     return values if mask is None else values * mask

@@ -8,7 +8,7 @@ import jax.scipy.linalg
 from jax import Array
 
 from rnnlab.cells import Cell, Params
-from rnnlab.scans.product import at_least_float32, product
+from rnnlab.scans.product import at_least_float32, product, sum_of_products
 
 
 def weights_dtype(params: Params) -> jnp.dtype:
@@ -50,19 +50,19 @@ def recur_back(cell: Cell, weights: Array, d_recurrent: Array) -> Array:
 
 
 def recurrence_gradient(cell: Cell, params: Params, hidden: Array, d_recurrent: Array) -> Params:
-    """Returns `{"R": gradient}`, from all rows of `h` `[..., hidden]` and of the gradient of `h R`; `{}` without R."""
+    """Returns `{"R": gradient}`, from `h` and the gradient of `h R` `[time, batch, ...]`; `{}` without R."""
     if cell.recurrence == "none":
         return {}
     weights, gates = params["R"], len(cell.gates)
-    h, d = (v.astype(weights.dtype).reshape(-1, v.shape[-1]) for v in (hidden, d_recurrent))
-    wide = at_least_float32(weights.dtype)
+    h, d = hidden.astype(weights.dtype), d_recurrent.astype(weights.dtype)
     if cell.recurrence == "dense":
-        return {"R": product(h.T, d)}
+        return {"R": sum_of_products(h, d)}
+    wide = at_least_float32(weights.dtype)
     if cell.recurrence == "diagonal":
-        by_gate = d.reshape(d.shape[0], gates, h.shape[1])
-        return {"R": jnp.einsum("nh,ngh->gh", h, by_gate, preferred_element_type=wide).reshape(-1)}
+        by_gate = d.reshape(*h.shape[:-1], gates, h.shape[-1])
+        return {"R": jnp.einsum("tbh,tbgh->gh", h, by_gate, preferred_element_type=wide).reshape(-1)}
     by_head = _by_head(h, len(weights)), _part_gates(d, len(weights), gates)
-    return {"R": jnp.einsum("knh,kng->khg", *by_head, preferred_element_type=wide)}
+    return {"R": jnp.einsum("tkbh,tkbg->khg", *by_head, preferred_element_type=wide)}
 
 
 def dense(cell: Cell, params: Params) -> Array:

@@ -1,6 +1,9 @@
 """What jax does to programs, done to every method of scan: exported, split over devices, differentiated forwards."""
 
 import functools
+import json
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 
 from rnnlab.cells import find_cell
 from rnnlab.scans import Associative, Plan, scan
+from tests import tiny
 
 WAYS = [
     ("rnn", "reference"),
@@ -96,6 +100,14 @@ def test_shards_of_a_batch_sum_their_gradients(name, method):
         out_specs=((P(), (rows, batch)), (P(), rows)),
     )
     oracle.assert_close(jax.jit(sharded)(params, inputs, options), _plain(name, method))
+
+
+def test_devices_that_share_a_batch_exchange_nothing_but_sums():
+    command = [sys.executable, "-m", "tests.scans.rows_on_devices"]
+    ended = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, check=True)
+    found = json.loads(ended.stdout)
+    assert set(found) == {"gru", "lstm/heads2", "lstm/diagonal", "lstm_layer_norm", "rnn"}
+    assert all(exchanged == ["all-reduce"] for exchanged in found.values()), found
 
 
 @every_way
