@@ -86,6 +86,16 @@ def best_of_ours(rows: list[Row]) -> str:
     return min(found, key=lambda name: geometric_mean(found[name].values() or [math.inf]), default=OURS)
 
 
+def fastest_of_ours(rows: list[Row]) -> list[Row]:
+    """Of each case, the row of the fastest way of ours."""
+    fastest: dict[tuple, Row] = {}
+    for row in measured(rows):
+        case = case_of(row)
+        if is_ours(row["implementation"]) and (case not in fastest or row["best_ms"] < fastest[case]["best_ms"]):
+            fastest[case] = row
+    return list(fastest.values())
+
+
 def ratios(rows: list[Row], numerator: str, denominator: str) -> dict[tuple, float]:
     """Best time of one implementation over that of another, for each case that both have."""
     times = {(row["implementation"], *case_of(row)): row["best_ms"] for row in measured(rows)}

@@ -22,7 +22,7 @@ class Case:
 
     `pass_` is "forward", or "training": forward, and the gradients of parameters and inputs. With `lengths` "text" it
     is eight batches of sequences of unequal lengths, `length` at most, which an implementation puts into rows by its
-    `arrangement` (`ragged.arrange`).
+    `arrangement` (`ragged.arrange`). Each of several `devices` has `batch` rows of its own.
     """
 
     cell: str
@@ -34,6 +34,7 @@ class Case:
     layers: int = 1
     lengths: str = "equal"
     arrangement: str = ""
+    devices: int = 1
 
     @property
     def description(self) -> Cell:
@@ -82,7 +83,8 @@ class Case:
 FIELDS: Fields = {  # lists are words between commas or blanks
     "experiment": field("benchmark", "the benchmark"),
     "implementations": field(
-        "products,rnnlab,lax.scan,flax.linen,flax.nnx,torch,haiku,equinox", "what is compared; products alone: a bound"
+        "products,rnnlab,rnnlab/cores,lax.scan,flax.linen,flax.linen/cores,flax.nnx,torch,haiku,equinox",
+        "what is compared; products alone: a bound",
     ),
     "cells": cells_field("rnn,gru,lstm"),
     "shapes": field(

@@ -19,6 +19,7 @@ from rnnlab.benchmark.analysis import (
     case_of,
     crossings,
     exponent,
+    fastest_of_ours,
     is_ours,
     is_peer,
     measured,
@@ -31,6 +32,7 @@ from rnnlab.files import write_text
 from rnnlab.printing import show, to_csv, to_json
 
 _USUAL = {"L": "1", "lengths": "equal"}  # columns of the table that are left out where they say nothing else
+_FASTEST = "fastest of ours"
 _PACKAGES = ("jax", "jaxlib", "flax", "torch", "dm-haiku", "equinox")
 
 
@@ -72,7 +74,7 @@ def table(rows: list[Row]) -> str:
 
 
 def _best_peer(rows: list[Row]) -> str:
-    ours = min((r for r in measured(rows) if is_ours(r["implementation"])), key=lambda r: r["best_ms"], default=None)
+    ours = next(iter(fastest_of_ours(rows)), None)
     if ours is None or ours["best_peer"] is None:
         return ""
     return f"{ours['best_peer']} / {ours['implementation']} {ours['best_peer_ratio']:.2f}{_mark(ours)}"
@@ -94,8 +96,16 @@ def summary(rows: list[Row], limits: dict[str, Any]) -> str:
 
 
 def _compare(rows: list[Row]) -> list[str]:
-    """Ratios of each implementation to ours: for unequal lengths to the best way of ours, in real tokens."""
+    """Ratios of each implementation to one way of ours, and, if there are several, to the fastest of each case."""
     ours = best_of_ours(rows)
+    peers = [row for row in rows if not is_ours(row["implementation"])]
+    fastest = fastest_of_ours(rows)
+    several = {row["implementation"] for row in fastest} != {ours}
+    named = [row | {"implementation": _FASTEST} for row in fastest]
+    return _ratios_to(rows, ours) + (_ratios_to([*peers, *named], _FASTEST) if several else [])
+
+
+def _ratios_to(rows: list[Row], ours: str) -> list[str]:
     lines = []
     for name in dict.fromkeys(row["implementation"] for row in measured(rows)):
         pair = (ours, name) if name == BOUND else (name, ours)

@@ -100,3 +100,20 @@ def test_unequal_lengths_are_compared_with_the_best_way_of_ours():
     lines = summary(rows, {}).splitlines()
     assert "torch / rnnlab/packed: geometric mean 2.00, 2.00 to 2.00, 2 cases" in lines
     assert "best peer / rnnlab/packed: geometric mean 1.50, 1.50 to 1.50" in lines
+
+
+def test_several_ways_of_ours_are_compared_by_the_fastest_of_each_case():
+    times = {
+        8: {"rnnlab": 2.0, "rnnlab/cores": 1.0, "torch": 3.0},
+        16: {"rnnlab": 1.0, "rnnlab/cores": 4.0, "torch": 3.0},
+    }
+    alone = {"rnnlab": 2.0, "torch": 2.0}
+    rows = [
+        row
+        for n, own in (times | {32: alone}).items()
+        for row in add_comparisons([_row(name, n, time) for name, time in own.items()])
+    ]
+    lines = summary(rows, {}).splitlines()
+    assert "torch / rnnlab: geometric mean 1.65, 1.00 to 3.00, 3 cases" in lines
+    assert "torch / fastest of ours: geometric mean 2.08, 1.00 to 3.00, 3 cases" in lines
+    assert "best peer / fastest of ours: geometric mean 2.08, 1.00 to 3.00" in lines

@@ -61,6 +61,8 @@ def test_a_grid_that_means_nothing_is_refused(fields, message):
         "torch/sqrt",
         "flax",
         "torch/packed/packed",
+        "torch/cores",
+        "rnnlab/cores/packed",
     ],
 )
 def test_an_unknown_implementation_is_refused(name):

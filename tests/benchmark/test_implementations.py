@@ -1,4 +1,6 @@
 import importlib.util
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -10,6 +12,7 @@ from rnnlab.benchmark.implementations import Unsupported, build
 from rnnlab.benchmark.implementations.jax_layer import Rows
 from rnnlab.cells import CELLS
 from rnnlab.models.weights import from_linen
+from tests import tiny
 
 CASE = Case("gru", 2, 6, 8, "float32", "training")
 OURS = [
@@ -35,6 +38,33 @@ def test_every_way_of_ours_computes_the_same():
     wanted = _results("lax.scan")
     for name in OURS:
         assert_close(_results(name), wanted, 1e-5)
+
+
+_OVER_CORES = """
+import os, sys
+import jax, numpy
+from rnnlab.benchmark.cases import Case
+from rnnlab.benchmark.implementations import build
+for name, file in (("rnnlab/cores", "divided"), ("rnnlab", "whole")):
+    layer = build(name, Case("lstm", 2 * os.cpu_count(), 6, 8, "float32", "training"))
+    layer.build()
+    results = layer.compiled[0](*layer.calls[0])
+    numpy.savez(os.path.join(sys.argv[1], file), *jax.tree.leaves(results))
+"""
+
+
+def test_a_batch_divided_among_cores_gives_the_same(tmp_path):
+    """In a process of its own, whose jax has no devices yet."""
+    subprocess.run([sys.executable, "-c", _OVER_CORES, tmp_path], cwd=tiny.ROOT, check=True)
+    divided, whole = (dict(np.load(tmp_path / f"{file}.npz")) for file in ("divided", "whole"))
+    assert len(whole) == 5  # outputs; gradients of W, R, b and of the inputs
+    assert_close(divided, whole, 1e-5)
+
+
+def test_a_batch_that_does_not_divide_among_cores_is_unsupported(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    with pytest.raises(Unsupported, match="divides a batch of sequences of equal lengths among 2 cores"):
+        build("rnnlab/cores", Case("lstm", 1, 6, 8, "float32", "training"))
 
 
 def test_a_linear_cell_has_an_associative_scan_and_no_other_has():

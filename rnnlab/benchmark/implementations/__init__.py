@@ -1,13 +1,16 @@
 """What the benchmark compares: a name, and how to build one case of it.
 
 A module for ours and what jax itself offers, one for peers in jax, one for torch; each is imported only by the process
-that measures it. "rnnlab" may be followed by how it runs (rnnlab/sqrt, rnnlab/block/all, rnnlab/newton/diagonal), and
-every name by how sequences of unequal lengths are put into batches (rnnlab/packed, torch/buckets).
+that measures it. "rnnlab" may be followed by how it runs (rnnlab/sqrt, rnnlab/block/all, rnnlab/newton/diagonal), every
+name by how sequences of unequal lengths are put into batches (rnnlab/packed, torch/buckets), and those in jax by
+"cores": the batch is divided among as many simulated devices as there are cores (rnnlab/cores, flax.nnx/cores).
 """
 
 import dataclasses
 import importlib
+import os
 import re
+from typing import NamedTuple
 
 from rnnlab.benchmark.ragged import ARRANGEMENTS
 from rnnlab.config import split_words
@@ -29,6 +32,8 @@ _WAYS = re.compile(
 )
 OURS = "rnnlab"
 BOUND = "products"
+_CORES = "cores"
+_UNDIVIDED = (BOUND, "torch")
 
 
 class Unsupported(Exception):
@@ -52,14 +57,17 @@ def read_implementations(names: str) -> list[str]:
     """
     found = list(dict.fromkeys(split_words(names)))
     for name in found:
-        kind, *how = _without_arrangement(name)
-        if kind not in _KNOWN or (how and (kind != OURS or not _WAYS.fullmatch("/".join(how)))):
+        parts = _Parts.of(name)
+        known = parts.kind in _KNOWN and (
+            not parts.how or (parts.kind == OURS and _WAYS.fullmatch("/".join(parts.how)))
+        )
+        if not known or (parts.over_cores and parts.kind in _UNDIVIDED):
             raise ValueError(
                 f"config.implementations: unknown {name!r}; allowed: {', '.join(_KNOWN)}, rnnlab/sqrt, "
                 "rnnlab/sequential, rnnlab/step/N, rnnlab/block/N, rnnlab/apart/N, rnnlab/pull/N with N steps a block "
                 "or all, rnnlab/unroll/N, "
                 "rnnlab/associative, rnnlab/associative/N, rnnlab/newton, rnnlab/newton/full, rnnlab/newton/diagonal, "
-                f"these with /N, and each of all with /{', /'.join(ARRANGEMENTS)}"
+                f"these with /N, each of all with /{', /'.join(ARRANGEMENTS)}, and those in jax with /{_CORES}"
             )
     if not found:
         raise ValueError(f"config.implementations: is empty; allowed: {', '.join(_KNOWN)}")
@@ -73,18 +81,44 @@ def build(name: str, case):
       ImportError: the package is not installed.
       Unsupported: this implementation has no such case.
     """
-    kind, *how = _without_arrangement(name)
-    arrangement = name.rpartition("/")[2] if name.count("/") > len(how) else ""
+    kind, how, arrangement, over_cores = _Parts.of(name)
     if arrangement and not case.is_ragged:
         raise Unsupported(f"{arrangement!r} is for sequences of unequal lengths (config.lengths=text)")
     if arrangement == "packed" and kind not in (OURS, "lax.scan"):
         raise Unsupported("takes one sequence a row")
     module, function, package = _KNOWN[kind]
     importlib.import_module(package)
+    if over_cores:
+        case = _over_cores(case)
     builds = getattr(importlib.import_module(f"{__name__}.{module}"), function)
     return builds(dataclasses.replace(case, arrangement=arrangement), *how)
 
 
-def _without_arrangement(name: str) -> list[str]:
-    parts = name.split("/")
-    return parts[:-1] if parts[-1] in ARRANGEMENTS else parts
+class _Parts(NamedTuple):
+    """A name, taken apart."""
+
+    kind: str
+    how: list[str]
+    arrangement: str
+    over_cores: bool
+
+    @classmethod
+    def of(cls, name: str) -> "_Parts":
+        kind, *how = name.split("/")
+        over_cores = how[-1:] == [_CORES]
+        how = how[:-1] if over_cores else how
+        arrangement = how[-1] if how and how[-1] in ARRANGEMENTS else ""
+        return cls(kind, how[:-1] if arrangement else how, arrangement, over_cores)
+
+
+def _over_cores(case):
+    """The part of a case that each of the cores does; makes as many simulated devices, before jax has any."""
+    import jax
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if case.is_ragged or case.batch % cores:
+        raise Unsupported(f"divides a batch of sequences of equal lengths among {cores} cores")
+    jax.config.update("jax_num_cpu_devices", cores)
+    if jax.default_backend() != "cpu":
+        raise Unsupported("is for a CPU")
+    return dataclasses.replace(case, batch=case.batch // cores, devices=cores)

@@ -1,5 +1,6 @@
 """A layer written in jax, built and run with each stage timed separately."""
 
+import dataclasses
 import threading
 import time
 import weakref
@@ -9,6 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from rnnlab.benchmark.cases import Case
 
@@ -105,7 +108,7 @@ def layer_of(
       batch_major: the layer takes inputs and gives outputs `[batch, time, ...]`.
     """
     own = [jax.tree.map(lambda v: v.astype(case.dtype), params)] * case.layers
-    calls = [(own, *arguments) for arguments in _batches(case, batch_major)]
+    calls: list[tuple] = [(own, *arguments) for arguments in _batches(case, batch_major)]
 
     def stack(params, rows):
         for each in params:
@@ -117,13 +120,31 @@ def layer_of(
         return outputs, pull(d_outputs.astype(outputs.dtype))
 
     if case.pass_ == "forward":
-        return JaxLayer(stack, [(own, rows) for own, rows, _ in calls])
-    return JaxLayer(training, calls)
+        calls = [call[:2] for call in calls]
+    function = stack if case.pass_ == "forward" else training
+    return JaxLayer(function, calls) if case.devices == 1 else _divided(case, function, calls, batch_major)
+
+
+def _divided(case: Case, function: Callable, calls: list[tuple], batch_major: bool) -> JaxLayer:
+    """The same over several devices, each with its own rows; they sum the gradients of the parameters."""
+    mesh = jax.make_mesh((case.devices,), ("batch",), axis_types=(AxisType.Auto,))
+    rows = P("batch") if batch_major else P(None, "batch")
+    given = (P(), rows, rows)[: len(calls[0])]
+
+    def summed(*arguments):
+        outputs, (d_params, d_inputs) = function(*arguments)
+        return outputs, (jax.lax.psum(d_params, "batch"), d_inputs)
+
+    trains = case.pass_ == "training"
+    of_device, made = (summed, (rows, (P(), rows))) if trains else (function, rows)
+    divided = jax.shard_map(of_device, mesh=mesh, in_specs=given, out_specs=made, check_vma=False)
+    placed = tuple(NamedSharding(mesh, spec) for spec in given)
+    return JaxLayer(divided, [jax.device_put(call, placed) for call in calls])
 
 
 def _batches(case: Case, batch_major: bool) -> list[tuple[Rows, jax.Array]]:
-    """The rows of each batch, and the gradients of its outputs, which are 0 in the padding."""
-    made = []
+    """The rows of each batch, of all devices, and the gradients of its outputs, which are 0 in the padding."""
+    case, made = dataclasses.replace(case, batch=case.batch * case.devices), []
     for batch in case.batches:
         inputs, d_outputs = (draw(case, name, time=batch.time) for name in ("inputs", "d_outputs"))
         lengths, starts = (None if own is None else jnp.asarray(own) for own in batch[1:])
