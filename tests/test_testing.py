@@ -6,8 +6,9 @@ import pytest
 
 from rnnlab.cells import CELLS, Cell, find_cell
 from rnnlab.testing import PROMISES, check_cell, measure_promise
+from tests import nightly
 
-EVERY = pytest.mark.parametrize("name", [*CELLS, "rnn/diagonal", "lstm/heads2"])
+EVERY = pytest.mark.parametrize("name", [*nightly.cells(), "lstm/heads2", *nightly.only("rnn/diagonal")])
 
 
 @EVERY

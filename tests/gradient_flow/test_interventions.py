@@ -14,6 +14,7 @@ from rnnlab.gradient_flow.interventions import (
     set_gate_bias,
 )
 from rnnlab.scans import step_jacobian
+from tests import nightly
 
 HIDDEN = 64
 _KEEPING = [n for n in CELLS if CELLS[n].memory_gates and n != "slstm"]  # whose stabiliser always passes on 1
@@ -89,7 +90,7 @@ def test_the_spectral_norm_of_each_block_is_limited_and_what_lies_within_stays(n
     np.testing.assert_allclose(limit_spectral_norm(cell, params, 1.1)["R"], params["R"], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("name", [*nightly.only("rnn", "gru"), "lstm"])
 def test_the_gradient_of_flossing_is_a_difference_of_penalties(name):
     cell = CELLS[name]
     with jax.enable_x64(True):

@@ -11,6 +11,7 @@ from oracle import LINEAR, assert_close, example, linear_params
 from rnnlab.cells import CELLS
 from rnnlab.gradient_flow import lag_jacobians, lag_norms
 from rnnlab.scans import scan
+from tests import nightly
 
 _scan = jax.jit(scan, static_argnames="cell")
 
@@ -21,7 +22,7 @@ def _jacobian(cell, params, inputs, state):
     return jax.jacrev(lambda state: scan(cell, params, inputs, state=state)[1])(state)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", nightly.cells())
 def test_short_lags_agree_with_autodiff_through_the_scan(name):
     cell = CELLS[name]
     with jax.enable_x64(True):
@@ -91,7 +92,7 @@ def _determinant(m):
     return sum((-1) ** column * m[0, column] * _determinant(minor) for column, minor in enumerate(minors))
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", nightly.cells())
 def test_5000_steps_back_every_number_is_finite(name):
     cell = CELLS[name]
     params = cell.init(jax.random.key(0), 3, 8)

@@ -24,6 +24,7 @@ from rnnlab.gradient_flow.interventions import (
     set_gate_bias,
 )
 from rnnlab.gradient_flow.trajectory import run
+from tests import nightly
 
 NARROW = [jnp.bfloat16, jnp.float16]
 CELLS = ["lstm_layer_norm", "s5"]
@@ -57,7 +58,7 @@ def _cast(dtype, *values):
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", nightly.cells())
 def test_what_is_measured_of_narrow_arrays_is_what_float32_gives(name, measure):
     cell, *wide = _example(name)
     wanted = MEASURES[measure](cell, *wide[:2], state=wide[2])

@@ -8,6 +8,7 @@ from oracle import assert_close, run_module
 from rnnlab.models import Ensemble, Seq2Seq
 from rnnlab.search import SpecialTokens
 from rnnlab.tasks.seq2seq.decode import decode
+from tests import nightly
 
 SPECIAL = SpecialTokens(bos=1, eos=2, pad=0)
 SOURCE, LENGTHS = jnp.array([[4, 5], [6, 4], [5, 0]]), jnp.array([3, 2])
@@ -48,7 +49,7 @@ def test_step_by_step_it_says_what_it_says_of_a_whole_target(models):
     assert_close(jnp.stack(logits), run_module(ensemble, SOURCE, LENGTHS, TARGETS), 1e-5)
 
 
-@pytest.mark.parametrize("beam_size", [1, 3])
+@pytest.mark.parametrize("beam_size", [*nightly.only(1), 3])
 def test_a_search_scores_its_outputs_by_the_mean_probabilities(models, beam_size):
     found = _decode(Ensemble(models), SOURCE, LENGTHS, LIMITS, special=SPECIAL, max_length=20, beam_size=beam_size)
     for row in range(2):

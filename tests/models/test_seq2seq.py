@@ -15,6 +15,7 @@ TARGETS = jnp.array([[1, 1], [5, 6], [7, 4]])
 
 
 PAIRS = list(zip(CELLS, [*list(CELLS)[1:], *CELLS], strict=False))  # each cell once on either side
+SOME = [pair if number % 4 == 0 else pytest.param(pair, marks=pytest.mark.nightly) for number, pair in enumerate(PAIRS)]
 
 
 def _model(cells=("lstm", "lstm"), **options):
@@ -27,7 +28,7 @@ def _model(cells=("lstm", "lstm"), **options):
     return Seq2Seq(12, 9, rngs=nnx.Rngs(0), **sides, **options)
 
 
-@pytest.mark.parametrize("cells", PAIRS, ids="-".join)
+@pytest.mark.parametrize("cells", SOME, ids="-".join)
 def test_every_cell_on_either_side_gives_every_parameter_a_gradient(cells):
     graph, params = nnx.split(_model(cells, attention="general"))
 

@@ -5,9 +5,10 @@ import pytest
 
 from rnnlab.cells import find_cell
 from rnnlab.scans import scan, step_jacobian
+from tests import nightly
 
 
-@pytest.mark.parametrize("name", oracle.SAMPLE)
+@pytest.mark.parametrize("name", [*oracle.SAMPLE[2:6], *nightly.only(*oracle.SAMPLE[:2], *oracle.SAMPLE[6:])])
 def test_columns_are_differences_of_the_step(name):
     with jax.enable_x64(True):
         params, inputs, state = jax.tree.map(jnp.asarray, oracle.example(name))

@@ -8,6 +8,7 @@ import pytest
 
 from rnnlab.cells import CELLS, Cell, find_cell
 from rnnlab.scans import Newton, newton_scan, scan
+from tests import nightly
 
 TIME, BATCH, HIDDEN = 64, 2, 6
 _scan = jax.jit(scan, static_argnames=("cell", "method", "reverse"))
@@ -25,7 +26,7 @@ def _case(name, gain=1.0, time=TIME, hidden=HIDDEN, seed=0):
 
 
 @pytest.mark.parametrize("jacobian", ["full", "diagonal"])
-@pytest.mark.parametrize("name", ["rnn", "gru", "lstm/heads2", "lstm/diagonal", "gru_reset_before"])
+@pytest.mark.parametrize("name", ["lstm/heads2", "gru_reset_before", *nightly.only("rnn", "gru", "lstm/diagonal")])
 def test_where_it_converges_values_and_gradients_are_those_of_the_sequential_scan(name, jacobian):
     cell, params, inputs = _case(name, 0.7)
     outputs, final, report = _newton(cell, params, inputs, newton=Newton(jacobian=jacobian))
@@ -58,7 +59,7 @@ def test_a_diagonal_r_makes_both_jacobians_the_same():
 
 
 @pytest.mark.parametrize("jacobian", ["full", "diagonal"])
-@pytest.mark.parametrize("time", [20, 60, 200])
+@pytest.mark.parametrize("time", [*nightly.only(20), 60, *nightly.only(200)])
 def test_a_chaotic_network_is_never_wrong_and_called_converged(time, jacobian):
     refused = 0
     for seed in range(4):

@@ -6,6 +6,7 @@ from oracle import assert_close
 
 from rnnlab.cells import CELLS
 from rnnlab.scans import Plan, scan
+from tests import nightly
 
 IDS = np.array([[0, 3, 2], [3, 3, 0], [1, 0, 2], [2, 2, 2], [0, 1, 3], [1, 1, 0], [2, 0, 1]])
 OPTIONS = {
@@ -21,7 +22,11 @@ OPTIONS = {
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [*((name, OPTIONS["recompute"]) for name in CELLS), *(("gru", options) for options in OPTIONS.values())],
+    [
+        *nightly.only(*((name, OPTIONS["recompute"]) for name in CELLS)),
+        *(("slstm", OPTIONS[kind]) for kind in ("recompute", "block")),
+        *(("gru", options) for options in OPTIONS.values()),
+    ],
 )
 def test_ids_are_one_hot_vectors(name, options):
     cell = CELLS[name]

@@ -83,7 +83,7 @@ def test_a_run_without_a_new_best_ends_when_its_patience_does(tiny_config, tmp_p
     assert {int(row["step"]) for row in read_metrics(tmp_path) if row["split"] == "validation"} == {5, 10, 15}
 
 
-@pytest.mark.parametrize("cells", [("gru", "rnn"), ("rnn_relu", "lstm")], ids="-".join)
+@pytest.mark.parametrize("cells", [("gru", "rnn"), pytest.param(("rnn_relu", "lstm"), marks=pytest.mark.nightly)])
 def test_another_pair_of_cells_needs_no_other_change(tiny_config, tmp_path, capsys, cells):
     config = tiny_config(model__encoder__cell=cells[0], model__decoder__cell=cells[1], training__steps=10)
     train(config, tmp_path)
