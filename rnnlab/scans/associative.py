@@ -48,12 +48,11 @@ def run(cell: Cell, method: Associative, params: Params, given: Sequences) -> tu
 
 
 def _forward(cell: Cell, method: Associative, params: Params, given: Sequences):
-    projected, time = given.with_inputs(project(params, given.steps.inputs)), given.time
-    rows = parallel.Rows.of(projected.in_order())
-    zeros = tuple(jnp.zeros_like(rows.a[:, : entry.shape[1]], entry.dtype) for entry in given.initial)
-    matrices = parallel.Linearisation(cell, whole=False).matrices(params, rows, zeros, time)
-    drives = parallel.advance(cell, params, rows, zeros)
-    drives = tuple(entry.reshape(time, -1, entry.shape[-1]) for entry in drives)
+    projected = given.with_inputs(project(params, given.steps.inputs))
+    steps = parallel.AllSteps.of(projected.in_order())
+    zeros = tuple(jnp.zeros_like(steps.a[..., : entry.shape[1]], entry.dtype) for entry in given.initial)
+    matrices = parallel.Linearisation(cell, whole=False).matrices(params, steps, zeros)
+    drives = parallel.advance(cell, params, steps, zeros)
     states = flip(linear.solve(matrices, drives, given.initial, block=method.block), given.reverse)
     found = parallel.Solution.of_states(given, states, given.dtype(params))
     stored = parallel.residuals_of(cell, params, projected, found)

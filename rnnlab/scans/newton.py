@@ -18,7 +18,7 @@ from rnnlab.cells import Cell, Params, State
 from rnnlab.scans import linear, parallel
 from rnnlab.scans.backward import Pull, backward
 from rnnlab.scans.loop import pull_steps, run_blocks
-from rnnlab.scans.parallel import Linearisation, Rows, Solution
+from rnnlab.scans.parallel import AllSteps, Linearisation, Solution
 from rnnlab.scans.plan import Plan, resolve_plan
 from rnnlab.scans.product import project
 from rnnlab.scans.residuals import Residuals, after_each, before_each
@@ -113,8 +113,7 @@ def _forward(cell: Cell, method: Newton, params: Params, given: Sequences, guess
 
     def of_chunk(before: _Before, at_chunk):
         steps, start = at_chunk
-        rows = Rows.of(dataclasses.replace(ordered, steps=steps))
-        chunk = _Chunk(params, rows, linearisation, (size, given.initial[0].shape[0]))
+        chunk = _Chunk(params, AllSteps.of(dataclasses.replace(ordered, steps=steps)), linearisation)
         states, doubts, found = _solve(chunk, method, before, start)
         return _Before(_last(states), _last(doubts), found.converged), (states, found)
 
@@ -122,8 +121,8 @@ def _forward(cell: Cell, method: Newton, params: Params, given: Sequences, guess
     (_, _, converged), (states, reports) = jax.lax.scan(of_chunk, begin, chunks)
 
     def in_parallel() -> Solution:
-        in_time = flip(jax.tree.map(parallel.as_rows, states), given.reverse)
-        return Solution.of_states(given, in_time, given.dtype(params))
+        joined = jax.tree.map(lambda v: v.reshape(time, *v.shape[2:]), states)
+        return Solution.of_states(given, flip(joined, given.reverse), given.dtype(params))
 
     def one_by_one() -> Solution:
         plan = resolve_plan(cell, time, given.steps.inputs.shape[1])
@@ -176,26 +175,20 @@ class _Chunk(NamedTuple):
     """Steps that are solved together."""
 
     params: Params
-    rows: Rows
+    steps: AllSteps
     linearisation: Linearisation
-    shape: tuple[int, int]  # time, batch
 
-    def rows_before(self, first: State, states: State) -> State:
-        """The states before each step, `[time * batch, hidden]`, from the first one and those after each."""
-        pairs = zip(first, states, strict=True)
-        return tuple(parallel.as_rows(before_each(early, entry, False)) for early, entry in pairs)
-
-    def in_time(self, rows: State) -> State:
-        """The states of rows as `[time, batch, hidden]`."""
-        return tuple(entry.reshape(*self.shape, entry.shape[-1]) for entry in rows)
+    def before(self, first: State, states: State) -> State:
+        """The states before each step, from the first one and those after each."""
+        return tuple(before_each(early, entry, False) for early, entry in zip(first, states, strict=True))
 
     def step_from(self, before: State) -> State:
-        """The states after each step, from those before each, as rows."""
-        return parallel.advance(self.linearisation.cell, self.params, self.rows, before)
+        """The states after each step, from those before each."""
+        return parallel.advance(self.linearisation.cell, self.params, self.steps, before)
 
     def correct(self, before: State, missing: State, damping: float) -> State:
         """Solves the recurrence, linearised at the states before each step, for what is missing after each."""
-        matrices = self.linearisation.matrices(self.params, self.rows, before, self.shape[0])
+        matrices = self.linearisation.matrices(self.params, self.steps, before)
         drives = self.linearisation.to_vectors(self.params, missing)
         zeros = jax.tree.map(lambda v: jnp.zeros_like(v[0]), drives)
         solved = linear.solve(jax.tree.map(lambda m: (1 - damping) * m, matrices), drives, zeros)
@@ -207,13 +200,13 @@ def _solve(chunk: _Chunk, method: Newton, before: _Before, guess: State | None) 
     """Solves a chunk: its states `[time, batch, hidden]`, how far they may be off, and a report without states."""
     first, _, trusted = before
     if guess is None:
-        guess = tuple(jnp.broadcast_to(entry, (chunk.shape[0], *entry.shape)) for entry in first)
+        guess = tuple(jnp.broadcast_to(entry, (chunk.steps.a.shape[0], *entry.shape)) for entry in first)
 
     def iterate(carry):
         states, count, _ = carry
-        rows = chunk.rows_before(first, states)
-        missing = jax.tree.map(jnp.subtract, chunk.in_time(chunk.step_from(rows)), states)
-        change = chunk.correct(rows, missing, method.damping)
+        entered = chunk.before(first, states)
+        missing = jax.tree.map(jnp.subtract, chunk.step_from(entered), states)
+        change = chunk.correct(entered, missing, method.damping)
         return jax.tree.map(jnp.add, states, change), count + 1, _relative(change, states)
 
     def unsolved(carry):
@@ -235,16 +228,16 @@ def _estimate_error(chunk: _Chunk, method: Newton, before: _Before, states: Stat
     where no estimate is found.
     """
     first, doubt, trusted = before
-    rows = chunk.rows_before(first, states)
+    entered = chunk.before(first, states)
     noise = tuple(_signs(entry) * _round_off(entry) for entry in states)
 
     def doubts_after(doubts: State) -> State:
-        moved = jax.jvp(chunk.step_from, (rows,), (chunk.rows_before(doubt, doubts),))[1]
-        return jax.tree.map(jnp.add, chunk.in_time(moved), noise)
+        moved = jax.jvp(chunk.step_from, (entered,), (chunk.before(doubt, doubts),))[1]
+        return jax.tree.map(jnp.add, moved, noise)
 
     def doubt_more(carry):
         doubts, tries, _ = carry
-        found = chunk.correct(rows, jax.tree.map(jnp.subtract, doubts_after(doubts), doubts), 0.0)
+        found = chunk.correct(entered, jax.tree.map(jnp.subtract, doubts_after(doubts), doubts), 0.0)
         size = jnp.maximum(_relative(doubts, states), jnp.finfo(first[0].dtype).eps)
         return jax.tree.map(jnp.add, doubts, found), tries + 1, _relative(found, states) / size
 

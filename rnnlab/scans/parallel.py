@@ -1,11 +1,10 @@
-"""A recurrence in parallel over time: many steps as one batch, their linearisation, and the backward pass over them.
+"""A recurrence in parallel over time: all steps at once, their linearisation, and the backward pass over them.
 
-What `newton` and `associative` share. Steps and sequences are rows here, `[time * batch, ...]`: a cell's `combine` sees
-nothing but a large batch.
+What `newton` and `associative` share. A cell's `combine` is mapped over time: it sees the batch of one step, as in the
+loop. Time and batch stay two axes, so that a batch may lie on several devices.
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -22,12 +21,12 @@ from rnnlab.scans.select import Where, enter_step, select_state, split_entered
 from rnnlab.scans.sequences import Sequences, flip
 
 
-class Rows(NamedTuple):
-    """What is given for steps, as in `Sequences`, with a row for each step of each sequence.
+class AllSteps(NamedTuple):
+    """What is given for steps, as in `Sequences`, all of it `[time, batch, ...]`.
 
     Attributes:
-      a: `x W + b`, `[rows, gates * hidden]`.
-      updates, segment_starts: as in `rnnlab.scans.sequences.Steps`, time and batch as one.
+      a: `x W + b`, `[time, batch, gates * hidden]`.
+      updates, segment_starts: as in `rnnlab.scans.sequences.Steps`.
       initial: the initial state, repeated for every step; None without segment starts, which alone lead to it.
       mask: the mask of `h R`, repeated for every step.
     """
@@ -39,39 +38,39 @@ class Rows(NamedTuple):
     mask: Array | None
 
     @classmethod
-    def of(cls, given: Sequences) -> "Rows":
+    def of(cls, given: Sequences) -> "AllSteps":
         """From sequences whose inputs are `x W + b`."""
         (a, updates, starts), mask = given.steps, given.mask
         initial = None if starts is None else given.initial
         initial, mask = jax.tree.map(lambda v: jnp.broadcast_to(v, (a.shape[0], *v.shape)), (initial, mask))
-        return cls(*jax.tree.map(as_rows, (a, updates, starts, initial, mask)))
+        return cls(a, updates, starts, initial, mask)
 
 
-def as_rows(values: Array) -> Array:
-    """Returns `[time, batch, ...]` as `[time * batch, ...]`."""
-    return values.reshape(values.shape[0] * values.shape[1], *values.shape[2:])
-
-
-def pointwise(cell: Cell, params: Params, rows: Rows, before: State, r: Array) -> State:
+def pointwise(cell: Cell, params: Params, steps: AllSteps, before: State, r: Array) -> State:
     """Returns the states after the steps, given `h R`."""
-    entered = _enter(rows, before)
-    after = cell.combine(params, entered, rows.a, r)
-    after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
-    return select_state(rows.updates, after, entered)
+
+    def of_step(step: AllSteps, before: State, r: Array) -> State:
+        entered = _enter(step, before)
+        after = cell.combine(params, entered, step.a, r)
+        after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
+        return select_state(step.updates, after, entered)
+
+    return jax.vmap(of_step)(steps, before, r)
 
 
-def project_hidden(cell: Cell, params: Params, rows: Rows, before: State) -> Array:
+def project_hidden(cell: Cell, params: Params, steps: AllSteps, before: State) -> Array:
     """Returns `h R` of the steps."""
-    return recur(cell, params, apply_mask(_enter(rows, before)[0], rows.mask))
+    return recur(cell, params, apply_mask(jax.vmap(_enter)(steps, before)[0], steps.mask))
 
 
-def advance(cell: Cell, params: Params, rows: Rows, before: State) -> State:
+def advance(cell: Cell, params: Params, steps: AllSteps, before: State) -> State:
     """Returns the states after the steps."""
-    return pointwise(cell, params, rows, before, project_hidden(cell, params, rows, before))
+    return pointwise(cell, params, steps, before, project_hidden(cell, params, steps, before))
 
 
-def _enter(rows: Rows, before: State) -> State:
-    return enter_step(rows.segment_starts, before, rows.initial or before)
+def _enter(step: AllSteps, before: State) -> State:
+    """The state with which one step starts."""
+    return enter_step(step.segment_starts, before, step.initial or before)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,19 +88,18 @@ class Linearisation:
         """Whether this form is exact, not an approximation."""
         return self.whole or (self.cell.recurrence in ("diagonal", "none") and not self.cell.mixes_units)
 
-    def matrices(self, params: Params, rows: Rows, before: State, time: int) -> linear.Matrices:
+    def matrices(self, params: Params, steps: AllSteps, before: State) -> linear.Matrices:
         """Returns the Jacobian of each step, in the form of `rnnlab.scans.linear`."""
         if self.cell.mixes_units:
-            return self._by_autodiff(params, rows, before, time)
-        r = project_hidden(self.cell, params, rows, before)
+            return self._by_autodiff(params, steps, before)
+        r = project_hidden(self.cell, params, steps, before)
         by_state, by_gate = local_derivatives(
-            lambda s, q: pointwise(self.cell, params, rows, s, q), before, r, len(self.cell.gates)
+            lambda s, q: pointwise(self.cell, params, steps, s, q), before, r, len(self.cell.gates)
         )
-        passes = jnp.ones_like(before[0]) if rows.mask is None else rows.mask
-        if rows.segment_starts is not None:
-            passes = jnp.where(rows.segment_starts[:, None], 0, passes)
-        of_rows = (self._of_heads if self.whole else self._of_units)(params, by_state, by_gate, passes)
-        return jax.tree.map(lambda v: v.reshape(time, -1, *v.shape[1:]), of_rows)
+        passes = jnp.ones_like(before[0]) if steps.mask is None else steps.mask
+        if steps.segment_starts is not None:
+            passes = jnp.where(steps.segment_starts[..., None], 0, passes)
+        return (self._of_heads if self.whole else self._of_units)(params, by_state, by_gate, passes)
 
     def to_vectors(self, params: Params, state: State) -> State | Array:
         """Returns a state in the form of `linear`: entries `[..., hidden]`, or `[..., heads, S * hidden / heads]`."""
@@ -129,12 +127,12 @@ class Linearisation:
         return by_state
 
     def _of_heads(self, params, by_state, by_gate, passes):
-        """Blocks `[rows, heads, n, n]`: entry p of unit i by entry q of unit j of the same head."""
+        """Blocks `[time, batch, heads, n, n]`: entry p of unit i by entry q of unit j of the same head."""
         heads = self._heads(params)
         part = passes.shape[-1] // heads
 
         def by_head(values: Array) -> Array:
-            return values.reshape(-1, heads, part)
+            return values.reshape(*values.shape[:-1], heads, part)
 
         eye, weights = jnp.eye(part, dtype=passes.dtype), _of_head(self.cell, params, heads)
         rows = []
@@ -145,14 +143,13 @@ class Linearisation:
             rows.append(jnp.concatenate(blocks, axis=-1))
         return jnp.concatenate(rows, axis=-2)
 
-    def _by_autodiff(self, params, rows, before, time):
-        def of_row(row: Array, given: Rows) -> Array:
-            state = tuple(entry[None] for entry in jnp.split(row, len(before)))
-            own = jax.tree.map(lambda v: v[None], given)
-            return jnp.concatenate(advance(self.cell, params, own, state), axis=-1)[0]
+    def _by_autodiff(self, params, steps, before):
+        def of_row(state: Array, step: AllSteps) -> Array:
+            entries = tuple(entry[None, None] for entry in jnp.split(state, len(before)))
+            own = jax.tree.map(lambda v: v[None, None], step)
+            return jnp.concatenate(advance(self.cell, params, own, entries), axis=-1)[0, 0]
 
-        whole = jax.vmap(jax.jacfwd(of_row))(jnp.concatenate(before, axis=-1), rows)
-        return whole.reshape(time, -1, 1, *whole.shape[1:])
+        return jax.vmap(jax.vmap(jax.jacfwd(of_row)))(jnp.concatenate(before, axis=-1), steps)[:, :, None]
 
 
 def _diagonals(cell: Cell, params: Params) -> list[Array]:
@@ -195,8 +192,8 @@ def residuals_of(cell: Cell, params: Params, projected: Sequences, found: Soluti
     """Returns the residuals of a solution; `projected` are the sequences with `x W + b` as inputs."""
     initial, a = projected.initial, projected.steps.inputs
     hidden = before_each(initial[0], found.hidden, projected.reverse)
-    before = jax.tree.map(as_rows, (hidden.astype(initial[0].dtype), *found.rest_before))
-    r = project_hidden(cell, params, Rows.of(projected), before).reshape(a.shape)
+    before = (hidden.astype(initial[0].dtype), *found.rest_before)
+    r = project_hidden(cell, params, AllSteps.of(projected), before)
     dtype = found.hidden.dtype
     rest_before = tuple(entry.astype(dtype) for entry in found.rest_before)
     return StepResiduals(found.hidden, rest_before, Projections.join(cell, a, r, dtype))
@@ -214,38 +211,33 @@ def pull_steps(
     sliced = jax.tree.map(lambda v: jax.lax.dynamic_slice_in_dim(v, block.offset, time).astype(dtype), block.rows)
     d_outputs, rest, projections = sliced
     a, stored_r = projections.split()
-    rows = Rows.of(block.given.with_inputs(a).in_order())
+    steps = AllSteps.of(block.given.with_inputs(a).in_order())
     d_outputs, rest, stored_r, hidden = flip((d_outputs, rest, stored_r, block.hidden), reverse)
-    before = tuple(as_rows(entry) for entry in (hidden.astype(dtype), *rest))
-    r = project_hidden(cell, params, rows, before)
-    rows = rows._replace(a=rows.a + as_rows(stored_r) - r)
+    before = (hidden.astype(dtype), *rest)
+    r = project_hidden(cell, params, steps, before)
+    steps = steps._replace(a=steps.a + stored_r - r)
     d_states = (d_outputs, *(jnp.zeros_like(d_outputs) for _ in d_after[1:]))
     d_states = tuple(d.at[-1].add(last) for d, last in zip(d_states, d_after, strict=True))
-    matrices = linearisation.matrices(params, rows, before, time)
+    matrices = linearisation.matrices(params, steps, before)
     found = linear.solve_back(matrices, linearisation.to_vectors(params, d_states), block=solve_block)
-    adjoint = tuple(as_rows(entry) for entry in linearisation.to_state(found))
+    adjoint = linearisation.to_state(found)
     read_params = {name: params[name].astype(dtype) for name in cell.combine_params}
 
     def combine(read_params: Params, entered: State, a: Array, r: Array) -> State:
-        return pointwise(cell, read_params, rows._replace(a=a, segment_starts=None), entered, r)
+        return pointwise(cell, read_params, steps._replace(a=a, segment_starts=None), entered, r)
 
-    _, pull = jax.vjp(combine, read_params, _enter(rows, before), rows.a, r)
+    _, pull = jax.vjp(combine, read_params, jax.vmap(_enter)(steps, before), steps.a, r)
     d_params, d_entered, d_a, d_r = pull(adjoint)
-    d_before, d_initial = _reach_states(cell, params, rows, d_entered, d_r, time=time)
-    d_projections = flip(tuple(v.reshape(time, -1, v.shape[-1]) for v in (d_a, d_r)), reverse)
-    return BlockGradients(d_before, d_initial, d_params, *d_projections)
+    d_before, d_initial = _reach_states(cell, params, steps, d_entered, d_r)
+    return BlockGradients(d_before, d_initial, d_params, *flip((d_a, d_r), reverse))
 
 
-def _reach_states(cell: Cell, params: Params, rows: Rows, d_entered: State, d_r: Array, *, time: int):
+def _reach_states(cell: Cell, params: Params, steps: AllSteps, d_entered: State, d_r: Array):
     """The gradients, through `h R` too, of the state before the first step and of the initial state."""
-    if rows.segment_starts is None:  # only the first step starts from one of them
-        first_rows = functools.partial(jax.tree.map, lambda v: v.reshape(time, -1, v.shape[-1])[0])
-        rows, d_entered, d_r = first_rows((rows._replace(updates=None), d_entered, d_r))
+    last = 1 if steps.segment_starts is None else None  # only the first step starts from one of them
+    steps, d_entered, d_r = jax.tree.map(lambda v: v[:last], (steps, d_entered, d_r))
     if "R" in params:
-        d_hidden = apply_mask(recur_back(cell, transposed(cell, params), d_r), rows.mask)
+        d_hidden = apply_mask(recur_back(cell, transposed(cell, params), d_r), steps.mask)
         d_entered = (d_entered[0] + d_hidden, *d_entered[1:])
-    d_before, d_initial = split_entered(rows.segment_starts, d_entered)
-    if d_initial is None:
-        return d_before, None
-    d_before, d_initial = jax.tree.map(lambda v: v.reshape(time, -1, v.shape[-1]), (d_before, d_initial))
+    d_before, d_initial = jax.vmap(split_entered)(steps.segment_starts, d_entered)
     return jax.tree.map(lambda v: v[0], d_before), jax.tree.map(lambda v: v.sum(0), d_initial)

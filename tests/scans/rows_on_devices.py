@@ -1,4 +1,4 @@
-"""Prints the operations with which devices that share a batch exchange values, for each method that runs step by step.
+"""Prints the operations with which devices that share a batch exchange values, for each method.
 
 python -m tests.scans.rows_on_devices
 """
@@ -21,6 +21,8 @@ WAYS = {
     "lstm/diagonal": Plan(6, project="block", pull="block"),
     "lstm_layer_norm": Plan(2, recompute=True),
     "rnn": "reference",
+    "lru": "associative",
+    "lstm": "newton",
 }
 
 
