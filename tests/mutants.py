@@ -155,6 +155,12 @@ MUTANTS = {
         "return self._over()",
         "tests/training/test_devices.py::test_a_state_is_split_by_gates_and_by_tokens",
     ),
+    "sharding.rows_are_gathered": Mutant(
+        "rnnlab/scans/product.py",
+        'jnp.einsum("tbi,tbo->io", rows, others,',
+        'jnp.einsum("ni,no->io", *(v.reshape(-1, v.shape[-1]) for v in (rows, others)),',
+        "tests/scans/test_transformations.py::test_devices_that_share_a_batch_exchange_nothing_but_sums",
+    ),
     "sharding.share_of_a_process": Mutant(
         "rnnlab/data/streams.py",
         "slice(process * share, (process + 1) * share)",
