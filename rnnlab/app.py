@@ -29,6 +29,7 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from rnnlab.errors import UserError
+from rnnlab.memory import keep_freed_memory
 from rnnlab.own import is_own, load_own
 from rnnlab.printing import show
 from rnnlab.tasks import TASKS
@@ -91,6 +92,7 @@ def _main(argv: list[str]) -> int:
         return 0
     if config is not None and config.experiment == "benchmark":
         return _benchmark(config, workdir)
+    keep_freed_memory()
     from rnnlab.training.compile_cache import use_compile_cache  # jax starts here, after the flags were found good
 
     use_compile_cache()
