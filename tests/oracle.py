@@ -20,6 +20,14 @@ NumpyStep = Callable[[dict, tuple, np.ndarray], tuple]
 LINEAR = Cell(name="linear", gates=("h",), combine=lambda params, state, a, r: (a + r,))
 
 
+def draw_module(make: Callable[[], nnx.Module], seed: int = 0) -> nnx.Module:
+    """Makes a module with random numbers in it; its own initialisers would have to be compiled, one by one."""
+    graph, params, statistics = nnx.split(nnx.eval_shape(make), nnx.Param, ...)
+    rng = np.random.default_rng(seed)
+    params = jax.tree.map(lambda of: jnp.asarray(0.4 * rng.normal(size=of.shape), of.dtype), params)
+    return nnx.merge(graph, params, jax.tree.map(lambda of: jnp.ones(of.shape, of.dtype), statistics))
+
+
 @nnx.jit
 def run_module(module: nnx.Module, *given, **options):
     """Calls a module, compiled at once instead of operation by operation."""

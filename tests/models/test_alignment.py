@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from oracle import assert_close
+from oracle import assert_close, draw_module
 
 from rnnlab.models import Seq2Seq
 from rnnlab.models.alignment import Monotonic, begin, move
@@ -18,7 +18,7 @@ LABELS = np.array([[4, 5], [5, 4], [2, 2]])
 def _model(**options):
     side = {"cell": "lstm", "features": 5, "embedding": 4}
     sides = {"encoder": side | {"bidirectional": True}, "decoder": side | {"features": 6}}
-    return Seq2Seq(8, 7, **sides, attention="monotonic", rngs=nnx.Rngs(0), **options)
+    return draw_module(lambda: Seq2Seq(8, 7, **sides, attention="monotonic", rngs=nnx.Rngs(0), **options))
 
 
 def _softmax(values):

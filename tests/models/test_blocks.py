@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from oracle import assert_close, run_module
+from oracle import assert_close, draw_module, run_module
 
 from rnnlab.models import ManyToMany, ManyToOne
 from rnnlab.models.blocks import layer_sizes
@@ -18,7 +18,7 @@ VALID = np.arange(6)[:, None] < np.asarray(LENGTHS)
 
 def _stack(cell="gru", width=5, **options):
     """A stack of two pre-norm blocks whose parameters are all drawn, so that none is 0 or 1."""
-    stack = Stack(cell, 4, width, **{"layers": 2, "block": "prenorm"} | options, rngs=nnx.Rngs(0))
+    stack = draw_module(lambda: Stack(cell, 4, width, **{"layers": 2, "block": "prenorm"} | options, rngs=nnx.Rngs(0)))
     graph, state = nnx.split(stack)
     key = iter(jax.random.split(jax.random.key(0), 99))
     drawn = jax.tree.map(lambda v: v + 0.3 * jnp.abs(jax.random.normal(next(key), v.shape)), state)

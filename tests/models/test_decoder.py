@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from oracle import assert_close
+from oracle import assert_close, draw_module
 
 from rnnlab.models.alignment import MonotonicDecoder
 from rnnlab.models.attention import ATTENTIONS
@@ -23,7 +23,7 @@ def _decoder(**options):
     if options.get("attention") == "monotonic":
         kind = MonotonicDecoder
         del options["attention"]
-    return kind(VOCABULARY, MEMORY, rngs=nnx.Rngs(0), **options)
+    return draw_module(lambda: kind(VOCABULARY, MEMORY, rngs=nnx.Rngs(0), **options))
 
 
 def _memory(decoder):
@@ -122,7 +122,7 @@ def test_tied_embeddings_are_the_output_matrix_also_when_the_sizes_differ():
     assert_close(_forced(same, TARGETS, states, memory)[0], wanted)
     other = _decoder(embedding=5, tied_embeddings=True)
     wanted = other.narrow(other.stack(other.embedding(TARGETS), states)[0]) @ other.embedding.embedding[...].T
-    assert_close(_forced(other, TARGETS, states, _memory(other))[0], wanted)
+    assert_close(_forced(other, TARGETS, states, _memory(other))[0], wanted + other.output_bias[...])
 
 
 def test_unknown_attention_and_context_are_refused_with_the_list():

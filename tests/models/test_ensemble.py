@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from oracle import assert_close, run_module
+from oracle import assert_close, draw_module, run_module
 
 from rnnlab.models import Ensemble, Seq2Seq
 from rnnlab.search import SpecialTokens
@@ -21,7 +21,9 @@ _decode = nnx.jit(decode, static_argnames=("special", "max_length", "beam_size")
 
 def _model(seed: int, cell: str, attention: str) -> Seq2Seq:
     side = {"embedding": 4, "features": 6, "cell": cell}
-    return Seq2Seq(8, 9, encoder=side, decoder=side, attention=attention, rngs=nnx.Rngs(seed))
+    return draw_module(
+        lambda: Seq2Seq(8, 9, encoder=side, decoder=side, attention=attention, rngs=nnx.Rngs(seed)), seed
+    )
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from oracle import assert_close, sigmoid
+from oracle import assert_close, draw_module, sigmoid
 
 from rnnlab.models.forecaster import Forecaster
 
@@ -17,7 +17,7 @@ INPUTS = 5 + 2 * jax.random.normal(jax.random.key(0), (LOOK_BACK, BATCH, CHANNEL
 
 def _model(**options) -> Forecaster:
     options = {"cell": "gru", "features": 6, "segment": 4, **options}
-    return Forecaster(CHANNELS, LOOK_BACK, HORIZON, rngs=nnx.Rngs(0), **options)
+    return draw_module(lambda: Forecaster(CHANNELS, LOOK_BACK, HORIZON, rngs=nnx.Rngs(0), **options))
 
 
 def _gru(params: dict, h: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import jaxtyping
 import numpy as np
 import pytest
 from flax import nnx
-from oracle import assert_close
+from oracle import assert_close, draw_module
 
 from rnnlab.cells import CELLS
 from rnnlab.models import Seq2Seq
@@ -25,7 +25,7 @@ def _model(cells=("lstm", "lstm"), **options):
     }
     for side in sides:
         sides[side] |= options.pop(side, {})
-    return Seq2Seq(12, 9, rngs=nnx.Rngs(0), **sides, **options)
+    return draw_module(lambda: Seq2Seq(12, 9, rngs=nnx.Rngs(0), **sides, **options))
 
 
 @pytest.mark.parametrize("cells", SOME, ids="-".join)

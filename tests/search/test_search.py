@@ -15,6 +15,9 @@ SPECIAL = SpecialTokens(bos=1, eos=2, pad=0)
 SYMBOLS = (3, 4, 5)
 _decode = nnx.jit(decode, static_argnames=("special", "max_length", "beam_size", "alpha"))
 LIMIT = 4
+_beam_search = jax.jit(beam_search, static_argnames=("step", "special", "max_length", "beam_size", "penalties"))
+_greedy = jax.jit(greedy, static_argnames=("step", "special", "max_length"))
+_sample = jax.jit(sample, static_argnames=("step", "special", "max_length", "temperature", "top_k", "top_p"))
 
 
 def _chain(seed, batch):
@@ -54,7 +57,7 @@ def test_a_beam_that_holds_everything_finds_the_best_outputs_in_order(alpha):
     limits = jnp.array([LIMIT, 2, 3])
     beam = 100
     carry = (jnp.repeat(tables, beam, axis=0), jnp.zeros(3 * beam, jnp.int32))
-    found = beam_search(
+    found = _beam_search(
         step, carry, limits, special=SPECIAL, max_length=LIMIT, beam_size=beam, penalties=Penalties(alpha)
     )
     for row, limit in enumerate(limits):
@@ -95,7 +98,7 @@ def test_a_narrow_beam_keeps_as_many_of_the_best_as_it_is_wide(alpha):
 
 def test_greedy_takes_the_likeliest_token_of_every_step():
     tables, step = _chain(1, 8)
-    found = greedy(step, (tables, jnp.zeros(8, jnp.int32)), jnp.full(8, LIMIT), special=SPECIAL, max_length=LIMIT)
+    found = _greedy(step, (tables, jnp.zeros(8, jnp.int32)), jnp.full(8, LIMIT), special=SPECIAL, max_length=LIMIT)
     for row in range(8):
         table, before, now, said = np.array(tables[row]), 0, SPECIAL.bos, []
         table[..., [SPECIAL.bos, SPECIAL.pad]] = -np.inf
@@ -109,10 +112,10 @@ def test_a_beam_scores_no_worse_than_greedy():
     tables, step = _chain(2, 16)
     limits = jnp.full(16, LIMIT)
     zeros = jnp.zeros(16, jnp.int32)
-    first = greedy(step, (tables, zeros), limits, special=SPECIAL, max_length=LIMIT)
-    one = beam_search(step, (tables, zeros), limits, special=SPECIAL, max_length=LIMIT, beam_size=1)
+    first = _greedy(step, (tables, zeros), limits, special=SPECIAL, max_length=LIMIT)
+    one = _beam_search(step, (tables, zeros), limits, special=SPECIAL, max_length=LIMIT, beam_size=1)
     assert np.all(one.scores >= first.scores - 1e-5)  # it goes on beside what has ended
-    wide = beam_search(
+    wide = _beam_search(
         step,
         (jnp.repeat(tables, 8, axis=0), jnp.repeat(zeros, 8)),
         limits,
@@ -177,7 +180,7 @@ def test_tokens_are_drawn_as_often_as_their_definition_says(temperature, top_k, 
 
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     keys = jax.random.split(jax.random.key(0), number)
-    found = sample(step, (), jnp.full(number, 2), keys=keys, special=SPECIAL, max_length=2, **options)
+    found = _sample(step, (), jnp.full(number, 2), keys=keys, special=SPECIAL, max_length=2, **options)
     p = _kept(temperature, top_k, top_p)
     first = np.bincount(np.asarray(found.tokens[:, 0, 0]), minlength=6) / number
     np.testing.assert_allclose(first, p, atol=5 * 0.5 / number**0.5)
@@ -195,8 +198,8 @@ def test_drawing_from_the_likeliest_token_alone_is_greedy():
     tables, step = _chain(4, 8)
     carry, limits = (tables, jnp.zeros(8, jnp.int32)), jnp.full(8, LIMIT)
     keys = jax.random.split(jax.random.key(1), 8)
-    drawn = sample(step, carry, limits, keys=keys, special=SPECIAL, max_length=LIMIT, top_k=1)
-    for mine, its in zip(drawn, greedy(step, carry, limits, special=SPECIAL, max_length=LIMIT), strict=True):
+    drawn = _sample(step, carry, limits, keys=keys, special=SPECIAL, max_length=LIMIT, top_k=1)
+    for mine, its in zip(drawn, _greedy(step, carry, limits, special=SPECIAL, max_length=LIMIT), strict=True):
         np.testing.assert_array_equal(mine, its)
 
 

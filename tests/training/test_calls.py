@@ -63,14 +63,12 @@ def test_several_steps_in_one_call_are_those_of_as_many_calls(tmp_path, source):
 
 def test_batches_of_many_shapes_come_alike_within_a_call(tiny_config, tmp_path, capsys):
     """Stopped between two calls, the run goes on bit by bit."""
-    fields = {"training__steps_per_call": 5, "training__steps": 20}
-    alone = _trained(tiny_config(**fields), tmp_path / "alone")
-    assert len({shape[0] for shape in alone.shapes}) == 2  # length buckets
-    assert {shape[0][0] for shape in alone.shapes} == {5}
-    stopped = tiny_config(**fields | {"training__steps": 10, "training__schedule": "constant"})
-    config = tiny_config(**fields | {"training__schedule": "constant"})
-    _trained(stopped, tmp_path / "stopped")
-    resumed, whole = _trained(config, tmp_path / "stopped"), _trained(config, tmp_path / "whole")
+    fields = {"training__steps_per_call": 5, "training__steps": 20, "training__schedule": "constant"}
+    whole = _trained(tiny_config(**fields), tmp_path / "whole")
+    assert len({shape[0] for shape in whole.shapes}) == 2  # length buckets
+    assert {shape[0][0] for shape in whole.shapes} == {5}
+    _trained(tiny_config(**fields | {"training__steps": 10}), tmp_path / "stopped")
+    resumed = _trained(tiny_config(**fields), tmp_path / "stopped")
     jax.tree.map(np.testing.assert_array_equal, resumed.state, whole.state)
 
 

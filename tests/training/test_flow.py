@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from oracle import draw_module
 
 from rnnlab.data.batch import Batch
 from rnnlab.data.corpus import Example
@@ -36,7 +37,7 @@ def _model(encoder=(), decoder=(), **fields) -> Seq2Seq:
     side = {"cell": "lstm", "features": 5, "embedding": 4, "layers": 2}
     encoder = side | {"bidirectional": True} | dict(encoder)
     decoder = side | {"cell": "gru", "features": 6} | dict(decoder)
-    return Seq2Seq(8, 9, encoder=encoder, decoder=decoder, rngs=nnx.Rngs(0), **fields)
+    return draw_module(lambda: Seq2Seq(8, 9, encoder=encoder, decoder=decoder, rngs=nnx.Rngs(0), **fields))
 
 
 def _batch(targets=TARGETS) -> Batch:

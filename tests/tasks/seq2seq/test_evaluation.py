@@ -16,6 +16,7 @@ from rnnlab.data.corpus import Example
 from rnnlab.data.vocabulary import BOS, EOS, PAD, UNITS, Vocabulary
 from rnnlab.errors import UserError
 from rnnlab.metrics import METRICS
+from rnnlab.models.seq2seq import Seq2Seq
 from rnnlab.search import Hypotheses
 from rnnlab.tasks.seq2seq.checks import check_metrics
 from rnnlab.tasks.seq2seq.ensemble import open_ensemble
@@ -128,12 +129,13 @@ def test_free_running_loss_and_token_bleu_follow_their_definitions(trained):
     examples = experiment.corpus.read("test")[:6]
     scores = Evaluator(experiment, beam_size=1).evaluate(params, examples)
     model, total, labels, said = split_model(experiment.make_model())[0](params), 0.0, 0, []
+    encode, step = nnx.jit(Seq2Seq.encode), nnx.jit(Seq2Seq.step)
     for example in examples:
         source, target = experiment.source.encode(example.source), experiment.target.encode(example.targets[0])
-        states, memory = model.encode(jnp.array(source)[:, None], jnp.array([len(source)]))
+        states, memory = encode(model, jnp.array(source)[:, None], jnp.array([len(source)]))
         token, tokens = jnp.array([1]), []
         for label in [*target, 2]:
-            states, (logits, _) = model.step(states, token, memory)
+            states, (logits, _) = step(model, states, token, memory)
             total -= float(jax.nn.log_softmax(logits)[0, label])
             token = logits.argmax(-1)
             tokens.append(int(token[0]))
