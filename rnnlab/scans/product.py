@@ -1,9 +1,11 @@
 """Products with weights: operands in the dtype of the weights, sums in float32 or wider; shared by every method."""
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from rnnlab.cells import Params
+from rnnlab.scans.sharding import may_be_divided
 
 
 def at_least_float32(dtype) -> jnp.dtype:
@@ -19,10 +21,15 @@ def product(rows: Array, weights: Array) -> Array:
 def sum_of_products(rows: Array, others: Array) -> Array:
     """Returns the sum over time and batch of `rows^T others`, `[features, other features]`, in `at_least_float32`.
 
-    The axes of time and batch stay apart: flattened into one, a batch that lies on several devices could not be divided
-    among them, and each would get all rows and multiply them all.
+    Where several devices may share the batch, time and batch stay apart: as one axis it could not be divided, and each
+    device would get all rows and multiply them all. Otherwise they are one, which saves XLA's CPU backend a copy.
     """
-    return jnp.einsum("tbi,tbo->io", rows, others, preferred_element_type=at_least_float32(others.dtype))
+    wide = at_least_float32(others.dtype)
+    if not may_be_divided():
+        rows, others = (v.reshape(-1, v.shape[-1]) for v in (rows, others))
+        return jnp.matmul(rows.T, others, preferred_element_type=wide)
+    steps = ((0, 1), (0, 1))
+    return jax.lax.dot_general(rows, others, (steps, ((), ())), preferred_element_type=wide)
 
 
 def apply_mask(values: Array, mask: Array | None) -> Array:

@@ -21,6 +21,12 @@ def _varying(value: Array) -> frozenset[str]:
     return jax.typeof(value).manual_axis_type.varying
 
 
+def may_be_divided() -> bool:
+    """Returns whether jax may divide arrays among devices here; inside `jax.shard_map` it has done so."""
+    axes = jax.sharding.get_abstract_mesh().axis_types
+    return jax.device_count() > 1 and not (axes and all(kind is AxisType.Manual for kind in axes))
+
+
 def over_explicit_axes(run: Callable, arguments: tuple, layout: Any) -> Any:
     """Returns `run(*arguments)`, with explicit axes of a mesh treated as automatic ones.
 
