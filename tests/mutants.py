@@ -157,8 +157,8 @@ MUTANTS = {
     ),
     "sharding.rows_are_gathered": Mutant(
         "rnnlab/scans/product.py",
-        "if not may_be_divided():",
-        "if True:",
+        "return values if may_be_divided() else",
+        "return",
         "tests/scans/test_transformations.py::test_devices_that_share_a_batch_exchange_nothing_but_sums",
     ),
     "sharding.share_of_a_process": Mutant(

@@ -14,7 +14,7 @@ from jax import Array
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scans.loop import in_blocks, run_block
 from rnnlab.scans.plan import Plan
-from rnnlab.scans.product import apply_mask, are_ids, product, sum_of_products
+from rnnlab.scans.product import apply_mask, are_ids, join_steps, product, sum_of_products
 from rnnlab.scans.recurrence import recur_back, recurrence_gradient, transposed
 from rnnlab.scans.residuals import Block, BlockGradients, Residuals, before_each
 from rnnlab.scans.sequences import Sequences, Steps
@@ -92,4 +92,5 @@ def _pull_products(
         return d_params | {"W": jnp.zeros_like(params["W"], found.a.dtype).at[inputs].add(found.a)}, d_mask, None
     dtype = params["W"].dtype
     d_inputs = product(found.a, params["W"].T).astype(inputs.dtype)
-    return d_params | {"W": sum_of_products(inputs.astype(dtype), found.a.astype(dtype))}, d_mask, d_inputs
+    d_weights = sum_of_products(*(join_steps(values.astype(dtype)) for values in (inputs, found.a)))
+    return d_params | {"W": d_weights}, d_mask, d_inputs

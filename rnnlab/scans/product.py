@@ -18,18 +18,20 @@ def product(rows: Array, weights: Array) -> Array:
     return jnp.matmul(rows.astype(weights.dtype), weights, preferred_element_type=at_least_float32(weights.dtype))
 
 
-def sum_of_products(rows: Array, others: Array) -> Array:
-    """Returns the sum over time and batch of `rows^T others`, `[features, other features]`, in `at_least_float32`.
+def join_steps(values: Array) -> Array:
+    """Returns `[time, batch, ...]` as `[time * batch, ...]`, for sums over both, unless devices may share the batch.
 
-    Where several devices may share the batch, time and batch stay apart: as one axis it could not be divided, and each
-    device would get all rows and multiply them all. Otherwise they are one, which saves XLA's CPU backend a copy.
+    As one axis, time and batch could not be divided: each device would get all rows, and multiply them all. As two they
+    cost XLA's CPU backend copies, up to a tenth of a training pass.
     """
+    return values if may_be_divided() else values.reshape(-1, *values.shape[2:])
+
+
+def sum_of_products(rows: Array, others: Array) -> Array:
+    """Returns the sum of `rows^T others` over all axes but the last, `[features, other]`, in `at_least_float32`."""
+    steps = tuple(range(rows.ndim - 1))
     wide = at_least_float32(others.dtype)
-    if not may_be_divided():
-        rows, others = (v.reshape(-1, v.shape[-1]) for v in (rows, others))
-        return jnp.matmul(rows.T, others, preferred_element_type=wide)
-    steps = ((0, 1), (0, 1))
-    return jax.lax.dot_general(rows, others, (steps, ((), ())), preferred_element_type=wide)
+    return jax.lax.dot_general(rows, others, ((steps, steps), ((), ())), preferred_element_type=wide)
 
 
 def apply_mask(values: Array, mask: Array | None) -> Array:

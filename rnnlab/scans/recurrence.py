@@ -8,7 +8,7 @@ import jax.scipy.linalg
 from jax import Array
 
 from rnnlab.cells import Cell, Params
-from rnnlab.scans.product import at_least_float32, product, sum_of_products
+from rnnlab.scans.product import at_least_float32, join_steps, product, sum_of_products
 
 
 def weights_dtype(params: Params) -> jnp.dtype:
@@ -54,15 +54,17 @@ def recurrence_gradient(cell: Cell, params: Params, hidden: Array, d_recurrent: 
     if cell.recurrence == "none":
         return {}
     weights, gates = params["R"], len(cell.gates)
-    h, d = hidden.astype(weights.dtype), d_recurrent.astype(weights.dtype)
+    h, d = (join_steps(values.astype(weights.dtype)) for values in (hidden, d_recurrent))
     if cell.recurrence == "dense":
         return {"R": sum_of_products(h, d)}
     wide = at_least_float32(weights.dtype)
     if cell.recurrence == "diagonal":
         by_gate = d.reshape(*h.shape[:-1], gates, h.shape[-1])
-        return {"R": jnp.einsum("tbh,tbgh->gh", h, by_gate, preferred_element_type=wide).reshape(-1)}
+        spec = "nh,ngh->gh" if h.ndim == 2 else "tnh,tngh->gh"
+        return {"R": jnp.einsum(spec, h, by_gate, preferred_element_type=wide).reshape(-1)}
     by_head = _by_head(h, len(weights)), _part_gates(d, len(weights), gates)
-    return {"R": jnp.einsum("tkbh,tkbg->khg", *by_head, preferred_element_type=wide)}
+    spec = "knh,kng->khg" if h.ndim == 2 else "tknh,tkng->khg"
+    return {"R": jnp.einsum(spec, *by_head, preferred_element_type=wide)}
 
 
 def dense(cell: Cell, params: Params) -> Array:
