@@ -4,7 +4,7 @@
 
 FOLDER holds the four files of MNIST, gzipped. gru and permuted: one GRU of 148 units, 68 thousand parameters, started
 for memories of up to 784 or 30 steps (Tallec and Ollivier 2018). lru: four pre-norm blocks around linear recurrences.
-Test accuracy (seed 0): gru 98.56, permuted 93.74.
+Test accuracy (seed 0): gru 98.56, permuted 93.74, lru 99.12.
 """
 
 from ml_collections import ConfigDict
