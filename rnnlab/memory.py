@@ -12,8 +12,8 @@ def keep_freed_memory() -> None:
     """Keeps freed memory for the next step, instead of handing it back to the system.
 
     XLA's CPU backend frees the temporary arrays of a program when it ends. Of those above 32 MB, glibc gives the pages
-    back at once, and Linux fills each of them with zeros when the next step touches it, which took up to a third of the
-    time of a step (`docs/scan.md`). What the process holds is its peak from then on.
+    back at once, and Linux fills each of them with zeros when the next step touches it, which took up to a quarter of
+    the time of a step (`docs/scan.md`). What the process holds is its peak from then on.
 
     To be called before threads start. It does nothing where the allocator is not glibc's, or where the environment has
     settings for it (`MALLOC_...`, `GLIBC_TUNABLES`).
