@@ -1,4 +1,5 @@
 import collections
+import functools
 import json
 import pathlib
 import signal
@@ -304,7 +305,8 @@ def test_ctrl_c_ends_a_run_at_once_and_blames_no_case(tmp_path):
     """While there is much left to do: a busy machine may be slow to send it."""
     only = "--only=exactness,layers,job"
     command = [sys.executable, "-m", "rnnlab.benchmark.accelerator", f"--out={tmp_path}", "--tiny", only]
-    process = subprocess.Popen(command, cwd=_ROOT, stderr=subprocess.PIPE, text=True)
+    heeds = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what runs in the background ignores it
+    process = subprocess.Popen(command, cwd=_ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=heeds)
     path = tmp_path / "accelerator.jsonl"
     while not _workers_of(tmp_path):
         assert process.poll() is None, "ended without a worker"
