@@ -2,7 +2,6 @@
 
 import datetime
 import importlib.metadata
-import os
 import pathlib
 import platform
 from collections.abc import Collection
@@ -26,7 +25,7 @@ from rnnlab.benchmark.analysis import (
     name_case,
     ratios,
 )
-from rnnlab.benchmark.implementations import BOUND
+from rnnlab.benchmark.implementations import BOUND, count_cores
 from rnnlab.benchmark.plots import draw_pictures
 from rnnlab.files import write_text
 from rnnlab.printing import show, to_csv, to_json
@@ -167,7 +166,7 @@ def _machine() -> dict[str, Any]:
         model = models[0].partition(":")[2].strip() if models else ""
     return {
         "cpu": model or platform.processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": count_cores(),
         "python": platform.python_version(),
         "date": datetime.date.today().isoformat(),
         "versions": versions,

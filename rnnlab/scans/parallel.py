@@ -1,4 +1,4 @@
-"""A recurrence in parallel over time: all steps at once, their linearisation, and the backward pass over them.
+"""A recurrence parallel in time: its steps, their linearisation, and the backward pass over them.
 
 What `newton` and `associative` share. A cell's `combine` is mapped over time: it sees the batch of one step, as in the
 loop. Time and batch stay two axes, so that a batch may lie on several devices.

@@ -57,14 +57,12 @@ def recurrence_gradient(cell: Cell, params: Params, hidden: Array, d_recurrent: 
     h, d = (join_steps(values.astype(weights.dtype)) for values in (hidden, d_recurrent))
     if cell.recurrence == "dense":
         return {"R": sum_of_products(h, d)}
-    wide = at_least_float32(weights.dtype)
+    wide, t = at_least_float32(weights.dtype), "t" * (h.ndim - 2)  # no time where it was joined with the batch
     if cell.recurrence == "diagonal":
         by_gate = d.reshape(*h.shape[:-1], gates, h.shape[-1])
-        spec = "nh,ngh->gh" if h.ndim == 2 else "tnh,tngh->gh"
-        return {"R": jnp.einsum(spec, h, by_gate, preferred_element_type=wide).reshape(-1)}
+        return {"R": jnp.einsum(f"{t}nh,{t}ngh->gh", h, by_gate, preferred_element_type=wide).reshape(-1)}
     by_head = _by_head(h, len(weights)), _part_gates(d, len(weights), gates)
-    spec = "knh,kng->khg" if h.ndim == 2 else "tknh,tkng->khg"
-    return {"R": jnp.einsum(spec, *by_head, preferred_element_type=wide)}
+    return {"R": jnp.einsum(f"{t}knh,{t}kng->khg", *by_head, preferred_element_type=wide)}
 
 
 def dense(cell: Cell, params: Params) -> Array:

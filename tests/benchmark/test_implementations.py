@@ -44,9 +44,9 @@ _OVER_CORES = """
 import os, sys
 import jax, numpy
 from rnnlab.benchmark.cases import Case
-from rnnlab.benchmark.implementations import build
+from rnnlab.benchmark.implementations import build, count_cores
 for name, file in (("rnnlab/cores", "divided"), ("rnnlab", "whole")):
-    layer = build(name, Case("lstm", 2 * os.cpu_count(), 6, 8, "float32", "training"))
+    layer = build(name, Case("lstm", 2 * count_cores(), 6, 8, "float32", "training"))
     layer.build()
     results = layer.compiled[0](*layer.calls[0])
     numpy.savez(os.path.join(sys.argv[1], file), *jax.tree.leaves(results))

@@ -106,7 +106,7 @@ def test_dropout_falls_on_what_each_prenorm_block_adds_and_not_on_what_runs_thro
 
 
 @pytest.mark.parametrize("cell", ["gru", "min_gru", "lru"])
-def test_states_of_prenorm_blocks_handed_on_continue_therun_module(cell):
+def test_states_of_prenorm_blocks_handed_on_continue_the_run(cell):
     stack = _stack(cell)
     whole, finals = run_module(stack, INPUTS)
     first, between = run_module(stack, INPUTS[:2])

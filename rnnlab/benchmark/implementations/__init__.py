@@ -94,6 +94,11 @@ def build(name: str, case):
     return builds(dataclasses.replace(case, arrangement=arrangement), *how)
 
 
+def count_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class _Parts(NamedTuple):
     """A name, taken apart."""
 
@@ -115,7 +120,7 @@ def _over_cores(case):
     """The part of a case that each of the cores does; makes as many simulated devices, before jax has any."""
     import jax
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = count_cores()
     if case.is_ragged or case.batch % cores:
         raise Unsupported(f"divides a batch of sequences of equal lengths among {cores} cores")
     jax.config.update("jax_num_cpu_devices", cores)

@@ -119,9 +119,7 @@ def layer_of(
         outputs, pull = jax.vjp(lambda params, inputs: stack(params, rows._replace(inputs=inputs)), params, rows.inputs)
         return outputs, pull(d_outputs.astype(outputs.dtype))
 
-    if case.pass_ == "forward":
-        calls = [call[:2] for call in calls]
-    function = stack if case.pass_ == "forward" else training
+    function, calls = (training, calls) if case.pass_ == "training" else (stack, [call[:2] for call in calls])
     return JaxLayer(function, calls) if case.devices == 1 else _divided(case, function, calls, batch_major)
 
 
