@@ -1,3 +1,4 @@
+import gc
 import os
 import pathlib
 import subprocess
@@ -29,6 +30,8 @@ if _FASTER not in os.environ.get("XLA_FLAGS", ""):  # a process of pytest-xdist 
     start = [sys.executable, "-c", "import jax; jax.devices()"]
     if subprocess.run(start, env=os.environ | asked, capture_output=True).returncode == 0:
         os.environ |= asked
+
+gc.set_threshold(100_000, 50, 50)  # of the many objects of jax few can be collected, and looking takes a tenth
 
 settings.register_profile("untimed", deadline=None)  # a busy machine makes no test fail
 settings.load_profile("untimed")

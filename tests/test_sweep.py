@@ -126,6 +126,7 @@ def test_one_cell_of_a_grid_is_one_run_without_a_table(stub, tmp_path):
         run_sweep(grid, config, tmp_path / "grid", stub, cell=6)
 
 
+@pytest.mark.nightly
 def test_launch_runs_a_grid_of_a_task_of_ones_own_stops_with_it_and_resumes(tmp_path):
     flags = ["--config=tests/tasks/counting.py", "--config.training.steps=20", "--config.training.evaluate_every=20"]
     flags += [f"--workdir={tmp_path}", "--sweep=model.cell=gru,rnn"]

@@ -28,7 +28,7 @@ def write_data(folder: pathlib.Path) -> None:
 def get_config(folder: str) -> ConfigDict:
     """The config of such a run."""
     config = default_config()
-    config.data.update({"name": "parallel_text", "prepared": f"{folder}/tfds", "buckets": 2})
+    config.data.update({"name": "parallel_text", "prepared": f"{folder}/tfds", "buckets": 1})
     config.data.files.update({split: f"{folder}/{split}.tsv" for split in SPLITS})
     config.model.encoder.update({"features": 16, "embedding": 8, "dropout": 0.1})
     config.model.decoder.update({"features": 24, "embedding": 8, "dropout": 0.1})

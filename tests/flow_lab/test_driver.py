@@ -28,6 +28,12 @@ def _figures(workdir):
     }
 
 
+@pytest.fixture(autouse=True)
+def _few_pictures(lab, monkeypatch):
+    """Those of `lab` are drawn; the others are made, and not written, which takes longer than to measure."""
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda _, path, **__: path.write_text("<svg/>"))
+
+
 def test_every_unit_of_the_plan_leaves_rows(lab, tiny_lab):
     assert Results(lab).done == set(read_plan(tiny_lab))
 

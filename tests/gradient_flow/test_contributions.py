@@ -7,15 +7,16 @@ from oracle import assert_close, example
 from rnnlab.cells import CELLS
 from rnnlab.gradient_flow import step_gradients
 from rnnlab.scans import scan
+from tests import nightly
+
+_POINTWISE = [n for n, cell in CELLS.items() if cell.recurrence == "dense" and not cell.mixes_units]
 
 
 def _loss(outputs):
     return (outputs[-1] ** 2).sum() + jnp.sin(outputs).sum()
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, cell in CELLS.items() if cell.recurrence == "dense" and not cell.mixes_units]
-)
+@pytest.mark.parametrize("name", ["lstm", *nightly.only(*(n for n in _POINTWISE if n != "lstm"))])
 def test_each_step_has_the_gradient_of_a_weight_of_its_own(name):
     cell = CELLS[name]
     with jax.enable_x64(True):

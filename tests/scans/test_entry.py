@@ -10,6 +10,7 @@ from oracle import assert_close
 
 from rnnlab.cells import CELLS
 from rnnlab.scans import Associative, Newton, Plan, newton_scan, resolve_method, scan
+from tests import nightly
 
 LSTM = CELLS["lstm"]
 PARAMS = LSTM.init(jax.random.key(0), 3, 4)
@@ -98,7 +99,7 @@ def _program(name, method, reverse):
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", [*nightly.only(False), True])
 @every_way
 def test_packed_rows_with_segment_starts_are_the_sequences_alone(name, method, reverse):
     """Both from the state that was given, whose gradient is the sum of theirs."""

@@ -8,7 +8,9 @@ from rnnlab.scans import scan, step_jacobian
 from tests import nightly
 
 
-@pytest.mark.parametrize("name", [*oracle.SAMPLE[2:6], *nightly.only(*oracle.SAMPLE[:2], *oracle.SAMPLE[6:])])
+@pytest.mark.parametrize(
+    "name", ["slstm/heads3", "lru", *nightly.only(*(n for n in oracle.SAMPLE if n not in ("slstm/heads3", "lru")))]
+)
 def test_columns_are_differences_of_the_step(name):
     with jax.enable_x64(True):
         params, inputs, state = jax.tree.map(jnp.asarray, oracle.example(name))
@@ -16,11 +18,12 @@ def test_columns_are_differences_of_the_step(name):
         size = len(state) * oracle.HIDDEN
         assert jacobian.shape == (oracle.BATCH, size, size)
         flat = jnp.concatenate(state, axis=1)
+
+        @jax.jit
+        def after(column, shift):
+            moved = tuple(jnp.split(flat.at[:, column].add(shift), len(state), axis=1))
+            return jnp.concatenate(scan(find_cell(name), params, inputs[:1], state=moved)[1], axis=1)
+
         for column in range(size):
-
-            def after(shift, column=column):
-                moved = tuple(jnp.split(flat.at[:, column].add(shift), len(state), axis=1))
-                return jnp.concatenate(scan(find_cell(name), params, inputs[:1], state=moved)[1], axis=1)
-
-            slope = (after(1e-6) - after(-1e-6)) / 2e-6
+            slope = (after(column, 1e-6) - after(column, -1e-6)) / 2e-6
             oracle.assert_close(jacobian[:, :, column], slope, 1e-7)

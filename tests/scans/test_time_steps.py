@@ -15,6 +15,7 @@ from rnnlab.models.embedding import Lookup
 from rnnlab.models.recurrent import Recurrent, Stack
 from rnnlab.scans import methods_of, newton_scan, scan
 from rnnlab.testing import measure_promise
+from tests import nightly
 
 TIME, BATCH, IN, HIDDEN = 7, 3, 4, 5
 _scan = jax.jit(scan, static_argnames=("cell", "method", "reverse"))
@@ -99,7 +100,7 @@ def test_a_step_of_no_time_changes_nothing(name, length):
     assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("cell", [*(CELLS[name] for name in CONTINUOUS), LEAKY], ids=lambda cell: cell.name)
+@pytest.mark.parametrize("cell", [CELLS["lru"], LEAKY, *nightly.only(CELLS["s5"])], ids=lambda cell: cell.name)
 def test_every_method_agrees_and_padding_is_never_read(cell):
     params = cell.init(jax.random.key(1), IN, HIDDEN)
     padding = jnp.arange(TIME)[:, None] >= LENGTHS
@@ -117,7 +118,7 @@ def test_every_method_agrees_and_padding_is_never_read(cell):
     assert_close(found, _scan(cell, params, INPUTS, dt=DT, seq_lengths=LENGTHS))
 
 
-@pytest.mark.parametrize("name", CONTINUOUS)
+@pytest.mark.parametrize("name", ["lru", *nightly.only("s5")])
 def test_gates_and_times_that_saturate_leave_values_and_gradients_finite_and_right(name):
     found = measure_promise(timed(CELLS[name]), "saturation leaves all finite and right")
     assert found.excess <= 1, found.what

@@ -63,7 +63,12 @@ def test_several_steps_in_one_call_are_those_of_as_many_calls(tmp_path, source):
 
 def test_batches_of_many_shapes_come_alike_within_a_call(tiny_config, tmp_path, capsys):
     """Stopped between two calls, the run goes on bit by bit."""
-    fields = {"training__steps_per_call": 5, "training__steps": 20, "training__schedule": "constant"}
+    fields = {
+        "training__steps_per_call": 5,
+        "training__steps": 20,
+        "training__schedule": "constant",
+        "data__buckets": 2,
+    }
     whole = _trained(tiny_config(**fields), tmp_path / "whole")
     assert len({shape[0] for shape in whole.shapes}) == 2  # length buckets
     assert {shape[0][0] for shape in whole.shapes} == {5}

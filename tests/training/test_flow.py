@@ -25,6 +25,7 @@ from rnnlab.training.report import best_params
 from rnnlab.training.step import split_model
 from rnnlab.training.watch import no_nudges, watched
 from rnnlab.training.workdir import open_task
+from tests import nightly
 from tests.runs import task_of
 
 TASK = task_of(default_config())
@@ -48,10 +49,8 @@ def _batch(targets=TARGETS) -> Batch:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"attention": "general", "context": "every_step"},
+        *nightly.only({}, {"attention": "general", "context": "every_step"}, {"attention": "additive"}),
         {"attention": "general", "input_feeding": True, "encoder": {"zoneout": 0.2, "zoneout_cell": 0.4}},
-        {},
-        {"attention": "additive"},
         {"bridge": "last"},
         {"encoder": {"block": "prenorm", "norm": "batch"}, "decoder": {"block": "prenorm"}, "attention": "general"},
     ],
@@ -92,7 +91,7 @@ def test_a_watched_model_has_the_states_and_the_loss_of_the_model(fields):
         np.testing.assert_allclose(trajectory.after[0], state[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("attention", ["general", "additive"])
+@pytest.mark.parametrize("attention", [*nightly.only("general"), "additive"])
 def test_what_the_steps_add_to_the_gradient_makes_that_of_the_whole_model(attention):
     """Over a single pair the parts h_(t-1)^T d_t add up to dL/dR by autodiff through the model's own scan."""
     model = _model(attention=attention)

@@ -11,6 +11,7 @@ import scipy.special
 from rnnlab.errors import UserError
 from rnnlab.run import load, train
 from rnnlab.tasks.language_model.prediction import escape, unescape
+from tests import nightly
 from tests.runs import predict
 
 
@@ -105,7 +106,7 @@ def test_what_does_not_go_together_is_refused(run):
         run.predict(["a"], max_tokens=0)
 
 
-@pytest.mark.parametrize("unit", ["word", "subword"])
+@pytest.mark.parametrize("unit", ["word", *nightly.only("subword")])
 def test_units_that_leave_blanks_out_give_a_readable_answer(make_config, tmp_path, unit):
     run = train(make_config(data__unit=unit, data__size=60, training__steps=200, training__bptt=8), tmp_path / "w")
     (answer,) = run.predict(["the cat sees"], stop="line")

@@ -160,6 +160,7 @@ def test_a_stopped_run_with_a_carried_state_random_lengths_and_nt_asgd_ends_bit_
     assert 0 < trigger.steps < 60
 
 
+@pytest.mark.nightly
 def test_streams_are_split_over_devices(make_config, text_files, tmp_path):
     """Eight simulated devices, several steps in a call, beside one device."""
     config = tmp_path / "config.py"

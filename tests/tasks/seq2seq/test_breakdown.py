@@ -4,6 +4,7 @@ import pytest
 
 from rnnlab.tasks.seq2seq.breakdown import breakdown
 from rnnlab.training.workdir import create_task
+from tests import nightly
 
 _VARIANTS = [
     {"model__attention": "general"},
@@ -11,7 +12,7 @@ _VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize("fields", _VARIANTS, ids=["general", "additive"])
+@pytest.mark.parametrize("fields", [*nightly.only(_VARIANTS[0]), _VARIANTS[1]], ids=["general", "additive"])
 def test_the_parts_add_up_to_the_step(tiny_config, tmp_path, capsys, fields):
     experiment = create_task(tiny_config(**fields), tmp_path)
     breakdown(experiment)

@@ -22,6 +22,7 @@ from rnnlab.training.loop import Training, train
 from rnnlab.training.programs import Programs
 from rnnlab.training.step import split_model
 from rnnlab.training.workdir import create_task, open_task
+from tests import nightly
 from tests.runs import predict
 
 LOOK_BACK, HORIZON, PERIOD = 12, 7, 6
@@ -307,14 +308,16 @@ def test_series_that_changed_since_training_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"model__cell": "lstm", "model__layers": 2, "model__block": "residual"},
+        *nightly.only(
+            {"model__cell": "lstm", "model__layers": 2, "model__block": "residual"},
+            {"model__forecast__segment": 1, "model__cell": "min_gru"},
+        ),
         {"model__cell": "s5", "model__block": "prenorm", "model__layers": 2, "model__forecast__joint": True},
         {
             "model__forecast__decoding": "direct",
             "model__bidirectional": True,
             "model__forecast__normalisation": "instance",
         },
-        {"model__forecast__segment": 1, "model__cell": "min_gru"},
     ],
 )
 def test_every_cell_block_and_decoding_can_be_trained_and_depends_on_its_parameters_alone(folder, tmp_path, fields):
@@ -429,7 +432,9 @@ def _with_gaps(path):
     return series
 
 
-@pytest.mark.parametrize("fields", [{}, {"data__standardise": False}, {"model__forecast__quantiles": "0.1,0.5,0.9"}])
+@pytest.mark.parametrize(
+    "fields", [{}, *nightly.only({"data__standardise": False}), {"model__forecast__quantiles": "0.1,0.5,0.9"}]
+)
 def test_filled_values_are_read_but_neither_scored_nor_learnt(tmp_path, fields):
     series = _with_gaps(tmp_path / "series.csv")
     task = create_task(_config(tmp_path, data__missing="fill", **fields), tmp_path / "w")
