@@ -8,7 +8,10 @@ from rnnlab.cells import CELLS, Cell, find_cell
 from rnnlab.testing import PROMISES, check_cell, measure_promise
 from tests import nightly
 
-EVERY = pytest.mark.parametrize("name", [*nightly.cells(), "lstm/heads2", *nightly.only("rnn/diagonal")])
+_ORDINARY = ("lru", "lstm/heads2")  # one that is linear in time, and one with heads; `tests/cells` has the others
+EVERY = pytest.mark.parametrize(
+    "name", [*_ORDINARY, *nightly.only(*(name for name in CELLS if name not in _ORDINARY), "rnn/diagonal")]
+)
 
 
 @EVERY

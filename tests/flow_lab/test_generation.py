@@ -29,6 +29,7 @@ def test_a_cell_that_is_autoregressive_does_what_a_loop_that_feeds_it_does(name)
     np.testing.assert_allclose(found, jnp.stack(wanted), atol=1e-5)
 
 
+@pytest.mark.nightly
 def test_a_trained_network_generates_a_wave(tmp_path):
     setting = dataclasses.replace(SETTING, cell="gru", task="wave", lag=20, learning_rate=0.01, steps=200)
     found = {name: value for _, name, value in generate(setting, 0, tmp_path / "run")}

@@ -29,6 +29,7 @@ def test_a_contraction_is_solved_at_once_and_chaos_is_not():
     assert wild["iterations_full"] == 80 // 4
 
 
+@pytest.mark.nightly
 def test_a_training_is_followed_from_its_start_to_its_end(tmp_path):
     setting = dataclasses.replace(SETTING, cell="gru", clipping="norm:1", lag=60, steps=20, measure_every=10)
     found = newton.in_training(setting, 0, tmp_path / "run")

@@ -14,7 +14,7 @@ from rnnlab.training.distributed import join
 from rnnlab.training.guard import Guard
 from rnnlab.training.loop import train
 from rnnlab.training.step import TrainState
-from tests import tiny
+from tests import nightly, tiny
 
 STEADY = ("--config.training.schedule=constant", "--config.training.checkpoint_every=10", "--config.training.spike=9")
 
@@ -30,22 +30,25 @@ def _losses(folder) -> dict[tuple[int, str], float]:
     return {(int(row["step"]), row["split"]): float(row["value"]) for row in rows if row["name"] == "loss"}
 
 
-def test_a_run_that_goes_on_over_other_devices_and_processes_has_the_losses_of_one_left_alone(
-    tiny_config, tiny_data, tmp_path
+@pytest.mark.parametrize("processes", [1, *nightly.only(2)])
+def test_a_run_that_was_begun_by_several_devices_or_processes_has_the_losses_of_one_left_alone(
+    tiny_config, tiny_data, tmp_path, processes
 ):
     config = tiny_config(training__schedule="constant", training__checkpoint_every=10, training__spike=9.0)
     train(config, tmp_path / "alone")
     steps = "--config.training.steps={}".format
     moved = tmp_path / "moved"
-    _finished(tiny.train(tiny_data, moved, *STEADY, steps(20), "--config.training.model_parallel=2", devices=4))
-    assert (moved / "curves.png").exists()
-    _finished(*tiny.train_together(tiny_data, moved, *STEADY, steps(30), processes=2))
+    if processes == 1:
+        _finished(tiny.train(tiny_data, moved, *STEADY, steps(20), "--config.training.model_parallel=2", devices=4))
+        assert (moved / "curves.png").exists()
+    else:
+        _finished(*tiny.train_together(tiny_data, moved, *STEADY, steps(30), processes=processes))
+        assert _losses(moved / "process_1")[30, "train"] == _losses(moved)[30, "train"]
     train(config, moved)
     alone, losses = _losses(tmp_path / "alone"), _losses(moved)
     assert len(alone) == 11  # eight log lines, that of the first step, two evaluations
     for at, loss in alone.items():
         assert losses[at] == pytest.approx(loss, abs=1e-5), at
-    assert _losses(moved / "process_1")[30, "train"] == losses[30, "train"]
 
 
 def test_a_process_that_is_killed_is_named_and_the_rest_ends(tiny_data, tmp_path):

@@ -91,7 +91,8 @@ def test_a_watched_model_has_the_states_and_the_loss_of_the_model(fields):
         np.testing.assert_allclose(trajectory.after[0], state[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("attention", [*nightly.only("general"), "additive"])
+@pytest.mark.nightly
+@pytest.mark.parametrize("attention", ["general", "additive"])
 def test_what_the_steps_add_to_the_gradient_makes_that_of_the_whole_model(attention):
     """Over a single pair the parts h_(t-1)^T d_t add up to dL/dR by autodiff through the model's own scan."""
     model = _model(attention=attention)

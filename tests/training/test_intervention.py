@@ -10,7 +10,6 @@ from rnnlab.training.loop import Training, train
 from rnnlab.training.programs import Programs
 from rnnlab.training.step import split_model
 from rnnlab.training.workdir import create_task, open_task
-from tests import nightly
 
 
 def _start(trained, text):
@@ -68,10 +67,8 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(tiny_config, 
     assert not (tmp_path / "w").exists()
 
 
-@pytest.mark.parametrize(
-    ("text", "steps"),
-    [("orthogonal:0.6+flossing:200", 1), *nightly.only(("orthogonal:0.6+penalty:100", 40))],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize(("text", "steps"), [("orthogonal:0.6+flossing:200", 1), ("orthogonal:0.6+penalty:100", 40)])
 def test_flossing_brings_the_exponents_of_every_recurrence_nearer_to_none(tiny_config, tmp_path, text, steps):
     """Before training, and during it, beside a run with the same start and no flossing."""
     mean_square = {}

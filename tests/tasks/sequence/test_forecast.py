@@ -164,6 +164,7 @@ def test_a_finished_run_has_a_picture_and_errors_by_step_and_by_channel(trained)
     assert (trained / "forecasts.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.nightly
 def test_a_run_that_was_stopped_resumes_as_if_it_never_was(folder, tmp_path):
     fields = {"model__output_dropout": 0.3, "training__steps_per_call": 2, "training__schedule": "constant"}
     config = _config(folder, **fields)
