@@ -1,6 +1,10 @@
 """Words to their pronunciations in any language of SIGMORPHON 2020, task 1 (Gorman et al. 2020): one recipe for all.
 
-    python launch.py --config=configs/sigmorphon2020.py --workdir=runs/kor --config.data.language=kor
+    python launch.py --config=configs/sigmorphon2020.py --workdir=runs/kor --config.data.language=kor \\
+        "--sweep=model.attention=monotonic,general;training.steps=2000,5000"
+
+The sweep trains four settings and names the best on dev; without `--sweep` the first is trained. Chosen like that, the
+mean test WER of fre, hun, jpn and kor is 11.72 over five seeds, 11.56 of the five together (2026-11-29).
 
 Small data, 3,600 words: a bidirectional LSTM of 192 and an LSTM of 384 whose attention is hard and only moves forward,
 summed over all alignments (Wu and Cotterell 2019); dropout on embeddings, states and outputs, label smoothing, and the
