@@ -5,16 +5,16 @@ The state is x = h + i c, and h, its real part, the output; gates re, im are the
     x_t = lambda * x_{t-1} + gamma * (re + i im)
 
 LRU (Orvieto et al. 2023, arXiv 2303.06349): lambda = exp(-exp(nu) + i exp(theta)), gamma = gain sqrt(1 - |lambda|^2),
-started uniform in the ring between |lambda|^2 = 0.9 and 0.999 and with gain 1. (The paper's gamma is free from there
-on.)
+initialised uniformly in the ring between |lambda|^2 = 0.9 and 0.999 and with gain 1. (In the paper gamma is learnt
+independently after initialisation.)
 S5 (Smith, Warrington and Linderman 2023, arXiv 2208.04933), with the diagonal of S4D-Lin (Gu et al. 2022, arXiv
 2206.11893): lambda = exp(step * (-exp(decay) + i frequency)), gamma (lambda - 1) / (-exp(decay) + i frequency), a hold
-of the input over the step; started at -1/2 + i pi n, with steps from 0.001 to 0.1.
+of the input over the step; initialised at -1/2 + i pi n, with steps from 0.001 to 0.1.
 
-Over a time dt (1 unless a scan is given others) lambda becomes lambda^dt in both: gamma of the LRU then takes that
-lambda, and the step of S5 is dt times as long.
+Over a time dt (1 by default) lambda becomes lambda^dt in both: gamma of the LRU then uses that lambda, and the step of
+S5 is dt times as long.
 
-Exponents count up to 9: an angle beyond exp(9) has no digits left in float32, nor has exp(-exp(9)).
+Exponents are clipped at 9: an angle beyond exp(9) has no digits left in float32, nor has exp(-exp(9)).
 
 The papers' read-out C x + D u is the next layer's matrix; it sees the real part only, so a read-out of both parts takes
 two units.
