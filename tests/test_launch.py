@@ -71,18 +71,18 @@ MISTAKES = [
     ([FLOW, "--mode=evaluate"], "a gradient_flow has nothing to evaluate"),
     (
         ["--config=configs/benchmark.py:long"],
-        "unknown preset 'long'; allowed: lengths, ragged, growth, plans, parallel, or none",
+        "unknown preset 'long'; allowed: lengths, ragged, growth, plans, parallel, or empty",
     ),
     ([CONFIG, "--config.model.decoder.cell=elman"], "unknown value 'elman'; allowed: rnn"),
     ([CONFIG, "--config.model.encoder.method=associative"], "method of cell 'lstm': unknown value 'associative'"),
-    ([CONFIG, "--config.training.teacher_forcing_decay=linear:0.1"], "which is 1; set that to the least share"),
+    ([CONFIG, "--config.training.teacher_forcing_decay=linear:0.1"], "which is 1; lower that to the final ratio"),
     (
         [CONFIG, "--config.data.name=sigmorphon2020", "--config.data.language=eng"],
         "has no file train/eng_train.tsv",
     ),
     ([TEXT, "--config.data.files.train=none.txt"], "none.txt: cannot be read"),
     ([TEXT, "--config.training.batch_size=100000"], "fewer than one batch of config.training.batch_size=100000"),
-    (["--config=configs/tiny_shakespeare.py:gru"], "unknown 'gru'; allowed: min_gru, or none"),
+    (["--config=configs/tiny_shakespeare.py:gru"], "unknown 'gru'; allowed: min_gru, or empty"),
     (["--mode=predict"], "not a work directory"),
     (["--mode=flow", "--ensemble=a,b"], "--ensemble: --mode=flow takes one work directory; allowed: evaluate"),
 ]
@@ -132,7 +132,7 @@ def test_predicting_without_standard_input_or_output_is_one_line(trained, closed
     command = f'exec "{sys.executable}" launch.py --workdir="{trained}" --mode=predict {closed}'
     result = subprocess.run(["sh", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, timeout=120, text=True)
     assert result.returncode == 1
-    assert result.stderr.startswith("error: --mode=predict: reads standard input and writes standard output")
+    assert result.stderr.startswith("error: --mode=predict: needs standard input and standard output")
     assert result.stderr.count("\n") == 1
 
 

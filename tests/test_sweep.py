@@ -35,13 +35,13 @@ selection = {{"step": 1, "metric": "wer", "value": 9.0 - int(given["seed"]), "lo
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model.encoder.sell=gru", "'model.encoder.sell' is no field of the config; nearest: model.encoder.cell"),
-        ("model=3", "'model' is no field"),
+        ("model.encoder.sell=gru", "'model.encoder.sell' is not a field of the config; nearest: model.encoder.cell"),
+        ("model=3", "'model' is not a field"),
         ("seed=0,x", "seed='x' is not of type int"),
         ("model.tied_embeddings=maybe", "'maybe' is not of type bool"),
-        ("seed=0,1;seed=2", "each field once"),
+        ("seed=0,1;seed=2", "each field may occur once"),
         ("seed=0,0", "each of its values once"),
-        ("seed=", "none of them empty"),
+        ("seed=", "none may be empty"),
         ("", "names no field"),
     ],
 )

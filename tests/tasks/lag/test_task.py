@@ -110,7 +110,7 @@ def test_batches_are_those_of_the_seed_and_their_number_however_many_are_drawn_a
         ("data__name", "wave:period=5,period=6", r"option 'period' of wave: write period=value, once"),
         ("data__lag", 1, r"config\.data: adding with a lag of 1: a lag of 1 is too short"),
         ("model__cell", "grru", r"config\.model: cell: unknown"),
-        ("training__best_metric", "accuracy", r"best_metric: 'accuracy' is no metric of adding; allowed: loss"),
+        ("training__best_metric", "accuracy", r"best_metric: 'accuracy' is not a metric of adding; allowed: loss"),
         ("training__intervention", "chrono:2+x", r"config\.training\.intervention: unknown"),
         ("evaluation__sequences", 0, r"config\.evaluation\.sequences: 0 is not allowed"),
     ],
@@ -204,7 +204,7 @@ def test_images_are_scored_whole(tmp_path):
 
 def test_a_split_that_there_is_not_is_refused(tmp_path):
     train(_config(), tmp_path / "w")
-    with pytest.raises(UserError, match="split 'nope': there is none; allowed: train, validation, test"):
+    with pytest.raises(UserError, match="split 'nope': not available; allowed: train, validation, test"):
         load(tmp_path / "w").scores("nope")
 
 

@@ -102,7 +102,7 @@ def test_a_metric_of_ones_own_is_scored_by_its_name_with_its_signature(metrics, 
     ("names", "message"),
     [
         ("{}:RIHGT", "has no RIHGT; it has .*RIGHT"),
-        ("{}:letters", "is no rnnlab.metrics.Metric but of type function"),
+        ("{}:letters", "is not a rnnlab.metrics.Metric but of type function"),
         ("nowhere.py:RIGHT", "cannot be imported: FileNotFoundError"),
         ("{}:RIGHT/heads4", "nothing may follow RIGHT"),
         ("{}:FAILS", "cannot score a text: ZeroDivisionError: division by zero"),
@@ -111,7 +111,7 @@ def test_a_metric_of_ones_own_is_scored_by_its_name_with_its_signature(metrics, 
         ("{}:examples", "'examples' is the name of another score"),
         ("{}:x_signature", "'x_signature' is the name of another score"),
         ("{0}:RIGHT,{0}:LETTERS,{1}/../my metrics/mine.py:LETTERS", "'LETTERS' is the name of another score"),
-        ("a,b.py:RIGHT", "unknown 'a'; allowed: wer, .*, or a metric of your own as module:NAME or file.py:NAME"),
+        ("a,b.py:RIGHT", "unknown 'a'; allowed: wer, .*, or your own metric as module:NAME or file.py:NAME"),
     ],
 )
 def test_what_is_no_metric_is_refused_in_a_line_before_anything_is_written(
@@ -127,7 +127,8 @@ def test_a_path_that_a_list_of_names_would_cut_is_refused(metrics, tiny_config, 
     folder = metrics.parent.rename(tmp_path / "a,b")
     monkeypatch.chdir(folder)
     with pytest.raises(
-        UserError, match=r"config\.evaluation\.metrics: '.*a,b/mine\.py:RIGHT' is a path that this list divides"
+        UserError,
+        match=r"config\.evaluation\.metrics: '.*a,b/mine\.py:RIGHT' has a comma or blank, at which this list is split",
     ):
         create_task(tiny_config(evaluation__metrics="mine.py:RIGHT", training__best_metric="loss"), tmp_path / "w")
 

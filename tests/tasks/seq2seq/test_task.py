@@ -233,7 +233,7 @@ def test_a_folder_that_is_no_work_directory_or_is_damaged_is_named(tiny_config, 
     with pytest.raises(UserError, match="not a work directory"):
         open_task(tmp_path)
     experiment = create_task(tiny_config(), tmp_path / "w")
-    with pytest.raises(UserError, match="no whole checkpoint in its folder best; train it first"):
+    with pytest.raises(UserError, match="no intact checkpoint in its folder best; train it first"):
         best_params(experiment)
     for name, text in {
         "data.json": '{"train": ',
