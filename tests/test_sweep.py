@@ -122,7 +122,7 @@ def test_one_cell_of_a_grid_is_one_run_without_a_table(stub, tmp_path):
     config, grid = default_config(), read_sweep(GRID, default_config())
     assert run_sweep(grid, config, tmp_path / "grid", stub, cell=5) == 0
     assert [path.name for path in (tmp_path / "grid").iterdir()] == ["model.encoder.cell=gru,seed=1"]
-    with pytest.raises(UserError, match="6 is none of the 6 runs"):
+    with pytest.raises(UserError, match="6 is not one of the 6 runs"):
         run_sweep(grid, config, tmp_path / "grid", stub, cell=6)
 
 

@@ -116,7 +116,7 @@ def test_a_run_knows_the_file_of_its_cell_and_that_it_is_unchanged(cells, tiny_c
     predict(task, io.BytesIO(b"abc\n"), answers := io.BytesIO())
     assert len(answers.getvalue().splitlines()) == 1
     cells.write_text(CELL.replace("0.5", "0.25"))
-    with pytest.raises(UserError, match=r"mine\.py has changed since the run was made"):
+    with pytest.raises(UserError, match=r"mine\.py has changed since the run was started"):
         open_task(tmp_path / "w")
     cells.unlink()
     with pytest.raises(UserError, match=r"there is no file .*mine\.py"):

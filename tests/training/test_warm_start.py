@@ -120,6 +120,6 @@ def test_pretrained_embeddings_are_those_of_their_tokens(tiny_config, tmp_path):
         assert not np.array_equal(table[ids["b"]], rows["a"])
     path.write_text("a 1 2 3")
     shutil.rmtree(tmp_path / "w")
-    with pytest.raises(UserError, match=r"vectors\.txt, line 1: does not hold 8 finite numbers"):
+    with pytest.raises(UserError, match=r"vectors\.txt, line 1: must have 8 finite numbers"):
         _start(config, tmp_path / "w")
     assert jax.tree.leaves(params)

@@ -104,7 +104,7 @@ def test_batches_are_those_of_the_seed_and_their_number_however_many_are_drawn_a
         ("data__name", "addin", r"config\.data\.name: unknown problem 'addin'; allowed: adding, copy_memory"),
         ("data__name", "wave:perod=3", r"config\.data\.name: unknown option 'perod' of wave; allowed: period, decay"),
         ("data__name", "wave:period=x", r"period='x' of wave is not of type int"),
-        ("data__name", "adding:x=1", r"unknown option 'x' of adding; it has none"),
+        ("data__name", "adding:x=1", r"unknown option 'x' of adding; it has no options"),
         ("data__name", "wave:open", r"unknown option 'open' of wave; allowed: period, decay"),
         ("data__name", "wave:period", r"option 'period' of wave: write period=value, once"),
         ("data__name", "wave:period=5,period=6", r"option 'period' of wave: write period=value, once"),
@@ -167,7 +167,7 @@ def test_a_problem_of_ones_own_takes_options_and_is_what_its_file_says_now(own, 
     assert task.problem.floor == 1.5
     own.write_text(OWN.replace("FLOOR", "2.5"))
     assert create_task(config, tmp_path / "again").problem.floor == 2.5
-    with pytest.raises(UserError, match=r"mine\.py has changed since the run was made"):
+    with pytest.raises(UserError, match=r"mine\.py has changed since the run was started"):
         create_task(config, tmp_path / "w")
 
 
@@ -179,7 +179,7 @@ def test_a_problem_of_ones_own_takes_options_and_is_what_its_file_says_now(own, 
         ("tuple_of", "its sample is a tuple, not a LagBatch"),
         ("seven", r"its inputs of 3 sequences are float32\[8, 7, 2\], not floating\[8, 3, 2\]"),
         ("breaks", "TypeError: "),
-        ("NUMBER", "is no function from a lag to a LagProblem"),
+        ("NUMBER", "is not a function from a lag to a LagProblem"),
         ("last,reverse=yes", "reverse='yes' of .*:last is not of type bool"),
     ],
 )
@@ -210,7 +210,7 @@ def test_a_split_that_there_is_not_is_refused(tmp_path):
 
 def test_the_example_of_the_docs_is_trained(tmp_path, monkeypatch):
     docs = (pathlib.Path(__file__).parents[3] / "docs" / "tasks.md").read_text(encoding="utf-8")
-    section = docs.partition("## A problem with a known lag of your own")[2]
+    section = docs.partition("## Your own problem with a known lag")[2]
     (code,), given = (
         re.findall(r"```python\n(.*?)```", section, re.DOTALL),
         re.findall(r"--config\.(\S+?)=(\S+)", section),

@@ -53,7 +53,7 @@ def metrics(tmp_path):
 def test_the_examples_of_the_docs_are_trained_on_and_scored_from_the_workdir_alone(
     tiny_data, tiny_config, tmp_path, monkeypatch
 ):
-    section = DOCS.read_text(encoding="utf-8").partition("## A metric, a dataset of your own")[2]
+    section = DOCS.read_text(encoding="utf-8").partition("## Your own metric or dataset")[2]
     section = section.partition("\n## ")[0]
     for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
         (tmp_path / code.splitlines()[0].removeprefix("# ")).write_text(code)
@@ -94,7 +94,7 @@ def test_a_metric_of_ones_own_is_scored_by_its_name_with_its_signature(metrics, 
     lengths = [len(text.split()) for example in task.corpus.read("test") for text in example.targets]
     assert (scores["RIGHT"], scores["RIGHT_signature"]) == (sum(lengths), "version:1")
     metrics.write_text(METRICS + "# other")
-    with pytest.raises(UserError, match=r"mine\.py has changed since the run was made"):
+    with pytest.raises(UserError, match=r"mine\.py has changed since the run was started"):
         load(tmp_path / "w")
 
 
@@ -191,7 +191,7 @@ def test_a_dataset_of_ones_own_is_tied_to_its_file_and_its_contents(data, tiny_c
     assert task.describe([0, 5]) == "'abc', 'bcd'"
     assert task.has_data_of(task.config, tmp_path / "w")
     data.write_text(DATA + "# other")
-    with pytest.raises(UserError, match=r"mine\.py has changed since the run was made"):
+    with pytest.raises(UserError, match=r"mine\.py has changed since the run was started"):
         open_task(tmp_path / "w")
 
 
@@ -202,7 +202,7 @@ def test_a_dataset_that_gives_other_examples_at_the_next_start_is_refused(data, 
     config = tiny_config(data__name=f"{data}:words")
     create_task(copy.deepcopy(config), tmp_path / "w")
     words.write_text("abc bce")
-    with pytest.raises(UserError, match=r"dataset '.*mine\.py:words': its contents are not those of the .* split"):
+    with pytest.raises(UserError, match=r"dataset '.*mine\.py:words': the .* split has changed"):
         create_task(config, tmp_path / "w")
 
 
@@ -211,7 +211,7 @@ def test_a_dataset_that_gives_other_examples_at_the_next_start_is_refused(data, 
     [
         ("def wards(data): pass", "has no words; it has wards"),
         ("1 / 0", "cannot be imported: ZeroDivisionError"),
-        ("words = 3", "is no function but of type int"),
+        ("words = 3", "is not a function but of type int"),
         ("def words(data): return data.nothing", "failed: AttributeError"),
         ("def words(data): return [('a', 'b')]", "returned something of type list; a dict of splits is needed"),
         ("def words(data): return {'dev': []}", "returned a split 'dev'; allowed: train, validation, test"),

@@ -269,7 +269,7 @@ def test_segments_and_the_season_follow_from_the_look_back_where_they_are_not_gi
             {"model__forecast__distribution": "cauchy"},
             r"'cauchy' is not allowed; it must be one of none, normal, student",
         ),
-        ({"model__forecast__distribution": "normal", "model__forecast__quantiles": "0.5"}, "not allowed beside"),
+        ({"model__forecast__distribution": "normal", "model__forecast__quantiles": "0.5"}, "not allowed with"),
         (
             {"training__best_metric": "accuracy"},
             r"'accuracy' is not a score of config.data.answer='forecast'; allowed: loss, mse, mae",
