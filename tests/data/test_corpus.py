@@ -26,7 +26,7 @@ def test_parallel_text_comes_back_in_order_and_a_changed_file_is_read_anew(tmp_p
     assert corpus.read("train") == [Example(s, (t,)) for s, t in rows["train"]]
     assert corpus.read("validation") == [Example("ä", ("b",))]
     assert corpus.splits == ("train", "validation")
-    with pytest.raises(UserError, match="split 'test': dataset 'parallel_text' has train, validation only"):
+    with pytest.raises(UserError, match="split 'test': dataset 'parallel_text' has only train, validation"):
         corpus.read("test")
     files = _files(tmp_path, rows | {"validation": [("c", "d")]})
     assert Corpus("parallel_text", files=files).read("validation")[0].source == "c"

@@ -174,7 +174,7 @@ def test_a_tfds_set_of_texts_has_its_own_splits_and_a_share_of_training_for_the_
     whole = "one row\ntwo\nlines\ngrößer\n"
     assert texts.read("train").raw + texts.read("validation").raw == whole.encode()
     assert texts.read("test").raw == b"the last\n"
-    with pytest.raises(UserError, match=f"TFDS set '{words.NAME}' has no feature 'text'"):
+    with pytest.raises(UserError, match=f"TFDS dataset '{words.NAME}' has no feature 'text'"):
         _texts({}, name=words.NAME, prepared=str(tmp_path), validation=0.1)
     with pytest.raises(UserError, match="unknown text 'no_such_text'; allowed: cmudict_spelling, or a TFDS dataset"):
         _texts({}, name="no_such_text", prepared=str(tmp_path), validation=0.1)
