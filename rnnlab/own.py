@@ -95,10 +95,10 @@ def file_of_own(name: str) -> pathlib.Path:
         except (ImportError, ValueError):
             spec = None
         if spec is None or not spec.origin:
-            raise ValueError(f"{name!r}: there is no module {place}")
+            raise ValueError(f"{name!r}: no module {place}")
         path = pathlib.Path(spec.origin)
     if not path.is_file():
-        raise ValueError(f"{name!r}: there is no file {path}")
+        raise ValueError(f"{name!r}: no file {path}")
     return path
 
 

@@ -100,7 +100,7 @@ def measure_promise(cell: Cell, promise: str, *, seed: int = 0) -> Finding:
 def _example(cell: Cell, seed: int) -> tuple:
     """Parameters, inputs and a state without zeros, which would hide terms of a formula.
 
-    They are NumPy arrays: a part of one is no program to compile.
+    They are NumPy arrays, so that slicing compiles no program.
     """
     rng = np.random.default_rng(seed)
     params, state = jax.device_get(

@@ -13,7 +13,7 @@ from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.training.workdir import create_task
 from tests import tiny
 
-# Trains nothing: leaves the config and a result where a run would, fails for rnn, and waits where it is told to.
+# Trains nothing: writes the config and a result like a run, fails for rnn, and waits if asked to.
 _STUB = """
 import json, pathlib, sys
 config = json.loads({config!r})

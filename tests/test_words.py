@@ -1,4 +1,4 @@
-"""The words of the documentation: prose uses the field's term for an idea, not one of its own."""
+"""The words of the documentation: prose uses the field's terms."""
 
 import ast
 import io

@@ -17,7 +17,7 @@ from rnnlab.benchmark.implementations import build, status_of
 def main() -> None:
     """Answers commands until "end" or the end of stdin."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # output of libraries must not mix with answers
     job = json.loads(sys.argv[1])
     if limit := job.pop("memory_limit_gb", 0):
         resource.setrlimit(resource.RLIMIT_DATA, (int(limit * 2**30),) * 2)

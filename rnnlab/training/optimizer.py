@@ -52,7 +52,7 @@ def make_schedule(training: ConfigDict) -> optax.Schedule:
     """Returns the learning-rate schedule.
 
     Raises:
-      UserError: an unknown schedule, or a warm-up that it does not have or that leaves no step.
+      UserError: an unknown schedule, or a warm-up that it does not support or that leaves no steps.
     """
     name, steps, warmup = training.schedule, training.steps, training.warmup_steps
     if name not in SCHEDULES:

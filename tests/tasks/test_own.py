@@ -1,4 +1,4 @@
-"""A task and a cell of one's own, by the ordinary commands."""
+"""A user's task and cell, by the ordinary commands."""
 
 import io
 import json
@@ -119,7 +119,7 @@ def test_a_run_knows_the_file_of_its_cell_and_that_it_is_unchanged(cells, tiny_c
     with pytest.raises(UserError, match=r"mine\.py has changed since the run was started"):
         open_task(tmp_path / "w")
     cells.unlink()
-    with pytest.raises(UserError, match=r"there is no file .*mine\.py"):
+    with pytest.raises(UserError, match=r"no file .*mine\.py"):
         open_task(tmp_path / "w")
 
 

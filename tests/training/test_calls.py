@@ -62,7 +62,7 @@ def test_several_steps_in_one_call_are_those_of_as_many_calls(tmp_path, source):
 
 
 def test_batches_of_many_shapes_come_alike_within_a_call(tiny_config, tmp_path, capsys):
-    """Stopped between two calls, the run goes on bit by bit."""
+    """Stopped between two calls, the run resumes bit for bit."""
     fields = {
         "training__steps_per_call": 5,
         "training__steps": 20,

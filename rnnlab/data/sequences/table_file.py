@@ -64,7 +64,7 @@ def _csv_rows(source: Source) -> Rows:
 
 
 def _check_names(request: Request, header: Header, line: int) -> None:
-    """Refuses a first line that is a row: it has a number or a date that is no column of the config, and its numbers
+    """Refuses a first line that is a row: it has a number or a date that is not a column in the config, and its numbers
     are not the 0, 1 ... that pandas writes."""
     numbers = {name: number for name in header.names if not math.isnan(number := number_of(name))}
     dates = [name for name in header.names if name not in numbers and not math.isnan(seconds_of(name))]

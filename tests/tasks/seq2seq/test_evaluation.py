@@ -125,7 +125,7 @@ def test_free_running_loss_and_token_bleu_follow_their_definitions(trained):
     _, params = best_params(experiment)
     experiment.config.evaluation.metrics = "free_running_loss,token_bleu"
     number = jnp.arange(len(experiment.target))
-    wrong = jnp.where(number > 3, 3.0 * (-1.0) ** number, 0.0)  # so that what is likeliest is often not the label
+    wrong = jnp.where(number > 3, 3.0 * (-1.0) ** number, 0.0)  # so that the most likely token is often not the label
     params |= {"decoder/output/bias": params["decoder/output/bias"] + wrong}
     examples = experiment.corpus.read("test")[:6]
     scores = Evaluator(experiment, beam_size=1).evaluate(params, examples)

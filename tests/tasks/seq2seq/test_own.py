@@ -1,4 +1,4 @@
-"""A metric and a dataset of one's own in a seq2seq run."""
+"""A user's metric and dataset in a seq2seq run."""
 
 import copy
 import json
