@@ -98,7 +98,7 @@ def measure_promise(cell: Cell, promise: str, *, seed: int = 0) -> Finding:
 
 
 def _example(cell: Cell, seed: int) -> tuple:
-    """Parameters, inputs and a state without zeros, which would hide terms of a formula.
+    """Draws parameters, inputs and a state without zeros, which would hide terms of a formula.
 
     They are NumPy arrays, so that slicing compiles no program.
     """
@@ -215,7 +215,7 @@ def _padded_is_unpadded(near: Near, cell: Cell, params: Params, inputs: Array, s
 
 
 def _ways(cell: Cell) -> list:
-    """The methods of a cell, and an associative scan in short blocks: by default a short sequence is one block."""
+    """Lists the methods of a cell, and an associative scan in short blocks (by default a short sequence is one)."""
     methods = methods_of(cell)
     return [*methods, *([Associative(4)] if "associative" in methods else [])]
 

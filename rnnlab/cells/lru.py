@@ -34,7 +34,7 @@ _SMALL = 0.01  # up to which five terms of a series are exact to 1e-13
 
 
 def complement(log_decay: Array) -> Array:
-    """sqrt(1 - decay^2) from the logarithm of a decay; its derivative is 0 where rounding makes the decay 1."""
+    """Returns sqrt(1 - decay^2) from the log of a decay; its derivative is 0 where rounding makes the decay 1."""
     square = -jnp.expm1(2 * log_decay)
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
@@ -44,7 +44,7 @@ def _exp(exponent: Array) -> Array:
 
 
 def _turn(decay: tuple[Array, Array], drive: tuple[Array, Array], state: State) -> State:
-    """decay * state + drive, of complex numbers as pairs."""
+    """Returns decay * state + drive, with complex numbers as pairs."""
     (real, imaginary), (h, c) = decay, state
     return real * h - imaginary * c + drive[0], real * c + imaginary * h + drive[1]
 
@@ -54,7 +54,7 @@ def _times(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array,
 
 
 def _mean_exp(z: tuple[Array, Array]) -> tuple[Array, Array]:
-    """(exp(z) - 1) / z: the mean of exp from 0 to z, by its series where the quotient's derivative loses its digits."""
+    """Returns (exp(z) - 1) / z, the mean of exp from 0 to z, by its series where the quotient is inexact."""
     real, imaginary = z
     square = real**2 + imaginary**2
     small = square < _SMALL**2

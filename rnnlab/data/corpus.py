@@ -91,7 +91,7 @@ class Corpus:
         return tuple(split for split in SPLITS if split in self._open)
 
     def read(self, split: str) -> list[Example]:
-        """The examples of a split: those of files in their order, others in the order of TFDS.
+        """Reads the examples of a split: those of files in their order, others in the order of TFDS.
 
         They are read once and stay in memory.
 
@@ -171,14 +171,14 @@ class _Part:
         return (Example(source, (target,)) for _, (source, target) in self._numbered())
 
     def _numbered(self) -> Iterator[tuple[int, tuple[str, str]]]:
-        """The pairs of this part with their lines."""
+        """Yields the pairs of this part with their lines."""
         for line, pair in enumerate(self._pairs, start=1):
             hashed = hashlib.blake2b("\0".join(pair).encode(), digest_size=8).digest()
             if (int.from_bytes(hashed) < self._share * 2**64) is self._held:
                 yield line, pair
 
     def lines(self, numbers: Sequence[int]) -> list[int]:
-        """The lines of some of its examples, by their numbers from 0."""
+        """Returns the lines of some of its examples, by their numbers from 0."""
         wanted = set(numbers)
         found = {number: line for number, (line, _) in enumerate(self._numbered()) if number in wanted}
         return [found[number] for number in numbers]

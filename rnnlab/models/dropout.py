@@ -23,7 +23,7 @@ class Noise(NamedTuple):
 
 
 def draw_mask(rngs: nnx.Rngs | None, rate: float, shape: tuple[int, ...], *, variational: bool = False) -> Array | None:
-    """A dropout mask of `shape` (Srivastava et al. 2014): 0 with probability `rate`, else 1 / (1 - rate).
+    """Draws a dropout mask of `shape` (Srivastava et al. 2014): 0 with probability `rate`, else 1 / (1 - rate).
 
     Args:
       rngs: the stream `dropout` is used; None means evaluation.

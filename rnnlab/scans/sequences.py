@@ -51,7 +51,7 @@ class Sequences:
         return self.steps.inputs.shape[0]
 
     def dtype(self, params: Params) -> jnp.dtype:
-        """The dtype of outputs and residuals: that of inputs and weights together."""
+        """Returns the dtype of outputs and residuals: the common one of inputs and weights."""
         return jnp.result_type(self.steps.inputs, weights_dtype(params))
 
     def with_inputs(self, inputs: Array) -> "Sequences":

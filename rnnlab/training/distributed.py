@@ -143,8 +143,8 @@ class _Watch:
 
 @contextlib.contextmanager
 def naming_the_lost() -> Iterator[None]:
-    """In its body, a computation that fails because another process is lost ends this process with status 1 and a line
-    that names the lost one.
+    """Ends this process, with status 1 and a line that names the lost one, if a computation in its body fails because
+    another process is lost.
 
     If process 0 is lost, jax aborts this process at once; a small process that was started before prints the last line.
     """

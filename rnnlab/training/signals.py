@@ -15,7 +15,7 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """In its body, SIGINT and SIGTERM are recorded in `received` instead of ending the process; a second one ends it.
+    """Records SIGINT and SIGTERM in its body in `received` instead of ending the process; a second one ends it.
 
     Nested ones share the recorded signal.
     """

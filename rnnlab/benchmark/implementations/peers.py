@@ -66,7 +66,7 @@ def jax_cudnn(case: Case) -> JaxLayer:
 
 
 def haiku(case: Case) -> JaxLayer:
-    """`haiku.dynamic_unroll`."""
+    """Builds `haiku.dynamic_unroll`."""
     import haiku as hk
 
     cells = {"rnn": hk.VanillaRNN, "gru": hk.GRU, "lstm": hk.LSTM}

@@ -34,7 +34,7 @@ class TorchLayer:
             _data(inputs).requires_grad_(self._trains)
 
     def build(self) -> dict[str, float | int | None]:
-        """Torch runs eagerly: there is nothing to trace, lower or compile."""
+        """Does nothing: torch runs eagerly, without tracing, lowering or compiling."""
         return {}
 
     def run(self) -> None:
