@@ -1,4 +1,4 @@
-"""The command of rnnlab from a clone, without installing it; `rnnlab/app.py` has the flags."""
+"""Runs the command of rnnlab from a clone, without installation; `rnnlab/app.py` defines the flags."""
 
 import sys
 

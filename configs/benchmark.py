@@ -1,4 +1,4 @@
-"""What a recurrent layer costs: ours beside every peer that is installed, each in a process of its own.
+"""Cost of a recurrent layer in rnnlab and in every installed peer, each in its own process.
 
     python launch.py --config=configs/benchmark.py --workdir=runs/bench
     python launch.py --config=configs/benchmark.py:lengths --workdir=runs/lengths
@@ -7,11 +7,11 @@
     python launch.py --config=configs/benchmark.py:plans --workdir=runs/plans
     python launch.py --config=configs/benchmark.py:parallel --workdir=runs/parallel
 
-The first compares implementations over 15 cases; "lengths" draws time, compile time and memory against length; "ragged"
-has sentences of unequal lengths, in each way that an implementation can batch them, by real tokens; "growth" fits how
-time grows with length, batch, hidden units and layers; "plans" makes the table of `docs/scan.md`, after which
-`rnnlab.scans.resolve_plan` chooses; "parallel" makes that of `docs/parallel.md`: step by step against parallel in time,
-up to 131,072 steps.
+The first compares implementations over 15 cases; "lengths" plots time, compile time and memory against length; "ragged"
+measures time per real token for sentences of unequal lengths, in each way that an implementation can batch them;
+"growth" fits the growth of time with length, batch, hidden units and layers; "plans" makes the table of `docs/scan.md`,
+the basis of `rnnlab.scans.resolve_plan`; "parallel" makes that of `docs/parallel.md`: sequential against parallel in
+time, up to 131,072 steps.
 """
 
 from ml_collections import ConfigDict
@@ -54,10 +54,10 @@ _PRESETS = {
 
 
 def get_config(preset: str = "") -> ConfigDict:
-    """The defaults of `rnnlab.benchmark`, changed by a preset."""
+    """Returns the defaults of `rnnlab.benchmark`, changed by a preset."""
     if preset not in _PRESETS:
         raise ValueError(
-            f"configs/benchmark.py: unknown preset {preset!r}; allowed: {', '.join(filter(None, _PRESETS))}, or none"
+            f"configs/benchmark.py: unknown preset {preset!r}; allowed: {', '.join(filter(None, _PRESETS))}, or empty"
         )
     config = default_config()
     config.update(_PRESETS[preset])

@@ -13,5 +13,5 @@ from rnnlab.tasks.seq2seq.config import default_config
 
 
 def get_config() -> ConfigDict:
-    """The defaults of `rnnlab.tasks.seq2seq.config`."""
+    """Returns the defaults of `rnnlab.tasks.seq2seq.config`."""
     return default_config()

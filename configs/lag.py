@@ -3,8 +3,7 @@
 python launch.py --config=configs/lag.py --workdir=runs/adding
 python launch.py --config=configs/lag.py --workdir=runs/copy --config.data.name=copy_memory --config.data.lag=100
 
-Mean squared error 0.0007 on the test split, where a model without memory has 0.167; 36 s on two cores of an AMD EPYC
-(2026-11-28).
+Test mean squared error 0.0007, where a model without memory has 0.167; 36 s on two cores of an AMD EPYC (2026-11-28).
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +12,7 @@ from rnnlab.tasks.lag.task import default_config
 
 
 def get_config() -> ConfigDict:
-    """A GRU of 64 units, 16 steps in each compiled call."""
+    """Returns the config of a GRU of 64 units, with 16 steps per compiled call."""
     config = default_config()
     config.data.lag = 200
     config.model.update({"cell": "gru", "features": 64})

@@ -1,10 +1,10 @@
-"""German to English, the first model of a tutorial: an LSTM's last state starts another (Sutskever et al. 2014).
+"""German to English, the first model of a tutorial: an LSTM starts from another's last state (Sutskever et al. 2014).
 
     python launch.py --config=configs/multi30k_1.py --workdir=runs/multi30k_1 --config.data.directory=multi30k
 
-Two layers of 512 on each side, embeddings of 256; 13,890,309 parameters, and 8,192 more (13,898,501) with the second
-biases that torch keeps. spaCy's words in lower case, those seen twice: 7,853 and 5,893 with the four signs. Without
-`data.directory` the files are downloaded. What comes out, beside the tutorial's own figures, is in `docs/results.md`.
+Two layers of 512 on each side, embeddings of 256; 13,890,309 parameters (13,898,501 with torch's 8,192 second biases).
+spaCy's words in lower case that occur at least twice: 7,853 and 5,893 including the four special tokens. Without
+`data.directory` the files are downloaded. `docs/results.md` compares the results with the tutorial's.
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +13,7 @@ from rnnlab.tasks.seq2seq.config import default_config
 
 
 def get_config() -> ConfigDict:
-    """Two layers of 512 on each side; spaCy's words, those seen twice, in lower case; 10 epochs."""
+    """Returns the config: two layers of 512 on each side, lower-case spaCy words that occur twice, 10 epochs."""
     config = default_config()
     config.data.update({"name": "multi30k", "language": "de-en", "buckets": 6})
     config.data.source.update({"unit": "spacy", "language": "de", "lowercase": True, "min_count": 2})

@@ -2,9 +2,9 @@
 
     python launch.py --config=configs/multi30k_3.py --workdir=runs/multi30k_3 --config.data.directory=multi30k
 
-512 each way and in the decoder; 20,515,333 parameters, and 3,072 more (20,518,405) with the second biases that torch
-keeps. Data and figures as in `configs/multi30k_1.py`; so is training, but for the share of the decoder's inputs that
-are the target's: it falls from 1 to 0.25 in the first three quarters (a mean of 0.53, where the tutorial has 0.5).
+512 in each direction and in the decoder; 20,515,333 parameters (20,518,405 with torch's 3,072 second biases). Data,
+comparison and training as in `configs/multi30k_1.py`, except for the teacher-forcing ratio: it falls from 1 to 0.25 in
+the first three quarters (a mean of 0.53, where the tutorial has 0.5).
 """
 
 import pathlib
@@ -16,7 +16,7 @@ _MODEL_1 = pathlib.Path(__file__).with_name("multi30k_1.py")
 
 
 def get_config() -> ConfigDict:
-    """Model 1's data and training; one layer of GRU, read both ways, with additive attention."""
+    """Returns the config of model 1 with one bidirectional GRU layer and additive attention."""
     config = runpy.run_path(str(_MODEL_1))["get_config"]()
     config.model.encoder.update({"cell": "gru", "layers": 1, "bidirectional": True})
     config.model.decoder.update({"cell": "gru", "layers": 1})

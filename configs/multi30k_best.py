@@ -1,10 +1,10 @@
-"""German to English as well as we can with at most 20.5 M parameters and two hours on two cores.
+"""German to English: our best model with at most 20.5 M parameters and two hours on two cores.
 
     python launch.py --config=configs/multi30k_best.py --workdir=runs/multi30k_best --config.data.directory=multi30k
 
 A bidirectional LSTM of 256 and an LSTM of 512 with attention ("general" of Luong et al. 2015); byte pairs in lower case
-(5,000 on each side), which leave nothing unknown and give the text back as it was; the output layer is the embedding;
-6,633,608 parameters. Without `data.directory` the files are downloaded. What comes out is in `docs/results.md`.
+(5,000 on each side), which are lossless and leave no unknown tokens; tied embeddings; 6,633,608 parameters. Without
+`data.directory` the files are downloaded. Results: `docs/results.md`.
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +13,7 @@ from rnnlab.tasks.seq2seq.config import default_config
 
 
 def get_config() -> ConfigDict:
-    """Dropout wherever the data would be learnt by heart; the average of the parameters is what is kept."""
+    """Returns the config, with much dropout against overfitting and averaged parameters."""
     config = default_config()
     config.data.update({"name": "multi30k", "language": "de-en", "buckets": 6})
     for side in ("source", "target"):

@@ -2,10 +2,10 @@
 
     python launch.py --config=configs/scan.py:length --workdir=runs/scan_length --config.data.directory=FOLDER
 
-`FOLDER` has `length_train.tsv.gz` and `length_test.tsv.gz`, a command TAB its actions a line. A GRU of 50 in each
-direction and one of 100 with attention; `wer` is the share of outputs that are not exactly right, the loss on a tenth
-of train chooses. Exactly right, seeds 0, 1 and 2: simple 100.0, 99.95, 100.0; length 16.0, 25.6, 29.1, and the runs
-differ much; 2 to 4 minutes on one core (`docs/results.md`).
+`FOLDER` has `length_train.tsv.gz` and `length_test.tsv.gz`, on each line a command, TAB, and its actions. A GRU of 50
+in each direction and one of 100 with attention; `wer` is the share of outputs that are not exactly right; the loss on a
+tenth of train selects the best step. Exactly right, seeds 0, 1 and 2: simple 100.0, 99.95, 100.0; length 16.0, 25.6,
+29.1, with a large variance; 2 to 4 minutes on one core (`docs/results.md`).
 """
 
 from ml_collections import ConfigDict
@@ -14,7 +14,7 @@ from rnnlab.tasks.seq2seq.config import default_config
 
 
 def get_config(split: str = "simple") -> ConfigDict:
-    """The same for both splits."""
+    """Returns the config for a split; all else is the same for both."""
     config = default_config()
     config.data.name = "parallel_text"
     config.data.files.update({part: f"{split}_{part}.tsv.gz" for part in ("train", "test")})

@@ -1,10 +1,10 @@
-"""Digits pixel by pixel, 784 steps (Le, Jaitly and Hinton 2015); NAME is gru, permuted (another order) or lru.
+"""Digits pixel by pixel, 784 steps (Le, Jaitly and Hinton 2015); NAME is gru, permuted (permuted pixels) or lru.
 
     python launch.py --config=configs/sequential_mnist.py:NAME --workdir=runs/NAME --config.data.directory=FOLDER
 
-FOLDER holds the four files of MNIST, gzipped. gru and permuted: one GRU of 148 units, 68 thousand parameters, started
-for memories of up to 784 or 30 steps (Tallec and Ollivier 2018). lru: four pre-norm blocks around linear recurrences.
-Test accuracy (seed 0): gru 98.56, permuted 93.74, lru 99.12.
+FOLDER holds the four gzipped files of MNIST. gru and permuted: one GRU of 148 units, 68 thousand parameters,
+initialised for memories of up to 784 or 30 steps (Tallec and Ollivier 2018). lru: four pre-norm blocks around linear
+recurrences. Test accuracy (seed 0): gru 98.56, permuted 93.74, lru 99.12.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +15,7 @@ NAMES = ("gru", "permuted", "lru")
 
 
 def get_config(name: str = "gru") -> ConfigDict:
-    """One of `NAMES`."""
+    """Returns the config of one of `NAMES`."""
     if name not in NAMES:
         raise ValueError(f"configs/sequential_mnist.py:{name}: allowed: {', '.join(NAMES)}")
     config = default_config()

@@ -6,11 +6,11 @@
 The sweep trains four settings and names the best on dev; without `--sweep` the first is trained. Chosen like that, the
 mean test WER of fre, hun, jpn and kor is 11.72 over five seeds, 11.56 of the five together (2026-11-29).
 
-Small data, 3,600 words: a bidirectional LSTM of 192 and an LSTM of 384 whose attention is hard and only moves forward,
-summed over all alignments (Wu and Cotterell 2019); dropout on embeddings, states and outputs, label smoothing, and the
-average of the parameters. Training data decide between composed and decomposed letters (Hangul becomes jamo). The best
-evaluation on dev is kept; test WER and PER come last. The files are downloaded, or read from
-`--config.data.directory`. What comes out is in `docs/results.md`.
+Small data, 3,600 words: a bidirectional LSTM of 192 and an LSTM of 384 with hard monotonic attention, summed over all
+alignments (Wu and Cotterell 2019); dropout on embeddings, states and outputs, label smoothing, and averaged parameters.
+The training data decide between composed and decomposed letters (Hangul becomes jamo). The best evaluation on dev is
+selected; test WER and PER are printed at the end. The files are downloaded, or read from `--config.data.directory`.
+Results: `docs/results.md`.
 """
 
 from ml_collections import ConfigDict
@@ -19,7 +19,7 @@ from rnnlab.tasks.seq2seq.config import default_config
 
 
 def get_config() -> ConfigDict:
-    """The same for every language; `data.language` says which."""
+    """Returns the config, the same for every language; set `data.language`."""
     config = default_config()
     config.data.update({"name": "sigmorphon2020", "language": "kor", "buckets": 4})
     config.data.source.normal_form = "auto"

@@ -1,4 +1,4 @@
-"""Spam or not: the SMS Spam Collection (Almeida, Hidalgo and Yamakami 2011), 5,574 messages, every fifth as test.
+"""Spam detection: the SMS Spam Collection (Almeida, Hidalgo and Yamakami 2011), 5,574 messages, every fifth is test.
 
 python launch.py --config=configs/sms_spam.py --workdir=runs/spam --config.data.files.train=FOLDER/sms.tsv.gz
 
@@ -12,7 +12,7 @@ from rnnlab.tasks.sequence.config import default_config
 
 
 def get_config() -> ConfigDict:
-    """A bidirectional GRU over words of subwords, the mean and the maximum of its outputs."""
+    """Returns the config of a bidirectional GRU over subwords, with mean and max pooling."""
     config = default_config()
     config.model.update({"cell": "gru", "features": 64, "bidirectional": True, "pooling": "mean_max"})
     config.data.update({"name": "labelled_text", "test_every": 5, "unit": "subword", "size": 4000, "buckets": 4})

@@ -1,11 +1,11 @@
-"""Tiny Shakespeare by characters: the first 90 % of the text train, the rest validates, and nothing is left to test.
+"""Tiny Shakespeare by characters: the first 90 % of the text is train, the rest validation; there is no test split.
 
     python launch.py --config=configs/tiny_shakespeare.py --workdir=runs/shakespeare --config.data.directory=text
     python launch.py --config=configs/tiny_shakespeare.py:min_gru --workdir=runs/min_gru --config.data.directory=text
 
 Two GRUs of 384 with variational dropout, 11 epochs; or three pre-norm blocks of minGRU (Feng et al. 2024, arXiv
-2410.01201), whose steps are parallel in time, 8 epochs. 64 streams, one-cycle Adam. `data.directory` holds
-`tiny_shakespeare.txt.gz`. Validation, nats a character: the GRUs 1.453 after 16 minutes on two cores, minGRU 1.509
+2410.01201), linear in time, 8 epochs. 64 streams, one-cycle Adam. `data.directory` holds `tiny_shakespeare.txt.gz`.
+Validation, nats per character: the GRUs 1.453 after 16 minutes on two cores, minGRU 1.509
 after 14.
 """
 
@@ -23,9 +23,9 @@ _STEPS = {"": 4500, "min_gru": 3000}
 
 
 def get_config(name: str = "") -> ConfigDict:
-    """The GRUs, or "min_gru"."""
+    """Returns the config of the GRUs, or of "min_gru"."""
     if name not in _MODELS:
-        raise ValueError(f"configs/tiny_shakespeare.py: unknown {name!r}; allowed: min_gru, or none")
+        raise ValueError(f"configs/tiny_shakespeare.py: unknown {name!r}; allowed: min_gru, or empty")
     config = default_config()
     config.data.files.train = "tiny_shakespeare.txt.gz"
     config.data.update({"validation_share": 0.1, "test_share": 0.0})

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A grid of nine runs as a SLURM job array, four at a time; each goes on where it was stopped when it is put back.
+# A grid of nine runs as a SLURM job array, four at a time; each resumes where it was stopped when it is requeued.
 #
 #   sbatch docs/slurm_sweep.sh
 #   python launch.py "${flags[@]}"        # afterwards: runs what failed, and writes the table and the picture

@@ -1,8 +1,8 @@
 """rnnlab: recurrent cells, scans and encoder-decoder models in JAX.
 
-The public names are here, flat, and each is imported when it is first used. Imports point one way:
-cells <- scans <- models <- search <- tasks <- run <- app; `training` is handed a task and imports `tasks.base` only.
-`data`, `losses` and `metrics` stand aside and are imported by tasks only.
+All public names are here, each imported on first use. Imports point one way:
+cells <- scans <- models <- search <- tasks <- run <- app; `training` receives a task and imports only `tasks.base`.
+Only tasks import `data`, `losses` and `metrics`.
 """
 
 import importlib
@@ -32,7 +32,7 @@ __all__ = [
     "train",
 ]
 
-# The module of each name; what builds on training stands last.
+# The module of each name; those that import training come last.
 _HOMES = {
     "CELLS": "rnnlab.cells",
     "Cell": "rnnlab.cells",
@@ -50,7 +50,7 @@ _HOMES = {
 }
 
 
-if not TYPE_CHECKING:  # which would take every name for one of these
+if not TYPE_CHECKING:  # a type checker would accept any name
 
     def __getattr__(name: str):
         if name not in _HOMES:

@@ -1,4 +1,4 @@
-"""The command `rnnlab`, which is `python -m rnnlab` and `python launch.py`, too."""
+"""The command `rnnlab`, also run by `python -m rnnlab` and `python launch.py`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Launches the experiment that a config names, or uses what it left in a work directory. `rnnlab`, installed, and
+"""Launches the experiment of a config, or uses the model in a work directory. `rnnlab` (once installed) and
 `python -m rnnlab` do the same as `python launch.py`.
 
 python launch.py --config=configs/cmudict.py --workdir=runs/g2p
@@ -42,19 +42,19 @@ MODES = ("train", "evaluate", "predict", "breakdown", "flow", "config")
 _LABS = {"benchmark": "rnnlab.benchmark.cases:FIELDS", "gradient_flow": "rnnlab.flow_lab.config:FIELDS"}
 _HOMES = (pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1])  # of configs/: installed, in a clone
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: made, or resumed.")
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file in configs/.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: created or resumed.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _SPLIT = flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "evaluate, flow: the split to use.")
 _BEAM_SIZE = flags.DEFINE_integer("beam_size", None, "evaluate, predict: instead of the config's.", lower_bound=1)
 _MAX_TOKENS = flags.DEFINE_integer("max_tokens", None, "evaluate, predict: instead of the config's.", lower_bound=0)
 _LENGTH_PENALTY = flags.DEFINE_float("length_penalty", None, "evaluate, predict: instead of the config's.")
-_ENSEMBLE = flags.DEFINE_list("ensemble", [], "evaluate, predict: further work directories that answer together.")
+_ENSEMBLE = flags.DEFINE_list("ensemble", [], "evaluate, predict: work directories of further models.")
 _TEMPERATURE = flags.DEFINE_float(
-    "temperature", None, "predict: above 0, draws beam_size outputs instead of searching."
+    "temperature", None, "predict: above 0, samples beam_size outputs instead of searching."
 )
-_TOP_K = flags.DEFINE_integer("top_k", None, "predict: draws from the k most likely tokens only.", lower_bound=0)
-_TOP_P = flags.DEFINE_float("top_p", None, "predict: draws from the fewest most likely tokens that hold this share.")
+_TOP_K = flags.DEFINE_integer("top_k", None, "predict: samples only from the k most likely tokens.", lower_bound=0)
+_TOP_P = flags.DEFINE_float("top_p", None, "predict: samples from the fewest tokens with this share.")
 _COVERAGE_PENALTY = flags.DEFINE_float("coverage_penalty", None, "evaluate, predict: instead of the config's.")
 _AVERAGE = flags.DEFINE_integer(
     "average", None, "evaluate, predict: uses the mean of n best checkpoints.", lower_bound=1
@@ -62,38 +62,38 @@ _AVERAGE = flags.DEFINE_integer(
 _TOKEN_SCORES = flags.DEFINE_bool(
     "token_scores",
     False,
-    "predict: the log-probabilities of each output's tokens, too; of a language model the line's.",
+    "predict: adds the log-probability of each output token; with a language model, of each token of the line.",
 )
-_STOP = flags.DEFINE_string("stop", None, "predict: line ends a language model's answer where its line ends.")
-_STREAMS = flags.DEFINE_integer("streams", None, "evaluate: parts of a text that are read side by side.", lower_bound=1)
+_STOP = flags.DEFINE_string("stop", None, "predict: 'line' ends a language model's continuation at a line break.")
+_STREAMS = flags.DEFINE_integer("streams", None, "evaluate: parts of a text to read in parallel.", lower_bound=1)
 _DYNAMIC_RATE = flags.DEFINE_float("dynamic_rate", None, "evaluate: learning rate of dynamic evaluation.")
-_DYNAMIC_DECAY = flags.DEFINE_float("dynamic_decay", None, "evaluate: its share of the way back to trained parameters.")
-_ATTENTION = flags.DEFINE_string("attention", None, "predict: folder for each line's attention, array and picture.")
+_DYNAMIC_DECAY = flags.DEFINE_float("dynamic_decay", None, "evaluate: its decay towards the trained parameters.")
+_ATTENTION = flags.DEFINE_string("attention", None, "predict: folder for each line's attention (array, picture).")
 _SWEEP = flags.DEFINE_string("sweep", None, "train: a grid of runs, such as 'model.encoder.cell=lstm,gru;seed=0,1,2'.")
-_SWEEP_CELL = flags.DEFINE_integer("sweep_cell", None, "sweep: the number of the only run to do, from 0.")
-_COORDINATOR = flags.DEFINE_string("coordinator", None, "train: address:port of process 0, where a run has several.")
-_PROCESSES = flags.DEFINE_integer("processes", None, "train: how many processes a run has.")
-_PROCESS = flags.DEFINE_integer("process", None, "train: the number of this one, from 0.")
+_SWEEP_CELL = flags.DEFINE_integer("sweep_cell", None, "sweep: does only the run of this number, from 0.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "train: address:port of process 0 of a run with several.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "train: number of processes of the run.")
+_PROCESS = flags.DEFINE_integer("process", None, "train: number of this process, from 0.")
 _N_BEST = flags.DEFINE_integer(
-    "n_best", 0, "predict: this many outputs for each line, each with its score, between TABs.", lower_bound=0
+    "n_best", 0, "predict: this many outputs per line, each with its score, separated by TABs.", lower_bound=0
 )
 
 
 def _main(argv: list[str]) -> int:
-    """Runs the mode that the flags ask for; returns the exit status, 128 + signal where one stopped it.
+    """Runs the mode of the flags; returns the exit status, or 128 + signal if a signal stopped it.
 
     Raises:
-      UserError: flags that do not fit each other, or what the experiment refuses.
+      UserError: inconsistent flags, or an error of the experiment.
     """
     config, workdir = _check_flags(argv)
-    absl_logging.set_verbosity(absl_logging.ERROR)  # jax, orbax and tfds tell of every file that they open
+    absl_logging.set_verbosity(absl_logging.ERROR)  # jax, orbax and tfds log every file that they open
     if _MODE.value == "config":
         _show_config(config, workdir)
         return 0
     if config is not None and config.experiment == "benchmark":
         return _benchmark(config, workdir)
     keep_freed_memory()
-    from rnnlab.training.compile_cache import use_compile_cache  # jax starts here, after the flags were found good
+    from rnnlab.training.compile_cache import use_compile_cache  # jax starts here, after the flags are checked
 
     use_compile_cache()
     if config is not None and config.experiment == "gradient_flow":
@@ -108,15 +108,15 @@ def _main(argv: list[str]) -> int:
 
 
 def _check_flags(argv: list[str]):
-    """The config, if there is one, and the work directory, once the flags fit each other."""
+    """Returns the config, if there is one, and the work directory, after checking the flags."""
     if argv[1:]:
         raise UserError(f"{argv[1]!r}: not a flag; flags start with --")
     if _WORKDIR.value is None and (_MODE.value != "config" or _CONFIG.value is None):
         raise UserError("--workdir: missing; give the folder of the run")
-    if any("\ud800" <= character <= "\udfff" for character in _WORKDIR.value or ""):  # which no library could open
-        raise UserError(f"--workdir: {_WORKDIR.value!r} is no text in this locale; set LC_ALL=C.UTF-8, or use ASCII")
+    if any("\ud800" <= character <= "\udfff" for character in _WORKDIR.value or ""):  # no library could open it
+        raise UserError(f"--workdir: {_WORKDIR.value!r} is not text in this locale; set LC_ALL=C.UTF-8, or use ASCII")
     if _MODE.value == "predict" and (sys.stdin is None or sys.stdout is None):
-        raise UserError("--mode=predict: reads standard input and writes standard output, of which one is closed")
+        raise UserError("--mode=predict: needs standard input and standard output, but one of them is closed")
     if _ENSEMBLE.value and _MODE.value not in ("evaluate", "predict"):
         raise UserError(f"--ensemble: --mode={_MODE.value} takes one work directory; allowed: evaluate, predict")
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value or ".").expanduser()
@@ -128,7 +128,7 @@ def _check_flags(argv: list[str]):
         known = ", ".join((*TASKS, *_LABS))
         raise UserError(f"config.experiment: unknown {experiment!r}; allowed: {known}, or file.py:NAME")
     if experiment in _LABS and _MODE.value not in ("train", "config"):
-        raise UserError(f"--mode={_MODE.value}: a {experiment} has nothing to {_MODE.value}; leave --mode out")
+        raise UserError(f"--mode={_MODE.value}: not available for a {experiment}; omit --mode")
     if _SWEEP.value is None and _SWEEP_CELL.value is not None:
         raise UserError("--sweep_cell: requires --sweep")
     if _SWEEP.value is not None and (_MODE.value != "train" or not is_task):
@@ -137,7 +137,7 @@ def _check_flags(argv: list[str]):
 
 
 def _use(config, workdir: pathlib.Path) -> None:
-    """Every mode but training, by what a work directory holds."""
+    """Runs every mode except training, on a work directory."""
     from rnnlab.training.report import best_params, evaluate
     from rnnlab.training.workdir import open_task
 
@@ -173,7 +173,7 @@ def _use(config, workdir: pathlib.Path) -> None:
 
 
 def _shown() -> dict[str, object]:
-    """The options of a task's predictor that flags set."""
+    """Returns the options of a task's predictor that flags set."""
     attention = pathlib.Path(_ATTENTION.value).expanduser() if _ATTENTION.value else None
     given = {"n_best": _N_BEST.value, "token_scores": _TOKEN_SCORES.value, "attention": attention}
     return {name: value for name, value in given.items() if value}
@@ -204,14 +204,14 @@ def _sweep(grid: str, config, workdir: pathlib.Path) -> int:
 
 
 def _command_of_a_run() -> list[str]:
-    """This process's command, by launch.py, `-m rnnlab` or `rnnlab`, without the flags that a sweep sets for a run."""
+    """Returns this process's command (launch.py, `-m rnnlab` or `rnnlab`) without the flags that a sweep sets."""
     own = ("sweep", "workdir", "mode")
     program = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv[1:])]
     return [sys.executable, *program, *(a for a in _joined(sys.argv[1:]) if not a.lstrip("-").startswith(own))]
 
 
 def _joined(arguments: list[str]) -> list[str]:
-    """Each flag with its value in one argument."""
+    """Returns the arguments with each flag and its value in one."""
     joined: list[str] = []
     for argument in arguments:
         if joined and not argument.startswith("-") and "=" not in joined[-1]:
@@ -231,7 +231,7 @@ def _train(config, workdir: pathlib.Path) -> int:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-    """Flags, with every mistake told on one line.
+    """Parses the flags; each error becomes one line.
 
     Raises:
       UserError: an unknown flag or field (with the nearest known one), or a value of the wrong type.
@@ -241,12 +241,12 @@ def _parse_flags(argv: list[str]) -> list[str]:
         _check_fields(argv)
         return flags.FLAGS(argv)
     except (flags.Error, OSError, KeyError, TypeError, ValueError, SyntaxError, ImportError) as error:
-        text = str(error).strip()  # of an error within a config, only what it said
+        text = str(error).strip()  # of an error within a config, only its message
         raise UserError(text.splitlines()[-1] if "Traceback" in text else text) from None
 
 
 def _with_shipped_config(arguments: list[str]) -> list[str]:
-    """The same arguments, in which a config `configs/NAME.py` that is not there is the one that came with rnnlab."""
+    """Returns the arguments, with a missing `configs/NAME.py` replaced by the one installed with rnnlab."""
     found = list(arguments)
     for i, argument in enumerate(found):
         if argument.startswith("--config="):
@@ -264,12 +264,12 @@ def _config_file(name: str) -> str:
 
 
 def _check_fields(argv: list[str]) -> None:
-    """Refuses overrides of fields that the config does not have, which absl would answer with a stack of its own."""
+    """Refuses overrides of fields that the config lacks, for which absl would print a stack trace."""
     overrides = [arg.partition("=")[0] for arg in argv if arg.startswith("--config.")]
     alone = flags.FlagValues()
     holder = config_flags.DEFINE_config_file("config", None, "", flag_values=alone, sys_argv=[])
     alone(argv, known_only=True)
-    getattr(holder.value, "experiment", None)  # a file that could not be loaded says so when it is first read
+    getattr(holder.value, "experiment", None)  # a file that could not be loaded raises its error on first access
     if overrides and holder.value is None:
         raise UserError(f"{overrides[0]}: there is nothing to override; give --config=FILE before it")
     for override in overrides:
@@ -284,12 +284,12 @@ def _check_fields(argv: list[str]) -> None:
 
 
 def _in_one_line(error: Exception) -> str | None:
-    """What a full disk, a folder that may not be written, or too little memory say; None of a mistake of ours."""
+    """Returns the message of a full disk, a read-only folder or too little memory; None for a bug of rnnlab."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "no space left on the device"
-    if isinstance(error, OSError) and error.strerror is not None:  # of a pipe or a terminal that is gone
+    if isinstance(error, OSError) and error.strerror is not None:  # of a closed pipe or terminal
         return error.strerror
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return "not enough memory; make the model, training.batch_size or evaluation.batch_size smaller"
@@ -306,7 +306,7 @@ def run() -> int:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(logging.StreamHandler())
-    for flag in flags.FLAGS.get_flags_for_module(__name__):  # --help shows those of the main module
+    for flag in flags.FLAGS.get_flags_for_module(__name__):  # --help shows only flags of the main module
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     sys.modules["__main__"].__doc__ = __doc__  # and its docstring
     try:
@@ -314,7 +314,7 @@ def run() -> int:
     except UserError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 1
-    except BrokenPipeError:  # whoever reads the answers has read enough
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (OSError, MemoryError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""One way to refuse a name that is not among the allowed ones."""
+"""Refuses a name that is not among the allowed ones."""
 
 from collections.abc import Iterable
 

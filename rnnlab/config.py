@@ -1,6 +1,6 @@
-"""Fields of a config, one line each: default, meaning, what is allowed; whatever checks or prints fields reads that.
+"""Fields of a config, one line each: default, meaning, allowed values; checks and printing use these.
 
-Imports `errors` only.
+Imports only `errors`.
 """
 
 import copy
@@ -15,11 +15,11 @@ from ml_collections import ConfigDict
 from rnnlab.errors import UserError
 
 _LARGEST_INTEGER = 2**31 - 1
-_LARGEST, _SMALLEST = 1e30, 1e-30  # what float32 holds, with room for a product
+_LARGEST, _SMALLEST = 1e30, 1e-30  # the range of float32, with room for a product
 
 
 class Allowed(NamedTuple):
-    """A condition on a value, and how a message says it: "it must be ..."."""
+    """A condition on a value, and its text in a message: "it must be ..."."""
 
     text: str
     holds: Callable[[Any], bool]
@@ -32,7 +32,7 @@ SHARE = Allowed("from 0 to 1", lambda value: 0 <= value <= 1)
 
 
 def at_most(most: int) -> Allowed:
-    """A limit from above."""
+    """Returns the condition of an upper limit."""
     return Allowed(f"{most:,} at most", lambda value: value <= most)
 
 
@@ -40,11 +40,11 @@ class Field(NamedTuple):
     """A field of a config.
 
     Attributes:
-      default: its value where a config does not change it; its type is the field's.
-      meaning: what it does, in a few words.
-      allowed: conditions on its value, beside those of `check_fields` on every value.
-      own: whether it may name a thing of the user's own, as `module:NAME`.
-      names: lists the names that a value holds; by default it is one.
+      default: its value unless a config changes it; its type is the field's.
+      meaning: its effect, in a few words.
+      allowed: conditions on its value, in addition to those of `check_fields` on every value.
+      own: whether it may name the user's own code, as `module:NAME`.
+      names: lists the names in a value; by default the value is one name.
     """
 
     default: Any
@@ -63,7 +63,7 @@ Fields = Mapping[str, Any]  # of `Field`s and of further `Fields`
 
 
 def make_config(fields: Fields) -> ConfigDict:
-    """Makes the config of all defaults; fields that it does not have cannot be added to it."""
+    """Makes the config of all defaults; other fields cannot be added to it."""
     return ConfigDict(_defaults(fields)).lock()
 
 
@@ -83,8 +83,8 @@ def each_field(fields: Fields, prefix: str = "") -> Iterator[tuple[str, Field]]:
 
 
 def check_fields(config: ConfigDict, fields: Fields) -> None:
-    """Refuses values that are not allowed: of any field numbers that are not finite or that float32 does not hold, and
-    text that is not printable on one line.
+    """Refuses values that are not allowed; in every field also numbers that are not finite or outside the range of
+    float32, and text that is not printable on one line.
 
     Raises:
       UserError: names the field, its value and what is allowed.
@@ -103,7 +103,7 @@ def _shown(value: Any) -> str:
 
 
 def _wanted(value: Any) -> str | None:
-    """What any value must be that this one is not."""
+    """Returns the condition on every value that this one violates, or None."""
     if isinstance(value, float) and not math.isfinite(value):
         return "finite"
     if isinstance(value, float) and value and not _SMALLEST <= abs(value) <= _LARGEST:
@@ -116,7 +116,7 @@ def _wanted(value: Any) -> str | None:
 
 
 def show_fields(config: ConfigDict, fields: Fields) -> Iterator[str]:
-    """Yields a line for each field: its path, its value in this config, its meaning and what is allowed."""
+    """Yields a line for each field: its path, its value in this config, its meaning and the allowed values."""
     lines = []
     for path, own in each_field(fields):
         rules = "; ".join(allowed.text for allowed in own.allowed)
@@ -153,7 +153,7 @@ def field_paths(config: ConfigDict, prefix: str = "") -> list[str]:
 
 
 def split_names(text: str) -> list[str]:
-    """Splits a list of names, which may hold blanks, at commas; a name in double quotes may hold these, too."""
+    """Splits a list of names at commas; names may contain blanks, and commas if they are in double quotes."""
     rows = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
     return [name for row in rows for part in row if (name := part.strip())]
 

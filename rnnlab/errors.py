@@ -1,4 +1,4 @@
-"""The one exception whose message is meant for the user as it stands: what was wrong, where, and what is allowed."""
+"""The exception with a message for the user: what was wrong, where, and what is allowed."""
 
 
 class UserError(Exception):

@@ -1,4 +1,4 @@
-"""Packages that only an extra of rnnlab installs: where one is missing, one line says what to install."""
+"""Packages that only an extra of rnnlab installs: if one is missing, one line states what to install."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ def needs(extra: str, what: str) -> Iterator[None]:
 
     Args:
       extra: one of those in pyproject.toml.
-      what: needs them: a field and its value, or a command.
+      what: what needs them: a field and its value, or a command.
 
     Raises:
       UserError: a package is missing; names it and the extra.

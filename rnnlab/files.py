@@ -1,4 +1,4 @@
-"""Files that are whole or not there, folders that one process holds."""
+"""Atomic writes of files, and folders locked by one process."""
 
 import contextlib
 import fcntl
@@ -12,12 +12,12 @@ from rnnlab.errors import UserError
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file whole or not at all, in UTF-8."""
+    """Writes a text file atomically, in UTF-8."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: pathlib.Path, data: bytes) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file atomically."""
     part = path.with_name(f"{path.name}.part")
     try:
         part.write_bytes(data)
@@ -28,10 +28,10 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def undamaged(path: pathlib.Path) -> Iterator[None]:
-    """Refuses what a file holds where reading or taking it apart fails.
+    """Turns an error while reading or parsing a file into a UserError.
 
     Raises:
-      UserError: names the file, and what failed.
+      UserError: names the file and the failure.
     """
     try:
         yield
@@ -40,19 +40,19 @@ def undamaged(path: pathlib.Path) -> Iterator[None]:
 
 
 def user_cache(name: str) -> pathlib.Path:
-    """The folder `name` of rnnlab in the user's cache: in `XDG_CACHE_HOME`, by default ~/.cache."""
+    """Returns the folder `name` of rnnlab in the user's cache: in `XDG_CACHE_HOME`, by default ~/.cache."""
     home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     return home / "rnnlab" / name
 
 
 @contextlib.contextmanager
 def alone_in(folder: pathlib.Path) -> Iterator[None]:
-    """Holds a folder for this process alone; it is free again when the process ends.
+    """Locks a folder for this process, until the process ends.
 
-    The folder is made if it is not there, and taken away again if nothing came into it.
+    The folder is created if it is missing, and removed again if it stays empty.
 
     Raises:
-      UserError: another process holds it.
+      UserError: another process has locked it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / "lock"
@@ -73,10 +73,10 @@ def alone_in(folder: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_at_a_time(lock: pathlib.Path) -> Iterator[None]:
-    """Lets one process in at a time; the others wait. A process that ends, however it ends, lets the next one in.
+    """Lets one process in at a time; the others wait until it ends, in whatever way.
 
-    Where no lock can be had (a folder that may only be read, a file system without locks) nobody waits. A process that
-    waits logs it, once for each folder of locks.
+    Where no lock is possible (a read-only folder, a file system without locks) nobody waits. A process that waits logs
+    it, once for each folder of locks.
     """
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Scores of labels and numbers. Imports numpy only, and seqeval where entities are scored."""
+"""Scores of labels and numbers. Imports only numpy, and seqeval to score entities."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,22 +13,22 @@ class Confusion(NamedTuple):
 
     @classmethod
     def of(cls, labels: np.ndarray, predictions: np.ndarray, classes: int) -> "Confusion":
-        """Counts the ids `[examples]` of right and predicted classes."""
+        """Counts the ids `[examples]` of true and predicted classes."""
         return cls(np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes))
 
     @property
     def accuracy(self) -> float:
-        """The percentage of examples whose class was predicted."""
+        """The percentage of examples that are classified correctly."""
         return 100 * float(np.trace(self.counts)) / max(1, int(self.counts.sum()))
 
     @property
     def precision(self) -> np.ndarray:
-        """The percentage of the predictions of each class that are right; 0 where there are none."""
+        """The percentage of the predictions of each class that are correct; 0 without predictions."""
         return 100 * np.diag(self.counts) / np.maximum(1, self.counts.sum(0))
 
     @property
     def recall(self) -> np.ndarray:
-        """The percentage of the examples of each class that were predicted as it; 0 where there are none."""
+        """The percentage of the examples of each class that are classified correctly; 0 without examples."""
         return 100 * np.diag(self.counts) / np.maximum(1, self.counts.sum(1))
 
     @property
@@ -38,7 +38,7 @@ class Confusion(NamedTuple):
 
     @property
     def macro_f1(self) -> float:
-        """The mean F1 of the classes that occur among labels or predictions, as scikit-learn has it, in percent."""
+        """The mean F1 of the classes that occur among labels or predictions, as in scikit-learn, in percent."""
         occur = (self.counts.sum(0) + self.counts.sum(1)) > 0
         return float(self.f1[occur].mean()) if occur.any() else 0.0
 

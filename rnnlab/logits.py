@@ -7,5 +7,5 @@ from jaxtyping import Array, Float
 
 
 def without_tokens(logits: Float[Array, "... vocabulary"], ids: Sequence[int]) -> Float[Array, "... vocabulary"]:
-    """Sets the logits of `ids` to -inf: tokens that an output never holds."""
+    """Sets the logits of `ids` to -inf: tokens that an output never contains."""
     return logits.at[..., jnp.array(ids, jnp.int32)].set(-jnp.inf)

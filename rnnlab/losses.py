@@ -1,4 +1,4 @@
-"""Losses of predictions, as pure functions of arrays: sums over what counts, to be divided by the sum of the weights.
+"""Losses of predictions, as pure functions of arrays: weighted sums, to be divided by the sum of the weights.
 
 Imports nothing from the rest of rnnlab.
 """
@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Real
 
 
 def length_weights(seq_lengths: Int[Array, "batch"], time: int) -> Bool[Array, "time batch"]:
-    """Makes the weights of labels `[time, batch]` of which those within `seq_lengths` count."""
+    """Makes the weights of labels `[time, batch]`: True within `seq_lengths`."""
     return jnp.arange(time)[:, None] < seq_lengths
 
 
@@ -20,7 +20,7 @@ def cross_entropy(
     *,
     smoothing: float = 0.0,
 ) -> Float[Array, ""]:
-    """Sums -log p over all labels, in nats, each times its weight; one of weight 0 may be anything.
+    """Sums -log p over all labels, in nats, each times its weight; a label of weight 0 may have any value.
 
     With label smoothing (Szegedy et al. 2016, arXiv 1512.00567) a share `smoothing` of each target is spread evenly
     over the vocabulary. Logits of bfloat16 are summed in float32.
@@ -39,7 +39,7 @@ def squared_error(
     labels: Float[Array, "*labels"],
     weights: Real[Array, "*labels"] | Bool[Array, "*labels"],
 ) -> Float[Array, ""]:
-    """Sums the squared differences, each times its weight; one of weight 0 may be anything."""
+    """Sums the squared differences, each times its weight; a label of weight 0 may have any value."""
     return _weighted(jnp.square(outputs - labels), weights)
 
 
@@ -48,7 +48,7 @@ def absolute_error(
     labels: Float[Array, "*labels"],
     weights: Real[Array, "*labels"] | Bool[Array, "*labels"],
 ) -> Float[Array, ""]:
-    """Sums the absolute differences, each times its weight; one of weight 0 may be anything."""
+    """Sums the absolute differences, each times its weight; a label of weight 0 may have any value."""
     return _weighted(jnp.abs(outputs - labels), weights)
 
 
@@ -60,8 +60,8 @@ def quantile_loss(
 ) -> Float[Array, ""]:
     """Sums the pinball loss (Koenker and Bassett 1978) of each label, the mean over the quantiles, times its weight.
 
-    An output below the label by d costs q d, one above it by d costs (1 - q) d; of the median that is half the absolute
-    error.
+    An output below the label by d costs q d, one above it by d costs (1 - q) d; for the median this is half the
+    absolute error.
     """
     below = labels[..., None] - outputs
     return _weighted(jnp.maximum(quantiles * below, (quantiles - 1) * below).mean(-1), weights)
@@ -73,7 +73,7 @@ def normal_loss(
     labels: Float[Array, "*labels"],
     weights: Real[Array, "*labels"] | Bool[Array, "*labels"],
 ) -> Float[Array, ""]:
-    """Sums -log p of the labels, in nats, by normal distributions of a mean and a standard deviation, each times its
+    """Sums -log p of the labels, in nats, under normal distributions with mean and standard deviation, each times its
     weight."""
     return _weighted(-jax.scipy.stats.norm.logpdf(labels, mean, scale), weights)
 
@@ -85,8 +85,8 @@ def student_loss(
     labels: Float[Array, "*labels"],
     weights: Real[Array, "*labels"] | Bool[Array, "*labels"],
 ) -> Float[Array, ""]:
-    """Sums -log p of the labels, in nats, by Student distributions of a location, a scale and their degrees of freedom,
-    each times its weight."""
+    """Sums -log p of the labels, in nats, under Student distributions with location, scale and degrees of freedom, each
+    times its weight."""
     return _weighted(-jax.scipy.stats.t.logpdf(labels, freedom, mean, scale), weights)
 
 
@@ -95,8 +95,8 @@ def binary_cross_entropy(
     labels: Real[Array, "*steps labels"] | Bool[Array, "*steps labels"],
     weights: Real[Array, "*steps"] | Bool[Array, "*steps"],
 ) -> Float[Array, ""]:
-    """Sums -log p over all labels of each step, each of which is on (1) or off (0) by itself, in nats, times the weight
-    of the step; one of weight 0 may be anything."""
+    """Sums -log p over all labels of each step, in nats, times the weight of the step. Labels are independently on (1)
+    or off (0); those of weight 0 may have any value."""
     return _weighted((jax.nn.softplus(logits) - labels * logits).sum(-1), weights)
 
 

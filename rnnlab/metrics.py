@@ -1,7 +1,7 @@
 """Scores of texts: error rates of words, phones and characters, BLEU and chrF.
 
-A metric is a function and whether lower is better. A new one is a function and a line in `METRICS`, or a `Metric` in a
-file of the user's own. Imports no jax, and of rnnlab `own` only.
+A metric is a function and whether lower is better. A new one is a function and a line in `METRICS`, or a `Metric` in
+the user's own file. Imports no jax, and only `own` from rnnlab.
 """
 
 import functools
@@ -13,7 +13,7 @@ from rapidfuzz.distance import Levenshtein
 
 from rnnlab.own import is_own, load_own
 
-FREE_RUNNING = "free_running_loss"  # of the labels, where each step reads the most likely token of the one before it
+FREE_RUNNING = "free_running_loss"  # each step reads the most likely token of the one before it
 LOSSES = ("loss", "perplexity", FREE_RUNNING)  # scores of labels, which no `Metric` computes
 _SCRIPTS = "Han Hiragana Katakana Thai Lao Khmer Myanmar Tibetan Javanese Balinese Tai_Tham Tai_Le New_Tai_Lue Tai_Viet"
 _UNSPACED = regex.compile("[" + "".join(rf"\p{{{script}}}" for script in _SCRIPTS.split()) + "]")
@@ -24,7 +24,7 @@ Reading = tuple[str, tuple[str, ...]]  # a text and its tokens
 
 
 class Signed(NamedTuple):
-    """A score with a signature: what computed it, by which version and options."""
+    """A score with its signature: the program, version and options that computed it."""
 
     value: float
     signature: str
@@ -34,9 +34,9 @@ class Metric(NamedTuple):
     """A score of predicted texts.
 
     Attributes:
-      function: takes a list of predictions and, for each, the list of its right answers; returns the score of them all,
-        a number or `Signed`. Predictions and answers are tuples of a text and its tokens (`.text`, `.tokens`).
-      lower_is_better: whether it is an error.
+      function: takes a list of predictions and, for each, the list of its references; returns the score of all, a
+        number or `Signed`. Predictions and references are tuples of a text and its tokens (`.text`, `.tokens`).
+      lower_is_better: whether the score is an error.
     """
 
     function: Callable[[Sequence[Any], Sequence[Sequence[Any]]], float | Signed]
@@ -47,18 +47,16 @@ def find_metric(name: str, known: Mapping[str, Metric]) -> Metric:
     """Finds a metric by its name, or one of the user's own as `module:NAME` or `file.py:NAME`.
 
     Raises:
-      ValueError: an unknown name, or a thing of the user's own that cannot be imported or is no `Metric`.
+      ValueError: an unknown name, or the user's own code cannot be imported or is not a `Metric`.
     """
     if is_own(name):
         found = load_own(name)
         if not isinstance(found, Metric):
-            raise ValueError(f"{name!r} is no rnnlab.metrics.Metric but of type {type(found).__name__}")
+            raise ValueError(f"{name!r} is not a rnnlab.metrics.Metric but of type {type(found).__name__}")
         return found
     if name not in known:
         allowed = ", ".join((*known, FREE_RUNNING))
-        raise ValueError(
-            f"unknown {name!r}; allowed: {allowed}, or a metric of your own as module:NAME or file.py:NAME"
-        )
+        raise ValueError(f"unknown {name!r}; allowed: {allowed}, or your own metric as module:NAME or file.py:NAME")
     return known[name]
 
 
@@ -68,7 +66,7 @@ def score(
     """Scores predictions by each of the metrics; a signature has the name of its metric with `_signature` after it.
 
     Args:
-      hypotheses: a text and its tokens for each prediction; references: the same of each right answer to it.
+      hypotheses: a text and its tokens for each prediction; references: the same of each of its references.
     """
     scores: dict[str, float | str] = {}
     for name, metric in metrics.items():
@@ -81,14 +79,14 @@ def score(
 
 
 def bleu_tokenizers() -> tuple[str, ...]:
-    """Names the tokenizers that BLEU may use, sacrebleu's."""
+    """Lists sacrebleu's tokenizers, which BLEU may use."""
     import sacrebleu
 
     return tuple(sacrebleu.BLEU.TOKENIZERS)
 
 
 def wrong_rate(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Computes the percentage of texts that are none of their references."""
+    """Computes the percentage of texts that match none of their references."""
     wrong = sum(hypothesis not in answers for hypothesis, answers in zip(hypotheses, references, strict=True))
     return 100 * wrong / max(1, len(hypotheses))
 
@@ -96,12 +94,12 @@ def wrong_rate(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -
 def edit_rate(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> float:
     """Computes the edits per 100 tokens of the references.
 
-    Where several references count as right, the edits are those to the nearest one (the first of equals), as in
-    SIGMORPHON 2020 (Gorman et al., 2020.sigmorphon-1.2), which has one.
+    With several references, the edits are counted to the nearest one (the first of equals); with one, this is the
+    measure of SIGMORPHON 2020 (Gorman et al., 2020.sigmorphon-1.2).
 
     Args:
       hypotheses: the tokens of each prediction; a string is a sequence of characters.
-      references: those of each right answer to it.
+      references: the tokens of each of its references.
     """
     edits = tokens = 0
     for hypothesis, answers in zip(hypotheses, references, strict=True):
@@ -115,14 +113,14 @@ def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], *, toke
     """Computes the BLEU (Papineni et al. 2002) of a corpus, with its sacrebleu signature.
 
     Args:
-      hypotheses, references: a text for each source, and every right answer to it.
+      hypotheses, references: a text for each source, and all its references.
       tokenizer: one of `bleu_tokenizers()`.
     """
     return _bleu(hypotheses, references, tokenize=tokenizer)
 
 
 def token_bleu(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> Signed:
-    """Computes the BLEU of a corpus over tokens as they are, with its sacrebleu signature."""
+    """Computes the BLEU of a corpus over the given tokens, with its sacrebleu signature."""
     spaced = [[" ".join(answer) for answer in answers] for answers in references]
     return _bleu([" ".join(tokens) for tokens in hypotheses], spaced, tokenize="none", force=True)
 
@@ -136,8 +134,8 @@ def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Sign
 
 
 def _bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], **options: Any) -> Signed:
-    """BLEU; where right answers need not hold a 4-gram, and the hypotheses hold none, by the longest n-grams that there
-    are (signature eff:yes), for else those answers themselves would score 0."""
+    """Computes BLEU. If neither the hypotheses nor some references have a 4-gram, the longest n-grams that occur are
+    used (signature eff:yes), since otherwise the references themselves would score 0."""
     import sacrebleu
 
     metric, streams = sacrebleu.BLEU(**options), _streams(references)
@@ -153,25 +151,25 @@ def _bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], **opti
 
 
 def _streams(references: Sequence[Sequence[str]]) -> list[Any]:
-    """References as sacrebleu takes them: the first one of every source, then the second ones, ..."""
+    """Arranges references for sacrebleu: the first one of every source, then the second ones, ..."""
     most = max((len(answers) for answers in references), default=1)
     return [[answers[i] if i < len(answers) else None for answers in references] for i in range(most)]
 
 
 def _signed(metric: Any, found: Any) -> Signed:
-    """What sacrebleu found, with the metric's signature; 0 without one where there was nothing to score."""
+    """Returns sacrebleu's score with its signature; 0 without a signature if there was nothing to score."""
     return Signed(0.0, "") if found is None else Signed(found.score, metric.get_signature().format())
 
 
 def needs_a_tokenizer(references: Sequence[Sequence[str]]) -> bool:
-    """Whether most letters are of scripts without blanks between words, of which BLEU's tokenizer 13a makes one token
-    a line."""
+    """Returns whether most letters are of scripts without blanks between words; BLEU's tokenizer 13a would make each
+    such line one token."""
     text = "".join(answer for answers in references for answer in answers)
     return 2 * len(_UNSPACED.findall(text)) > len(_LETTER.findall(text))
 
 
 def _of_texts(function: Callable[..., float | Signed], lower_is_better: bool) -> Metric:
-    """A metric that compares texts."""
+    """Makes a metric that compares texts."""
 
     def of_texts(hypotheses: Sequence[Reading], references: Sequence[Sequence[Reading]]) -> float | Signed:
         return function([text for text, _ in hypotheses], [[text for text, _ in answers] for answers in references])
@@ -180,7 +178,7 @@ def _of_texts(function: Callable[..., float | Signed], lower_is_better: bool) ->
 
 
 def _of_tokens(function: Callable[..., float | Signed], lower_is_better: bool) -> Metric:
-    """A metric that compares tokens."""
+    """Makes a metric that compares tokens."""
 
     def of_tokens(hypotheses: Sequence[Reading], references: Sequence[Sequence[Reading]]) -> float | Signed:
         right = [[tokens for _, tokens in answers] for answers in references]
@@ -190,7 +188,7 @@ def _of_tokens(function: Callable[..., float | Signed], lower_is_better: bool) -
 
 
 def bleu_by(tokenizer: str) -> Metric:
-    """Makes the metric that is BLEU over the tokens of one of `bleu_tokenizers()`."""
+    """Makes the BLEU metric over the tokens of one of `bleu_tokenizers()`."""
     return _of_texts(functools.partial(bleu, tokenizer=tokenizer), lower_is_better=False)
 
 

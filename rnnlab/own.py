@@ -1,4 +1,4 @@
-"""Things of a user's own, named in a config as `module:NAME`: a module on the path, or a `.py` file.
+"""The user's own code, named in a config as `module:NAME`: a module on the path, or a `.py` file.
 
 Imports nothing from rnnlab.
 """
@@ -17,7 +17,7 @@ _OWN = re.compile(r"(.+):([A-Za-z_]\w*)((?:/\w+)?)")  # place, name, and the str
 
 
 def is_own(name: str) -> bool:
-    """Whether a name is of the form `module:NAME`, which "/heads4" and the like may follow."""
+    """Returns whether a name is of the form `module:NAME`, possibly followed by "/heads4" and the like."""
     return _OWN.fullmatch(name) is not None
 
 
@@ -28,17 +28,17 @@ def _split(name: str) -> tuple[str, str, str]:
 
 
 def load_own(name: str) -> Any:
-    """Imports what `module:NAME` names; a file is imported once for each of its contents.
+    """Imports the object `module:NAME`; a file is imported again if its contents have changed.
 
     Raises:
-      ValueError: there is no such module, file or name in it, or it fails when it is imported.
+      ValueError: no such module, file or name in it, or its import fails.
     """
     place, attribute, structure = _split(name)
     if structure:
         raise ValueError(f"{name!r}: nothing may follow {attribute}")
     try:
         module = _from_file(pathlib.Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except Exception as error:  # of whatever kind the module's own code raises
+    except Exception as error:  # the module's own code may raise anything
         raise ValueError(f"{name!r} cannot be imported: {type(error).__name__}: {error}") from None
     if not hasattr(module, attribute):
         known = [word for word in vars(module) if not word.startswith("_")]
@@ -57,7 +57,7 @@ def _execute(path: pathlib.Path, digest: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(own, path)
     assert spec is not None and spec.loader is not None  # noqa: PT018 (of a name that ends in .py there always is one)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[own] = module  # by which pickle and dataclasses find it
+    sys.modules[own] = module  # pickle and dataclasses look it up here
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -67,7 +67,7 @@ def _execute(path: pathlib.Path, digest: str) -> ModuleType:
 
 
 def absolute_own(name: str) -> str:
-    """The same name with an absolute path, so that it is found from any folder; others stay as they are."""
+    """Makes the path of a name absolute, so that it is found from any folder; other names are returned unchanged."""
     if not is_own(name):
         return name
     place, attribute, structure = _split(name)
@@ -76,15 +76,15 @@ def absolute_own(name: str) -> str:
 
 
 def name_of_own(name: str) -> str:
-    """The NAME of `module:NAME`; others stay as they are."""
+    """Returns the NAME of `module:NAME`; other names unchanged."""
     return _split(name)[1] if is_own(name) else name
 
 
 def file_of_own(name: str) -> pathlib.Path:
-    """The file that defines `module:NAME`, which need not have been imported.
+    """Returns the file that defines `module:NAME`, without importing it.
 
     Raises:
-      ValueError: there is none.
+      ValueError: no such file.
     """
     place, *_ = _split(name)
     if place.endswith(".py"):
@@ -95,17 +95,17 @@ def file_of_own(name: str) -> pathlib.Path:
         except (ImportError, ValueError):
             spec = None
         if spec is None or not spec.origin:
-            raise ValueError(f"{name!r}: there is no module {place}")
+            raise ValueError(f"{name!r}: no module {place}")
         path = pathlib.Path(spec.origin)
     if not path.is_file():
-        raise ValueError(f"{name!r}: there is no file {path}")
+        raise ValueError(f"{name!r}: no file {path}")
     return path
 
 
 def digest_of_own(name: str) -> str:
-    """SHA-256 of the file that defines `module:NAME`.
+    """Returns the SHA-256 of the file that defines `module:NAME`.
 
     Raises:
-      ValueError: there is none.
+      ValueError: no such file.
     """
     return hashlib.sha256(file_of_own(name).read_bytes()).hexdigest()

@@ -1,6 +1,6 @@
-"""The user's own code that a config names: its files recorded in a work directory by their digests, and checked.
+"""The user's own code in a config: records the digests of its files in a work directory, and checks them.
 
-Imports `config`, `errors`, `files` and `own` only.
+Imports only `config`, `errors`, `files` and `own`.
 """
 
 import json
@@ -14,11 +14,11 @@ from rnnlab.errors import UserError
 from rnnlab.files import undamaged, write_text
 from rnnlab.own import absolute_own, digest_of_own, file_of_own, is_own
 
-_FILE = "own_code.json"  # the digest of the file of each thing of the user's own
+_FILE = "own_code.json"  # the digest of each file of the user's own code
 
 
 def own_names(fields: Fields, config: ConfigDict) -> list[tuple[str, str]]:
-    """Lists what a config names of the user's own, with the paths of the fields."""
+    """Lists the user's own code in a config, with the paths of its fields."""
     named = ((path, name) for path, field in _own_fields(fields) for name in field.names(get_field(config, path)))
     return [(path, name) for path, name in named if is_own(name)]
 
@@ -28,10 +28,10 @@ def _own_fields(fields: Fields) -> list[tuple[str, Field]]:
 
 
 def resolve_own(fields: Fields, config: ConfigDict) -> None:
-    """Makes the paths of the user's own files absolute, in place.
+    """Makes the paths of the user's own code absolute, in place.
 
     Raises:
-      UserError: a path that the field would divide.
+      UserError: the field would split the path.
     """
     for path, field in _own_fields(fields):
         names = field.names(get_field(config, path))
@@ -39,17 +39,17 @@ def resolve_own(fields: Fields, config: ConfigDict) -> None:
             absolute = ",".join(map(absolute_own, names))
             if len(field.names(absolute)) != len(names):
                 raise UserError(
-                    f"config.{path}: {absolute!r} is a path that this list divides at a comma or blank; move the file, "
+                    f"config.{path}: {absolute!r} has a comma or blank, at which this list is split; move the file, "
                     "or name its code as module:NAME"
                 )
             set_field(config, path, absolute)
 
 
 def own_digests(fields: Fields, config: ConfigDict) -> dict[str, str]:
-    """Returns the digest of the file of each thing of the user's own that a config names.
+    """Returns the digest of each file of the user's own code in a config.
 
     Raises:
-      UserError: one has no file.
+      UserError: a file is missing.
     """
     found = {}
     for path, name in own_names(fields, config):
@@ -61,13 +61,13 @@ def own_digests(fields: Fields, config: ConfigDict) -> dict[str, str]:
 
 
 def write_digests(workdir: pathlib.Path, digests: Mapping[str, str]) -> None:
-    """Records digests in a work directory; where there are none and none were, it is left as it is."""
+    """Records digests in a work directory; writes nothing if there are none and none were recorded."""
     if digests or (workdir / _FILE).exists():
         write_text(workdir / _FILE, json.dumps(digests, indent=2))
 
 
 def read_digests(workdir: pathlib.Path) -> dict[str, str]:
-    """Reads what a work directory has recorded.
+    """Reads the digests recorded in a work directory.
 
     Raises:
       UserError: the record is damaged.
@@ -78,9 +78,9 @@ def read_digests(workdir: pathlib.Path) -> dict[str, str]:
 
 
 def check_own(workdir: pathlib.Path, name: str) -> None:
-    """Makes sure, before it is imported, that a thing of the user's own is what a run was made with.
+    """Checks, before its import, that the user's own code has not changed since the start of the run.
 
-    Whatever a work directory names is checked, not only what it has recorded, for it may come from elsewhere.
+    All code named in a work directory is checked, not only recorded code: the directory may come from elsewhere.
 
     Raises:
       UserError: its file is gone, has changed, was not recorded, or lies in the work directory.
@@ -89,10 +89,10 @@ def check_own(workdir: pathlib.Path, name: str) -> None:
     try:
         path = file_of_own(name)
         if path.resolve().is_relative_to(workdir.resolve()):
-            raise ValueError(f"{name!r} lies in the work directory, whose code is never run; move it elsewhere")
+            raise ValueError(f"{name!r} is in the work directory, where no code is run; move it elsewhere")
         if name not in recorded:
-            raise ValueError(f"{name!r} has no hash in {_FILE}, so that its code is not run")
+            raise ValueError(f"{name!r} has no hash in {_FILE}, so its code is not run")
         if digest_of_own(name) != recorded[name]:
-            raise ValueError(f"{path} has changed since the run was made; give it back, or use another --workdir")
+            raise ValueError(f"{path} has changed since the run was started; restore it, or use another --workdir")
     except ValueError as error:
         raise UserError(f"{workdir}: {error}") from None

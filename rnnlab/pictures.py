@@ -1,6 +1,6 @@
-"""Pictures in a work directory: one that cannot be drawn costs a warning, and never a result.
+"""Pictures in a work directory: a failure to draw one is only a warning.
 
-Imports nothing from rnnlab, and matplotlib only where it draws.
+Imports nothing from rnnlab, and matplotlib only when it draws.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ _LONGEST = 24  # characters of a label
 
 @contextlib.contextmanager
 def picture(path: pathlib.Path, width: float, height: float) -> Iterator["Figure"]:
-    """Gives a figure of `width` by `height` inches, up to the largest that is drawn, and saves it as `path`.
+    """Yields a figure of `width` by `height` inches, up to the size limit, and saves it as `path`.
 
-    Texts are drawn as they are: `$` begins no formula.
+    Texts are drawn literally: `$` does not start a formula.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ def picture(path: pathlib.Path, width: float, height: float) -> Iterator["Figure
 
 @contextlib.contextmanager
 def survived(path: pathlib.Path) -> Iterator[None]:
-    """Within it the picture `path` is drawn; what fails there is logged, and goes no further."""
+    """Logs any failure to draw the picture `path` in its body, and suppresses it."""
     try:
         yield
     except Exception as error:  # matplotlib, its fonts, its writers and the disk each raise their own
@@ -43,7 +43,7 @@ def survived(path: pathlib.Path) -> Iterator[None]:
 
 
 def drawable(text: str) -> str:
-    """The text on one line, cut where it is long, or the numbers of its code points where one cannot be drawn."""
+    """Returns a text on one line, truncated if long, or its code points if one of them cannot be drawn."""
     from matplotlib import font_manager
 
     font = font_manager.get_font(font_manager.findfont("sans"))

@@ -1,5 +1,4 @@
-"""What is printed: text that any terminal can show, JSON and CSV that any program can read. Imports nothing from
-rnnlab."""
+"""Printing: text that any terminal can show, JSON and CSV that any program can read. Imports nothing from rnnlab."""
 
 import csv
 import io
@@ -18,12 +17,12 @@ def show(text: object, *, file: TextIO | None = None) -> None:
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """JSON, on one line without `indent`; a number that JSON has no form for (NaN, infinity) is null."""
+    """Returns JSON, on one line without `indent`; NaN and infinity become null."""
     return json.dumps(_finite(value), allow_nan=False, indent=indent)
 
 
 def to_csv(rows: Iterable[Iterable[Any]], *, end: str = "\n") -> str:
-    """CSV, a line for each row, ended by `end`; None is an empty cell."""
+    """Returns CSV, a line for each row, ended by `end`; None is an empty cell."""
     text = io.StringIO()
     csv.writer(text, lineterminator=end).writerows(rows)
     return text.getvalue()

@@ -24,12 +24,12 @@ from rnnlab.training.workdir import open_task
 
 
 class Run:
-    """A trained run: its best parameters, and what can be done with them.
+    """A trained run: its best parameters and their uses.
 
     Attributes:
-      task: what was trained; its `config` is that of the work directory.
-      step: after how many training steps the parameters were the best.
-      params: they, by path.
+      task: the trained task; its `config` is that of the work directory.
+      step: the training step with the best parameters.
+      params: the best parameters, by path.
     """
 
     def __init__(self, task: Task):
@@ -41,7 +41,7 @@ class Run:
 
     @property
     def config(self) -> ConfigDict:
-        """The config; a change of it changes nothing that was trained."""
+        """The config; changing it does not affect the trained parameters."""
         return self.task.config
 
     @functools.cached_property
@@ -51,14 +51,14 @@ class Run:
         return merge(self.params)
 
     def predict(self, lines: Sequence[str] | bytes, **options: Any) -> list[str]:
-        """Answers lines of text; where a task reads files, those of one file.
+        """Predicts outputs for lines of text, or, for a task that reads files, for one file.
 
         Args:
           lines: any number, or the bytes of a file.
           options: fields of `config.evaluation` (`beam_size=10`) and those of the task's predictor (`n_best=3`).
 
         Raises:
-          UserError: an option that the task does not have, or a line that is no text.
+          UserError: an option that the task does not have, or a line that is not text.
         """
         task, others = self._with(options)
         predictor, encoded = make_predictor(task, self.params, others), _encoded(lines)
@@ -72,12 +72,12 @@ class Run:
           options: fields of `config.evaluation`.
 
         Raises:
-          UserError: there is no such split or option, or the data are out of reach.
+          UserError: no such split or option, or the data are not available.
         """
         task, others = self._with(options)
         if others:
             known = ", ".join(self.config.evaluation)
-            raise UserError(f"{next(iter(others))}: no field of config.evaluation; allowed: {known}")
+            raise UserError(f"{next(iter(others))}: not a field of config.evaluation; allowed: {known}")
         return split_scores(task, self.params, split)
 
     def encode(self, lines: Sequence[str]) -> list[Any]:
@@ -89,7 +89,7 @@ class Run:
         return self.task.encode_lines(self.params, lines)
 
     def attention(self, lines: Sequence[str]) -> list[Any]:
-        """Returns where the model looks for the best output of each line, `[output, source]`.
+        """Returns the attention weights for the best output of each line, `[output, source]`.
 
         Raises:
           UserError: the model has no attention.
@@ -102,7 +102,7 @@ class Run:
         return [{**row, "step": int(row["step"]), "value": float(row["value"])} for row in rows]
 
     def _with(self, options: dict[str, Any]) -> tuple[Task, dict[str, Any]]:
-        """The task with those options that are fields of `config.evaluation`, and the others."""
+        """Returns the task with the options that are fields of `config.evaluation`, and the remaining options."""
         config = copy.deepcopy(self.config)
         own = {name: value for name, value in options.items() if name in config.evaluation}
         config.evaluation.update(own)
@@ -111,20 +111,20 @@ class Run:
 
 
 def _encoded(lines: Sequence[str] | bytes) -> list[bytes]:
-    """The lines in UTF-8."""
+    """Encodes lines as UTF-8."""
     if isinstance(lines, bytes):
         return lines.split(b"\n")
     try:
         return [line.encode() for line in lines]
     except UnicodeEncodeError as error:
-        raise UserError(f"lines: {error.object!r} is no text ({error.reason})") from None
+        raise UserError(f"lines: {error.object!r} is not text ({error.reason})") from None
 
 
 def load(workdir: str | os.PathLike) -> Run:
-    """Loads a run out of its work directory.
+    """Loads a run from its work directory.
 
     Raises:
-      UserError: it is none, or nothing has been saved in it yet.
+      UserError: not a work directory, or nothing has been saved in it yet.
     """
     return Run(open_task(pathlib.Path(workdir).expanduser()))
 
@@ -133,7 +133,7 @@ def train(config: ConfigDict, workdir: str | os.PathLike) -> Run:
     """Trains a run, or resumes it, and loads its best parameters.
 
     Raises:
-      UserError: a config that no run can use, or a work directory of another one.
+      UserError: an invalid config, or the work directory of another run.
       Interrupted: after SIGINT or SIGTERM, once the state is saved.
     """
     from rnnlab.training import loop

@@ -1,6 +1,6 @@
-"""A grid of runs: each in a work directory and a process of its own, gone on with where it was stopped, one table last.
+"""A grid of runs, each in its own work directory and process; resumes where it was stopped, and ends with a table.
 
-Imports `rnnlab.training`; only `app.py` imports it.
+Imports `rnnlab.training`; imported only by `app.py`.
 """
 
 import copy
@@ -29,8 +29,8 @@ Values = dict[str, str]  # of the fields of one run
 
 
 class Done(NamedTuple):
-    """A run of the grid: its values and its scores on the test split, or, of one that failed, what it said last; and by
-    what its parameters were chosen, where it says so."""
+    """A run of the grid: its values and its scores on the test split, or the last line printed by a failed run; and the
+    metric by which its best parameters were selected, if recorded."""
 
     values: Values
     scores: dict[str, float]
@@ -44,14 +44,14 @@ class Done(NamedTuple):
 
 
 def read_sweep(text: str, config: ConfigDict) -> list[Values]:
-    """The runs of a grid, the last field changing fastest.
+    """Lists the runs of a grid, the last field changing fastest.
 
     Args:
       text: such as "model.encoder.cell=lstm,gru;seed=0,1,2".
-      config: that of all runs, which has the fields.
+      config: the config of all runs, which has the fields.
 
     Raises:
-      UserError: a field that the config lacks or that comes twice, or values that are not of its type or come twice.
+      UserError: a field that is unknown or occurs twice, or values of the wrong type or that occur twice.
     """
     fields: dict[str, list[str]] = {}
     for part in filter(None, (part.strip() for part in text.split(";"))):
@@ -59,10 +59,12 @@ def read_sweep(text: str, config: ConfigDict) -> list[Values]:
         known = [path for path in field_paths(config) if not isinstance(get_field(config, path), ConfigDict)]
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
-            raise UserError(f"--sweep: {name!r} is no field of the config; nearest: {nearest}")
+            raise UserError(f"--sweep: {name!r} is not a field of the config; nearest: {nearest}")
         given = [value.strip() for value in values.split(",")]
         if name in fields or len(set(given)) < len(given) or "" in given:
-            raise UserError(f"--sweep: {part!r}: each field once, and each of its values once, none of them empty")
+            raise UserError(
+                f"--sweep: {part!r}: each field may occur once, each of its values once, and none may be empty"
+            )
         for value in given:
             _typed(name, value, config)
         fields[name] = given
@@ -84,22 +86,22 @@ def _typed(name: str, value: str, config: ConfigDict) -> object:
 def run_sweep(
     grid: Sequence[Values], config: ConfigDict, workdir: pathlib.Path, command: Sequence[str], cell: int | None = None
 ) -> int:
-    """Runs what of a grid is not done yet, one run after the other; then prints a table, and writes it as `sweep.csv`
-    and as a picture, `sweep.png`. A run that fails is logged, and the next one begins.
+    """Runs the unfinished runs of a grid, one after the other; then prints a table, and writes it as `sweep.csv` and as
+    a picture, `sweep.png`. A failed run is logged, and the next one starts.
 
     Args:
-      workdir: holds a work directory for each run, named by its values, with what it printed in `log.txt`.
-      command: trains one run; it gets further flags, `--workdir` and the values.
-      cell: the number, from 0, of the only run to do, without a table: for job arrays.
+      workdir: contains a work directory for each run, named by its values, with the run's output in `log.txt`.
+      command: trains one run, with `--workdir` and the values as further flags.
+      cell: for job arrays, does only the run of this number, from 0, and no table.
 
     Returns:
-      the exit status: 0, 1 where a run failed, or 128 + signal where one asked to stop.
+      the exit status: 0, 1 if a run failed, or 128 + signal if a signal stopped it.
 
     Raises:
       UserError: no such cell.
     """
     if cell is not None and not 0 <= cell < len(grid):
-        raise UserError(f"--sweep_cell: {cell} is none of the {len(grid)} runs, which count from 0")
+        raise UserError(f"--sweep_cell: {cell} is not one of the {len(grid)} runs, which count from 0")
     chosen = grid if cell is None else [grid[cell]]
     found = []
     for number, values in enumerate(chosen, 1):
@@ -123,8 +125,8 @@ def run_sweep(
 
 
 def _result(folder: pathlib.Path, values: Values, config: ConfigDict) -> dict[str, float] | None:
-    """The scores of a run that was trained to its end with these values, this config, and the data and the user's own
-    code that it names."""
+    """Returns the scores of a finished run with these values, this config, and unchanged data and user's own code; None
+    if there is no such run."""
     wanted = copy.deepcopy(config)
     with wanted.unlocked():
         wanted.update_from_flattened_dict({name: _typed(name, value, config) for name, value in values.items()})
@@ -139,13 +141,13 @@ def _result(folder: pathlib.Path, values: Values, config: ConfigDict) -> dict[st
         return None
     try:
         read_config(folder)
-    except UserError:  # its code has changed, of which the run itself tells
+    except UserError:  # its code has changed, which the run itself reports
         return None
     return result if kind.has_data_of(wanted, folder) else None
 
 
 def _selection(folder: pathlib.Path) -> dict[str, Any]:
-    """What a run says of its best parameters; nothing of one of an older version."""
+    """Returns what a run recorded about its best parameters; nothing if an older version wrote it."""
     try:
         return json.loads((folder / "selection.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -180,7 +182,7 @@ def _run(values: Values, folder: pathlib.Path, command: Sequence[str]) -> int:
 
 def _last_line(path: pathlib.Path) -> str:
     lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines() if path.exists() else []
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no output"
 
 
 def _tell(found: Sequence[Done], metric: str, workdir: pathlib.Path) -> None:
@@ -195,7 +197,7 @@ def _tell(found: Sequence[Done], metric: str, workdir: pathlib.Path) -> None:
 
 
 def _show_best(found: Sequence[Done], metric: str) -> None:
-    """Shows the run that is the best on validation, and its score on the test split."""
+    """Prints the best run on validation, and its score on the test split."""
     if not found:
         return
     best = min(found, key=lambda done: (done.chosen_by or 0.0) * (1 if done.selection["lower_is_better"] else -1))
@@ -205,7 +207,7 @@ def _show_best(found: Sequence[Done], metric: str) -> None:
 
 
 def _plot(found: Sequence[Done], metric: str, path: pathlib.Path) -> None:
-    """A column of points for all runs that differ by their seed alone, and a line at their mean."""
+    """Plots a column of points for runs that differ only in their seed, and a line at their mean."""
     groups: dict[str, list[float]] = {}
     for done in found:
         lines = [f"{k.rpartition('.')[2]}={v}" for k, v in done.values.items() if k != "seed"] or ["all seeds"]

@@ -1,9 +1,9 @@
-"""The conformance tests for cells, the registered ones and your own.
+"""Conformance tests for built-in cells and your own.
 
     from rnnlab.testing import check_cell
     check_cell(my_cell)
 
-Imports cells and scan only.
+Imports only cells and scans.
 """
 
 import functools
@@ -23,7 +23,7 @@ _TIME, _BATCH, _IN, _HIDDEN = 8, 4, 3, 6
 _HALF = _TIME // 2
 _LENGTHS = (_TIME, _HALF, 0, 1)
 _FLOAT32, _FLOAT64 = 1e-5, 1e-6
-_SATURATION, _SATURATED_DRIFT = 100.0, 0.01  # where float32 has but few digits of a derivative
+_SATURATION, _SATURATED_DRIFT = 100.0, 0.01  # float32 has only a few digits of a derivative there
 _SATURATED_STEPS = (  # rows of W for each sequence: -100, 100, or as drawn
     8 * (0,),
     8 * (1,),
@@ -62,7 +62,7 @@ def check_cell(cell: Cell, *, seed: int = 0, promises: Iterable[str] | None = No
 
 
 class Finding(NamedTuple):
-    """How well a cell keeps a promise.
+    """The result of checking one promise of a cell.
 
     Attributes:
       promise: one of `PROMISES`.
@@ -98,9 +98,9 @@ def measure_promise(cell: Cell, promise: str, *, seed: int = 0) -> Finding:
 
 
 def _example(cell: Cell, seed: int) -> tuple:
-    """Parameters, inputs and a state without zeros, which would hide terms of a formula.
+    """Draws parameters, inputs and a state without zeros, which would hide terms of a formula.
 
-    They are NumPy arrays: a part of one is no program to compile.
+    They are NumPy arrays, so that slicing compiles no program.
     """
     rng = np.random.default_rng(seed)
     params, state = jax.device_get(
@@ -120,7 +120,7 @@ def _near(actual, expected, tolerance: float = _FLOAT32, what: str = "") -> None
 
 
 def _gaps(actual, expected, tolerance: float) -> Iterator[tuple[float, float]]:
-    """The largest difference of each array, and the allowed one."""
+    """Returns the largest difference of each array, and the allowed one."""
     for got, wanted in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         assert got.shape == wanted.shape, f"shape {got.shape}, should be {wanted.shape}"
         got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
@@ -144,7 +144,7 @@ _scan = jax.jit(scan, static_argnames=_STATIC)
 
 
 def _loss(cell: Cell, params: Params, inputs: Array, state: State, **options) -> Array:
-    """A weighted sum of all outputs and of the last state, no two weights equal."""
+    """Returns a weighted sum of all outputs and of the last state, no two weights equal."""
     results = jax.tree.leaves(scan(cell, params, inputs, state=state, **options))
     return sum(
         (jnp.sum(jnp.sin(jnp.arange(v.size, dtype=v.dtype) + 1).reshape(v.shape) * v) for v in results), jnp.zeros(())
@@ -155,7 +155,7 @@ _loss_and_gradients = jax.jit(jax.value_and_grad(_loss, argnums=(1, 2, 3)), stat
 
 
 def _every_option(cell: Cell, *, acts: bool = True) -> dict:
-    """All options of `scan` at once; unless it `acts`, each has a value that changes nothing, for the same program."""
+    """Returns all options of `scan`, neutral unless it `acts`, so that the compiled program is the same."""
     rng = np.random.default_rng(3)
     shape = _TIME, _BATCH, _HIDDEN
     options: dict = {"seq_lengths": np.array(_LENGTHS if acts else _BATCH * (_TIME,), np.int32), "reverse": True}
@@ -168,14 +168,14 @@ def _every_option(cell: Cell, *, acts: bool = True) -> dict:
 
 
 def _doubles(tree):
-    """The same numbers in float64."""
+    """Casts arrays to float64."""
     return jax.tree.map(lambda v: np.float64(v) if getattr(v, "dtype", None) == np.float32 else v, tree)
 
 
 @functools.partial(jax.jit, static_argnames="cell")
 def _step(cell: Cell, params: Params, state: State, x: Array) -> tuple[State, State, State]:
-    """The state after a step by the definition: with the parameters that the description names, with all of them, and
-    with `a + r` of the gates that are not split in `a` alone."""
+    """Returns the state after a step by definition: with the parameters that the description names, with all of them,
+    and with `a + r` of the gates that are not split passed as `a`."""
     a, r = x @ params["W"] + params["b"], recur(cell, params, state[0])
     read = {name: params[name] for name in cell.combine_params}
     summed = (jnp.arange(a.shape[-1]) < a.shape[-1] - len(cell.split_gates) * _HIDDEN) * r
@@ -215,7 +215,7 @@ def _padded_is_unpadded(near: Near, cell: Cell, params: Params, inputs: Array, s
 
 
 def _ways(cell: Cell) -> list:
-    """The methods of a cell, and an associative scan in short blocks: by default a short sequence is one block."""
+    """Lists the methods of a cell, and an associative scan in short blocks (by default a short sequence is one)."""
     methods = methods_of(cell)
     return [*methods, *([Associative(4)] if "associative" in methods else [])]
 
@@ -303,7 +303,7 @@ def _saturation_leaves_all_finite_and_right(near: Near, cell: Cell, params: Para
             for part, value, right in zip(parts, jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
                 where = f"{what} at +-{_SATURATION:.0f}: {part} by {method!r} "
                 assert np.isfinite(value).all(), f"{where}is not finite"
-                if what != _EVERYTHING:  # of which float32 need not know more: an angle of 100 exp(9)
+                if what != _EVERYTHING:  # where float32 has no digits left: an angle of 100 exp(9)
                     near(value, right, _SATURATED_DRIFT, where)
 
 
@@ -330,7 +330,7 @@ def _saturated(cell: Cell, params: Params, state: State) -> Iterator[tuple]:
 
 @functools.partial(jax.jit, static_argnames="cell")
 def _jacobians(cell: Cell, params: Params, state: State, x: Array) -> tuple[Array, Array]:
-    """Those of a step, ours and by forward-mode differentiation of the reference."""
+    """Compares the Jacobian of a step with forward-mode differentiation of the reference."""
 
     def step(flat: Array, x: Array) -> Array:
         before = tuple(entry[None] for entry in jnp.split(flat, len(state)))

@@ -1,4 +1,4 @@
-"""How long calls take, side by side: one timer for benchmarks and breakdowns. Imports nothing from rnnlab."""
+"""Times calls against each other, for benchmarks and breakdowns. Imports nothing from rnnlab."""
 
 import statistics
 import time
@@ -9,13 +9,13 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Times(NamedTuple):
-    """Seconds of each call that was timed, in order."""
+    """Seconds of each timed call, in order."""
 
     seconds: list[float]
 
     @property
     def best(self) -> float:
-        """The least."""
+        """The minimum."""
         return min(self.seconds)
 
     @property
@@ -25,7 +25,7 @@ class Times(NamedTuple):
 
     @property
     def spread(self) -> float:
-        """How far the median lies above the least, relative to it."""
+        """The distance of the median from the minimum, relative to the minimum."""
         return (self.median - self.best) / self.best
 
 
@@ -37,12 +37,12 @@ def time_in_turn(
     least: int = 1,
     seconds: float = float("inf"),
 ) -> dict[K, Times]:
-    """Times calls in turn, a round after another, so that what slows the machine slows all of them.
+    """Times calls in turn, round by round, so that disturbances of the machine affect all of them.
 
     Args:
       calls: by name; each must return only when its work is done.
-      repeats: rounds that are timed, after `warm_up` rounds that are not.
-      least, seconds: no further round begins after so many seconds, once there were so many rounds.
+      repeats: timed rounds, after `warm_up` rounds that are not timed.
+      least, seconds: after `seconds`, and at least `least` rounds, no further round starts.
     """
     for _ in range(warm_up):
         for call in calls.values():

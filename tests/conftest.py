@@ -54,7 +54,7 @@ def _few_programs():
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_curves():
-    """Leaves out `curves.png`, which takes longer to draw than a tiny run to train; started processes draw theirs."""
+    """Skips `curves.png`, which takes longer to draw than a tiny run to train; subprocesses still draw it."""
     with mock.patch("rnnlab.training.report.plot_curves"):
         yield
 

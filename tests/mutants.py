@@ -189,7 +189,7 @@ def _fails(copy: pathlib.Path, tests: set[str]) -> bool:
 
 
 def main(names: list[str]) -> int:
-    """Tries the mutants; returns 1 if one goes unnoticed, or for a name that is none."""
+    """Tries the mutants; returns 1 if one survives, or for an unknown name."""
     unknown = [name for name in names if name not in MUTANTS]
     if unknown:
         print(f"unknown mutant {unknown[0]!r}; allowed: {', '.join(MUTANTS)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What an ordinary run of the tests leaves out, and `pytest -m nightly` runs."""
+"""Tests that the default run skips, and `pytest -m nightly` runs."""
 
 import pytest
 

@@ -12,7 +12,7 @@ from rnnlab.models import Seq2Seq
 from rnnlab.models.weights import to_torch
 from rnnlab.training.step import split_model
 
-GERMAN, ENGLISH = 7853, 5893  # words seen twice in Multi30k, and four signs
+GERMAN, ENGLISH = 7853, 5893  # words seen twice in Multi30k, and four special tokens
 
 
 @pytest.mark.parametrize(

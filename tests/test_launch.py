@@ -50,7 +50,7 @@ MISTAKES = [
     ([BENCHMARK, "--config.shapes=8x8"], "config.shapes: '8x8' is not batch x length x hidden"),
     ([BENCHMARK, "--config.implementations=cuda"], "config.implementations: unknown 'cuda'; allowed: products"),
     ([BENCHMARK, "--config.repeats=0"], "config.repeats: 0 is not allowed; it must be above 0"),
-    ([BENCHMARK, "--mode=predict"], "a benchmark has nothing to predict"),
+    ([BENCHMARK, "--mode=predict"], "not available for a benchmark"),
     ([FLOW, "--config.reach.cells=gru,lsmt"], "config.reach.cells: unknown value 'lsmt'; allowed: rnn"),
     ([FLOW, "--config.flow.interventions=chrno"], "config.flow.interventions: unknown intervention 'chrno'"),
     ([FLOW, "--config.explosion.clippings=norm"], "config.explosion.clippings: 'norm' needs a limit above 0"),
@@ -68,21 +68,21 @@ MISTAKES = [
     ([FLOW, "--config.warm.steps=0"], "config.warm.steps: 0 is not allowed; it must be above 0"),
     ([FLOW, "--config.newton.lag=1"], "config.newton.lag: 1 is not allowed; it must be 2 or above"),
     ([FLOW, "--config.cost.lengths=8,x"], "config.cost.lengths: 'x' is not a whole number above 0"),
-    ([FLOW, "--mode=evaluate"], "a gradient_flow has nothing to evaluate"),
+    ([FLOW, "--mode=evaluate"], "not available for a gradient_flow"),
     (
         ["--config=configs/benchmark.py:long"],
-        "unknown preset 'long'; allowed: lengths, ragged, growth, plans, parallel, or none",
+        "unknown preset 'long'; allowed: lengths, ragged, growth, plans, parallel, or empty",
     ),
     ([CONFIG, "--config.model.decoder.cell=elman"], "unknown value 'elman'; allowed: rnn"),
     ([CONFIG, "--config.model.encoder.method=associative"], "method of cell 'lstm': unknown value 'associative'"),
-    ([CONFIG, "--config.training.teacher_forcing_decay=linear:0.1"], "which is 1; set that to the least share"),
+    ([CONFIG, "--config.training.teacher_forcing_decay=linear:0.1"], "which is 1; lower that to the final ratio"),
     (
         [CONFIG, "--config.data.name=sigmorphon2020", "--config.data.language=eng"],
         "has no file train/eng_train.tsv",
     ),
     ([TEXT, "--config.data.files.train=none.txt"], "none.txt: cannot be read"),
     ([TEXT, "--config.training.batch_size=100000"], "fewer than one batch of config.training.batch_size=100000"),
-    (["--config=configs/tiny_shakespeare.py:gru"], "unknown 'gru'; allowed: min_gru, or none"),
+    (["--config=configs/tiny_shakespeare.py:gru"], "unknown 'gru'; allowed: min_gru, or empty"),
     (["--mode=predict"], "not a work directory"),
     (["--mode=flow", "--ensemble=a,b"], "--ensemble: --mode=flow takes one work directory; allowed: evaluate"),
 ]
@@ -132,13 +132,13 @@ def test_predicting_without_standard_input_or_output_is_one_line(trained, closed
     command = f'exec "{sys.executable}" launch.py --workdir="{trained}" --mode=predict {closed}'
     result = subprocess.run(["sh", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, timeout=120, text=True)
     assert result.returncode == 1
-    assert result.stderr.startswith("error: --mode=predict: reads standard input and writes standard output")
+    assert result.stderr.startswith("error: --mode=predict: needs standard input and standard output")
     assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("config", "line"),
-    [(BENCHMARK, "repeats = 7   rounds, .*above 0"), (FLOW, "warm.steps = 1000   of training, at most, above 0")],
+    [(BENCHMARK, "repeats = 7   rounds, .*above 0"), (FLOW, "warm.steps = 1000   maximum training steps, above 0")],
 )
 def test_the_fields_of_a_lab_are_printed_with_values_meanings_and_ranges(config, line):
     more = ["--config.repeats=7"] if config == BENCHMARK else []

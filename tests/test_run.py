@@ -54,10 +54,10 @@ def test_a_trained_run_is_returned_with_its_metrics(tiny_config, tmp_path):
 @pytest.mark.parametrize(
     ("use", "message"),
     [
-        (lambda run: run.scores("test", beam=3), "beam: no field of config.evaluation; allowed: .*beam_size"),
+        (lambda run: run.scores("test", beam=3), "beam: not a field of config.evaluation; allowed: .*beam_size"),
         (lambda run: run.predict(["a"], beam_size=0), r"config\.evaluation\.beam_size: 0 is not allowed"),
         (lambda run: run.predict(["a"], n_best=9), "--n_best: 9 is more than"),
-        (lambda run: run.predict(["a"], best=9), "best: no option of seq2seq; allowed: .*n_best"),
+        (lambda run: run.predict(["a"], best=9), "best: not an option of seq2seq; allowed: .*n_best"),
         (lambda run: run.scores("tset"), "split 'tset'"),
     ],
 )

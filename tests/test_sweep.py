@@ -13,7 +13,7 @@ from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.training.workdir import create_task
 from tests import tiny
 
-# Trains nothing: leaves the config and a result where a run would, fails for rnn, and waits where it is told to.
+# Trains nothing: writes the config and a result like a run, fails for rnn, and waits if asked to.
 _STUB = """
 import json, pathlib, sys
 config = json.loads({config!r})
@@ -35,13 +35,13 @@ selection = {{"step": 1, "metric": "wer", "value": 9.0 - int(given["seed"]), "lo
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model.encoder.sell=gru", "'model.encoder.sell' is no field of the config; nearest: model.encoder.cell"),
-        ("model=3", "'model' is no field"),
+        ("model.encoder.sell=gru", "'model.encoder.sell' is not a field of the config; nearest: model.encoder.cell"),
+        ("model=3", "'model' is not a field"),
         ("seed=0,x", "seed='x' is not of type int"),
         ("model.tied_embeddings=maybe", "'maybe' is not of type bool"),
-        ("seed=0,1;seed=2", "each field once"),
+        ("seed=0,1;seed=2", "each field may occur once"),
         ("seed=0,0", "each of its values once"),
-        ("seed=", "none of them empty"),
+        ("seed=", "none may be empty"),
         ("", "names no field"),
     ],
 )
@@ -122,7 +122,7 @@ def test_one_cell_of_a_grid_is_one_run_without_a_table(stub, tmp_path):
     config, grid = default_config(), read_sweep(GRID, default_config())
     assert run_sweep(grid, config, tmp_path / "grid", stub, cell=5) == 0
     assert [path.name for path in (tmp_path / "grid").iterdir()] == ["model.encoder.cell=gru,seed=1"]
-    with pytest.raises(UserError, match="6 is none of the 6 runs"):
+    with pytest.raises(UserError, match="6 is not one of the 6 runs"):
         run_sweep(grid, config, tmp_path / "grid", stub, cell=6)
 
 

@@ -1,8 +1,7 @@
-"""The benchmark: what a recurrent layer costs, for every implementation at hand, each in a process of its own.
+"""The benchmark: the cost of a recurrent layer, for every available implementation, each in its own process.
 
 `cases.py` is the grid, `implementations/` ours and the peers, `worker.py` one process, `driver.py` the run.
-Imports cells, scan, `tasks.fields`, and the modules of rnnlab that are in no folder; `accelerator/` also models and
-training.
+Imports cells, scans, `tasks.fields`, and the top-level modules of rnnlab; `accelerator/` also models and training.
 """
 
 from rnnlab.benchmark.cases import default_config

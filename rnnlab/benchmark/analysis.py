@@ -1,4 +1,4 @@
-"""What rows say together: ratios, ranks that noise makes unsafe, growth, sizes at which one overtakes another."""
+"""Analysis of rows: ratios, ranks that are unsafe due to noise, growth, sizes at which one overtakes another."""
 
 import itertools
 import math
@@ -18,10 +18,10 @@ AXES = {"length": "T", "batch": "B", "hidden": "H", "layers": "L"}
 
 
 def figures(case: Case, times: Times, limits: dict[str, Any]) -> Row:
-    """What the times of a case come to, beside what `measure_limits` found that the machine can do at most.
+    """Computes the throughput of a case, relative to the machine's limits from `measure_limits`.
 
-    Shares are those of the best time: of the operations that the largest product does a second, and of the bytes that
-    the fastest copy moves.
+    Shares are for the best time: of the operations per second of the largest product, and of the bytes per second of
+    the fastest copy.
     """
     best = times.best
     return {
@@ -39,25 +39,25 @@ def figures(case: Case, times: Times, limits: dict[str, Any]) -> Row:
 
 
 def is_peer(name: str) -> bool:
-    """Whether an implementation is somebody else's."""
+    """Returns whether an implementation is a peer."""
     return name != BOUND and not is_ours(name)
 
 
 def is_ours(name: str) -> bool:
-    """Whether it is ours, in whatever way it runs."""
+    """Returns whether an implementation is ours, with any method."""
     return name.split("/")[0] == OURS
 
 
 def measured(rows: Iterable[Row]) -> list[Row]:
-    """The rows with a time."""
+    """Returns the rows with a time."""
     return [row for row in rows if "best_ms" in row]
 
 
 def add_comparisons(rows: list[Row]) -> list[Row]:
-    """Adds to the rows of one case the name of the best peer, each one's ratio to it (above 1: faster), and whether its
-    rank is safe.
+    """Adds to the rows of one case the name of the best peer, the ratio to it (above 1: faster), and whether the rank
+    is safe.
 
-    A rank is unsafe where another implementation's best time lies nearer than the larger spread of the two.
+    A rank is unsafe if the best time of another implementation is closer than the larger spread of the two.
     """
     timed = measured(rows)
     best = min((row for row in timed if is_peer(row["implementation"])), key=lambda row: row["best_ms"], default=None)
@@ -78,8 +78,8 @@ def _too_near(first: Row, second: Row) -> bool:
 
 
 def best_of_ours(rows: list[Row]) -> str:
-    """The way to put sequences of unequal lengths into batches that is the fastest of ours, over all cases that every
-    way has; "rnnlab" for equal lengths."""
+    """Returns our fastest way to batch sequences of unequal lengths, over all cases that every way has; "rnnlab" for
+    equal lengths."""
     ragged = [row for row in measured(rows) if row["lengths"] != "equal" and is_ours(row["implementation"])]
     names = dict.fromkeys(row["implementation"] for row in ragged)
     found = {name: ratios(ragged, name, OURS) for name in names}
@@ -87,7 +87,7 @@ def best_of_ours(rows: list[Row]) -> str:
 
 
 def fastest_of_ours(rows: list[Row]) -> list[Row]:
-    """Of each case, the row of the fastest way of ours."""
+    """Returns the row of our fastest way for each case."""
     fastest: dict[tuple, Row] = {}
     for row in measured(rows):
         case = case_of(row)
@@ -97,7 +97,7 @@ def fastest_of_ours(rows: list[Row]) -> list[Row]:
 
 
 def ratios(rows: list[Row], numerator: str, denominator: str) -> dict[tuple, float]:
-    """Best time of one implementation over that of another, for each case that both have."""
+    """Returns the best time of one implementation relative to another, for each case that both have."""
     times = {(row["implementation"], *case_of(row)): row["best_ms"] for row in measured(rows)}
     cases = dict.fromkeys(case_of(row) for row in measured(rows))
     both = [case for case in cases if (numerator, *case) in times and (denominator, *case) in times]
@@ -105,12 +105,12 @@ def ratios(rows: list[Row], numerator: str, denominator: str) -> dict[tuple, flo
 
 
 def case_of(row: Row) -> tuple:
-    """What identifies a row's case."""
+    """Returns the key of a row's case."""
     return tuple(row[field] for field in CASE)
 
 
 def name_case(case: Mapping[str, Any]) -> str:
-    """Names a case, or several that differ in what is not given: "lstm, B 16, H 128, float32, training"."""
+    """Names a case, or several that differ in fields not given: "lstm, B 16, H 128, float32, training"."""
     sizes = {name: case[name] for name in ("batch", "length", "hidden", "layers") if name in case}
     if sizes.get("layers") == 1:
         del sizes["layers"]
@@ -119,7 +119,7 @@ def name_case(case: Mapping[str, Any]) -> str:
 
 
 def by_axis(rows: list[Row], axis: str) -> list[tuple[Row, dict[str, list[Row]]]]:
-    """Rows that differ in one axis alone, at least two of them: what is the same in them, and the rows of each
+    """Yields groups of at least two rows that differ only in one axis: their common fields, and the rows of each
     implementation in the order of the axis."""
     groups: dict[tuple, dict[str, list[Row]]] = {}
     others = [name for name in CASE if name != axis]
@@ -130,15 +130,15 @@ def by_axis(rows: list[Row], axis: str) -> list[tuple[Row, dict[str, list[Row]]]
 
 
 def exponent(rows: list[Row], axis: str, figure: str = "best_ms") -> float:
-    """The slope of log(best time), or of another figure, over log(size), by least squares; 1 is proportional."""
+    """Fits the slope of log(best time), or of another figure, over log(size), by least squares; 1 is proportional."""
     sizes, values = ([row[name] for row in rows] for name in (axis, figure))
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
 def crossings(named: dict[str, list[Row]], axis: str) -> list[tuple[str, str, float]]:
-    """`(winner of the larger, winner of the smaller, size)` wherever two implementations change places.
+    """Returns `(winner of the larger, winner of the smaller, size)` wherever two implementations change places.
 
-    The size is interpolated between two measured ones, in which the logarithm of the ratio changes its sign.
+    The size is interpolated between the two measured ones at which the logarithm of the ratio changes sign.
     """
     found = []
     for first, second in itertools.combinations([name for name in named if name != BOUND], 2):

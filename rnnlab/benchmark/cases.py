@@ -1,4 +1,4 @@
-"""The grid of a benchmark: what is measured, from the config, and what it must cost at least."""
+"""The grid of a benchmark: its cases, from the config, and lower bounds of their cost."""
 
 import dataclasses
 import itertools
@@ -18,11 +18,11 @@ PASSES = ("forward", "training")
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """The work of a stack of `layers`: `length` steps of `batch` rows, `hidden` units reading as many features.
+    """The work of a stack of `layers`: `length` steps of `batch` rows, `hidden` units with as many input features.
 
     `pass_` is "forward", or "training": forward, and the gradients of parameters and inputs. With `lengths` "text" it
-    is eight batches of sequences of unequal lengths, `length` at most, which an implementation puts into rows by its
-    `arrangement` (`ragged.arrange`). Each of several `devices` has `batch` rows of its own.
+    is eight batches of sequences of unequal lengths, at most `length`, which an implementation arranges in rows by its
+    `arrangement` (`ragged.arrange`). Each of several `devices` has its own `batch` rows.
     """
 
     cell: str
@@ -38,7 +38,7 @@ class Case:
 
     @property
     def description(self) -> Cell:
-        """The cell's."""
+        """The description of the cell."""
         return find_cell(self.cell)
 
     @property
@@ -55,36 +55,36 @@ class Case:
 
     @property
     def tokens(self) -> int:
-        """Steps of all sequences, padding left out."""
+        """Steps of all sequences, without padding."""
         return int(draw_lengths(self.batch, self.length).sum()) if self.is_ragged else self.batch * self.length
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of the products with W and R, diagonal or by heads as they may be: two for each
-        weight and token, three times that for training."""
+        """Floating-point operations of the products with W and R (dense, diagonal or in heads): two per weight and
+        token, three times that for training."""
         sizes = self._parameters
         forward = 2 * self.tokens * self.layers * (sizes["W"] + sizes.get("R", 0))
         return forward * (3 if self.pass_ == "training" else 1)
 
     @property
     def bytes(self) -> int:
-        """Bytes that must be moved at least: inputs and outputs, parameters, and for training the gradients of all."""
+        """The minimum of bytes to move: inputs and outputs, parameters, and for training the gradients of all."""
         rows = 2 * self.tokens * self.hidden
         width = 2 if self.dtype == "bfloat16" else 4
         return (rows + self.layers * sum(self._parameters.values())) * width * (2 if self.pass_ == "training" else 1)
 
     @property
     def _parameters(self) -> dict[str, int]:
-        """How many numbers each holds, of one layer."""
+        """The sizes of the parameters of one layer."""
         made = jax.eval_shape(lambda: self.description.init(jax.random.key(0), self.hidden, self.hidden))
         return {name: math.prod(value.shape) for name, value in made.items()}
 
 
-FIELDS: Fields = {  # lists are words between commas or blanks
+FIELDS: Fields = {  # lists are words separated by commas or blanks
     "experiment": field("benchmark", "the benchmark"),
     "implementations": field(
         "products,rnnlab,rnnlab/cores,lax.scan,flax.linen,flax.linen/cores,flax.nnx,torch,haiku,equinox",
-        "what is compared; products alone: a bound",
+        "implementations to compare; products: a lower bound",
     ),
     "cells": cells_field("rnn,gru,lstm"),
     "shapes": field(
@@ -95,8 +95,8 @@ FIELDS: Fields = {  # lists are words between commas or blanks
     "dtypes": field("float32", f"of {', '.join(DTYPES)}"),
     "passes": field("training", f"of {', '.join(PASSES)}"),
     "repeats": field(10, "rounds, in each of which every implementation runs once", POSITIVE),
-    "seconds": field(20.0, "after which no further round of a case begins", NOT_NEGATIVE),
-    "memory_limit_gb": field(0.0, "of each process; 0 disables", NOT_NEGATIVE),
+    "seconds": field(20.0, "time after which no further round of a case starts", NOT_NEGATIVE),
+    "memory_limit_gb": field(0.0, "of each process; 0 disables it", NOT_NEGATIVE),
 }
 
 
@@ -106,17 +106,17 @@ def default_config() -> ConfigDict:
 
 
 def read_cases(config: ConfigDict) -> list[Case]:
-    """The grid that a config describes.
+    """Parses the grid of a config.
 
     Raises:
-      ValueError: a name or a shape that means nothing; names the field and what is allowed.
+      ValueError: an unknown name or an invalid shape; names the field and what is allowed.
     """
     cells = _cells(config)
     dtypes, passes = _names(config, "dtypes", DTYPES), _names(config, "passes", PASSES)
     kinds = _names(config, "lengths", LENGTHS)
     shapes = [shape for word in config.shapes.split() for shape in _read_shape(word)]
     if not shapes:
-        raise ValueError("config.shapes: names no shape; write such as 32x64x256 (batch x length x hidden)")
+        raise ValueError("config.shapes: is empty; write shapes such as 32x64x256 (batch x length x hidden)")
     grid = itertools.product(kinds, passes, dtypes, cells, shapes)
     return [
         Case(cell, batch, length, hidden, dtype, pass_, layers, kind)
@@ -147,7 +147,7 @@ def _words(config: ConfigDict, field: str) -> list[str]:
 
 
 def _read_shape(word: str) -> list[tuple[int, int, int, int]]:
-    """ "8,16x64x128" as (8, 64, 128, 1) and (16, 64, 128, 1), the last for one layer."""
+    """Parses "8,16x64x128" as (8, 64, 128, 1) and (16, 64, 128, 1), with one layer by default."""
     parts = [part.split(",") for part in word.split("x")]
     if len(parts) not in (3, 4) or not all(n.isdecimal() and int(n) > 0 for part in parts for n in part):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The run of a benchmark: one process for each implementation of a case, asked for one repeat in turn."""
+"""The run of a benchmark: one process for each implementation of a case; they run their repeats in turn."""
 
 import json
 import logging
@@ -27,13 +27,13 @@ _ROOT = pathlib.Path(__file__).parents[2]
 
 
 def read_grid(config: ConfigDict) -> tuple[list[Case], list[str]]:
-    """The cases and the implementations that a config names.
+    """Reads the cases and the implementations of a config.
 
     Raises:
-      UserError: a value that means nothing; names the field and what is allowed.
+      UserError: an invalid value; names the field and what is allowed.
     """
     check_fields(config, FIELDS)
-    resolve_own(FIELDS, config)  # each worker has a folder of its own
+    resolve_own(FIELDS, config)  # each worker has its own folder
     try:
         return read_cases(config), read_implementations(config.implementations)
     except ValueError as error:
@@ -43,13 +43,13 @@ def read_grid(config: ConfigDict) -> tuple[list[Case], list[str]]:
 def run(config: ConfigDict, workdir: pathlib.Path) -> bool:
     """Measures every case by every implementation; writes `benchmark.json`, `benchmark.csv` and pictures to `workdir`.
 
-    The files are written anew after each case, so that a run that is stopped leaves what it measured.
+    The files are rewritten after each case, so a stopped run keeps its measurements.
 
     Returns:
-      Whether every case was measured by every implementation that has it and is installed; others are logged.
+      Whether every case was measured with every installed implementation that supports it; others are logged.
 
     Raises:
-      UserError: what `read_grid` refuses; nothing is written then.
+      UserError: as `read_grid`; nothing is written then.
     """
     cases, implementations = read_grid(config)
     own = own_digests(FIELDS, config)
@@ -69,7 +69,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> bool:
 
 
 class _Process:
-    """A worker, and what it has answered."""
+    """A worker process, and its answers."""
 
     def __init__(self, job: dict[str, Any]):
         command = [sys.executable, "-m", "rnnlab.benchmark.worker", json.dumps(job)]
@@ -83,11 +83,11 @@ class _Process:
 
     @property
     def alive(self) -> bool:
-        """Whether everything that was asked so far went well."""
+        """Whether all commands so far succeeded."""
         return self.found["status"] == "ok"
 
     def ask(self, command: str) -> dict[str, Any]:
-        """Sends a command and waits for the answer; a process that died is a status that says so."""
+        """Sends a command and waits for the answer; if the process dies, its status is recorded."""
         if not self.alive:
             return {}
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: PT018
@@ -106,7 +106,7 @@ class _Process:
         status = self._process.wait()
         if status >= 0:
             return f"died with status {status}"
-        hint = ", as one that is out of memory" if -status in (signal.SIGKILL, signal.SIGABRT) else ""
+        hint = ", possibly out of memory" if -status in (signal.SIGKILL, signal.SIGABRT) else ""
         return f"killed by {signal.Signals(-status).name}{hint}"
 
     def close(self) -> None:
@@ -155,6 +155,6 @@ def _row(name: str, case: Case, process: _Process, limits: dict[str, Any]) -> di
 
 
 def _fields(case: Case) -> dict[str, Any]:
-    """What identifies a case, by the names of a row."""
+    """Returns the fields that identify a case, by the names of a row."""
     given = {name.removesuffix("_"): value for name, value in case.__dict__.items()}
     return {name: given[name] for name in CASE}

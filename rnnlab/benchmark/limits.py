@@ -1,4 +1,4 @@
-"""What the machine can do at most: its largest product, its fastest copy, and the step of a loop that does nothing."""
+"""The limits of the machine: its largest product, its fastest copy, and the empty step of a loop."""
 
 import functools
 from typing import Any
@@ -14,14 +14,14 @@ _STEPS, _STATE = 10_000, 1024
 def measure_limits(
     dtype: str, *, side: int = 2048, numbers: int = 2**26, steps: int = _STEPS, precision: str | None = None
 ) -> dict[str, Any]:
-    """Measures operations and bytes per second, and seconds per empty step, each the best of several.
+    """Measures operations and bytes per second, and seconds per empty step, each the best of several runs.
 
     Args:
       dtype: of all numbers.
-      side: of the two square matrices that are multiplied.
-      numbers: that are copied.
+      side: of the two square matrices to multiply.
+      numbers: the amount to copy.
       steps: of the empty loop.
-      precision: of the product, as `jax.default_matmul_precision` takes it.
+      precision: of the product, as in `jax.default_matmul_precision`.
     """
     square = jax.random.normal(jax.random.key(0), (side, side), dtype)
     copied = jax.random.normal(jax.random.key(1), (max(numbers, steps * _STATE),), dtype)
@@ -29,7 +29,7 @@ def measure_limits(
 
     @jax.jit
     def loop(start, numbers):
-        # a smaller state, or nothing to read, and XLA makes of the loop something else than a loop of kernels
+        # with a smaller state, or nothing to read, XLA does not compile a loop of kernels
         return jax.lax.scan(lambda s, x: (s + x, None), start, numbers[:steps])[0]
 
     product = _times(jax.jit(functools.partial(jnp.matmul, precision=precision)), square, square).best

@@ -1,7 +1,7 @@
 """Pictures of a benchmark: time, compile time and memory against length, and the ratio to the best peer; bars reach
 from the best time to the median.
 
-Matplotlib is imported where something is drawn: where only numbers are wanted, it need not be there.
+Matplotlib is imported only for drawing: numbers alone do not need it.
 """
 
 import pathlib
@@ -16,7 +16,7 @@ _INCH = (7.0, 4.5)
 
 
 def draw_pictures(workdir: pathlib.Path, rows: list[Row]) -> list[pathlib.Path]:
-    """Draws what the rows allow (curves need two lengths, ratios a peer); returns the files."""
+    """Draws the pictures that the rows allow (curves need two lengths, ratios a peer); returns the files."""
     paths = []
     against_length: dict[str, tuple[str, Callable[[Row], float | None]]] = {
         "time": ("best time, ms", lambda row: row["best_ms"]),

@@ -1,4 +1,4 @@
-"""Sequences of unequal lengths: how long they are, and the ways to put them into batches. Imports nothing of rnnlab."""
+"""Sequences of unequal lengths: their lengths, and the ways to batch them. Imports nothing of rnnlab."""
 
 import heapq
 from typing import NamedTuple
@@ -7,13 +7,13 @@ import numpy as np
 
 LENGTHS = ("equal", "text")
 ARRANGEMENTS = ("padded", "buckets", "packed")
-_BATCHES = 8  # in which all sequences fit, one a row
-_MEDIAN, _SIGMA = 0.25, 0.5  # of the longest allowed; with these 0.3 % are cut to it
+_BATCHES = 8  # batches of all sequences, one per row
+_MEDIAN, _SIGMA = 0.25, 0.5  # relative to the longest allowed; with these 0.3 % are cut to it
 
 
 class Batch(NamedTuple):
-    """Rows of `time` steps: how many of each are real, `seq_lengths` `[batch]` (None: all), and where sequences start
-    within rows, `segment_starts` `[time, batch]` (None: one in each)."""
+    """Rows of `time` steps: their numbers of real steps, `seq_lengths` `[batch]` (None: all), and where sequences start
+    within rows, `segment_starts` `[time, batch]` (None: one sequence per row)."""
 
     time: int
     seq_lengths: np.ndarray | None = None
@@ -21,9 +21,10 @@ class Batch(NamedTuple):
 
 
 def draw_lengths(batch: int, longest: int) -> np.ndarray:
-    """Draws the lengths `[8 * batch]` of sequences as those of sentences: log-normal (Williams 1940, Biometrika 31).
+    """Draws the lengths `[8 * batch]` of sequences, distributed like sentences: log-normal (Williams 1940, Biometrika
+    31).
 
-    The same for each call. Their median is a quarter of `longest`, to which longer ones are cut.
+    They are the same for each call. Their median is a quarter of `longest`, to which longer ones are cut.
     """
     drawn = _MEDIAN * longest * np.exp(_SIGMA * np.random.default_rng(0).standard_normal(_BATCHES * batch))
     return np.clip(np.rint(drawn), 1, longest).astype(np.int32)
@@ -35,9 +36,8 @@ def arrange(seq_lengths: np.ndarray, batch: int, how: str = "") -> list[Batch]:
     Args:
       seq_lengths: of all sequences, a multiple of `batch`.
       batch: rows of each batch.
-      how: "" or "padded": in the order they come, all batches as long as the longest sequence; "buckets": in the order
-        of their lengths, each batch as long as its own longest; "packed": several sequences in a row, all rows about as
-        long as each other.
+      how: "" or "padded": in the given order, all batches as long as the longest sequence; "buckets": sorted by length,
+        each batch as long as its own longest; "packed": several sequences in a row, all rows about equally long.
     """
     if how == "packed":
         return _pack(seq_lengths, batch)
@@ -47,7 +47,7 @@ def arrange(seq_lengths: np.ndarray, batch: int, how: str = "") -> list[Batch]:
 
 
 def _pack(seq_lengths: np.ndarray, batch: int) -> list[Batch]:
-    """Gives each sequence, the longest first, to the row that is the shortest so far (Graham 1969)."""
+    """Assigns each sequence, the longest first, to the shortest row so far (Graham 1969)."""
     batches = max(1, int(seq_lengths.sum()) // (batch * int(seq_lengths.max())))
     rows: list[list[int]] = [[] for _ in range(batches * batch)]
     heap = [(0, number) for number in range(len(rows))]

@@ -1,4 +1,4 @@
-"""What a benchmark leaves: a JSON and a CSV file with all rows, a table on the terminal, pictures."""
+"""The output of a benchmark: a JSON and a CSV file with all rows, a table on the terminal, pictures."""
 
 import datetime
 import importlib.metadata
@@ -30,13 +30,13 @@ from rnnlab.benchmark.plots import draw_pictures
 from rnnlab.files import write_text
 from rnnlab.printing import show, to_csv, to_json
 
-_USUAL = {"L": "1", "lengths": "equal"}  # columns of the table that are left out where they say nothing else
+_USUAL = {"L": "1", "lengths": "equal"}  # columns of the table that are dropped if they have only this value
 _FASTEST = "fastest of ours"
 _PACKAGES = ("jax", "jaxlib", "flax", "torch", "dm-haiku", "equinox")
 
 
 def write_report(workdir: pathlib.Path, config: ConfigDict, limits: dict, rows: list[Row], *, last: bool) -> None:
-    """Writes the files; after the last case the pictures, too, and the table to stdout."""
+    """Writes the files; after the last case also the pictures, and the table to stdout."""
     record = {"machine": _machine(), "limits": limits, "config": config.to_dict(), "rows": rows}
     write_text(workdir / "benchmark.json", to_json(record, indent=1))
     fields = list(dict.fromkeys(key for row in rows for key in row))
@@ -49,10 +49,11 @@ def write_report(workdir: pathlib.Path, config: ConfigDict, limits: dict, rows: 
 
 
 def table(rows: list[Row]) -> str:
-    """Best times in ms, a line for each case and a column for each implementation; ~ marks a rank that noise may turn.
+    """Makes a table of best times in ms, a line per case and a column per implementation; ~ marks a rank that noise may
+    change.
 
-    The last column names the best peer, and its time over that of the best of ours. Where there is no time, the status
-    stands below.
+    The last column names the best peer, and its time relative to the best of ours. If a time is missing, the status is
+    below the table.
     """
     names = list(dict.fromkeys(row["implementation"] for row in rows))
     lines = [["cell", "B", "T", "H", "L", "lengths", "dtype", "pass", *names, "best peer / best of ours"]]
@@ -80,7 +81,7 @@ def _best_peer(rows: list[Row]) -> str:
 
 
 def summary(rows: list[Row], limits: dict[str, Any]) -> str:
-    """The machine's limits; ratios to each implementation over all cases; how cost grows with each size that varies."""
+    """Summarises the machine's limits, ratios between implementations over all cases, and growth of cost with size."""
     lines = [
         f"{dtype} on {found['device']}: largest product {found['flops_per_s'] / 1e9:.0f} GFLOP/s, "
         f"copy {found['copied_bytes_per_s'] / 1e9:.1f} GB/s, empty step {1e6 * found['empty_step_s']:.2f} us"
@@ -95,7 +96,7 @@ def summary(rows: list[Row], limits: dict[str, Any]) -> str:
 
 
 def _compare(rows: list[Row]) -> list[str]:
-    """Ratios of each implementation to one way of ours, and, if there are several, to the fastest of each case."""
+    """Lists ratios of each implementation to one of our ways, and, with several, to the fastest of each case."""
     ours = best_of_ours(rows)
     peers = [row for row in rows if not is_ours(row["implementation"])]
     fastest = fastest_of_ours(rows)
@@ -119,7 +120,7 @@ def _range(values: Collection[float]) -> str:
 
 
 def _growth(rest: Row, named: dict[str, list[Row]], axis: str) -> list[str]:
-    """How time grows with a size, and with the length also compiling and memory; where one overtakes another."""
+    """Lists the growth of time with a size, with the length also of compile time and memory; and crossings."""
     title, symbol = name_case(rest), AXES[axis]
     slopes = ", ".join(f"{name} {symbol}^{exponent(found, axis):.2f}" for name, found in named.items())
     lines = [f"{title}: time {slopes}"]
@@ -135,7 +136,7 @@ def _growth(rest: Row, named: dict[str, list[Row]], axis: str) -> list[str]:
 
 
 def _iterations(rows: list[Row]) -> str:
-    fates = {True: "", False: " (then step by step)"}
+    fates = {True: "", False: " (then sequential)"}
     counts = [f"{row['newton_iterations']}{fates[row['newton_converged']]} at T = {row['length']}" for row in rows]
     return f"iterations: {', '.join(counts)}"
 

@@ -1,4 +1,4 @@
-"""One process of the benchmark: builds one case of one implementation, then runs it whenever it is asked to.
+"""One process of the benchmark: builds one case of one implementation, then runs it on demand.
 
 Reads a line ("build", "run", "end") from stdin and answers each with one JSON object on stdout. The first argument is a
 JSON object with the implementation and the fields of `Case`, or {"limits": dtype} for the limits of the machine.
@@ -15,9 +15,9 @@ from rnnlab.benchmark.implementations import build, status_of
 
 
 def main() -> None:
-    """Answers until "end" or the end of stdin."""
+    """Answers commands until "end" or the end of stdin."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # output of libraries must not mix with answers
     job = json.loads(sys.argv[1])
     if limit := job.pop("memory_limit_gb", 0):
         resource.setrlimit(resource.RLIMIT_DATA, (int(limit * 2**30),) * 2)
@@ -50,32 +50,32 @@ class _Layer:
         return stages | {"first_call_s": self.run()["seconds"]}
 
     def run(self) -> dict:
-        """Runs once; seconds."""
+        """Runs once; returns the seconds."""
         started = time.perf_counter()
         self._layer.run()
         return {"seconds": time.perf_counter() - started}
 
     def end(self) -> dict:
-        """Peak memory: of the accelerator, or of the process beyond what it held before it was built; further facts."""
+        """Returns peak memory, of the accelerator or of the process since before the build, and further figures."""
         on_device = self._layer.device_peak_bytes()
         peak = _peak_bytes() - self._before if on_device is None else on_device
         return {"peak_bytes": peak} | self._layer.facts()
 
 
 class _Limits:
-    """The limits of the machine, as `measure_limits` finds them."""
+    """The limits of the machine, from `measure_limits`."""
 
     def __init__(self, dtype: str):
         self._dtype = dtype
 
     def run(self) -> dict:
-        """Operations and bytes per second, seconds per empty step."""
+        """Measures operations and bytes per second, and seconds per empty step."""
         from rnnlab.benchmark.limits import measure_limits
 
         return measure_limits(self._dtype)
 
     def end(self) -> dict:
-        """Nothing more to say."""
+        """Returns no further figures."""
         return {}
 
 

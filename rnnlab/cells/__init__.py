@@ -1,7 +1,7 @@
-"""Recurrent cells as descriptions: pure functions and facts, no loops and no modules.
+"""Recurrent cells as descriptions: pure functions and metadata, no loops and no modules.
 
-A new cell is one file with a `Cell` and one line in `CELLS`; scan, models, tests and labs take it up by themselves.
-Imports `own` only.
+A new cell is one file with a `Cell` and one line in `CELLS`; scans, models, tests and labs then include it.
+Imports only `own`.
 """
 
 from collections.abc import Mapping
@@ -27,22 +27,22 @@ __all__ = ["CELLS", "RECURRENCES", "Cell", "Params", "State", "find_cell", "stru
 def find_cell(name: str, known: Mapping[str, Cell] = CELLS) -> Cell:
     """Finds a cell by its name, or by name and structure of `R`: "lstm", "rnn/diagonal", "slstm/heads4".
 
-    A cell of one's own is `module:NAME` or `file.py:NAME`, which such a structure may follow.
+    Your own cell is `module:NAME` or `file.py:NAME`, optionally followed by such a structure.
 
     Raises:
-      ValueError: an unknown name or structure, a structure that the cell cannot have, or a thing of one's own that
-        cannot be imported or is no `Cell`.
+      ValueError: an unknown name or structure, a structure that the cell cannot have, or your own code cannot be
+        imported or is not a `Cell`.
     """
     kind, slash, recurrence = name.partition("/")
-    if is_own(name):  # in which the last slash may be one of the path
+    if is_own(name):  # the last slash may belong to the path
         kind, slash, recurrence = name.rpartition("/") if is_own(name.rpartition("/")[0]) else (name, "", "")
         found = load_own(kind)
         if not isinstance(found, Cell):
-            raise ValueError(f"{kind!r} is no Cell but of type {type(found).__name__}")
+            raise ValueError(f"{kind!r} is not a Cell but of type {type(found).__name__}")
         return structured(found, recurrence) if slash else found
     if kind not in known:
         raise ValueError(
             f"unknown value {name!r}; allowed: {', '.join(known)}, these followed by /{', /'.join(RECURRENCES)}, and "
-            "cells of your own as module:NAME or file.py:NAME"
+            "your own cells as module:NAME or file.py:NAME"
         )
     return structured(known[kind], recurrence) if slash else known[kind]

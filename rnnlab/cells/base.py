@@ -7,7 +7,7 @@ A step of every cell is
     s_t = combine(params, s_{t-1}, a_t, r_t)
 
 and only `combine` differs from one cell to the next (the split of FlashRNN, Poeppel et al. 2024, arXiv 2412.07752).
-Imports jax only.
+Imports only jax.
 """
 
 import contextlib
@@ -101,12 +101,12 @@ class Cell:
       mixes_units: whether a unit of the new state depends on other units by more than `r`.
       affine: whether `combine` is affine in the state while `r` is 0.
       continuous: whether the cell is a system in continuous time: `combine` takes a fifth argument `dt`
-        `[batch, hidden]`, the time since the step before, which is 1 where it is left out.
+        `[batch, hidden]`, the time since the step before, 1 by default.
       recurrence: the structure of `R`: "dense"; "headsN", N blocks on the diagonal; "diagonal", a number for each unit
         and gate; or "none". `structured` returns the cell with another structure.
-      first_recurrence: the structure of the cell from which `structured` made this one; None: it did not.
-      together: entries of the state that have a meaning only together, such as the parts of a complex number: zoneout
-        keeps either all of them or none.
+      first_recurrence: the structure of the cell from which `structured` made this one; None if it did not.
+      together: entries of the state that form one number, such as the parts of a complex number: zoneout keeps either
+        all of them or none.
       mean: `(rate, old, new) -> entries`, the mean over a zoneout that keeps the old entries of `together` with
         probability `rate`, above 0 and below 1; None: rate * old + (1 - rate) * new for each entry.
 
@@ -159,7 +159,7 @@ class Cell:
 
     @property
     def is_linear(self) -> bool:
-        """Whether a step is affine in the state: there is no `R`, and `combine` is affine."""
+        """Whether a step is affine in the state: no `R`, and `combine` is affine."""
         return self.affine and self.recurrence == "none"
 
     @property
@@ -173,7 +173,7 @@ class Cell:
         return params["b"].shape[0] // len(self.gates)
 
     def heads(self, hidden_features: int) -> int:
-        """Returns the number of blocks of `R`: 1 if it is dense, one for each unit if it is diagonal or there is none.
+        """Returns the number of blocks of `R`: 1 if it is dense, one for each unit if it is diagonal or absent.
 
         Raises:
           ValueError: the number of units is not a multiple of the number of heads.
@@ -243,7 +243,7 @@ def structured(cell: Cell, recurrence: str) -> Cell:
     """Returns the cell with another structure of `R`.
 
     `rnn` with "diagonal" is IndRNN (Li et al. 2018, arXiv 1803.04831). Its name becomes "rnn/diagonal", which
-    `find_cell` accepts. With its first structure it is the first cell again.
+    `find_cell` accepts. With its first structure this returns the first cell.
 
     Raises:
       ValueError: an unknown structure, or a cell whose `combine` multiplies with a dense `R`.

@@ -1,6 +1,6 @@
 """Gated recurrent unit (Cho et al. 2014, arXiv 1406.1078), in the two forms in use.
 
-Gates in the order r, z, n (reset, update, candidate), as torch and cuDNN have them:
+Gates in the order r, z, n (reset, update, candidate), as in torch and cuDNN:
 
     h_t = (1 - z) * n + z * h_{t-1}
 

@@ -5,16 +5,16 @@ The state is x = h + i c, and h, its real part, the output; gates re, im are the
     x_t = lambda * x_{t-1} + gamma * (re + i im)
 
 LRU (Orvieto et al. 2023, arXiv 2303.06349): lambda = exp(-exp(nu) + i exp(theta)), gamma = gain sqrt(1 - |lambda|^2),
-started uniform in the ring between |lambda|^2 = 0.9 and 0.999 and with gain 1. (The paper's gamma is free from there
-on.)
+initialised uniformly in the ring between |lambda|^2 = 0.9 and 0.999 and with gain 1. (In the paper gamma is learnt
+independently after initialisation.)
 S5 (Smith, Warrington and Linderman 2023, arXiv 2208.04933), with the diagonal of S4D-Lin (Gu et al. 2022, arXiv
 2206.11893): lambda = exp(step * (-exp(decay) + i frequency)), gamma (lambda - 1) / (-exp(decay) + i frequency), a hold
-of the input over the step; started at -1/2 + i pi n, with steps from 0.001 to 0.1.
+of the input over the step; initialised at -1/2 + i pi n, with steps from 0.001 to 0.1.
 
-Over a time dt (1 unless a scan is given others) lambda becomes lambda^dt in both: gamma of the LRU then takes that
-lambda, and the step of S5 is dt times as long.
+Over a time dt (1 by default) lambda becomes lambda^dt in both: gamma of the LRU then uses that lambda, and the step of
+S5 is dt times as long.
 
-Exponents count up to 9: an angle beyond exp(9) has no digits left in float32, nor has exp(-exp(9)).
+Exponents are clipped at 9: an angle beyond exp(9) has no digits left in float32, nor has exp(-exp(9)).
 
 The papers' read-out C x + D u is the next layer's matrix; it sees the real part only, so a read-out of both parts takes
 two units.
@@ -34,7 +34,7 @@ _SMALL = 0.01  # up to which five terms of a series are exact to 1e-13
 
 
 def complement(log_decay: Array) -> Array:
-    """sqrt(1 - decay^2) from the logarithm of a decay; its derivative is 0 where rounding makes the decay 1."""
+    """Returns sqrt(1 - decay^2) from the log of a decay; its derivative is 0 where rounding makes the decay 1."""
     square = -jnp.expm1(2 * log_decay)
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
@@ -44,7 +44,7 @@ def _exp(exponent: Array) -> Array:
 
 
 def _turn(decay: tuple[Array, Array], drive: tuple[Array, Array], state: State) -> State:
-    """decay * state + drive, of complex numbers as pairs."""
+    """Returns decay * state + drive, with complex numbers as pairs."""
     (real, imaginary), (h, c) = decay, state
     return real * h - imaginary * c + drive[0], real * c + imaginary * h + drive[1]
 
@@ -54,7 +54,7 @@ def _times(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array,
 
 
 def _mean_exp(z: tuple[Array, Array]) -> tuple[Array, Array]:
-    """(exp(z) - 1) / z: the mean of exp from 0 to z, by its series where the quotient's derivative loses its digits."""
+    """Returns (exp(z) - 1) / z, the mean of exp from 0 to z, by its series where the quotient is inexact."""
     real, imaginary = z
     square = real**2 + imaginary**2
     small = square < _SMALL**2

@@ -1,6 +1,6 @@
 """Long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000).
 
-Gates in the order i, f, g, o (input, forget, candidate, output), as torch and cuDNN have them:
+Gates in the order i, f, g, o (input, forget, candidate, output), as in torch and cuDNN:
 
     c_t = sigmoid(f) * c_{t-1} + sigmoid(i) * tanh(g)
     h_t = sigmoid(o) * tanh(c_t)

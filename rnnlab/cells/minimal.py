@@ -5,7 +5,7 @@ minGRU, gates z, h, and minLSTM, gates f, i, h:
     h_t = (1 - sigmoid(z)) * h_{t-1} + sigmoid(z) * h                       minGRU
     h_t = f' * h_{t-1} + i' * h,  f' = f / (f + i), i' = i / (f + i)        minLSTM; f, i after their sigmoid
 
-The forms whose name ends in `_log` are those of the paper's log space: the candidate is positive, g(h) = h + 1/2 for
+The `_log` forms are the paper's log-space versions: the candidate is positive, g(h) = h + 1/2 for
 h >= 0 and sigmoid(h) below. The paper scans their logarithms; that is the same recurrence, and `rnnlab.scans` needs no
 logarithms for it: it multiplies decays of at most 1, and never divides by them.
 """

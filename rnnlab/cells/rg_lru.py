@@ -1,12 +1,12 @@
 """The real-gated linear recurrent unit of Griffin (De et al. 2024, arXiv 2402.19427).
 
-Gates in the order r, i, x (recurrence, input, and what is read):
+Gates in the order r, i, x (recurrence gate, input gate, input):
 
     decay = sigmoid(decay_logit) ^ (8 sigmoid(r))
     h_t = decay * h_{t-1} + sqrt(1 - decay^2) * sigmoid(i) * x
 
-Started with sigmoid(decay_logit)^8 uniform in 0.9 to 0.999. The paper's x is the input itself, as wide as the state;
-here it is a projection, so that a cell may read inputs of any width.
+sigmoid(decay_logit)^8 is initialised uniformly in 0.9 to 0.999. The paper's x is the input itself, as wide as the
+state; here it is a projection, so a cell may read inputs of any width.
 """
 
 import jax

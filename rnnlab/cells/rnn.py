@@ -1,6 +1,6 @@
 """The vanilla recurrent network (Elman 1990), h_t = phi(W x_t + R h_{t-1} + b), with phi = tanh or relu.
 
-With relu and R started at the identity it is the IRNN of Le, Jaitly and Hinton 2015 (arXiv 1504.00941).
+With relu and R initialised to the identity it is the IRNN of Le, Jaitly and Hinton 2015 (arXiv 1504.00941).
 """
 
 import jax

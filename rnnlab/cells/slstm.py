@@ -7,7 +7,7 @@ Gates in the order i, f, z, o:
     n_t = exp(log sigmoid(f) + m_{t-1} - m_t) * n_{t-1} + exp(i - m_t)
     h_t = sigmoid(o) * c_t / n_t
 
-A state whose n is 0 has seen nothing, and its m does not count. From then on one of the two exponentials is 1 at every
+A state with n = 0 has seen nothing, and its m is ignored. From then on one of the two exponentials is 1 at every
 step, so n is at least 1: h divides by max(n, 1), the same from any state that a sequence leads to, and finite from
 every other. The paper's heads are `--config.model.encoder.cell=slstm/heads4`.
 """
@@ -29,7 +29,7 @@ def _combine(params: Params, state: State, a: Array, r: Array) -> State:
 
 
 def _add(seen: State, new: State) -> State:
-    """c exp(m) and n exp(m) of both together, in units of exp of the larger m; that of an n of 0 does not count."""
+    """Returns c exp(m) and n exp(m) of both, in units of exp of the larger m; the m of an n of 0 is ignored."""
     (c, n, m), (more_c, more_n, more_m) = seen, new
     m = jnp.where(n == 0, more_m, m)
     largest = jnp.maximum(m, more_m)
@@ -38,7 +38,7 @@ def _add(seen: State, new: State) -> State:
 
 
 def _mean(rate: float, old: State, new: State) -> State:
-    """The mean of c exp(m) and of n exp(m), as without a stabiliser."""
+    """Returns the mean of c exp(m) and of n exp(m), as without a stabiliser."""
     return _add((*old[:2], old[2] + math.log(rate)), (*new[:2], new[2] + math.log1p(-rate)))
 
 

@@ -1,4 +1,4 @@
-"""Cells in continuous time, over steps of unequal lengths."""
+"""Cells in continuous time, over irregular time steps."""
 
 import dataclasses
 import functools
@@ -26,7 +26,7 @@ def timed(cell: Cell) -> Cell:
 
 
 def timed_params(cell: Cell, params: Params) -> Params:
-    """Returns the parameters of `timed(cell)` that read `dt` as one more input, the last, from those of `cell`."""
+    """Returns the parameters of `timed(cell)`, with `dt` as an additional last input, from those of `cell`."""
     units = cell.features(params)
     of_dt = jnp.concatenate([jnp.ones(units), jnp.zeros(len(cell.gates) * units)]).astype(params["W"].dtype)
     gated = {

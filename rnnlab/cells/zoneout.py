@@ -18,7 +18,7 @@ def entry_rates(cell: Cell, hidden: float, others: float) -> tuple[float, ...]:
     if others not in (0, hidden) and len(rates) > 1 and not any(cell.masks):
         raise ValueError(
             f"the state ({', '.join(cell.state_names)}) of cell {cell.name!r} is one number, which zoneout keeps as a "
-            f"whole: zoneout_cell must be 0 or that of zoneout, {hidden}, not {others}"
+            f"whole: zoneout_cell must be 0 or equal to zoneout, {hidden}, not {others}"
         )
     return rates
 
@@ -26,7 +26,7 @@ def entry_rates(cell: Cell, hidden: float, others: float) -> tuple[float, ...]:
 def expected(cell: Cell, rates: tuple[float, ...]) -> Cell:
     """Returns the cell whose new state is the mean over zoneout masks, with a rate for each entry of the state.
 
-    That is rate * old + (1 - rate) * new, unless the cell has its own `mean` for the entries that are together.
+    That is rate * old + (1 - rate) * new, unless the cell has its own `mean` for its entries `together`.
     """
     return dataclasses.replace(cell, combine=functools.partial(_combine, cell=cell, rates=rates))
 

@@ -1,4 +1,4 @@
-"""What a training step reads: padded ids, time-major. Imports nothing from the rest of rnnlab."""
+"""Batches of a training step: padded ids, time-major. Imports nothing from the rest of rnnlab."""
 
 from typing import Any, NamedTuple
 
@@ -6,10 +6,10 @@ Ids = Any  # np.ndarray on the host, jax.Array on a device
 
 
 class Batch(NamedTuple):
-    """Padded ids. A row that only fills the batch up has both lengths 0.
+    """Padded ids. A row that only fills up the batch has both lengths 0.
 
-    `source` `[source, batch]`, `source_lengths` `[batch]`; `inputs` and `labels` `[target, batch]`, the target from
-    BOS on and up to EOS; `target_lengths` `[batch]`, EOS counted.
+    `source` `[source, batch]`, `source_lengths` `[batch]`; `inputs` and `labels` `[target, batch]`, the target starting
+    with BOS and ending with EOS; `target_lengths` `[batch]`, including EOS.
     """
 
     source: Ids
@@ -20,11 +20,11 @@ class Batch(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """Labels that are not padding."""
+        """The number of labels without padding."""
         return int(self.target_lengths.sum())
 
     @property
     def padding(self) -> tuple[int, int]:
-        """Cells of source and target that are padding, and all cells."""
+        """The number of padded cells of source and target, and of all cells."""
         cells = self.source.size + self.labels.size
         return cells - int(self.source_lengths.sum() + self.target_lengths.sum()), cells

@@ -1,4 +1,4 @@
-"""Grain's part of the pipeline: a stream of row numbers becomes one of batches, each out of one length bucket."""
+"""Grain's part of the pipeline: turns a stream of row numbers into batches, each from one length bucket."""
 
 import itertools
 from typing import Any
@@ -10,7 +10,7 @@ from rnnlab.data.pipeline import Rows, Sizes, fitting_size
 
 
 class Bucketed(grain.IterDataset):
-    """Rows as batches, each of one bucket; `rnnlab.data.pipeline.training_batches` makes it."""
+    """Batches of rows, each from one bucket; made by `rnnlab.data.pipeline.training_batches`."""
 
     def __init__(self, parent, rows: Rows, sizes: Sizes, batch_size: int, *, process: int, processes: int, alike: int):
         super().__init__(parent)
@@ -27,8 +27,8 @@ class Bucketed(grain.IterDataset):
 
 
 def _full_buckets(steps: np.ndarray, sizes: Sizes, batch_size: int) -> np.ndarray:
-    """The bucket of each row: the first that it fits into, or one above it, so that each that is used has `batch_size`
-    rows."""
+    """Returns the bucket of each row: the first that it fits into, or a larger one, so that each used bucket has
+    `batch_size` rows."""
     bounds = np.array(sizes).T
     fitting = np.maximum.reduce([np.searchsorted(*side) for side in zip(bounds, steps, strict=True)])
     order = np.lexsort((steps.max(0), fitting))  # the shortest first
@@ -38,7 +38,7 @@ def _full_buckets(steps: np.ndarray, sizes: Sizes, batch_size: int) -> np.ndarra
         begin[bucket] = min(begin[bucket], above)
         if begin[bucket] < above:
             begin[bucket] = max(0, min(begin[bucket], above - batch_size))
-            if begin[bucket] < batch_size:  # what is left would not fill one
+            if begin[bucket] < batch_size:  # the remaining rows would not fill a batch
                 begin[bucket] = 0
         above = begin[bucket]
     buckets = np.empty(len(order), np.int64)
@@ -47,15 +47,14 @@ def _full_buckets(steps: np.ndarray, sizes: Sizes, batch_size: int) -> np.ndarra
 
 
 class _BucketedIterator(grain.DatasetIterator):
-    """Fills one buffer of row numbers per bucket, and emits the first that holds enough for `alike` batches in a row,
-    each of different rows; the buffers, and what is still to be emitted, are its state. `rows` are those of the batch
-    that came last."""
+    """Fills one buffer of row numbers per bucket, and emits the first with enough for `alike` consecutive batches, each
+    of different rows; its state is the buffers and the batches still to emit. `rows` are those of the last batch."""
 
     def __init__(self, parent, dataset: Bucketed):
         super().__init__(parent)
         self._dataset = dataset
         self._buffers: list[list[int]] = [[] for _ in dataset.sizes]
-        self._ready: list[list[int]] = []  # the rows of the batches that come next
+        self._ready: list[list[int]] = []  # the rows of the next batches
         self.rows: list[int] = []
 
     def __next__(self) -> Any:
@@ -67,7 +66,7 @@ class _BucketedIterator(grain.DatasetIterator):
         return dataset.rows.assemble(self.rows[dataset.share], size, dataset.columns)
 
     def _fill(self) -> None:
-        """Takes in one more row, and makes batches ready if its buffer then holds enough for all of them."""
+        """Adds a row, and makes batches ready if its buffer then has enough for all of them."""
         row = int(next(self._parent))
         dataset, bucket = self._dataset, self._dataset.buckets[row]
         self._buffers[bucket].append(row)
@@ -93,12 +92,12 @@ class _BucketedIterator(grain.DatasetIterator):
         others = state["buffers"]
         if any(len(rows) != self._dataset.full for rows in self._ready):
             others, self._ready = [*self._ready, *others], []
-        for row in itertools.chain(*others):  # the batch size, and so the buckets, may have been others
+        for row in itertools.chain(*others):  # the batch size, and so the buckets, may have changed
             self._buffers[self._dataset.buckets[row]].append(row)
 
 
 def _first_different(rows: list[int], number: int) -> tuple[list[int], list[int]]:
-    """The first `number` different rows, and the others: a row of the last epoch may stand before itself."""
+    """Returns the first `number` different rows, and the others: a row may occur again in the next epoch."""
     taken: dict[int, None] = {}
     left = []
     for row in rows:

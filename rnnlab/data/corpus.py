@@ -23,26 +23,26 @@ from rnnlab.own import is_own
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
-_NAMED = 8  # most examples that `Corpus.describe` names
-_BLOCK = 10_000  # examples that are read or hashed at a time
+_NAMED = 8  # maximum number of examples that `Corpus.describe` names
+_BLOCK = 10_000  # examples read or hashed at a time
 
 
 class Corpus:
-    """A dataset; each split is read when it is asked for.
+    """A dataset; each split is read on demand.
 
     Args:
       name: "cmudict", "parallel_text", "multi30k", "sigmorphon2020", any TFDS set with a pair of texts
         ("ted_hrlr_translate/pt_to_en"), or `module:NAME` or `file.py:NAME`, a function as in `OwnSet`.
       prepared: folder for TFDS's files; empty is TFDS's own choice, `TFDS_DATA_DIR` or ~/tensorflow_datasets.
       files: for "parallel_text", `{split: "source,target", "pairs.tsv" or a list of these names}`.
-      language, directory: for "multi30k" and "sigmorphon2020", as in `open_published` and `published_files`; names of
-        `files` that are not absolute stand in `directory`, too.
-      validation_share: of the training files, held out where "parallel_text" has none for validation.
-      expected: the `digest` of each split whose contents are known; others are refused.
-      data: the data config that a function of the user's own gets.
+      language, directory: for "multi30k" and "sigmorphon2020", as in `open_published` and `published_files`; names in
+        `files` that are not absolute are also in `directory`.
+      validation_share: of the training files, held out if "parallel_text" has no validation files.
+      expected: the `digest` of each split with known contents; other contents are refused.
+      data: the data config, passed to the user's own function.
 
     Raises:
-      UserError: an unknown name, a function that fails, files that cannot be used, or a set that cannot be reached.
+      UserError: an unknown name, a function that fails, unusable files, or a dataset that cannot be reached.
     """
 
     def __init__(
@@ -87,42 +87,42 @@ class Corpus:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Which of train, validation and test there are."""
+        """The available splits among train, validation and test."""
         return tuple(split for split in SPLITS if split in self._open)
 
     def read(self, split: str) -> list[Example]:
-        """The examples of a split: those of files in their order, others in the order of TFDS.
+        """Reads the examples of a split: those of files in their order, others in the order of TFDS.
 
-        They are read once and kept in memory.
+        They are read once and stay in memory.
 
         Raises:
-          UserError: the dataset has no such split, or its contents are not those that are expected.
+          UserError: the dataset has no such split, or its contents are not the expected ones.
         """
         if split not in self._read:
             self._read[split] = list(self.stream(split))
         return self._read[split]
 
     def stream(self, split: str) -> Iterable[Example]:
-        """Returns the same examples for iterating over them, any number of times; few are in memory as texts at a time,
-        but of a set of the user's own all.
+        """Returns the same examples for repeated iteration; few are in memory as texts at a time, but all of the user's
+        own dataset.
 
         Raises:
           UserError: as `read`.
         """
         if split not in self.splits:
-            raise UserError(f"split {split!r}: dataset {self.name!r} has {', '.join(self.splits)} only")
+            raise UserError(f"split {split!r}: dataset {self.name!r} has only {', '.join(self.splits)}")
         examples = self._open[split]()
         found = examples.digest()
         if self._expected.get(split, found) != found:
             raise UserError(
-                f"{self._place(split)}: its contents are not those of the {split} split that the run was made "
-                "with; give them back, or use another --workdir"
+                f"{self._place(split)}: the {split} split has changed since the run was started; restore it, or use "
+                "another --workdir"
             )
         self._digests[split] = found
         return examples
 
     def digest(self, split: str) -> str:
-        """SHA-256 of the texts of a split and their order, whatever holds them.
+        """Returns the SHA-256 of the texts of a split and their order, whatever the files.
 
         Raises:
           UserError: as `read`.
@@ -132,8 +132,8 @@ class Corpus:
         return self._digests[split]
 
     def describe(self, split: str, numbers: Sequence[int]) -> str:
-        """Names some examples of a split, by their numbers from 0: by their lines, or where there are no files of the
-        user's by their sources."""
+        """Names some examples of a split, given their numbers from 0: by their lines, or by their sources if they are
+        not from the user's files."""
         more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
         if self._files:
             part = self._open[split]()
@@ -143,12 +143,12 @@ class Corpus:
         return ", ".join(repr(examples[i].source) for i in numbers[:_NAMED]) + more
 
     def _place(self, split: str) -> str:
-        files = self._files.get(split) or self._files.get("train")  # of which validation may be a share
+        files = self._files.get(split) or self._files.get("train")  # validation may be a share of train
         return " / ".join(list_names(files)) if files else f"dataset {self.name!r}"
 
 
 class _OfFiles:
-    """The examples of files, whose digest is remembered by what is in the files, byte for byte."""
+    """The examples of files; their digest is cached by the bytes of the files."""
 
     def __init__(self, names: Files):
         self._pairs = ParallelText(names)
@@ -161,8 +161,8 @@ class _OfFiles:
 
 
 class _Part:
-    """The share of the training files that is held out for validation, or what is left: by a hash of each pair, so that
-    equal pairs fall on the same side, and their order does not matter."""
+    """The share of the training files that is held out for validation, or the rest: by a hash of each pair, so equal
+    pairs fall into the same split, and their order does not matter."""
 
     def __init__(self, names: Files, share: float, *, held: bool):
         self._pairs, self._share, self._held = ParallelText(names), share, held
@@ -171,14 +171,14 @@ class _Part:
         return (Example(source, (target,)) for _, (source, target) in self._numbered())
 
     def _numbered(self) -> Iterator[tuple[int, tuple[str, str]]]:
-        """The pairs of this part with their lines."""
+        """Yields the pairs of this part with their lines."""
         for line, pair in enumerate(self._pairs, start=1):
             hashed = hashlib.blake2b("\0".join(pair).encode(), digest_size=8).digest()
             if (int.from_bytes(hashed) < self._share * 2**64) is self._held:
                 yield line, pair
 
     def lines(self, numbers: Sequence[int]) -> list[int]:
-        """The lines of some of its examples, by their numbers from 0."""
+        """Returns the lines of some of its examples, by their numbers from 0."""
         wanted = set(numbers)
         found = {number: line for number, (line, _) in enumerate(self._numbered()) if number in wanted}
         return [found[number] for number in numbers]
@@ -186,7 +186,7 @@ class _Part:
     def digest(self) -> str:
         if next(self._numbered(), None) is None:
             raise UserError(
-                f"{' / '.join(self._pairs.names)}: too few lines to hold a share of {self._share} out for "
+                f"{' / '.join(self._pairs.names)}: too few lines to hold out a share of {self._share} for "
                 "validation; give config.data.files.validation"
             )
         key = [*self._pairs.digests, self._share, self._held]
@@ -194,14 +194,14 @@ class _Part:
 
 
 class _Listed:
-    """Examples that are in memory."""
+    """Examples in memory."""
 
     def __init__(self, examples: Iterable[tuple[str, Sequence[str]]]):
         self._examples = [Example(source, tuple(targets)) for source, targets in examples]
 
     @classmethod
     def of(cls, own: OwnSet, split: str) -> Self:
-        """Reads those of a set of the user's own."""
+        """Reads those of the user's own dataset."""
         return cls(own.read(split))
 
     def __iter__(self) -> Iterator[Example]:
@@ -212,7 +212,7 @@ class _Listed:
 
 
 class _Prepared:
-    """The examples of a split that TFDS has prepared."""
+    """The examples of a split prepared by TFDS."""
 
     def __init__(self, builder: "DatasetBuilder", split: str):
         self._data, self._keys = builder.as_data_source(split), builder.info.supervised_keys
@@ -231,7 +231,7 @@ class _Prepared:
 
 
 def _digest(examples: Iterable[Example]) -> str:
-    """SHA-256 of the examples as one list in JSON, of which a part is in memory at a time."""
+    """Returns the SHA-256 of the examples as one JSON list, with only a part in memory at a time."""
     left, found, comma = iter(examples), hashlib.sha256(b"["), b""
     while block := list(itertools.islice(left, _BLOCK)):
         found.update(comma + json.dumps(block)[1:-1].encode())
@@ -242,7 +242,7 @@ def _digest(examples: Iterable[Example]) -> str:
 
 def _open_builder(name: str, language: str, prepared: str) -> "DatasetBuilder":
     with needs("tfds", f"data.name: {name!r}"):
-        import tensorflow_datasets as tfds  # half a second; files of the user's and CMUdict do without it
+        import tensorflow_datasets as tfds  # half a second, which the user's files and CMUdict do not need
 
         from rnnlab.data.prepared import open_prepared
         from rnnlab.data.published_builder import open_published
@@ -267,8 +267,8 @@ def _tfds_builder(name: str, options: dict) -> "DatasetBuilder":
         first = str(error).strip().splitlines()[0]
         raise UserError(
             f"data.name: unknown dataset {name!r}; allowed: cmudict, parallel_text, {', '.join(HOMES)}, a TFDS "
-            f"translation set, or a dataset of your own as module:NAME or file.py:NAME ({first})"
+            f"translation dataset, or your own dataset as module:NAME or file.py:NAME ({first})"
         ) from None
     if builder.info.supervised_keys is None:
-        raise UserError(f"data.name: TFDS set {name!r} has no pair of texts; a translation set is needed")
+        raise UserError(f"data.name: TFDS dataset {name!r} has no pair of texts; a translation dataset is needed")
     return builder

@@ -9,12 +9,12 @@ from rnnlab.errors import UserError
 
 
 def read_embeddings(path: str, ids: Mapping[str, int], size: int) -> dict[int, np.ndarray]:
-    """Reads the embeddings of the tokens in `ids`, by their id; of a token that stands twice, the first one.
+    """Reads the embeddings of the tokens in `ids`, by their id; the first one if a token occurs twice.
 
-    A first line of two numbers is word2vec's: how many tokens, and their size.
+    A first line of two numbers is word2vec's header: the number of tokens, and their size.
 
     Raises:
-      UserError: no such file, or a line that does not hold `size` numbers after its token.
+      UserError: no such file, or a line without `size` numbers after its token.
     """
     found: dict[int, np.ndarray] = {}
     try:
@@ -36,5 +36,5 @@ def _numbers(path: str, line: int, values: list[str], size: int) -> np.ndarray:
     except ValueError:
         numbers = np.zeros(0, np.float32)
     if len(numbers) != size or not np.isfinite(numbers).all():
-        raise UserError(f"{path}, line {line}: does not hold {size} finite numbers after its token")
+        raise UserError(f"{path}, line {line}: must have {size} finite numbers after its token")
     return numbers

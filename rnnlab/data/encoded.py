@@ -1,4 +1,4 @@
-"""The training split as vocabularies and ids, which are made once and kept in the user's cache."""
+"""The training split as vocabularies and ids, made once and stored in the user's cache."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -20,12 +20,12 @@ SIDES = ("source", "target")
 def build(
     examples: Iterable[Example], digest: str, options: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Vocabulary, Vocabulary, Pairs]:
-    """Makes the vocabularies of source and target, and what `encoded_pairs` returns for them.
+    """Makes the vocabularies of source and target, and the result of `encoded_pairs` for them.
 
     Args:
-      examples: may be iterated over many times.
+      examples: may be iterated over repeatedly.
       digest: of their contents.
-      options: by "source" and "target" those of `Vocabulary.build_and_encode`.
+      options: for "source" and "target", as in `Vocabulary.build_and_encode`.
 
     Raises:
       UserError: as `Vocabulary.build_and_encode`, with the field of the config.
@@ -46,7 +46,7 @@ def build(
 
 
 def encoded_pairs(examples: Iterable[Example], digest: str, source: Vocabulary, target: Vocabulary) -> Pairs:
-    """Returns `encode(examples, source, target)`, from the cache if it was made before; its arrays may only be read."""
+    """Returns `encode(examples, source, target)`, from the cache if available; its arrays are read-only."""
     return _kept(digest, source, target, lambda: encode(examples, source, target))
 
 
@@ -60,7 +60,7 @@ def encode(examples: Iterable[Example], source: Vocabulary, target: Vocabulary) 
 
 
 def _numbers(examples: Iterable[Example]) -> np.ndarray:
-    """For each pair the number of its example."""
+    """Returns the number of the example of each pair."""
     targets = np.fromiter((len(example.targets) for example in examples), np.int64)
     return np.repeat(np.arange(len(targets)), targets)
 
@@ -89,7 +89,7 @@ def _build(
 
 
 class _Again:
-    """What may be iterated over many times, each time as `begin` returns it."""
+    """An iterable that calls `begin` for each iteration."""
 
     def __init__(self, begin: Callable[[], Iterable[str]]):
         self._begin = begin

@@ -1,4 +1,4 @@
-"""What every dataset has: splits, and in each of them examples."""
+"""Splits and examples, common to all datasets."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ SPLITS = ("train", "validation", "test")
 
 
 class Example(NamedTuple):
-    """A source and its targets: one, or every answer that counts as right."""
+    """A source and its targets: one, or all answers that count as correct."""
 
     source: str
     targets: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The names of files in a config. Imports `errors` only."""
+"""File names in a config. Imports only `errors`."""
 
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -8,24 +8,24 @@ from ml_collections import ConfigDict
 
 from rnnlab.errors import UserError
 
-Files = str | Sequence[str]  # names between commas, or a list of them
+Files = str | Sequence[str]  # names separated by commas, or a list of them
 
 
 def absolute(path: str) -> pathlib.Path:
-    """`path` from the root on; links stay as they are."""
+    """Makes `path` absolute; links are not resolved."""
     return pathlib.Path(path).expanduser().absolute()
 
 
 def list_names(files: Files, directory: str = "") -> list[str]:
-    """Lists the absolute names of the files of a split; an empty text names none.
+    """Lists the absolute names of the files of a split; an empty text gives an empty list.
 
     Args:
-      files: names between commas, or a list of them. Where names hold commas themselves, a text is cut so that it names
-        files that are there.
-      directory: where names stand that are not absolute; empty is the current folder.
+      files: names separated by commas, or a list of them. If names contain commas, a text is split so that all files
+        exist.
+      directory: the folder of names that are not absolute; empty is the current folder.
 
     Raises:
-      UserError: there is an empty name, or more than one way to cut a text.
+      UserError: an empty name, or more than one way to split a text.
     """
     home = absolute(directory or ".")
 
@@ -36,12 +36,12 @@ def list_names(files: Files, directory: str = "") -> list[str]:
         parts = files.split(",") if files.strip() else []
         there = list(islice(_cuts(parts, lambda name: _is_file(place(name))), 2)) if len(parts) > 1 else []
         if len(there) > 1:
-            raise UserError(f"files {files!r}: may be cut in several ways; give a list of names")
+            raise UserError(f"files {files!r}: may be split in several ways; give a list of names")
         names = there[0] if there else parts
     else:
         names = list(map(str, files))
     if not all(name.strip() for name in names):
-        raise UserError(f"files {files!r}: an empty name; give names between commas, or a list of them")
+        raise UserError(f"files {files!r}: an empty name; give names separated by commas, or a list of them")
     return [str(place(name)) for name in names]
 
 
@@ -58,7 +58,7 @@ def resolve_files(data: ConfigDict) -> None:
 
 
 def _cuts(parts: Sequence[str], is_name: Callable[[str], bool]) -> Iterator[list[str]]:
-    """Yields each way to join neighbours by commas so that every name is one."""
+    """Yields each way to join neighbours by commas so that every name exists."""
     if not parts:
         yield []
     for end in range(1, len(parts) + 1):
@@ -69,5 +69,5 @@ def _cuts(parts: Sequence[str], is_name: Callable[[str], bool]) -> Iterator[list
 def _is_file(path: pathlib.Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # longer than a name may be, or with a NUL in it
+    except (OSError, ValueError):  # too long for a name, or with a NUL in it
         return False

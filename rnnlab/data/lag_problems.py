@@ -1,6 +1,6 @@
-"""Problems whose answer lies a known number of steps back, drawn on the fly: the same key gives the same batch.
+"""Synthetic problems with a known lag, generated on the fly: the same key gives the same batch.
 
-Every problem has an answer at each step; `weights` say where the answer counts. Time-major.
+Every problem has an answer at each step; `weights` mark the answers that count. Time-major.
 """
 
 import dataclasses
@@ -40,13 +40,13 @@ class LagProblem:
 
     Attributes:
       time: steps of a sequence.
-      in_features: of a step; of ids, how many there are.
+      in_features: of a step; for ids, their number.
       out_features: classes, or 1 in a regression.
       floor: the loss of the best model without memory, in nats per answer or as a mean squared error.
-      sample: `(data, key, batch, split) -> LagBatch`; a split never sees the other's draws or images.
-      data: arrays that a sample is taken from, where it is not made up. A program that is compiled takes them as an
-        argument, for what it closes over becomes a part of it.
-      whole: `split -> LagBatch`, all sequences of a split, where their number is finite.
+      sample: `(data, key, batch, split) -> LagBatch`; splits share no draws or images.
+      data: arrays to sample from, if sequences are not synthetic. A compiled program takes them as an argument, since
+        arrays that it closes over become part of it.
+      whole: `split -> LagBatch`, all sequences of a split, if their number is finite.
     """
 
     time: int
@@ -58,7 +58,7 @@ class LagProblem:
     whole: Callable[[str], LagBatch] | None = None
 
     def draw(self, key: PRNGKeyArray, batch: int, split: str) -> LagBatch:
-        """A batch of `split`."""
+        """Draws a batch of `split`."""
         return self.sample(self.data, key, batch, split)
 
     @property
@@ -68,13 +68,13 @@ class LagProblem:
 
 
 def _last(values: Array, time: int) -> tuple[Array, Array]:
-    """Labels and weights of an answer `[batch]` that counts at the last step only."""
+    """Returns labels and weights of an answer `[batch]` that counts only at the last step."""
     labels = jnp.zeros((time, *values.shape), values.dtype).at[-1].set(values)
     return labels, jnp.zeros(labels.shape, bool).at[-1].set(True)
 
 
 def generated(make: Callable[[PRNGKeyArray, int], LagBatch]) -> Callable[[Any, PRNGKeyArray, int, str], LagBatch]:
-    """Makes the `sample` of a problem of `(key, batch) -> LagBatch`: every split has draws of its own."""
+    """Makes the `sample` of a problem from `(key, batch) -> LagBatch`: every split has its own draws."""
 
     def sample(_: Any, key: PRNGKeyArray, batch: int, split: str) -> LagBatch:
         return make(jax.random.fold_in(key, SPLITS.index(split)), batch)
@@ -103,10 +103,10 @@ def adding(lag: int) -> LagProblem:
 
 
 def copy_memory(lag: int) -> LagProblem:
-    """Ten symbols out of eight, `lag` blanks, a sign, and the ten again (Hochreiter and Schmidhuber 1997, as in
+    """Ten symbols out of eight, `lag` blanks, a delimiter, and the ten again (Hochreiter and Schmidhuber 1997, as in
     Arjovsky, Shah and Bengio 2016, arXiv 1511.06464).
 
-    Without memory the blanks are right and each of the ten costs ln 8: 10 ln 8 / (lag + 20) a step.
+    Without memory the blanks are right and each of the ten costs ln 8: 10 ln 8 / (lag + 20) per step.
     """
     _check_lag(lag, 1)
     symbols, number, blank, sign = 8, 10, 8, 9
@@ -122,7 +122,7 @@ def copy_memory(lag: int) -> LagProblem:
 
 
 def temporal_order(lag: int) -> LagProblem:
-    """Which of X and Y stood at two places among four other symbols, in order: four classes (task 6a of Hochreiter and
+    """Which of X and Y was at two places among four other symbols, in order: four classes (task 6a of Hochreiter and
     Schmidhuber 1997; places from 1/10 to 2/10 and from 5/10 to 6/10 of the time, as in Pascanu et al. 2013)."""
     _check_lag(lag, 10)
 
@@ -139,7 +139,7 @@ def temporal_order(lag: int) -> LagProblem:
 
 
 def parity(lag: int) -> LagProblem:
-    """Whether the number of ones among `lag` bits is odd; a single bit unseen leaves a coin to toss."""
+    """Whether the number of ones among `lag` bits is odd; with a single bit unseen the answer is random."""
     _check_lag(lag, 1)
 
     def sample(key: PRNGKeyArray, batch: int) -> LagBatch:
@@ -154,9 +154,9 @@ def associative_recall(lag: int, *, pairs: int = 4, vocabulary: int = 64, power:
     to be answered by its value.
 
     Args:
-      lag: steps in all; the pairs take the first `2 * pairs`, a query stands at every second step at most.
-      pairs: keys to remember; the paper has 4 at 64 steps up to 64 at 512.
-      vocabulary: half of it keys, half values; the paper has 8192.
+      lag: total steps; the pairs take the first `2 * pairs`, queries follow at every second step at most.
+      pairs: keys to remember; in the paper 4 at 64 steps up to 64 at 512.
+      vocabulary: half of it keys, half values; in the paper 8192.
       power: of the law by which queries thin out over time.
 
     Raises:
@@ -176,7 +176,7 @@ def associative_recall(lag: int, *, pairs: int = 4, vocabulary: int = 64, power:
         keys = jax.random.choice(keys_key, half, (pairs,), replace=False)
         values = half + jax.random.choice(values_key, half, (pairs,), replace=False)
         chosen = 2 * pairs + 2 * jax.random.choice(places_key, places, (pairs,), replace=False, p=odds / odds.sum())
-        inputs = jax.random.randint(others_key, (lag,), half, vocabulary)  # values: none that could be asked for
+        inputs = jax.random.randint(others_key, (lag,), half, vocabulary)  # only values, which cannot be queries
         inputs = inputs.at[: 2 * pairs].set(jnp.stack([keys, values], axis=1).reshape(-1)).at[chosen].set(keys)
         labels = jnp.zeros((lag,), inputs.dtype).at[chosen].set(values)
         return inputs, labels, jnp.zeros((lag,), bool).at[chosen].set(True)
@@ -192,13 +192,13 @@ def wave(lag: int, *, period: int = 20, decay: float = 0.99) -> LagProblem:
 
         y_t = 2 decay cos(2 pi / period) y_{t-1} - decay^2 y_{t-2} + noise.
 
-    The best answer takes the two values before; out of a single one the error is 1 less the square of the correlation
-    of neighbours.
+    The best answer uses the two previous values; from a single one the error is 1 minus the squared correlation of
+    neighbours.
 
     Args:
-      lag: steps in all.
+      lag: total steps.
       period: of the wave, in steps.
-      decay: of its amplitude in a step: how regular it is.
+      decay: of its amplitude per step: its regularity.
 
     Raises:
       ValueError: a period below 3, or a decay outside of 0 to 1.
@@ -227,7 +227,7 @@ def wave(lag: int, *, period: int = 20, decay: float = 0.99) -> LagProblem:
 
 def digits(lag: int) -> LagProblem:
     """The 1,797 handwritten digits of scikit-learn (UCI optdigits), 8 x 8 pixels from 0 to 1: row by row in 8 steps, or
-    pixel by pixel in 64. Of every six images one is of the test split, one of validation.
+    pixel by pixel in 64. Of every six images one is in the test split, one in validation.
 
     Raises:
       ValueError: another `lag` than 8 or 64.
@@ -238,14 +238,14 @@ def digits(lag: int) -> LagProblem:
 def mnist(lag: int, *, prepared: str = "") -> LagProblem:
     """The handwritten digits of LeCun et al. 1998 with their own test split, through TFDS, 28 x 28 pixels from 0 to 1:
     row by row in 28 steps, or pixel by pixel in 784 (Le, Jaitly and Hinton 2015). Every sixth image of the training
-    split is of validation.
+    split is in validation.
 
     Args:
       prepared: folder for TFDS's files; empty is TFDS's own choice.
 
     Raises:
       ValueError: another `lag` than 28 or 784.
-      UserError: the set cannot be reached.
+      UserError: the dataset cannot be reached.
     """
     return _image_problem("mnist", 28, lag, functools.partial(_load_mnist, prepared))
 
@@ -307,7 +307,7 @@ def _load_mnist(prepared: str) -> _Images:
 
 
 def encode_by_pillow(builder: "DatasetBuilder") -> None:
-    """Makes a builder of gray images write them by Pillow, instead of asking TensorFlow to."""
+    """Makes a builder of gray images write them with Pillow instead of TensorFlow."""
     from PIL import Image
 
     generate = builder._generate_examples
@@ -337,13 +337,13 @@ LAG_PROBLEMS: dict[str, Callable[..., LagProblem]] = {
 
 
 def find_problem(text: str) -> Callable[[int], LagProblem]:
-    """Finds a problem by its name, with options of its own ("wave:period=10,decay=0.9"), for any lag.
+    """Finds a problem by its name, with its options ("wave:period=10,decay=0.9"), for any lag.
 
-    One of the user's own is a function like those here, "file.py:NAME" or "file.py:NAME,period=10".
+    The user's own problem is a function like those here, "file.py:NAME" or "file.py:NAME,period=10".
 
     Raises:
-      ValueError: a problem or an option that does not exist or comes twice, or a value of another kind; the problem
-        itself refuses lags.
+      ValueError: an unknown problem, an unknown or repeated option, or a value of another type; lags are checked by the
+        problem itself.
     """
     if text.partition(":")[0] in LAG_PROBLEMS:
         text = text.replace(":", ",", 1)
@@ -353,7 +353,7 @@ def find_problem(text: str) -> Callable[[int], LagProblem]:
         raise ValueError(f"unknown problem {name!r}; allowed: {allowed}, file.py:NAME, or file.py:NAME,option=value")
     make = load_own(name) if is_own(name) else LAG_PROBLEMS[name]
     if not callable(make):
-        raise ValueError(f"{name!r} is no function from a lag to a LagProblem")
+        raise ValueError(f"{name!r} is not a function from a lag to a LagProblem")
     chosen = _read_options(name, options, inspect.signature(make))
     return lambda lag: make(lag, **chosen)
 
@@ -367,13 +367,13 @@ _KINDS: dict[type, Callable[[str], Any]] = {
 
 
 def _read_options(name: str, options: Sequence[str], signature: inspect.Signature) -> dict[str, Any]:
-    """Options by name, of the types of their defaults."""
+    """Parses options by name, with the types of their defaults."""
     defaults = {p.name: p.default for p in signature.parameters.values() if type(p.default) in _KINDS}
     chosen: dict[str, Any] = {}
     for option in options:
         field, equals, value = option.partition("=")
         if field not in defaults:
-            allowed = f"allowed: {', '.join(defaults)}" if defaults else "it has none"
+            allowed = f"allowed: {', '.join(defaults)}" if defaults else "it has no options"
             raise ValueError(f"unknown option {field!r} of {name}; {allowed}")
         if not equals or field in chosen:
             raise ValueError(f"option {field!r} of {name}: write {field}=value, once")

@@ -1,4 +1,4 @@
-"""A dataset of the user's own: a function of the data config that returns the examples of each split."""
+"""The user's own dataset: a function of the data config that returns the examples of each split."""
 
 import contextlib
 import copy
@@ -15,15 +15,14 @@ _SHOWN = 80  # characters of an example in a message
 
 
 class OwnSet:
-    """What `module:NAME` or `file.py:NAME` returns: `{split: examples}`.
+    """The result of `module:NAME` or `file.py:NAME`: `{split: examples}`.
 
-    Examples are a list, a generator, or anything else that can be iterated over; each is a pair of a source and its
-    target, or of a source and a list of targets that all count as right. A split is read when it is asked for, once,
-    and kept in memory.
+    Examples are a list, a generator, or any other iterable; each is a pair of a source and its target, or of a source
+    and a list of targets that all count as correct. A split is read once, on demand, and stays in memory.
 
     Args:
       name: of the function.
-      data: the data config, of which the function gets a copy.
+      data: the data config; the function gets a copy.
 
     Raises:
       UserError: the function cannot be imported, fails, or returns something else.
@@ -37,7 +36,7 @@ class OwnSet:
         except ValueError as error:
             raise UserError(f"data.name: {error}") from None
         if not callable(make):
-            self._refuse(f"is no function but of type {type(make).__name__}")
+            self._refuse(f"is not a function but of type {type(make).__name__}")
         with self._failing():
             self._splits = make(copy.deepcopy(data))
         if not isinstance(self._splits, Mapping):
@@ -49,14 +48,14 @@ class OwnSet:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Which of train, validation and test there are."""
+        """The available splits among train, validation and test."""
         return tuple(self._splits)
 
     def read(self, split: str) -> list[Example]:
-        """The examples of a split.
+        """Returns the examples of a split.
 
         Raises:
-          UserError: there are none, iterating over them fails, or one is no pair of texts or has an empty side.
+          UserError: no examples, iterating over them fails, or one is not a pair of texts or has an empty side.
         """
         if split not in self._read:
             with self._failing():
@@ -73,12 +72,12 @@ class OwnSet:
         if not right or not all(map(_is_text, (source, *right))):
             self._refuse(f"gave {_shown(pair)} as {place}; a pair of texts, source and target, is needed")
         if not all(text.strip() for text in (source, *right)):
-            self._refuse(f"gave {_shown(pair)} as {place}: one side is empty; leave it out")
+            self._refuse(f"gave {_shown(pair)} as {place}: one side is empty; omit it")
         return Example(source, right)
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
-        """Turns whatever the function's own code raises into one line."""
+        """Turns an exception of the function's own code into one line."""
         try:
             yield
         except UserError:

@@ -1,4 +1,4 @@
-"""Files that are plain or packed by gzip, bzip2, xz or zstd."""
+"""Files that are plain or compressed with gzip, bzip2, xz or zstd."""
 
 import bz2
 import gzip
@@ -18,15 +18,15 @@ def _unpack_zstd(raw: bytes) -> bytes:
         try:
             from backports import zstd
         except ImportError:
-            raise OSError("it is packed by zstd; pip install backports.zstd") from None
+            raise OSError("it is compressed with zstd; pip install backports.zstd") from None
     try:
         return zstd.decompress(raw)
     except zstd.ZstdError as error:
         raise OSError(error) from None
 
 
-# By their endings: how such files start (RFC 1952 and 8878, the formats of bzip2, full and empty, and xz), and what
-# unpacks them.
+# By file ending: the first bytes (RFC 1952 and 8878, the formats of bzip2, full and empty, and xz), and the function
+# that decompresses.
 _PACKED: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
     ".gz": (rb"\x1f\x8b", gzip.decompress),
     ".bz2": (rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", bz2.decompress),
@@ -36,7 +36,7 @@ _PACKED: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
 
 
 def read_packed(path: str) -> bytes:
-    """Reads a file as it is, packed or not.
+    """Reads a file, decompressed if necessary.
 
     Raises:
       UserError: no such file, or one that cannot be read.
@@ -48,10 +48,10 @@ def read_packed(path: str) -> bytes:
 
 
 def unpack(path: str, raw: bytes) -> bytes:
-    """Unpacks `raw` by how it starts, whatever its name, or else by its ending, so that a damaged start is noticed.
+    """Decompresses `raw` by its first bytes, whatever its name, or else by its ending, to detect a damaged start.
 
     Raises:
-      UserError: damaged, or not what its ending says.
+      UserError: damaged, or not of the format of its ending.
     """
     named = _PACKED.get(pathlib.PurePath(path).suffix, (b"", bytes))
     _, unpack_kind = next((kind for kind in _PACKED.values() if re.match(kind[0], raw)), named)

@@ -1,5 +1,5 @@
-"""Line-aligned texts: two files, plain or compressed, or one TSV with two columns. They are read as they are at each
-start; no copy of them is prepared. What is held of them in memory is their bytes, for texts take many times as much."""
+"""Line-aligned texts: two files, plain or compressed, or one TSV with two columns. They are read at each start; no copy
+is prepared. They stay in memory as bytes, since texts take many times as much."""
 
 import codecs
 import functools
@@ -12,18 +12,19 @@ from rnnlab.data.packed import read_packed, unpack
 from rnnlab.errors import UserError
 
 Pair = tuple[str, str]
-_BLOCK = 1 << 20  # bytes that are decoded at a time
+_BLOCK = 1 << 20  # bytes decoded at a time
 
 
 class Lines:
-    """The lines of a UTF-8 file, plain or packed by gzip, bzip2, xz or zstd, without the white space at their ends.
+    """The lines of a UTF-8 file, plain or compressed with gzip, bzip2, xz or zstd, without the white space at their
+    ends.
 
-    Lines end by LF or CR LF, or, in a file that has neither, by CR. Byte-order marks are dropped wherever they stand:
-    files that were put together have them in the middle, too. The file is read at once, but checked when its lines are
-    first counted or iterated over.
+    Lines end with LF or CR LF, or, in a file that has neither, with CR. Byte-order marks are dropped everywhere:
+    concatenated files have them in the middle, too. The file is read immediately, but checked when its lines are first
+    counted or iterated over.
 
     Raises:
-      UserError: no such file, not what its ending says, not UTF-8 (with the line), or empty.
+      UserError: no such file, not of the format of its ending, not UTF-8 (with the line), or empty.
     """
 
     def __init__(self, path: str):
@@ -46,7 +47,7 @@ class Lines:
 
     @functools.cached_property
     def _text(self) -> tuple[bytes, bytes]:
-        """All of it, known to be UTF-8, and what ends a line."""
+        """The whole file, checked to be UTF-8, and its line ending."""
         path = self._path
         raw = unpack(path, self._packed).replace(codecs.BOM_UTF8, b"")
         self._packed = b""
@@ -63,15 +64,15 @@ class Lines:
 
 
 class ParallelText:
-    """Source and target of each line; may be iterated over many times.
+    """Source and target of each line; may be iterated over repeatedly.
 
     Args:
       files: "source,target", one "pairs.tsv", or a list of these names.
       directory: as in `list_names`.
 
     Raises:
-      UserError: as `list_names`, and where files are neither; when it is iterated over, as `Lines`; unequal line
-        counts; a TSV line without exactly two columns; an empty side.
+      UserError: as `list_names`, or files that are neither; during iteration, as `Lines`, unequal line counts, a TSV
+        line without exactly two columns, or an empty side.
     """
 
     def __init__(self, files: Files, directory: str = ""):
@@ -82,7 +83,7 @@ class ParallelText:
 
     @property
     def digests(self) -> list[str]:
-        """Of each file its ending and the SHA-256 of its bytes: where they are the same, so are the pairs."""
+        """Returns the ending and the SHA-256 of the bytes of each file: if these are equal, so are the pairs."""
         return [pathlib.PurePath(name).suffix + side.digest for name, side in zip(self.names, self._sides, strict=True)]
 
     def __iter__(self) -> Iterator[Pair]:

@@ -1,4 +1,4 @@
-"""Downloads of datasets that end soon where there is no network."""
+"""Downloads of datasets that fail quickly without a network."""
 
 import contextlib
 import pathlib
@@ -12,12 +12,12 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 
 from rnnlab.errors import UserError
 
-_PATIENCE = 5.0  # seconds that a silent server gets, twice; tfds by itself tries for over three minutes
+_PATIENCE = 5.0  # seconds to wait for a silent server, twice; by default tfds tries for over three minutes
 _BLOCK = 2**20  # bytes
 
 
 class _Downloader(downloader._Downloader):
-    """TFDS's downloader of files, but for those of the web with a limit of time, which TFDS sets none."""
+    """TFDS's downloader of files, with a time limit for downloads from the web, which TFDS lacks."""
 
     def _sync_download(self, url: str, destination_path: pathlib.Path, verify: bool = True):
         if not url.startswith("http") or downloader._DRIVE_URL.match(url):
@@ -36,7 +36,7 @@ class _Downloader(downloader._Downloader):
 
 
 def download_impatiently(builder: tfds.core.DatasetBuilder) -> None:
-    """Makes a builder end a download in an OSError once a server has said nothing for `_PATIENCE`, twice."""
+    """Makes a builder's download fail with an OSError after a server has been silent for `_PATIENCE`, twice."""
     make_manager = builder._make_download_manager
 
     def make_impatient_manager(**options):
@@ -52,7 +52,7 @@ def one_line_where_out_of_reach(field: str, name: str) -> Iterator[None]:
     """Opens or prepares a dataset in its body.
 
     Args:
-      field: of the config, that names the dataset; name: the dataset.
+      field: the config field of the dataset; name: the dataset.
 
     Raises:
       UserError: it cannot be reached or written, or a file of it is not the published one.

@@ -16,7 +16,7 @@ from rnnlab.data.vocabulary import BOS, EOS, PAD
 if TYPE_CHECKING:
     import grain
 
-_SLACK, _MARGIN = 1.5, 10  # of an output over the targets of training: half as long again, and so many tokens more
+_SLACK, _MARGIN = 1.5, 10  # an output may be this much longer than targets of training: a factor, and tokens
 Size = tuple[int, ...]  # the steps of a batch on each side
 Sizes = list[Size]
 
@@ -25,20 +25,20 @@ class Rows(Protocol):
     """Encoded examples: sequences on one or several sides, each padded to the longest of a batch."""
 
     def __len__(self) -> int:
-        """Returns their number."""
+        """Returns the number of rows."""
 
     @property
     def steps(self) -> np.ndarray:
-        """The steps that each row has in a batch, `[sides, rows]`."""
+        """The steps of each row in a batch, `[sides, rows]`."""
 
     def assemble(self, rows: Sequence[int], size: Size, batch_size: int) -> Any:
-        """Makes the padded batch of some rows, filled up to `batch_size` columns of length 0."""
+        """Makes the padded batch of some rows, filled up to `batch_size` with columns of length 0."""
 
 
 class Pairs:
     """Encoded pairs: `sources[i]` belongs to `targets[i]`; lengths without BOS and EOS.
 
-    `examples[i]` is the number of the example that a pair is of; by default its own.
+    `examples[i]` is the number of the example of a pair; by default that of the pair.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Pairs:
         return len(self.sources)
 
     def take(self, rows: np.ndarray) -> "Pairs":
-        """Those pairs alone, in this order."""
+        """Returns these pairs, in this order."""
         return Pairs(self.sources.take(rows), self.targets.take(rows), self.examples[rows])
 
     @property
@@ -79,8 +79,8 @@ class Pairs:
 
 
 class Lengths(NamedTuple):
-    """What training pairs tell of lengths, in tokens, BOS and EOS not counted: the longest `source`, the longest
-    `target`, and the largest `ratio` of a target to its source."""
+    """Length statistics of training pairs, in tokens without BOS and EOS: the longest `source`, the longest `target`,
+    and the largest `ratio` of a target to its source."""
 
     source: int
     target: int
@@ -88,32 +88,32 @@ class Lengths(NamedTuple):
 
     @classmethod
     def of(cls, pairs: Pairs) -> "Lengths":
-        """Measures pairs, of which there is at least one."""
+        """Measures one or more pairs."""
         sources, targets = pairs.sources.lengths, pairs.targets.lengths
         return cls(int(sources.max()), int(targets.max()), float((targets / np.maximum(sources, 1)).max()))
 
     def output_limit(self, source_lengths: np.ndarray) -> np.ndarray:
-        """Bounds the tokens of an output, EOS counted, for sources of these lengths.
+        """Bounds the tokens of an output, including EOS, for sources of these lengths.
 
-        No pair of training comes near it: `ratio` for each token of the source, at most the longest target (and of a
-        longer source than any in training `ratio` more for each further token), half as much again, and 10 more.
+        The bound is 1.5 times `ratio` per token of the source, plus 10, well above all pairs of training. `ratio` times
+        the source is limited to the longest target (plus `ratio` per token beyond the longest source of training).
         """
         longest = self.target + self.ratio * np.maximum(source_lengths - self.source, 0)
         return np.ceil(_SLACK * np.minimum(self.ratio * source_lengths, longest)).astype(np.int32) + _MARGIN
 
 
 def bucket_sizes(rows: Rows, buckets: int) -> Sizes:
-    """At most `buckets` sizes, growing, that hold every row with the least padding.
+    """Returns at most `buckets` sizes, ascending, that fit every row with the least padding.
 
-    Rows are ordered by the longest of their sides, and cut where the padded cells are fewest: the exact minimum over
-    all cuts, by dynamic programming over the lengths that occur.
+    Rows are ordered by the longest of their sides, and cut where padding is minimal: the exact minimum over all cuts,
+    by dynamic programming over the lengths that occur.
     """
     steps = rows.steps
     keys, group, counts = np.unique(steps.max(0), return_inverse=True, return_counts=True)
     bounds = np.ones((len(steps), len(keys)), np.int64)  # the longest of each side of each key
     for bound, side in zip(bounds, steps, strict=True):
         np.maximum.at(bound, group, side)
-    most = min(buckets, len(keys))  # more than one for each length saves nothing
+    most = min(buckets, len(keys))  # more than one per length saves nothing
     cells = np.full((most + 1, len(keys) + 1), np.iinfo(np.int64).max // 2)  # with so many buckets, of so many keys
     cells[:, 0] = 0
     starts = np.zeros(cells.shape, np.int64)  # of the last bucket
@@ -133,8 +133,8 @@ def bucket_sizes(rows: Rows, buckets: int) -> Sizes:
 
 
 def fitting_size(sizes: Sizes, steps: Size) -> Size:
-    """The first of `sizes` for so many steps; beyond them, powers of 2 times the last one, so that few shapes serve any
-    length."""
+    """Returns the first of `sizes` that fits the steps; beyond them, powers of 2 times the last one, so that few shapes
+    serve any length."""
     for size in sizes:
         if _fits(steps, size):
             return size
@@ -149,7 +149,7 @@ def _fits(steps: Size, size: Size) -> bool:
 
 
 def evaluation_batches(rows: Rows, sizes: Sizes, batch_size: int) -> Iterator[tuple[list[int], Any]]:
-    """Every row once: the rows of each batch and the batch, by size; the last of a size is filled up."""
+    """Yields every row once: the rows of each batch and the batch, by size; the last of a size is filled up."""
     by_size: dict[Size, list[int]] = {}
     for row, steps in enumerate(rows.steps.T.tolist()):
         by_size.setdefault(fitting_size(sizes, tuple(steps)), []).append(row)
@@ -162,19 +162,19 @@ def evaluation_batches(rows: Rows, sizes: Sizes, batch_size: int) -> Iterator[tu
 def training_batches(
     rows: Rows, sizes: Sizes, batch_size: int, *, seed: int, process: int = 0, processes: int = 1, alike: int = 1
 ) -> "grain.IterDataset":
-    """Batches without end, reshuffled in every epoch; the iterator's state is a small JSON object.
+    """Returns endless batches, reshuffled in every epoch; the iterator's state is a small JSON object.
 
-    No batch holds a row twice, and every row comes as often as every other. A bucket with fewer rows than a batch
-    takes the longest of those below, which are padded more for it. Where all rows together are fewer, they are one
-    batch in every epoch, which columns of length 0 fill up.
+    No batch contains a row twice, and all rows occur equally often. A bucket with fewer rows than a batch takes the
+    longest rows of those below, which are then padded more. If all rows together are fewer, they are one batch in every
+    epoch, filled up with columns of length 0.
 
     Args:
       batch_size: rows over all processes together; each process gets its own share of every batch, all in the same
         order and of the same shape.
       seed: of the shuffling.
-      alike: so many batches in a row are of one bucket, and so of one shape.
+      alike: the number of consecutive batches from the same bucket, and so of the same shape.
     """
-    import grain  # with the module below: half a second that nothing but training needs
+    import grain  # with the module below: half a second that only training needs
 
     from rnnlab.data.bucketed import Bucketed
 

@@ -1,4 +1,4 @@
-"""Sets that TFDS prepares: by one process at a time, and found whole at each start, or prepared anew."""
+"""Datasets prepared by TFDS: by one process at a time, and checked at each start, or prepared again."""
 
 import contextlib
 import hashlib
@@ -22,24 +22,24 @@ _CHECKSUMS = "rnnlab_checksums.json"  # beside the prepared files: the SHA-256 o
 def open_prepared(
     field: str, name: str, prepared: str, make: Callable[[str], tfds.core.DatasetBuilder]
 ) -> tfds.core.DatasetBuilder:
-    """The builder of a set whose files are there and whole.
+    """Returns the builder of a dataset with complete and intact files.
 
-    Where they are not, they are prepared; damaged ones are named and prepared anew. Processes that start at once wait
+    Missing files are prepared; damaged ones are logged and prepared again. Processes that start at the same time wait
     for the one that prepares.
 
     Args:
-      field: of the config, that names the set; name: the set.
+      field: the config field of the dataset; name: the dataset.
       prepared: folder for TFDS's files; empty is TFDS's own choice, `TFDS_DATA_DIR` or ~/tensorflow_datasets.
-      make: the builder of the set in a folder.
+      make: makes the builder of the dataset in a folder.
 
     Raises:
-      UserError: the set cannot be reached or written, or is damaged and its code is not there; what `make` raises.
+      UserError: the dataset cannot be reached or written, or is damaged and its code is missing; errors of `make`.
     """
     home = pathlib.Path(prepared or tfds.core.constants.DATA_DIR).expanduser()
     with one_line_where_out_of_reach(field, name), tempfile.TemporaryDirectory() as empty:
         try:
             place = pathlib.Path(make(empty).data_dir).relative_to(empty)
-        except UserError:  # unknown, or a set of which there is what was prepared alone, without its code
+        except UserError:  # unknown, or a prepared dataset without its code
             return _only_read(make(str(home)))
         folder = home / place
         with one_at_a_time(home / f"{'.'.join(place.parts)}.lock"):
@@ -58,27 +58,27 @@ def open_prepared(
 
 
 def _make_room(folder: pathlib.Path, fault: str) -> None:
-    """Takes a damaged set away; one without a seal may be another program's, and is kept under another name."""
+    """Removes a damaged dataset; one without checksums may be another program's, and is renamed instead."""
     if (folder / _CHECKSUMS).exists():
-        logging.getLogger("rnnlab").warning("%s: %s; it is prepared anew", folder, fault)
+        logging.getLogger("rnnlab").warning("%s: %s; it is prepared again", folder, fault)
         shutil.rmtree(folder)
         return
     names = (folder.with_name(f"{folder.name}.damaged{number}") for number in itertools.count(1))
     aside = next(path for path in names if not path.exists())
-    logging.getLogger("rnnlab").warning("%s: %s; moved to %s and prepared anew", folder, fault, aside)
+    logging.getLogger("rnnlab").warning("%s: %s; moved to %s and prepared again", folder, fault, aside)
     folder.rename(aside)
 
 
 def _only_read(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
     folder = pathlib.Path(builder.data_dir)
     if fault := _fault(folder, lambda: builder):
-        raise UserError(f"{folder}: {fault}; it must be prepared anew by its own code, which is not here")
+        raise UserError(f"{folder}: {fault}; it must be prepared again by its own code, which is not available")
     _seal(folder)
     return builder
 
 
 def _seal(folder: pathlib.Path) -> None:
-    """Leaves the checksums of a folder in it, unless they are there, or it may only be read."""
+    """Writes the checksums of a folder to it, unless they exist or the folder is read-only."""
     if not (folder / _CHECKSUMS).exists():
         with contextlib.suppress(OSError):
             write_text(folder / _CHECKSUMS, json.dumps(_checksums(folder), indent=1))
@@ -94,7 +94,7 @@ def _checksums(folder: pathlib.Path) -> dict[str, str]:
 
 
 def _fault(folder: pathlib.Path, make: Callable[[], tfds.core.DatasetBuilder]) -> str:
-    """What is wrong with a folder; nothing if it is as it was sealed, or, without a seal, if all of it can be read."""
+    """Returns what is wrong with a folder; empty if its checksums agree, or, without checksums, if it can be read."""
     if not (folder / _CHECKSUMS).exists():
         return _unreadable(make)
     try:
@@ -111,8 +111,8 @@ def _unreadable(make: Callable[[], tfds.core.DatasetBuilder]) -> str:
         for split in builder.info.splits:
             source = builder.as_data_source(split)
             rows = source.__getitems__(list(range(len(source))))
-            if any(value is None for row in rows for value in row.values()):  # as array_record reads what was cut off
+            if any(value is None for row in rows for value in row.values()):  # as array_record reads truncated data
                 raise ValueError(f"an example of its {split} split is empty")
-        return "" if builder.info.splits else "it holds no split"
+        return "" if builder.info.splits else "it has no split"
     except Exception as error:  # tfds, array_record, protobuf and json each raise their own for a damaged file
         return f"it cannot be read ({(str(error).strip() or type(error).__name__).splitlines()[0][:200]})"

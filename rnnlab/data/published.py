@@ -1,4 +1,4 @@
-"""Published pairs under their own names: their files, on the web or in a folder that holds them."""
+"""Published pairs under their own names: their files, on the web or in a local folder."""
 
 import pathlib
 from typing import NamedTuple
@@ -10,7 +10,7 @@ _GITHUB = "https://raw.githubusercontent.com"
 
 
 class Home(NamedTuple):
-    """Where a set lives: a folder on the web, and the files of each split; {0} and {1} stand for the languages."""
+    """The home of a dataset: a folder on the web, and the files of each split; {0} and {1} are the languages."""
 
     description: str
     url: str
@@ -46,10 +46,10 @@ HOMES = {
 
 
 def published_files(name: str, language: str, directory: str) -> dict[str, Files]:
-    """The files of each split of one of `HOMES` in a folder that holds them under their published names.
+    """Returns the files of each split of one of `HOMES` in a folder, under their published names.
 
     Raises:
-      UserError: a language of another form.
+      UserError: an invalid language.
     """
     home, languages = find_published(name, language)
     folder = pathlib.Path(directory).expanduser()
@@ -60,12 +60,12 @@ def published_files(name: str, language: str, directory: str) -> dict[str, Files
 
 
 def find_published(name: str, language: str) -> tuple[Home, list[str]]:
-    """One of `HOMES`, and its languages.
+    """Returns one of `HOMES`, and its languages.
 
     Raises:
-      UserError: a language of another form.
+      UserError: an invalid language.
     """
     home, languages = HOMES[name], language.split("-")
     if len(languages) != len(home.languages.split("-")) or not all(languages):
-        raise UserError(f"data.language: {language!r} is none of {name!r}; give it like {home.languages!r}")
+        raise UserError(f"data.language: {language!r} is not a language of {name!r}; write it like {home.languages!r}")
     return home, languages

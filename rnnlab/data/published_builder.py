@@ -1,5 +1,5 @@
-"""The builder of published pairs: downloaded from their public home and checked against `checksums.tsv`, in TFDS's
-format, beside this file."""
+"""The builder of published pairs: downloads them from their public home and verifies them against `checksums.tsv`, in
+TFDS's format, beside this file."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from rnnlab.errors import UserError
 
 
 def open_published(name: str, language: str, **options: Any) -> tfds.core.DatasetBuilder:
-    """The builder that downloads one of `HOMES`; its examples are in the order of the files.
+    """Makes the builder that downloads one of `HOMES`; its examples are in the order of the files.
 
     Args:
-      name: of the set.
-      language: "kor", or for a translation set the source's and the target's, "de-en".
+      name: of the dataset.
+      language: "kor", or for a translation dataset the source's and the target's, "de-en".
       options: of a TFDS builder.
 
     Raises:
-      UserError: a language of another form or without files, or what `ParallelText` refuses.
+      UserError: an invalid language or one without files, or as `ParallelText`.
     """
     home, languages = find_published(name, language)
     known = _Published.url_infos or {}

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-_BLOCK = 1 << 15  # rows that are taken at a time: what helps to find their ids takes many times their memory
+_BLOCK = 1 << 15  # rows taken at a time: the index arrays take many times their memory
 
 
 class Ragged:
     """Rows of ids.
 
     Args:
-      values: `[ids + 1]`, int32: the rows one after the other, then one more cell, so that there always is one.
+      values: `[ids + 1]`, int32: the concatenated rows, then one more cell, so that it is never empty.
       lengths: `[rows]`, of each row.
     """
 
@@ -22,7 +22,7 @@ class Ragged:
 
     @classmethod
     def of(cls, rows: Iterable[Sequence[int]]) -> "Ragged":
-        """Joins rows, of which no more than one is held as it is given."""
+        """Joins rows, holding only one of them in its original form at a time."""
         values, lengths = array.array("i"), array.array("q")
         for row in rows:
             values.extend(row)
@@ -34,11 +34,11 @@ class Ragged:
         return len(self.lengths)
 
     def row(self, number: int) -> list[int]:
-        """Returns one of them."""
+        """Returns one row."""
         return self.values[self._ends[number] - self.lengths[number] : self._ends[number]].tolist()
 
     def take(self, rows: np.ndarray) -> "Ragged":
-        """Copies some rows, in the order in which they are asked for, each as often as that."""
+        """Copies some rows, in the given order, with repetitions."""
         lengths = self.lengths[rows]
         begins, found = (self._ends - self.lengths)[rows], []
         for block in np.array_split(np.arange(len(rows)), len(rows) // _BLOCK + 1):
@@ -48,7 +48,7 @@ class Ragged:
         return Ragged(np.concatenate([*found, self.values[-1:]]), lengths)
 
     def share(self, value: int) -> float:
-        """Computes the share of all the ids that are `value`."""
+        """Computes the share of `value` among all ids."""
         return float((self.values[:-1] == value).mean()) if len(self.values) > 1 else 0.0
 
     def padded(self, rows: np.ndarray, time: int, columns: int, *, padding: int) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Running text for language models: files, a TFDS set, or the words of a dictionary; and its tokens as one array.
+"""Running text for language models: files, a TFDS dataset, or the words of a dictionary; and its tokens as one array.
 
-Line breaks are part of the text: the token EOS of words, symbols and subwords, a plain character or byte of the others.
+Line breaks are part of the text: the token EOS for words, symbols and subwords, otherwise a character or byte.
 """
 
 import codecs
@@ -24,19 +24,19 @@ from rnnlab.extras import needs
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
-_BLOCK = 1 << 16  # bytes of an exact text that are encoded at a time, and a line's rest
-_ROWS = 10_000  # rows of a TFDS set that are read at a time
+_BLOCK = 1 << 16  # bytes of an exact text encoded at a time, plus the rest of a line
+_ROWS = 10_000  # rows of a TFDS dataset read at a time
 _BREAK = b"\n"
-_UTF8 = 4  # most bytes of a character
-_SLACK = 0.1  # of the smallest share, by which a cut may move to the end of a line or a word
+_UTF8 = 4  # maximum bytes of a character
+_SLACK = 0.1  # of the smallest share: how far a cut may move to the end of a line or a word
 
 
 class RunningText:
-    """A text, held as UTF-8.
+    """A text, stored as UTF-8.
 
     Args:
-      raw: the text, whose lines end by LF.
-      place: where it comes from, for messages.
+      raw: the text, with LF line ends.
+      place: its origin, for messages.
     """
 
     def __init__(self, raw: bytes, place: str):
@@ -44,12 +44,12 @@ class RunningText:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of the text."""
+        """The SHA-256 of the text."""
         return hashlib.sha256(self.raw).hexdigest()
 
     @functools.cached_property
     def characters(self) -> int:
-        """The number of characters, line breaks included."""
+        """The number of characters, including line breaks."""
         return sum(len(block) for block in self.blocks())
 
     def lines(self) -> Iterator[str]:
@@ -61,7 +61,7 @@ class RunningText:
             start = end
 
     def blocks(self) -> Iterator[str]:
-        """Yields the text in parts that end with a line, or, where lines are long, between two words or characters."""
+        """Yields the text in parts that end with a line, or, if lines are long, between two words or characters."""
         start = 0
         while start < len(self.raw):
             end = _end_of_block(self.raw, start)
@@ -69,7 +69,7 @@ class RunningText:
             start = end
 
     def cut(self, shares: Sequence[float], *, within_lines: bool) -> list["RunningText"]:
-        """Cuts shares of the characters off the end, the last one last.
+        """Splits shares of the characters off the end, the last one last.
 
         Args:
           shares: of the whole text, each from 0 to below 1.
@@ -77,7 +77,7 @@ class RunningText:
             or, if that would change the smallest share by more than a tenth, of a word.
 
         Returns:
-          What is left, then each share.
+          The rest, then each share.
 
         Raises:
           UserError: one of them would be empty.
@@ -91,7 +91,7 @@ class RunningText:
             ends.insert(0, _cut_at(text, round(left * len(text), 6), slack))
         parts = [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
         if not all(parts):
-            raise UserError(f"{self.place}: a text of {len(text):,} characters is too short to cut {list(shares)} off")
+            raise UserError(f"{self.place}: a text of {len(text):,} characters is too short for {list(shares)}")
         return [RunningText(part.encode("utf-8", "surrogateescape"), self.place) for part in parts]
 
 
@@ -107,12 +107,12 @@ def _end_of_block(raw: bytes, start: int) -> int:
         if found := raw.find(mark, end, end + _BLOCK) + 1:
             return found
     within = (back for back in range(_UTF8) if raw[end - back] & 0xC0 != 0x80)
-    return end - next(within, 0)  # bytes that are no UTF-8 may be cut anywhere
+    return end - next(within, 0)  # bytes that are not UTF-8 may be cut anywhere
 
 
 def _cut_at(text: str, wanted: float, slack: float) -> int:
-    """The end of a line that is nearest to a place, and no further from it than `slack` characters; else such an end of
-    a word; else the place itself."""
+    """Returns the end of a line nearest to a place, at most `slack` characters from it; else such an end of a word;
+    else the place itself."""
     at = int(wanted)
     for mark in ("\n", " "):
         ends = (text.rfind(mark, 0, at) + 1, text.find(mark, max(at - 1, 0)) + 1)
@@ -126,15 +126,15 @@ def _cut_at(text: str, wanted: float, slack: float) -> int:
 
 
 def read_text_files(names: Sequence[str], *, any_bytes: bool = False) -> RunningText:
-    """Reads files one after the other, plain or packed; each begins on a line of its own.
+    """Reads and concatenates files, plain or compressed; each starts on a new line.
 
     Args:
       names: of the files.
-      any_bytes: takes the bytes as they are; else they must be UTF-8, byte-order marks at the start are dropped, and
-        lines that end by CR LF end by LF.
+      any_bytes: do not change the bytes; else they must be UTF-8, byte-order marks at the start are dropped, and CR LF
+        becomes LF.
 
     Raises:
-      UserError: a file that cannot be read, is empty, or, with its line, is not UTF-8.
+      UserError: a file that cannot be read, is empty, or is not UTF-8 (with the line).
     """
     found = b""
     for name in names:
@@ -184,37 +184,37 @@ def _of_tfds(name: str, prepared: str) -> dict[str, Callable[[], RunningText]]:
         except (tfds.core.DatasetNotFoundError, ValueError) as error:
             first = str(error).strip().splitlines()[0]
             raise UserError(
-                f"data.name: unknown text {name!r}; allowed: cmudict_spelling, or a TFDS set with a feature 'text' "
+                f"data.name: unknown text {name!r}; allowed: cmudict_spelling, or a TFDS dataset with a feature 'text' "
                 f"({first})"
             ) from None
 
     builder = open_prepared("data.name", name, prepared, make)
     if "text" not in (builder.info.features or {}):
-        raise UserError(f"data.name: TFDS set {name!r} has no feature 'text'; a set of texts is needed")
+        raise UserError(f"data.name: TFDS dataset {name!r} has no feature 'text'; a dataset of texts is needed")
 
     def text(split: str) -> RunningText:
         data, parts = builder.as_data_source(split), []
         for start in range(0, len(data), _ROWS):
             rows = data.__getitems__(list(range(start, min(start + _ROWS, len(data)))))
             parts += [row["text"].rstrip(_BREAK) + _BREAK for row in rows]
-        return RunningText(b"".join(parts), f"TFDS set {name!r}, {split}")
+        return RunningText(b"".join(parts), f"TFDS dataset {name!r}, {split}")
 
     return {split: functools.partial(text, split) for split in builder.info.splits if split in SPLITS}
 
 
 class Texts:
-    """The texts of the splits; each is read when it is asked for.
+    """The texts of the splits; each is read on demand.
 
     Args:
-      files: `{split: names}` as in `list_names`; where train is among them, they are the whole set.
-      name: "cmudict_spelling", the words of the CMU dictionary, one a line in an order that mixes the alphabet, or a
-        TFDS set with a feature `text`, of which each row begins on a line of its own; where there are no files.
+      files: `{split: names}` as in `list_names`; if train is among them, they are the whole dataset.
+      name: without files: "cmudict_spelling", the words of the CMU dictionary, one per line in a shuffled order, or a
+        TFDS dataset with a feature `text` (each row starts on a new line).
       directory, prepared: of the files, as in `list_names`, and of TFDS.
-      shares: `{split: share}` of the training text, cut off its end where there is no text of validation or test.
-      unit: of the vocabulary, by which it is decided where a text can be cut and whether it must be UTF-8.
+      shares: `{split: share}` of the training text, taken from its end without a validation or test text.
+      unit: of the vocabulary, which determines where a text can be split and whether it must be UTF-8.
 
     Raises:
-      UserError: no text to train on, or to validate on.
+      UserError: no training or validation text.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class Texts:
         given = {split: names for split, names in files.items() if names}
         if given:
             if "train" not in given:
-                raise UserError(f"data.files: there is a file for {next(iter(given))}, but none for train")
+                raise UserError(f"data.files: a file for {next(iter(given))}, but no file for train")
             read = functools.partial(read_text_files, any_bytes=unit == "byte")
             self._open = {split: functools.partial(read, list_names(n, directory)) for split, n in given.items()}
         else:
@@ -241,19 +241,19 @@ class Texts:
             raise UserError(f"data.name: {name!r} has no split 'train'")
         self._shares = {split: shares[split] for split in SPLITS[1:] if split not in self._open and shares[split]}
         if "validation" not in (*self._open, *self._shares):
-            raise UserError("data.validation_share: 0, and there is no validation text; give one of them")
+            raise UserError("data.validation_share: 0 without a validation text; give one of them")
         self._read: dict[str, RunningText] = {}
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Which of train, validation and test there are."""
+        """The available splits among train, validation and test."""
         return tuple(split for split in SPLITS if split in self._open or split in self._shares)
 
     def read(self, split: str) -> RunningText:
         """Returns the text of a split.
 
         Raises:
-          UserError: as `read_text_files` and `RunningText.cut`, or the set has no text in that split.
+          UserError: as `read_text_files` and `RunningText.cut`, or the dataset has no text in that split.
         """
         if split not in self._read:
             if split != "train" and split in self._open:
@@ -278,19 +278,19 @@ class Encoded(NamedTuple):
 
     @property
     def unknown(self) -> int:
-        """How many tokens the vocabulary does not have."""
+        """The number of unknown tokens."""
         return int((self.ids == UNK).sum())
 
 
 def build_vocabulary(text: RunningText, options: Mapping[str, Any]) -> Vocabulary:
-    """Makes the vocabulary of a training text, or takes it from the user's cache.
+    """Makes the vocabulary of a training text, or loads it from the user's cache.
 
     Args:
       text: of the training split.
-      options: those of `Vocabulary.build_and_encode`.
+      options: of `Vocabulary.build_and_encode`.
 
     Raises:
-      UserError: as that, with the field of the config.
+      UserError: as that function, with the field of the config.
     """
 
     def make() -> Entry:
@@ -306,7 +306,7 @@ def build_vocabulary(text: RunningText, options: Mapping[str, Any]) -> Vocabular
 
 
 def encode_text(text: RunningText, vocabulary: Vocabulary) -> Encoded:
-    """Encodes a text, or takes its ids from the user's cache; the array may only be read."""
+    """Encodes a text, or loads its ids from the user's cache; the array is read-only."""
     rows = _Rows(text, exact=vocabulary.exact)
     return _remember(text, vocabulary, lambda: Ragged.of(vocabulary.encode(row) for row in rows))
 
@@ -325,7 +325,7 @@ def _remember(text: RunningText, vocabulary: Vocabulary, encode: Callable[[], Ra
 
 
 class _Rows:
-    """What of a text is encoded at a time, any number of times: blocks, or lines without the blanks at their ends."""
+    """The parts of a text to encode at a time, repeatedly iterable: blocks, or lines without blanks at their ends."""
 
     def __init__(self, text: RunningText, *, exact: bool):
         self._text, self._exact = text, exact
@@ -337,7 +337,7 @@ class _Rows:
 
 
 def decode_ids(ids: Sequence[int], vocabulary: Vocabulary) -> str:
-    """Returns the readable text of ids, line breaks included."""
+    """Returns the readable text of ids, including line breaks."""
     lines: list[list[int]] = [[]]
     for token in ids:
         if token == EOS and not vocabulary.exact:
@@ -348,7 +348,7 @@ def decode_ids(ids: Sequence[int], vocabulary: Vocabulary) -> str:
 
 
 def line_break(vocabulary: Vocabulary) -> int | None:
-    """Returns the id of the line break; None for a text of characters without one."""
+    """Returns the id of the line break; None for a text of characters without line breaks."""
     if not vocabulary.exact:
         return EOS
     found = vocabulary.encode("\n")[0]

@@ -1,4 +1,4 @@
-"""Where blanks stand between the tokens of a text: learned from texts, so that tokens become readable text again.
+"""The blanks between the tokens of a text, learnt from texts, to turn tokens into readable text again.
 
 Imports nothing from the rest of rnnlab.
 """
@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 _FIRST, _SECOND, _IN_NUMBER = range(3)
-_MANY = 1 << 16  # tokens that are counted at a time
+_MANY = 1 << 16  # tokens counted at a time
 Tight = dict[str, dict[str, list[int]]]
 
 
 class _Place(NamedTuple):
-    """One side of a token, "before" or "after", and the situation that the token is in."""
+    """One side of a token, "before" or "after", and the situation of the token."""
 
     side: str
     token: str
@@ -26,10 +26,10 @@ class _Place(NamedTuple):
 
 
 class Spacing:
-    """On which sides of which tokens no blank stands.
+    """The sides of tokens without a blank.
 
-    Punctuation decides about the blanks around it; between two words the second one does (`is`, `n't`). Each does what
-    it mostly did in the texts, in three situations: between digits (`3.14`), else as the first, third ... one of its
+    Punctuation determines the blanks around it; between two words the second one does (`is`, `n't`). Each token follows
+    its majority in the texts, in three situations: between digits (`3.14`), else as the first, third ... one of its
     kind, or as the second, fourth ... one, because an opening quotation mark often looks like the closing one.
 
     Args:
@@ -41,7 +41,7 @@ class Spacing:
         self.tight = tight
 
     def join(self, tokens: Sequence[str]) -> str:
-        """The text of tokens."""
+        """Returns the text of tokens."""
         text = "".join(tokens[:1])
         for places, token in zip(_deciding(tokens), tokens[1:], strict=True):
             touch = any(place.situation in self.tight[place.side].get(place.token, ()) for place in places)
@@ -50,7 +50,7 @@ class Spacing:
 
 
 class SpacingCounts:
-    """Learns from texts what a `Spacing` is made of, many texts at a time."""
+    """Learns a `Spacing` from texts, many texts at a time."""
 
     def __init__(self):
         self._numbers: dict[str, int] = collections.defaultdict(itertools.count().__next__)  # of the different tokens
@@ -63,7 +63,7 @@ class SpacingCounts:
         self._tokens, self._rows, self._touch = array.array("i"), array.array("i"), bytearray()
 
     def add(self, text: str, tokens: Sequence[str]) -> None:
-        """Takes in a text with its tokens, which stand in it one after the other."""
+        """Adds a text with its tokens, in their order in the text."""
         self._tokens.extend([self._numbers[token] for token in tokens])
         self._rows.append(len(tokens))
         if " ".join(tokens) == text and "  " not in text:
@@ -74,10 +74,10 @@ class SpacingCounts:
             self._count()
 
     def tight(self) -> Tight:
-        """Returns the tokens that mostly touched their neighbours, as `Spacing` takes them."""
+        """Returns the tokens that mostly touched their neighbours, for `Spacing`."""
         self._count()
         sums, votes = (table.reshape(2, -1, 3) for table in (self._sums, self._votes))
-        touching = np.where(votes > 0, sums, sums[:, :, [_FIRST]]) > 0  # what was never seen does what is usual
+        touching = np.where(votes > 0, sums, sums[:, :, [_FIRST]]) > 0  # unseen situations follow the usual one
         touching &= votes.any(2, keepdims=True)
         found: Tight = {}
         for side, of_side in zip(("before", "after"), touching, strict=True):
@@ -86,7 +86,7 @@ class SpacingCounts:
         return found
 
     def _count(self) -> None:
-        """Adds the votes of the texts that came since the last time."""
+        """Adds the votes of the texts since the last call."""
         self._grow()
         tokens, lengths = np.array(self._tokens, np.int64), np.array(self._rows, np.int64)
         touch = np.frombuffer(bytes(self._touch), bool)
@@ -111,7 +111,7 @@ class SpacingCounts:
         self._sums, self._votes = np.pad(self._sums, more), np.pad(self._votes, more)
 
     def _situations_of(self, tokens: np.ndarray, first: np.ndarray, last: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """As `_situations`, of many texts."""
+        """Returns the same as `_situations`, for many texts."""
         starts_as_digit, ends_as_digit, _, _ = self._kinds[:, tokens]
         in_number = np.zeros(len(tokens), bool)
         in_number[1:-1] = ends_as_digit[:-2] & starts_as_digit[2:]
@@ -128,12 +128,12 @@ class SpacingCounts:
 
 
 def _kinds_of(token: str) -> tuple[bool, bool, bool, bool]:
-    """Whether it starts and ends as a digit, and whether it starts and ends as a sign."""
+    """Returns whether a token starts and ends with a digit, and whether it starts and ends with punctuation."""
     return token[:1].isdigit(), token[-1:].isdigit(), not _is_word(token[0]), not _is_word(token[-1])
 
 
 def _deciding(tokens: Sequence[str]) -> Iterator[list[_Place]]:
-    """For each two neighbours, the sides that decide whether a blank stands between them."""
+    """Yields for each two neighbours the sides that determine whether there is a blank between them."""
     situations = _situations(tokens)
     for left, right in itertools.pairwise(range(len(tokens))):
         after = _Place("after", tokens[left], situations[left])
@@ -152,7 +152,7 @@ def _situations(tokens: Sequence[str]) -> list[int]:
 
 
 def _touching(text: str, tokens: Sequence[str]) -> Iterator[bool]:
-    """For each two neighbours, whether nothing stands between them in the text."""
+    """Returns for each two neighbours whether they touch in the text."""
     end = 0
     for index, token in enumerate(tokens):
         start = text.find(token, end)
@@ -162,5 +162,5 @@ def _touching(text: str, tokens: Sequence[str]) -> Iterator[bool]:
 
 
 def _is_word(character: str) -> bool:
-    """Whether it is a letter, a digit or a mark on one, and no sign."""
+    """Returns whether a character is a letter, a digit or a mark on one, and not punctuation."""
     return unicodedata.category(character)[0] in "LMN" or character == "_"

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_DEVIATION = 5  # of random lengths, and their least; with the share of half ones those of Merity et al. 2018
+_DEVIATION = 5  # standard deviation and minimum of random lengths, as in Merity et al. 2018
 _HALF = 0.05
-_LONGER = 10  # steps that a random length may be longer than the full one
+_LONGER = 10  # steps by which a random length may exceed the full one
 
 
 class Piece(NamedTuple):
@@ -15,8 +15,8 @@ class Piece(NamedTuple):
 
     Attributes:
       inputs, labels: ids `[time, batch]`; `labels` are the tokens that follow `inputs`.
-      lengths: `[batch]`, steps that count; all are the same.
-      starts: `[batch]`, whether the streams begin here, so that no state is carried into them.
+      lengths: `[batch]`, valid steps; all are the same.
+      starts: `[batch]`, whether the streams start here, without a carried state.
     """
 
     inputs: Any
@@ -26,23 +26,23 @@ class Piece(NamedTuple):
 
 
 class Streams:
-    """Pieces of a text without end, epoch after epoch.
+    """An endless iterator over pieces of a text, epoch after epoch.
 
-    An epoch takes the text as a ring, cuts it at a random token into as many streams as a batch has rows, and reads
-    them side by side; every token is predicted once, but for fewer than one for each stream. Where an epoch ends, the
-    last piece is shorter.
+    An epoch treats the text as a ring, cuts it at a random token into as many streams as a batch has rows, and reads
+    them in parallel; every token is predicted once, except fewer than one per stream. The last piece of an epoch is
+    shorter.
 
     Args:
       ids: of the text, `[tokens]`, at least `batch_size * bptt`.
       batch_size: streams, over all processes.
       bptt: steps of a piece.
-      random: draws the length of each piece as Merity et al. 2018 (arXiv 1708.02182, section 5) do: around `bptt`,
-        rarely around half of it, with a deviation of 5; arrays have room for 10 more than `bptt`.
-      seed: of everything that is drawn.
-      process, processes: whose share of the streams a piece has.
+      random: draw the length of each piece as in Merity et al. 2018 (arXiv 1708.02182, section 5): around `bptt`,
+        rarely around half of it, with a standard deviation of 5; arrays have room for 10 more than `bptt`.
+      seed: of all random draws.
+      process, processes: this process and their number; a piece has its share of the streams.
 
     Attributes:
-      rows: of the last piece the places in the text at which its streams were read, of all processes.
+      rows: the positions in the text of the streams of the last piece, of all processes.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class Streams:
         return int(np.clip(rng.normal(mean, _DEVIATION), min(_DEVIATION, self._bptt), self._time))
 
     def get_state(self) -> dict[str, Any]:
-        """Returns the position: the epoch, and the steps that are done in it."""
+        """Returns the position: the epoch, and the steps done in it."""
         return {"epoch": self._epoch, "done": self._done}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Takes up a position again."""
+        """Restores a position."""
         self._epoch, self._done = state["epoch"], state["done"]

@@ -1,4 +1,4 @@
-"""Between text and ids."""
+"""Vocabularies: conversion between text and ids."""
 
 import collections
 import contextlib
@@ -25,7 +25,7 @@ PAD, BOS, EOS, UNK = range(4)
 _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 NORMAL_FORMS = ("", "NFC", "NFD", "NFKC", "NFKD", "auto")
 _WORTH_PARTING = 0.01  # share of texts
-# Letters, digits and their marks, with the format characters that join letters; else one character as a reader sees it.
+# Letters, digits and their marks, with the format characters that join letters; else one user-perceived character.
 _LETTER = r"[\p{L}\p{N}\p{M}_]"
 _WORD = regex.compile(rf"{_LETTER}(?:{_LETTER}|\p{{Join_Control}}|[\u00ad\u180e\u2060\ufeff](?={_LETTER}))*|(?!\s)\X")
 _BYTES = [chr(byte) for byte in range(256)]  # each as the character of its number
@@ -42,12 +42,12 @@ _SPLIT: dict[str, Callable[[str], list[str]]] = {
     "symbol": lambda text: text.split(" ") if text else [],
 }
 UNITS = (*_SPLIT, "spacy", "subword")
-_EXACT = ("character", "byte")  # units whose tokens together are the text, blanks and line breaks included
-_SPACED = ("word", "spacy")  # units whose tokens leave out where blanks stand
+_EXACT = ("character", "byte")  # units with tokens that preserve the text, including blanks and line breaks
+_SPACED = ("word", "spacy")  # units with tokens that drop the blanks
 
 
 class Reading(NamedTuple):
-    """What is scored: the text, and the tokens over which edits are counted."""
+    """The scored form: the text, and the tokens over which edits are counted."""
 
     text: str
     tokens: tuple[str, ...]
@@ -56,14 +56,14 @@ class Reading(NamedTuple):
 class Vocabulary:
     """The tokens of one side of a dataset; ids 0 to 3 are padding, start, end and unknown.
 
-    Built by `Vocabulary.build`, read back by `Vocabulary.load`, or made from the `description` of one, which JSON can
-    hold. The units:
+    Built by `Vocabulary.build`, loaded by `Vocabulary.load`, or made from the `description` of one, which JSON can
+    represent. The units:
 
         character  code points
-        byte       the bytes of UTF-8, all 256 known; bytes that were decoded by `surrogateescape` are themselves again
+        byte       the bytes of UTF-8, all 256 known; bytes decoded by `surrogateescape` are restored
         word       runs of letters, digits and their marks, and single other characters
-        symbol     whatever stands between single spaces
-        spacy      words and signs as spaCy's rules for the language part them (needs the package spacy)
+        symbol     parts separated by single spaces
+        spacy      words and punctuation by spaCy's rules for the language (needs the package spacy)
         subword    byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909) by Hugging Face `tokenizers`
     """
 
@@ -77,7 +77,7 @@ class Vocabulary:
         self.tokens: list[str] = description.get("tokens", [])
         self._ids = {token: i for i, token in enumerate(self.tokens) if i >= len(_SPECIAL)}
         if self._subwords is not None:
-            self._subwords.encode_special_tokens = True  # a text that holds "<s>" says nothing of a start
+            self._subwords.encode_special_tokens = True  # "<s>" in a text is not BOS
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vocabulary) and self.description == other.description
@@ -86,7 +86,7 @@ class Vocabulary:
 
     @classmethod
     def build(cls, texts: Iterable[str], **options) -> "Vocabulary":
-        """Makes the vocabulary alone; as `build_and_encode`, whose options these are."""
+        """Makes only the vocabulary; options as in `build_and_encode`."""
         return cls.build_and_encode(list(texts), **options)[0]
 
     @classmethod
@@ -102,17 +102,17 @@ class Vocabulary:
         language: str = "",
         reverse: bool = False,
     ) -> tuple["Vocabulary", Ragged]:
-        """Counts the tokens of `texts`; returns the vocabulary, and what its `encode` makes of each of them.
+        """Counts the tokens of `texts`; returns the vocabulary, and the encoded texts.
 
         Args:
-          texts: may be iterated over more than once; no more than one is held at a time.
+          texts: may be iterated over more than once; only one is in memory at a time.
           unit: one of `UNITS`.
           lowercase: fold to lower case first.
           normal_form: Unicode normal form to apply first: NFC, NFD, NFKC, NFKD, or "" for none. "auto" is NFD where it
             would leave fewer texts with an unseen token than NFC does, by 1 in 100 or more (Hangul as jamo), else NFC.
           min_count: rarer tokens become the unknown one (not for subwords and bytes).
           size: number of subwords.
-          language: of spaCy's rules, "de", say.
+          language: of spaCy's rules, such as "de".
           reverse: ids from the last token to the first (Sutskever et al. 2014, section 3.3).
 
         Raises:
@@ -145,18 +145,18 @@ class Vocabulary:
 
     @property
     def ids(self) -> dict[str, int]:
-        """The id of each token, special ones left out.
+        """Returns the id of each token, without special tokens.
 
         Raises:
-          UserError: of subwords, which are no tokens of a text.
+          UserError: for subwords, which are not tokens of a text.
         """
         if self._subwords is not None:
-            raise UserError("unit 'subword': its pieces are no tokens of a text")
+            raise UserError("unit 'subword': its pieces are not tokens of a text")
         return self._ids
 
     @property
     def exact(self) -> bool:
-        """Whether the tokens of a text, joined, are the text again, with its blanks and line breaks."""
+        """Whether the joined tokens of a text are the original text, with its blanks and line breaks."""
         return self.unit in _EXACT
 
     def check_options(self, **options: object) -> None:
@@ -171,11 +171,11 @@ class Vocabulary:
                 raise UserError(f"{name}: {given!r}, but the vocabulary was built with {own!r}")
 
     def normalise(self, text: str) -> str:
-        """`text` in the case and the normal form of this vocabulary."""
+        """Returns `text` in the case and the normal form of this vocabulary."""
         return _normalised(text, self.description)
 
     def split(self, text: str) -> list[str]:
-        """The tokens of `text` in their order, known or not."""
+        """Returns the tokens of `text` in their order, known or not."""
         text = self.normalise(text)
         if self._subwords is None:
             return self._split(text)
@@ -184,7 +184,7 @@ class Vocabulary:
         return [text[slice(*span)] if token_id == UNK else token for token_id, token, span in pieces]
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the tokens of `text`, without BOS and EOS; `UNK` for what is not known."""
+        """Returns the ids of the tokens of `text`, without BOS and EOS; `UNK` for unknown tokens."""
         if self._subwords is not None:
             ids = self._subwords.encode(self.normalise(text)).ids
         else:
@@ -192,25 +192,25 @@ class Vocabulary:
         return list(self.in_text_order(ids))
 
     def in_text_order(self, values: Sequence[T]) -> Sequence[T]:
-        """Turns what belongs to ids, one for each, into the order of the text, or back."""
+        """Converts values per id to the order of the text, or back."""
         return values[::-1] if self._reverse else values
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The readable text of `ids`, PAD, BOS and EOS left out and `UNK` shown as `<unk>`."""
+        """Returns the readable text of `ids`, without PAD, BOS and EOS, and with `UNK` as `<unk>`."""
         return self.read(ids).text
 
     def read(self, ids: Iterable[int]) -> Reading:
-        """What is scored of a prediction, by its ids; PAD, BOS and EOS are left out."""
+        """Returns the scored form of a prediction from its ids, without PAD, BOS and EOS."""
         ids = [int(i) for i in ids if i not in (PAD, BOS, EOS)]
         return self._reading(self.pieces(self.in_text_order(ids)), whole=UNK not in ids)
 
     def read_text(self, text: str) -> Reading:
-        """What is scored of a reference: that of a prediction of its own tokens, so that spacing costs nothing."""
+        """Returns the scored form of a reference: as for a prediction of its tokens, so that spacing costs nothing."""
         return self._reading(self.split(text), whole=True)
 
     def _reading(self, tokens: list[str], *, whole: bool) -> Reading:
         text = self._join(tokens)
-        if self._subwords is not None and whole:  # of a text's many segmentations the one that `split` finds counts
+        if self._subwords is not None and whole:  # of a text's many segmentations, use that of `split`
             tokens = self.split(text)
         return Reading(text, tuple(tokens))
 
@@ -224,7 +224,7 @@ class Vocabulary:
         return ("" if self.unit == "character" else " ").join(tokens)
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
-        """The token of each id."""
+        """Returns the token of each id."""
         if self._subwords is not None:
             return [str(self._subwords.id_to_token(int(i))) for i in ids]
         return [self.tokens[int(i)] for i in ids]
@@ -238,7 +238,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: pathlib.Path) -> "Vocabulary":
-        """Reads what `save` wrote.
+        """Reads the file of `save`.
 
         Raises:
           UserError: the file is missing or damaged.
@@ -251,7 +251,7 @@ class Vocabulary:
 
 @functools.cache
 def versions() -> list[str]:
-    """Returns the versions of what cuts and normalises texts: with others, a text may get other ids."""
+    """Returns the versions of the code that splits and normalises texts: with others, a text may get other ids."""
     found = [f"Unicode {unicodedata.unidata_version}"]
     for package in ("regex", "tokenizers", "spacy"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -268,7 +268,7 @@ def _normalised(text: str, description: dict) -> str:
 
 
 def _splitter(unit: str, language: str) -> Callable[[str], list[str]]:
-    """From a text to its tokens; of subwords, which have a model of their own, there is none to find here."""
+    """Returns the function that splits a text into tokens; subwords have their own model instead."""
     if unit != "spacy":
         return _SPLIT.get(unit, list)
     tokenizer = _spacy_tokenizer(language)
@@ -278,12 +278,12 @@ def _splitter(unit: str, language: str) -> Callable[[str], list[str]]:
 @functools.cache
 def _spacy_tokenizer(language: str):
     try:
-        import spacy  # here alone: it takes a second, and few need it
+        import spacy  # only here: it takes a second, and few need it
     except ImportError as error:
         raise UserError(f"unit: 'spacy' needs the package spacy; pip install spacy ({error})") from None
     try:
         return spacy.blank(language).tokenizer
-    except Exception as error:  # what is no language ends in many ways
+    except Exception as error:  # an unknown language fails in many ways
         absent = getattr(error.__cause__ or error, "name", None) or ""
         if isinstance(error, ImportError) and not absent.startswith("spacy.lang"):
             raise UserError(f"language: spaCy's rules for {language!r} need another package: {error}") from None
@@ -293,7 +293,7 @@ def _spacy_tokenizer(language: str):
 def _numbered(
     texts: Iterable[str], description: dict, spacing: SpacingCounts | None = None
 ) -> tuple[list[str], Ragged]:
-    """The different tokens of texts as they come, and each text as numbers of them, in the order of its ids."""
+    """The different tokens of texts, and each text as their numbers, in the order of its ids."""
     split, step = _splitter(description["unit"], description["language"]), -1 if description["reverse"] else 1
     numbers: dict[str, int] = collections.defaultdict(itertools.count().__next__)
 
@@ -310,7 +310,7 @@ def _numbered(
 
 
 def _unseen_share(texts: Iterable[str], description: dict) -> float:
-    """The share of texts that hold a token which no other text has: leaving one out, it would be unseen."""
+    """Returns the share of texts with a token that no other text has: held out, they would have an unseen token."""
     counts: collections.Counter[str] = collections.Counter()
     split = _splitter(description["unit"], description["language"])
     for text in texts:

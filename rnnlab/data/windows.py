@@ -1,4 +1,4 @@
-"""Windows of series of numbers: steps that are read, and the steps after them that are predicted.
+"""Windows of series of numbers: input steps, and the following steps to predict.
 
 Time-major: a batch of windows is `[steps, batch, channels]`.
 """
@@ -12,16 +12,16 @@ from rnnlab.data.pipeline import Size
 from rnnlab.errors import UserError
 
 Numbers = Any  # an array on the host, or within a compiled function
-_ROUNDING = 1e-6  # by how much shares that are written in decimals may miss 1
+_ROUNDING = 1e-6  # tolerance of the sum of decimal shares
 
 
 class WindowBatch(NamedTuple):
-    """Windows side by side.
+    """A batch of windows.
 
     Attributes:
-      inputs: the steps that are read, `[look_back, batch, channels]`.
-      targets: those that follow, `[horizon, batch, channels]`; NaN where a value is missing.
-      weights: 1 for a window, 0 for a column that only fills the batch up, `[batch]`.
+      inputs: the input steps, `[look_back, batch, channels]`.
+      targets: the following steps, `[horizon, batch, channels]`; NaN where a value is missing.
+      weights: 1 for a window, 0 for a column that only fills up the batch, `[batch]`.
     """
 
     inputs: Numbers
@@ -37,7 +37,7 @@ class Span(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """How the rows of a series are divided into training, validation and test, in this order: shares or counts."""
+    """The division of the rows of a series into training, validation and test, in this order: shares or counts."""
 
     train: float
     validation: float
@@ -45,7 +45,7 @@ class Parts(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> "Parts":
-        """Reads "0.7,0.1,0.2" or "8640,2880,2880"; only the last may be 0.
+        """Parses "0.7,0.1,0.2" or "8640,2880,2880"; only the last may be 0.
 
         Raises:
           UserError: anything else.
@@ -63,8 +63,8 @@ class Parts(NamedTuple):
         return parts
 
     def spans(self, rows: int) -> tuple[Span, Span, Span]:
-        """Returns the rows of each split of a series of so many; shares are rounded as the field does: training and
-        test down, and where they sum to 1 validation has what is left.
+        """Returns the rows of each split of a series; shares are rounded as usual in the field: training and test down,
+        and if they sum to 1 validation gets the rest.
 
         Raises:
           ValueError: the counts are more than the rows.
@@ -75,21 +75,21 @@ class Parts(NamedTuple):
             whole = total >= 1 - _ROUNDING
             validation = rows - train - test if whole else int(rows * self.validation + _ROUNDING)
         if (used := train + validation + test) > rows:
-            raise ValueError(f"{used:,} rows are more than the {rows:,} that there are")
+            raise ValueError(f"{used:,} rows are more than the {rows:,} available")
         return Span(0, train), Span(train, train + validation), Span(train + validation, used)
 
 
 class Windows:
-    """Every window of some series whose predicted steps lie within spans of them: rows of `rnnlab.data.pipeline.Rows`.
+    """All windows of some series with predicted steps within given spans: rows of `rnnlab.data.pipeline.Rows`.
 
-    What a window reads may lie before the span, as where the test rows follow the training rows. Windows stand in the
-    order of the series and of time. One whose predicted values are all missing is left out.
+    The input of a window may lie before the span, as when test rows follow training rows. Windows are in the order of
+    the series and of time. Windows without any value to predict are skipped.
 
     Args:
-      series: arrays `[steps, channels]`, all of the same channels; windows read them where values are missing, too.
+      series: arrays `[steps, channels]`, all of the same channels; windows read them also where values are missing.
       spans: of each series.
-      look_back, horizon: steps of a window that are read and predicted.
-      missing: where values of each series are missing, bool `[steps, channels]`; None: nowhere.
+      look_back, horizon: input and predicted steps of a window.
+      missing: True where values of each series are missing, `[steps, channels]`; None: nowhere.
 
     Attributes:
       counts: of the windows of each series.
@@ -122,7 +122,7 @@ class Windows:
 
     @property
     def steps(self) -> np.ndarray:
-        """The steps that each window has, read and predicted, `[2, windows]`."""
+        """The input and predicted steps of each window, `[2, windows]`."""
         return np.tile(np.array(self.size)[:, None], len(self))
 
     @property
@@ -131,12 +131,12 @@ class Windows:
         return self.look_back, self.horizon
 
     def place(self, window: int) -> tuple[int, int]:
-        """Returns the series of a window, and the row there that is predicted first, both from 0."""
+        """Returns the series of a window, and its first predicted row, both from 0."""
         series = int(np.searchsorted(np.cumsum(self.counts), window, side="right"))
         return series, int(self._starts[window] - self._begin[series])
 
     def assemble(self, rows: Sequence[int], size: Size, batch_size: int) -> WindowBatch:
-        """Makes the batch of some windows; columns of zeros and of weight 0 fill it up to `batch_size`."""
+        """Makes the batch of some windows, filled up to `batch_size` with columns of zeros and weight 0."""
         look_back, horizon = size
         starts = self._starts[np.asarray(rows, np.int64)]
         numbers = self._rows[starts + np.arange(-look_back, horizon)[:, None]]

@@ -1,5 +1,5 @@
-"""The gradient-flow lab: what the tutorial says of recurrence, put to the test, and a report of what was found.
+"""The gradient-flow lab: tests the statements of a tutorial on RNNs, and writes a report.
 
-config -> studies (units of work) -> results.csv -> statements (verdicts out of the rows) -> report.
-Imports everything below it; only `app.py` and `configs/` import it, each the module that it needs.
+config -> studies (units of work) -> results.csv -> statements (verdicts from the rows) -> report.
+Imports everything below it; only `app.py` and `configs/` import it, each only the module that it needs.
 """

@@ -1,4 +1,4 @@
-"""Every field of the gradient-flow lab, with its default and its meaning; lists are words between commas or blanks."""
+"""The fields of the gradient-flow lab; lists are words separated by commas or blanks."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 STUDIES = ("criterion", "flow", "newton", "reach", "explosion", "vanishing", "warm", "generation", "cost")
 _LONGER_THAN_ONE = Allowed("2 or above", lambda value: value >= 2)
-_GRID: Fields = {  # of trainings
+_GRID: Fields = {  # of training runs
     "task": problem_field("adding"),
     "cells": cells_field("rnn"),
-    "clippings": field("norm:1", "of none, norm:limit, value:limit"),
+    "clippings": field("norm:1", "none, norm:limit, value:limit"),
     "interventions": field("default", "of rnnlab.gradient_flow.Treatment"),
-    "lags": field("50", "steps between what a task shows and its answer"),
-    "optimizer": field("adam", "of rnnlab.training.optimizer.OPTIMIZERS"),
+    "lags": field("50", "lags of the task, in steps"),
+    "optimizer": field("adam", "one of rnnlab.training.optimizer.OPTIMIZERS"),
     "learning_rates": field("0.003", "one for all, or cell:rate for each"),
-    "steps": field(600, "of training, at most", POSITIVE),
-    "solved": field(0.01, "loss on validation at which a run ends", NOT_NEGATIVE),
+    "steps": field(600, "maximum training steps", POSITIVE),
+    "solved": field(0.01, "validation loss at which a run ends", NOT_NEGATIVE),
 }
-_LOOK: Fields = {  # at untrained cells
+_LOOK: Fields = {  # of untrained cells
     "cells": cells_field("rnn,gru,lstm"),
     "interventions": field("default", "of rnnlab.gradient_flow.Treatment"),
     "lag": field(200, "steps of a sequence", _LONGER_THAN_ONE),
@@ -32,21 +32,21 @@ _LOOK: Fields = {  # at untrained cells
 
 
 def _changed(fields: Fields, **defaults: Any) -> Fields:
-    """The same fields with other defaults."""
+    """Returns the same fields with other defaults."""
     return {name: own._replace(default=defaults.get(name, own.default)) for name, own in fields.items()}
 
 
 FIELDS: Fields = {
     "experiment": field("gradient_flow", "the lab"),
-    "studies": field(",".join(STUDIES), "what is done of the parts below"),
+    "studies": field(",".join(STUDIES), "the parts below to run"),
     "seeds": field(5, "runs of each setting", POSITIVE),
-    "features": field(64, "of every state", POSITIVE),
+    "features": field(64, "units of every state", POSITIVE),
     "batch_size": field(64, "sequences", POSITIVE),
-    "measure_every": field(200, "training steps between two measurements of the gradient's flow", POSITIVE),
+    "measure_every": field(200, "training steps between two measurements of the gradient flow", POSITIVE),
     "cost": {
         "cells": cells_field("rnn,gru,lstm"),
         "lengths": field("128,256,512,1024,2048", "steps of a sequence"),
-        "repeats": field(5, "of which the best counts", POSITIVE),
+        "repeats": field(5, "repetitions; the best time is used", POSITIVE),
     },
     "reach": _changed(
         _GRID,
@@ -70,18 +70,18 @@ FIELDS: Fields = {
         clippings="none,norm:1,value:0.1",
         learning_rates="0.001",
     ),
-    "warm": _changed(  # parallel in time on the way of a training; `solved` ends none
+    "warm": _changed(  # parallel in time during training; `solved` ends no run
         _GRID,
         cells="rnn,gru,lstm",
         lags="100",
         learning_rates="rnn:0.001,gru:0.003,lstm:0.01",
         steps=1000,
     ),
-    "generation": {  # autoregressive, over 20 times the length that was trained on
+    "generation": {  # autoregressive, over 20 times the training length
         **_changed(_GRID, task="wave", cells="gru", lags="100", learning_rates="0.01", steps=2000),
-        "features": field(3, "of every state, here", POSITIVE),
+        "features": field(3, "units of every state in this study", POSITIVE),
     },
-    "criterion": {  # growth of a gradient beside the singular values of R
+    "criterion": {  # growth of a gradient against the singular values of R
         **_changed(
             _LOOK,
             interventions="gaussian:0.4 gaussian:0.7 gaussian:0.9 gaussian:1.2 gaussian:2 orthogonal:0.9 "
@@ -92,7 +92,7 @@ FIELDS: Fields = {
     "flow": _changed(  # every cell's long-term Jacobians at its start
         _LOOK, cells="rnn,rnn_relu,gru,gru_reset_before,lstm", interventions="default chrono forget:5", lag=400
     ),
-    "newton": _changed(  # parallel in time, beside the largest Lyapunov exponent
+    "newton": _changed(  # parallel in time, against the largest Lyapunov exponent
         _LOOK,
         interventions="gaussian:0.5 gaussian:0.8 gaussian:1 gaussian:1.2 gaussian:1.5 gaussian:2",
         lag=256,
@@ -106,22 +106,22 @@ def default_config() -> ConfigDict:
 
 
 def words(text: str, *, where: str) -> list[str]:
-    """The words of a list.
+    """Splits a list into words.
 
     Raises:
-      ValueError: there are none.
+      ValueError: the list is empty.
     """
     found = split_words(text)
     if not found:
-        raise ValueError(f"config.{where}: names nothing")
+        raise ValueError(f"config.{where}: is empty")
     return found
 
 
 def numbers(text: str, *, where: str) -> list[int]:
-    """The whole numbers of a list, each above 0.
+    """Parses a list of whole numbers above 0.
 
     Raises:
-      ValueError: none, or a word that is not such a number.
+      ValueError: an empty list, or a word that is not such a number.
     """
     found = words(text, where=where)
     for word in found:
@@ -131,12 +131,12 @@ def numbers(text: str, *, where: str) -> list[int]:
 
 
 def read_task(text: str, *, where: str) -> Callable[[int], "LagProblem"]:
-    """The problem of a name, with options of its own after a colon ("mnist:prepared=/data"), for any lag.
+    """Finds a problem by its name, with its options after a colon ("mnist:prepared=/data"), for any lag.
 
     Raises:
       ValueError: as `rnnlab.data.lag_problems.find_problem`, with the name of the field.
     """
-    from rnnlab.data.lag_problems import find_problem  # here: a mistyped field of the config costs no import of jax
+    from rnnlab.data.lag_problems import find_problem  # late: a mistyped field must not wait for jax
 
     try:
         return find_problem(text)

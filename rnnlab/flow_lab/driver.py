@@ -1,4 +1,4 @@
-"""A run of the lab: does the units of work that are not done yet, then writes the report."""
+"""A run of the lab: does the remaining units of work, then writes the report."""
 
 import hashlib
 import json
@@ -20,19 +20,19 @@ from rnnlab.printing import show
 from rnnlab.training.signals import Interrupted, Signals
 from rnnlab.training.workdir import check_same_run
 
-# A run may be taken on with more of these; whatever else differs makes other figures.
+# A run may be extended in these fields; any other change would change its figures.
 _MAY_GROW = ("studies", "seeds", "cells", "learning_rates", "clippings", "interventions", "lags", "lengths")
 
 _LONGEST = 200  # bytes
 
 
 def run(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Does what is not done yet and writes `results.csv`, `report.html` and `report.md`.
+    """Does the remaining work and writes `results.csv`, `report.html` and `report.md`.
 
     Raises:
-      UserError: a config that means nothing, one that differs from that of the work directory, or a work directory
-        that another process works in.
-      Interrupted: after SIGINT or SIGTERM; what was found is kept.
+      UserError: an invalid config, one that differs from that of the work directory, or another process works in the
+        work directory.
+      Interrupted: after SIGINT or SIGTERM; results so far are saved.
     """
     check_fields(config, FIELDS)
     resolve_own(FIELDS, config)
@@ -67,7 +67,7 @@ def _run(config: ConfigDict, workdir: pathlib.Path, own: dict[str, str], signals
 
 
 def _unchanged(own: dict[str, str], workdir: pathlib.Path) -> dict[str, str]:
-    """Digests of the user's own code, with those that the work directory has of code that is not named any more."""
+    """Returns digests of the user's own code, including recorded ones of code that is not named any more."""
     recorded = read_digests(workdir)
     for name in own.keys() & recorded.keys():
         check_own(workdir, name)
@@ -75,7 +75,7 @@ def _unchanged(own: dict[str, str], workdir: pathlib.Path) -> dict[str, str]:
 
 
 def _folder(unit: Unit) -> str:
-    """The name of the folder of a training's files, which file systems allow 255 bytes."""
+    """Returns the folder name of a training run, within the file-system limit of 255 bytes."""
     name = ",".join(str(word) for word in unit).replace("/", "_").encode()
     if len(name) > _LONGEST:
         name = name[-_LONGEST:] + b"," + hashlib.sha256(name).hexdigest()[:8].encode()
@@ -102,7 +102,7 @@ def _check_workdir(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def _check_rates(saved: ConfigDict, config: ConfigDict, grid: str) -> None:
-    """Refuses another learning rate for a cell that a grid had."""
+    """Refuses another learning rate for a cell that has already been trained."""
     where = f"{grid}.cells"
     both = [cell for cell in words(config[grid].cells, where=where) if cell in words(saved[grid].cells, where=where)]
     old, new = (read_rates(of[grid].learning_rates, both, f"config.{grid}") for of in (saved, config))

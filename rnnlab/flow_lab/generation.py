@@ -1,7 +1,7 @@
 """An autoregressive network: trained to predict the next value of a sequence, then fed its own output and noise.
 
 Every step waits for the output of the one before, not only for its state. Gonzalez et al. 2024 (arXiv 2407.19115) have
-a GRU of this kind on which Newton's method with the diagonal is slower than one step after the other.
+a GRU of this kind on which Newton's method with the diagonal Jacobian is slower than the sequential loop.
 """
 
 import dataclasses
@@ -21,24 +21,24 @@ from rnnlab.scans import Newton, newton_scan, scan
 from rnnlab.timing import time_in_turn
 from rnnlab.training.loop import Diverged
 
-TASKS = ("wave",)  # in which the output at a step is the input at the next one
+TASKS = ("wave",)  # tasks in which the output at a step is the input of the next
 WAYS = ("full", "diagonal", "chunks")  # full and diagonal Jacobian within T / 4 iterations; full, by the task's length
-_TOLERANCE = 1e-5  # with exponents near 0, rounding alone is found to move the states by up to that
-LONGER = 20  # times what it learnt from, that it generates
+_TOLERANCE = 1e-5  # with exponents near 0, rounding alone was found to move the states by up to this
+LONGER = 20  # generated length, in training lengths
 _REPEATS = 3
 
 
 def autoregressive(cell: Cell) -> Cell:
-    """Makes the cell whose input is a readout of its last `h`, plus the input that is left, the noise.
+    """Makes the cell whose input is a readout of its last `h` plus the remaining input, the noise.
 
-    For `Cell.split_gates` the readout is a product with `h` that belongs to `a`, so it becomes an additional gate.
+    For `Cell.split_gates` the readout is a product with `h` that is part of `a`, so it becomes an additional gate.
 
     Raises:
       ValueError: a cell without a dense `R`, or whose `combine` reads `R` or `b` itself.
     """
     if cell.reads_params or cell.recurrence != "dense":
         raise ValueError(
-            f"cell {cell.name!r} cannot be autoregressive; that takes a dense R and b, neither read by combine"
+            f"cell {cell.name!r} cannot be autoregressive; that needs a dense R and b, neither read by combine"
         )
     fed_back = tuple(f"{gate} fed back" for gate in cell.split_gates)
     return dataclasses.replace(
@@ -58,7 +58,7 @@ def _combine_fed_back(params: Params, state: State, a: Array, r: Array, *, cell:
 
 
 def fold(cell: Cell, params: Params, kernel: Array, bias: Array) -> Params:
-    """Makes the parameters of `autoregressive(cell)` of those of the cell and its readout `[hidden, in]`, `[in]`."""
+    """Makes the parameters of `autoregressive(cell)` from those of the cell and its readout `[hidden, in]`, `[in]`."""
     hidden = cell.features(params)
     joint = hidden * (len(cell.gates) - len(cell.split_gates))
     weights, recurrent = params["W"], params["R"]
@@ -74,10 +74,10 @@ def fold(cell: Cell, params: Params, kernel: Array, bias: Array) -> Params:
 
 
 def generate(setting: Setting, seed: int, folder: pathlib.Path) -> Figures:
-    """Figures of a sequence of 20 times the length of the task, that a trained network generates from noise of the
-    size of its own error: `loss` of the network beside the `floor` without memory; `exponent`; `seconds_*` of the steps
-    one by one and of Newton's method in the three ways of `WAYS`, the best of three forward passes, `iterations_*` and
-    `solved_*` of those.
+    """Measures a trained network that generates a sequence of 20 times the length of the task, with noise of the size
+    of its error: `loss` of the network and the `floor` without memory; `exponent`; `seconds_*` of the sequential loop
+    and of Newton's method in the three ways of `WAYS`, the best of three forward passes, with their `iterations_*` and
+    `solved_*`.
     """
     with LagRun(dataclasses.replace(setting, solved=0.0), seed, folder, call=longest_call(setting)) as run:
         try:
@@ -113,7 +113,7 @@ def _ways(lag: int) -> dict[str, Newton]:
 
 
 def _best_time(function: Callable[[Params, Array], Any], params: Params, inputs: Array) -> tuple[float, Any]:
-    """The least seconds of a call, compiled, and its result."""
+    """Returns the minimum seconds of a compiled call, and its result."""
     function = jax.jit(function)
     result = function(params, inputs)
     times = time_in_turn({0: lambda: jax.block_until_ready(function(params, inputs))}, repeats=_REPEATS)

@@ -1,4 +1,4 @@
-"""What figures of several seeds say together: a value and its 95 % interval."""
+"""Statistics of figures over several seeds: a value and its 95 % interval."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ _LEVEL = 0.95
 
 
 class Interval(NamedTuple):
-    """A value between `low` and `high`, out of `number` seeds or cases."""
+    """A value between `low` and `high`, from `number` seeds or cases."""
 
     value: float
     low: float
@@ -18,12 +18,12 @@ class Interval(NamedTuple):
     number: int
 
     def text(self, digits: int = 3) -> str:
-        """The value with its interval, to so many significant digits."""
+        """Returns the value with its interval, to `digits` significant digits."""
         return f"{self.value:.{digits}g} ({self.low:.{digits}g} to {self.high:.{digits}g})"
 
 
 def mean(values: ArrayLike) -> Interval:
-    """The mean and its interval by Student's t; of a single value, or none, the interval is unbounded."""
+    """Computes the mean and its interval by Student's t; for less than two values the interval is unbounded."""
     found = np.asarray(values, np.float64)
     if len(found) < 2:
         return Interval(float(found[0]) if len(found) else np.nan, -np.inf, np.inf, len(found))
@@ -33,14 +33,14 @@ def mean(values: ArrayLike) -> Interval:
 
 
 def geometric_mean(ratios: ArrayLike) -> Interval:
-    """The mean of ratios and its interval, both on the scale of their logarithms."""
+    """Computes the mean of ratios and its interval, both on a logarithmic scale."""
     found = mean(np.log(ratios))
     value, low, high = (float(np.exp(logarithm)) for logarithm in found[:3])
     return Interval(value, low, high, found.number)
 
 
 def share(hits: ArrayLike) -> Interval:
-    """The share of hits and its interval (Wilson 1927); of none, from 0 to 1."""
+    """Computes the share of hits and its interval (Wilson 1927); without cases, 0 to 1."""
     found = np.asarray(hits, bool)
     if not len(found):
         return Interval(np.nan, 0.0, 1.0, 0)

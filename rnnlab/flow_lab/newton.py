@@ -1,4 +1,4 @@
-"""Parallel in time: how many iterations Newton's method takes, beside the largest Lyapunov exponent."""
+"""Parallel in time: the number of iterations of Newton's method, against the largest Lyapunov exponent."""
 
 import dataclasses
 import functools
@@ -15,12 +15,12 @@ from rnnlab.scans import Newton, Report, newton_scan
 from rnnlab.scans.newton import JACOBIANS
 from rnnlab.training.loop import Diverged
 
-PATIENCE = 4  # iterations that are allowed: a fourth of the steps, beyond which nothing is gained
+PATIENCE = 4  # steps over the maximum of iterations, beyond which nothing is gained
 KINDS = JACOBIANS[1:]  # full, diagonal
 
 
 def at_start(cell: Cell, params: Params, inputs: Array) -> Figures:
-    """`exponent`, and for the full Jacobian and its diagonal `iterations_*`, and `solved_*` within T / 4 of them.
+    """Measures `exponent`, and for the full and the diagonal Jacobian `iterations_*`, and `solved_*` within T / 4.
 
     Predictability decides how fast it converges: Gonzalez et al. 2025, arXiv 2508.16817.
     """
@@ -34,10 +34,10 @@ def at_start(cell: Cell, params: Params, inputs: Array) -> Figures:
 
 
 def in_training(setting: Setting, seed: int, folder: pathlib.Path) -> Figures:
-    """Figures by training step, on sequences of the validation split, for the full Jacobian and its diagonal.
+    """Measures by training step, on sequences of the validation split, for the full and the diagonal Jacobian.
 
-    `exponent`; `iterations_*` from nothing, and `warm_*` one training step later from the states of the step before;
-    `solved_*`, both within T / 4 iterations. A training that diverges ends with `diverged`.
+    `exponent`; `iterations_*` without a guess, and `warm_*` one training step later from the states of the step before;
+    `solved_*`, both within T / 4 iterations. A training run that diverges ends with `diverged`.
     """
     figures: Figures = []
     one_more = dataclasses.replace(setting, steps=setting.steps + 1, solved=0.0)
@@ -45,7 +45,7 @@ def in_training(setting: Setting, seed: int, folder: pathlib.Path) -> Figures:
         try:
             for step in range(0, setting.steps + 1, setting.measure_every):
                 run.until(step)
-                now = jax.device_get(run.layer)  # the next step is given these arrays for good
+                now = jax.device_get(run.layer)  # the next step donates these arrays
                 run.until(step + 1)
                 figures += [(step, name, value) for name, value in _both_ways(setting, now, run.layer, run.probe)]
         except Diverged:
@@ -54,7 +54,7 @@ def in_training(setting: Setting, seed: int, folder: pathlib.Path) -> Figures:
 
 
 def _both_ways(setting: Setting, now: Params, after: Params, inputs: Array) -> Iterator[tuple[str, float]]:
-    """The figures of parameters and those one training step later."""
+    """Measures parameters and those one training step later."""
     cell = find_cell(setting.cell)
     yield "exponent", exponent(cell, now, inputs)
     for jacobian in KINDS:
@@ -66,7 +66,7 @@ def _both_ways(setting: Setting, now: Params, after: Params, inputs: Array) -> I
 
 
 def exponent(cell: Cell, params: Params, inputs: Array) -> float:
-    """The largest Lyapunov exponent, nats a step, mean over sequences; a fourth of the steps to settle."""
+    """Returns the largest Lyapunov exponent, nats per step, mean over sequences; burn-in: a fourth of the steps."""
     return float(lyapunov_exponents(cell, params, inputs, exponents=1, burn_in=len(inputs) // 4).mean())
 
 

@@ -1,4 +1,4 @@
-"""What the rows say about steps one after the other, and all at once."""
+"""Checks and figures on sequential steps, and on steps parallel in time."""
 
 import itertools
 
@@ -10,11 +10,11 @@ from rnnlab.flow_lab.newton import KINDS
 from rnnlab.flow_lab.table import Table, draw_curve, length_ticks
 from rnnlab.flow_lab.verdicts import Check, above, always, below
 
-_PROPORTIONAL = 0.8  # the least exponent of time over length that counts as proportional
+_PROPORTIONAL = 0.8  # minimum exponent of time over length that counts as proportional
 
 
 def check_time(table: Table) -> list[Check]:
-    """That the time of the step-by-step method is proportional to the length."""
+    """Checks that the time of the sequential method is proportional to the length."""
     found = []
     for cell in table.different("cost", "cell"):
         lengths = np.array(table.different("cost", "lag", cell=cell))
@@ -22,13 +22,13 @@ def check_time(table: Table) -> list[Check]:
             times = np.array([table.values("cost", "seconds", cell=cell, lag=int(length)) for length in lengths])
             slopes = np.polyfit(np.log(lengths), np.log(times), 1)[0]
             found.append(
-                above(f"{cell}: exponent of time over length, step by step", intervals.mean(slopes), _PROPORTIONAL)
+                above(f"{cell}: exponent of time over length, sequential", intervals.mean(slopes), _PROPORTIONAL)
             )
     return found
 
 
 def draw_time(table: Table, axes: Axes) -> None:
-    """Seconds against length."""
+    """Plots seconds against length."""
     for cell in table.different("cost", "cell"):
         rows = [row._replace(step=row.unit.lag) for row in table.of("cost", "seconds", cell=cell)]
         draw_curve(axes, rows, cell, marker="o")
@@ -37,7 +37,7 @@ def draw_time(table: Table, axes: Axes) -> None:
 
 
 def check_newton(table: Table) -> list[Check]:
-    """That the steps cannot be solved all at once, where neighbouring states meet and where they part."""
+    """Checks that steps cannot be solved in parallel, both if neighbouring states converge and if they diverge."""
     found = []
     for cell in table.different("newton", "cell"):
         exponent = np.array(table.values("newton", "exponent", cell=cell))
@@ -49,7 +49,7 @@ def check_newton(table: Table) -> list[Check]:
 
 
 def draw_newton(table: Table, axes: Axes) -> None:
-    """Iterations against the exponent; a cross is a case that was not solved."""
+    """Plots iterations against the exponent; a cross is a case that was not solved."""
     for cell in table.different("newton", "cell"):
         for jacobian, marker in zip(KINDS, "o^", strict=True):
             exponent, iterations, solved = (
@@ -62,34 +62,34 @@ def draw_newton(table: Table, axes: Axes) -> None:
             color = points.get_facecolor()[:1]
             axes.scatter(exponent[solved == 0], iterations[solved == 0], s=20, marker="x", color=color)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set(xlabel="largest Lyapunov exponent, nats a step (x: not solved)", ylabel="iterations")
+    axes.set(xlabel="largest Lyapunov exponent, nats per step (x: not solved)", ylabel="iterations")
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter("{x:.0f}")
 
 
 def check_warm(table: Table) -> list[Check]:
-    """That training keeps the steps solvable at once, and that the states of a step ago are a good place to start."""
+    """Checks that steps stay solvable in parallel during training, from the states of the step before even faster."""
     found = []
     for cell, kind in itertools.product(table.different("warm", "cell"), KINDS):
         solved = np.array(table.values("warm", f"solved_{kind}", cell=cell))
         found.append(always(f"{cell}, {kind}: within T / 4 iterations at every measurement", solved))
         cold, warm = (np.array(table.values("warm", f"{name}_{kind}", cell=cell)) for name in ("iterations", "warm"))
-        label = f"{cell}, {kind}: iterations from the states of a step ago over those from nothing"
+        label = f"{cell}, {kind}: iterations from the states of the step before, relative to those without a guess"
         found.append(below(label, intervals.mean(warm / cold), 1))
     return found
 
 
 def draw_warm(table: Table, axes: Axes) -> None:
-    """Iterations against training steps, by the full Jacobian."""
+    """Plots iterations against training steps, with the full Jacobian."""
     for cell in table.different("warm", "cell"):
-        draw_curve(axes, table.of("warm", "iterations_full", cell=cell), f"{cell}, from nothing")
+        draw_curve(axes, table.of("warm", "iterations_full", cell=cell), f"{cell}, without a guess")
         rows, color = table.of("warm", "warm_full", cell=cell), axes.lines[-1].get_color()
-        draw_curve(axes, rows, f"{cell}, from a step ago", linestyle="--", color=color)
+        draw_curve(axes, rows, f"{cell}, from the step before", linestyle="--", color=color)
     axes.set(xlabel="training step", ylabel="iterations, full Jacobian", ylim=(0, None))
 
 
 def check_generation(table: Table) -> list[Check]:
-    """That no method that is parallel in time is as fast as the steps one by one."""
+    """Checks that no method that is parallel in time is as fast as the sequential loop."""
     found = []
     for cell, lag, way in itertools.product(
         table.different("generation", "cell"), table.different("generation", "lag"), generation.WAYS
@@ -101,14 +101,14 @@ def check_generation(table: Table) -> list[Check]:
         if len(together):
             label = (
                 f"{cell}, learnt from T = {lag}, {way} ({solved.sum():.0f} of {len(solved)} solved, "
-                f"{iterations.min():.0f} to {iterations.max():.0f} iterations): time over that of the steps one by one"
+                f"{iterations.min():.0f} to {iterations.max():.0f} iterations): time relative to the sequential loop"
             )
             found.append(above(label, intervals.geometric_mean(together / one_by_one), 1))
     return found
 
 
 def draw_generation(table: Table, axes: Axes) -> None:
-    """Seconds against length; a cross is a case that was not solved."""
+    """Plots seconds against length; a cross is a case that was not solved."""
     lengths = [generation.LONGER * lag for lag in table.different("generation", "lag")]
     for cell, way in itertools.product(table.different("generation", "cell"), ("sequential", *generation.WAYS)):
         rows = table.of("generation", f"seconds_{way}", cell=cell)

@@ -19,13 +19,13 @@ from rnnlab.flow_lab.table import Table
 from rnnlab.flow_lab.verdicts import Check, Finding
 from rnnlab.pictures import survived
 
-_TITLE = "What the tutorial says of recurrence, measured"
+_TITLE = "Statements of a tutorial on RNNs, measured"
 _SIGNS = {True: "yes", False: "no", None: "cannot tell"}
 _CHECK_HEAD = ("check", "figure", "so?")
 _INCH = (5.2, 4.2)
-_SCORES = "Scores of the task, beside its floor and published ones"
+_SCORES = "Scores of the task, with its floor and published ones"
 _ABOUT_SCORES = (
-    "A run ends when its loss is below the one that counts as solved: it is not trained to its best. The floor is the "
+    "A run ends when its loss counts as solved: it is not trained to its best. The floor is the "
     "loss of the best model without memory."
 )
 _STYLE = """
@@ -40,7 +40,7 @@ th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #ddd;
 
 
 def write_report(workdir: pathlib.Path, config: ConfigDict, rows: Iterable[Row]) -> list[pathlib.Path]:
-    """Writes `report.html`, `report.md` and the figures that the latter shows; returns the two."""
+    """Writes `report.html`, `report.md` and the figures of the latter; returns the first two."""
     table = Table(rows, config)
     findings, scores = judge(table), score_rows(table)
     folder = workdir / "figures"
@@ -75,7 +75,7 @@ def _conditions(config: ConfigDict) -> str:
         f"{jax.devices()[0].device_kind}, Python {platform.python_version()}, {datetime.date.today().isoformat()}. "
         "A figure is a mean over seeds or a share of cases, with its 95 % interval (Student's t, Wilson). A verdict "
         "follows from the checks below each statement: it holds if all do, does not if none does, under a condition "
-        "if some do; a check whose interval contains its bound cannot tell, and has no say."
+        "if some do; a check whose interval contains its bound cannot tell, and is not counted."
     )
 
 

@@ -1,4 +1,4 @@
-"""The rows of a run, in `results.csv`: written whole after each unit of work, so that a stopped run goes on."""
+"""The rows of a run, in `results.csv`: written atomically after each unit of work, so that a stopped run resumes."""
 
 import csv
 import pathlib
@@ -9,7 +9,7 @@ from rnnlab.printing import to_csv
 
 
 class Unit(NamedTuple):
-    """What a row is about; `lag` is the length of the task or of the sequence."""
+    """The subject of a row; `lag` is the length of the task or of the sequence."""
 
     study: str
     cell: str
@@ -20,7 +20,7 @@ class Unit(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One figure: after `step` training steps, or at lag `step` where a study looks back."""
+    """One figure: after `step` training steps, or at lag `step` in studies by lag."""
 
     unit: Unit
     step: int
@@ -35,7 +35,7 @@ class Results:
     """All rows of a work directory.
 
     Raises:
-      ValueError: a file that holds something else.
+      ValueError: a file with other contents.
     """
 
     def __init__(self, workdir: pathlib.Path):
@@ -47,7 +47,7 @@ class Results:
         self.done = {row.unit for row in self.rows}
 
     def add(self, unit: Unit, found: list[tuple[int, str, float]]) -> None:
-        """Keeps what a unit of work found: triples of step, quantity and value."""
+        """Stores the results of a unit of work: triples of step, quantity and value."""
         self.rows += [Row(unit, *figure) for figure in found]
         self.done.add(unit)
         rows = ([*row.unit, row.step, row.quantity, float(row.value)] for row in self.rows)

@@ -1,4 +1,4 @@
-"""The studies' trainings: short runs of the task `lag`, those of one setting with the same compiled programs."""
+"""The training runs of the studies: short runs of the task `lag`; those of one setting share compiled programs."""
 
 import dataclasses
 import functools
@@ -26,8 +26,8 @@ from rnnlab.training.reporting import read_metrics
 from rnnlab.training.watch import Record
 from rnnlab.training.workdir import create_task
 
-CALL = 50  # steps at most that are one compiled call; validation is scored after each
-_TRACED = 2  # sequences whose Jacobians are taken
+CALL = 50  # maximum steps of one compiled call; validation is scored after each
+_TRACED = 2  # sequences for measuring Jacobians
 _RECURRENCE, _LAYER = "0", "stack/layers/0/0/params/"  # the only one of a run
 _TOLD = {("train", "loss"): "loss", ("train", "gradient_norm_max"): "gradient_norm"}
 _TOLD |= {("validation", "loss"): "validation_loss"}
@@ -37,7 +37,7 @@ Figures = list[tuple[int, str, float]]
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Everything about a run but its seed."""
+    """Everything about a run except its seed."""
 
     cell: str
     intervention: str
@@ -54,7 +54,7 @@ class Setting:
 
 
 class _Shared(NamedTuple):
-    """What the runs of a setting share: compiled programs, and what measures the norms of Jacobians."""
+    """Shared by the runs of a setting: compiled programs, and the function that measures norms of Jacobians."""
 
     programs: Programs
     flow: FlowProbe
@@ -64,12 +64,12 @@ class LagRun:
     """A run of a setting between two steps.
 
     Args:
-      call: steps of one compiled call; the setting's steps are a multiple of it.
+      call: steps of one compiled call; it must divide the setting's steps.
       scored_every: steps between two evaluations on validation.
     """
 
     def __init__(self, setting: Setting, seed: int, folder: pathlib.Path, *, call: int, scored_every: int = CALL):
-        shutil.rmtree(folder, ignore_errors=True)  # of a lab that was stopped: figures on the way are not kept
+        shutil.rmtree(folder, ignore_errors=True)  # of a stopped lab: its intermediate figures are lost
         self.setting = setting
         self.task = cast(LagTask, create_task(config := _config(setting, seed, call, scored_every), folder))
         self._shared = _shared(setting, call, scored_every, tuple(own_digests(FIELDS, config).items()))
@@ -83,7 +83,7 @@ class LagRun:
 
     @property
     def step(self) -> int:
-        """How many steps are done."""
+        """The number of steps done."""
         return self._training.step
 
     @property
@@ -93,12 +93,12 @@ class LagRun:
 
     @property
     def params(self) -> ModelParams:
-        """Those of the model now."""
+        """The current parameters of the model."""
         return self._training.state.params
 
     @property
     def layer(self) -> Params:
-        """Those of the recurrence now, by their names in the cell."""
+        """The current parameters of the recurrence, by their names in the cell."""
         return layer_params(self.params)
 
     @property
@@ -108,7 +108,7 @@ class LagRun:
         return jax.nn.one_hot(inputs, features) if jnp.issubdtype(inputs.dtype, jnp.integer) else inputs
 
     def until(self, step: int) -> None:
-        """Trains until so many steps are done, or the run has ended."""
+        """Trains until `steps` steps are done, or the run has ended."""
         self._training.until(step)
 
     def to_the_end(self) -> None:
@@ -116,13 +116,13 @@ class LagRun:
         self._training.to_the_end()
 
     def norms(self) -> dict[str, float]:
-        """Measures `log_norm` of d h_T / d h_0, for an LSTM `log_norm_c` of d c_T / d c_0, and `early_share`, of
-        |dL/dx_t| what falls on the first half of the steps."""
+        """Measures `log_norm` of d h_T / d h_0, for an LSTM `log_norm_c` of d c_T / d c_0, and `early_share`, the share
+        of the first half of the steps in |dL/dx_t|."""
         found = self._shared.flow.measure(self.params)[_RECURRENCE]
         return {name: float(value) for name, value in found.items()}
 
     def best(self) -> tuple[ModelParams, Scores]:
-        """The best parameters on validation, and their scores on the test split."""
+        """Returns the best parameters on validation, and their scores on the test split."""
         self._training.close()
         _, params = best_params(self.task)
         return params, self._shared.programs.evaluate(params, "test")
@@ -132,9 +132,9 @@ def learn(setting: Setting, seed: int, folder: pathlib.Path) -> Figures:
     """Trains until the task is solved, a loss or gradient is not finite, or the steps are done.
 
     Figures by step: `loss` (mean since the last one), `gradient_norm` (largest since then, before clipping),
-    `validation_loss`, and those of `LagRun.norms`; at the end: `final_loss` and of classes `accuracy` (%), on the test
-    split by the parameters that were best on validation; `solved`, `diverged`, `floor` (the loss of the best model
-    without memory), `parameters`.
+    `validation_loss`, and those of `LagRun.norms`; at the end: `final_loss` and for classes `accuracy` (%), on the test
+    split with the best parameters on validation; `solved`, `diverged`, `floor` (the loss of the best model without
+    memory), `parameters`.
     """
     figures: Figures = []
     diverged, scores = False, Scores(loss=math.nan)
@@ -158,12 +158,12 @@ def learn(setting: Setting, seed: int, folder: pathlib.Path) -> Figures:
 
 
 def longest_call(setting: Setting) -> int:
-    """Returns the steps of a call, so that all that is asked for falls between two calls."""
+    """Returns the steps of a call, so that all requested steps fall between two calls."""
     return math.gcd(CALL, setting.steps, setting.measure_every)
 
 
 def layer_params(params: ModelParams) -> Params:
-    """The recurrence's, by their names in the cell."""
+    """Returns the parameters of the recurrence, by their names in the cell."""
     return {name.removeprefix(_LAYER): value for name, value in params.items() if name.startswith(_LAYER)}
 
 
@@ -188,7 +188,7 @@ def _config(setting: Setting, seed: int, call: int, scored_every: int) -> Config
             "checkpoint_every": 0,
             "measure_every": 0,
             "stopping_threshold": setting.solved,
-            "most_skipped": 1,  # whether a run stays finite is a figure
+            "most_skipped": 1,  # whether a run stays finite is a result
             "most_returns": 0,
         }
     )
@@ -197,13 +197,13 @@ def _config(setting: Setting, seed: int, call: int, scored_every: int) -> Config
 
 @functools.lru_cache(maxsize=1)
 def _shared(setting: Setting, call: int, scored_every: int, own: tuple[tuple[str, str], ...]) -> _Shared:
-    """Of a setting, and of the digests of the user's own code in it."""
+    """Makes the programs of a setting, and of the digests of the user's own code in it."""
     task = LagTask(_config(setting, 0, call, scored_every), pathlib.Path())
     return _Shared(Programs(task), FlowProbe(task, task.probe("validation"), look=_norms))
 
 
 def _norms(cell, record: Record, steps: StepGradients) -> dict[str, Array]:
-    """What `LagRun.norms` says."""
+    """Computes the figures of `LagRun.norms`."""
     inputs, state = record.inputs[:, :_TRACED], tuple(entry[:_TRACED] for entry in record.state)
     norms = lag_norms(cell, record.params, inputs, lags=[inputs.shape[0]], state=state)
     names = ("log_norm", "log_norm_c")[: len(cell.state_names)]

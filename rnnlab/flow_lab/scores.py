@@ -1,4 +1,4 @@
-"""The scores of a run's tasks, beside the best that is possible without memory and beside what others published."""
+"""The scores of a run's tasks, with the best possible ones without memory and published ones."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class _Published(NamedTuple):
     accuracy: str
 
 
-# Bai, Kolter and Koltun 2018, arXiv 1803.01271, table 1; permuted MNIST left out
+# Bai, Kolter and Koltun 2018, arXiv 1803.01271, table 1, without permuted MNIST
 _BAI = "Bai et al. 2018: "
 _PUBLISHED = (
     _Published("adding", 600, "lstm", "70 K", "0.164", ""),
@@ -37,7 +37,7 @@ _PUBLISHED = (
 
 
 def score_rows(table: Table) -> list[tuple[str, ...]]:
-    """A row under `HEAD` for each setting of the grid `reach`, then those published on the same task."""
+    """Returns a row under `HEAD` for each setting of the grid `reach`, then published ones on the same task."""
     task = table.config.reach.task
     rows: list[tuple[str, ...]] = []
     units = dict.fromkeys(row.unit._replace(seed=0) for row in table.of("reach", "final_loss"))

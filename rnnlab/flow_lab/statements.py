@@ -1,4 +1,4 @@
-"""The statements of the tutorial, each with the rows that test it and the rules of its verdict."""
+"""The statements of the tutorial, each with the rows that test it and the rules for its verdict."""
 
 import functools
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from rnnlab.flow_lab.results import Unit
 from rnnlab.flow_lab.table import Table, draw_curve, held, length_ticks
 from rnnlab.flow_lab.verdicts import Check, Finding, above, always, below
 
-_RATE = 0.03  # nats per step within which a growth is that of the eigenvalue
-_HIGHWAY = -0.01  # nats per step: a gradient that keeps a third of itself over a hundred steps
-_GAIN = 0.1  # of the floor, by which a loss must fall for an intervention to have helped
-_NEAR_FLOOR = 0.9  # of the floor: at or above it, nothing was learnt
-_MOST = 0.5  # the share of runs above which it is most of them
+_RATE = 0.03  # nats per step: tolerance between a growth and that of the eigenvalue
+_HIGHWAY = -0.01  # nats per step: a gradient that keeps a third of its size over a hundred steps
+_GAIN = 0.1  # share of the floor by which a loss must fall for an intervention to have helped
+_NEAR_FLOOR = 0.9  # share of the floor at or above which nothing was learnt
+_MOST = 0.5  # share of runs above which it is most of them
 
 
 class _Statement(NamedTuple):
@@ -29,7 +29,7 @@ class _Statement(NamedTuple):
 
 
 def judge(table: Table) -> list[Finding]:
-    """Every statement that the rows have checks for, judged."""
+    """Judges every statement for which the rows have checks."""
     found = []
     for name, s in STATEMENTS.items():
         if table.different(s.study, "cell"):
@@ -39,7 +39,7 @@ def judge(table: Table) -> list[Finding]:
 
 
 def _task(table: Table, study: str) -> str:
-    """What the trainings of a study learn; nothing where it has none."""
+    """Returns the problem of the training runs of a study; empty if it has no runs."""
     return table.config[study].get("task", "")
 
 
@@ -50,7 +50,7 @@ def _multiplication(table: Table) -> list[Check]:
             np.array(table.values("criterion", quantity, cell="linear", intervention=name))
             for quantity in ("growth", "log_eigenvalue")
         )
-        label = f"R {name}: distance of the growth ({growth.mean():+.3f} nats a step) from log |largest eigenvalue|"
+        label = f"R {name}: distance of the growth ({growth.mean():+.3f} nats per step) from log |largest eigenvalue|"
         found.append(below(label, intervals.mean(abs(growth - eigenvalue)), _RATE))
     return found
 
@@ -71,7 +71,7 @@ def _criterion(table: Table) -> list[Check]:
 
 
 def _signs(what: str, log_factor: np.ndarray, growth: np.ndarray, *, bound: int) -> list[Check]:
-    """That a gradient vanishes where the log of a factor lies below 0, and explodes where it lies above."""
+    """Checks that a gradient vanishes if the log of a factor is below 0, and explodes if it is above."""
     cases = (("below", "vanishes", log_factor < 0, growth < 0), ("above", "explodes", log_factor > 0, growth > 0))
     return [
         always(f"{what} {side} {bound}: {fate}", hits[chosen]) for side, fate, chosen, hits in cases if chosen.any()
@@ -85,14 +85,14 @@ def _draw_criterion(table: Table, axes: Axes) -> None:
     axes.axline((0, 0), slope=1, color="gray", linewidth=0.8, label="growth = log singular value")
     axes.axhline(0, color="black", linewidth=0.8)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set(xlabel="log of the largest singular value of R", ylabel="growth of dh_T / dh_0, nats a step")
+    axes.set(xlabel="log of the largest singular value of R", ylabel="growth of dh_T / dh_0, nats per step")
 
 
 def _derivative(table: Table) -> list[Check]:
     growth = np.array(table.values("criterion", "growth", cell="rnn"))
     singular = np.array(table.values("criterion", "log_singular_value", cell="rnn"))
     step = np.array(table.values("criterion", "step_norm", cell="rnn"))
-    bounded = always("a step's norm, tanh' counted, is at most that of R", step <= singular)
+    bounded = always("a step's norm, including tanh', is at most that of R", step <= singular)
     return [bounded, *_signs("mean log norm of a step", step, growth, bound=0)]
 
 
@@ -106,7 +106,7 @@ def _draw_derivative(table: Table, axes: Axes) -> None:
         )
     axes.axhline(0, color="black", linewidth=0.8)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set(xlabel="log of the largest singular value of a step", ylabel="growth of dh_T / dh_0, nats a step")
+    axes.set(xlabel="log of the largest singular value of a step", ylabel="growth of dh_T / dh_0, nats per step")
 
 
 def _explosion(table: Table) -> list[Check]:
@@ -117,7 +117,7 @@ def _explosion(table: Table) -> list[Check]:
             if clipping == "none":
                 continue
             finite = [not d for d in table.values("explosion", "diverged", clipping=clipping, lag=lag)]
-            label = f"{clipping}, T = {lag}: share of runs that stay finite, beside {without.text(2)} without clipping"
+            label = f"{clipping}, T = {lag}: share of runs that stay finite; without clipping: {without.text(2)}"
             found.append(above(label, intervals.share(finite), _MOST))
             losses = intervals.mean(table.values("explosion", "final_loss", clipping=clipping, lag=lag))
             found.append(below(f"{clipping}, T = {lag}: loss learnt", losses, table.floor("explosion", lag)))
@@ -141,7 +141,7 @@ def _vanishing(table: Table) -> list[Check]:
                 if len(with_it) != len(without):  # nothing to compare it with
                     continue
                 gain = intervals.mean((without - with_it) / floor)
-                label = f"{clipping}, T = {lag}: fall of the loss against no clipping, in floors"
+                label = f"{clipping}, T = {lag}: reduction of the loss against no clipping, relative to the floor"
                 found.append(above(label, gain, _GAIN))
     return found
 
@@ -161,7 +161,7 @@ def _gates(table: Table) -> list[Check]:
         for name in table.different("flow", "intervention", cell=cell):
             norms = np.array(table.last("flow", "log_norm", cell=cell, intervention=name))
             if find_cell(cell).memory_gates and len(plain) == len(norms):
-                label = f"{cell} {name}: growth of dh_T / dh_0 ({norms.mean() / lag:+.4f} nats a step) less that of rnn"
+                label = f"{cell} {name}: growth of dh_T / dh_0 ({norms.mean() / lag:+.4f} nats per step) minus rnn's"
                 found.append(above(label, intervals.mean((norms - plain) / lag), 0.0))
     return found
 
@@ -182,7 +182,7 @@ def _highway(table: Table) -> list[Check]:
             np.array(table.last("flow", quantity, cell="lstm", intervention=name)) / lag
             for quantity in ("log_norm_c", "log_forget")
         )
-        found.append(above(f"lstm {name}: growth of dc_T / dc_0, nats a step", intervals.mean(cell_state), _HIGHWAY))
+        found.append(above(f"lstm {name}: growth of dc_T / dc_0, nats per step", intervals.mean(cell_state), _HIGHWAY))
         label = f"lstm {name}: distance of that from the growth of the largest product of forget gates"
         found.append(below(label, intervals.mean(abs(cell_state - forget)), -_HIGHWAY))
     return found
@@ -220,20 +220,20 @@ def _draw_gated(table: Table, axes: Axes) -> None:
 
 def _as_well(table: Table) -> list[Check]:
     found = []
-    for quantity, what in (("parameters", "parameters"), ("flops_per_step", "FLOPs of a step's products")):
+    for quantity, what in (("parameters", "parameters"), ("flops_per_step", "FLOPs per step")):
         gru, lstm = (table.values("cost", quantity, cell=cell) for cell in ("gru", "lstm"))
         if gru and lstm:
-            found.append(Check(f"{what} of a GRU over those of an LSTM", f"{gru[0] / lstm[0]:.3f}", gru[0] < lstm[0]))
+            found.append(Check(f"{what} of a GRU relative to an LSTM", f"{gru[0] / lstm[0]:.3f}", gru[0] < lstm[0]))
     lengths = table.different("cost", "lag", cell="gru")
     if lengths and table.different("cost", "lag", cell="lstm"):
         times = [np.array(table.values("cost", "seconds", cell=c, lag=max(lengths))) for c in ("gru", "lstm")]
-        label = f"time of a GRU over that of an LSTM, T = {max(lengths)}"
+        label = f"time of a GRU relative to an LSTM, T = {max(lengths)}"
         found.append(below(label, intervals.mean(times[0] / times[1]), 1.0))
     for lag in table.different("reach", "lag"):
         solved = {cell: table.values("reach", "solved", cell=cell, lag=lag) for cell in ("gru", "lstm")}
         if all(solved.values()):
             share = {cell: intervals.share(hits) for cell, hits in solved.items()}
-            label = f"T = {lag}: share of seeds in which a GRU gets there (an LSTM: {share['lstm'].text(2)})"
+            label = f"T = {lag}: share of seeds that a GRU solves (an LSTM: {share['lstm'].text(2)})"
             found.append(Check(label, share["gru"].text(2), share["gru"].value >= share["lstm"].value))
     return found
 
@@ -278,7 +278,7 @@ STATEMENTS: dict[str, _Statement] = {
         "criterion",
         "The gradient at a lag holds W_hh multiplied with itself that many times, so it grows or shrinks "
         "exponentially.",
-        "A linear cell over normal inputs; growth of the norm of dh_T / dh_0 per step, beside the largest eigenvalue.",
+        "A linear cell over normal inputs; growth of the norm of dh_T / dh_0 per step, against the largest eigenvalue.",
         _multiplication,
         _draw_multiplication,
     ),
@@ -307,7 +307,7 @@ STATEMENTS: dict[str, _Statement] = {
     ),
     "vanishing": _Statement(
         "vanishing",
-        "Gradient clipping cures, it is said, even the vanishing gradient.",
+        "Gradient clipping cures even the vanishing gradient.",
         "The problem {task}, a tanh cell whose W_hh is orthogonal with gain below 1; loss with and without clipping.",
         _vanishing,
         _draw_vanishing,
@@ -315,14 +315,14 @@ STATEMENTS: dict[str, _Statement] = {
     "gates": _Statement(
         "flow",
         "Gates keep the gradient where the vanilla RNN loses it.",
-        "Every cell at its start, over normal inputs: growth of the norm of dh_T / dh_0, beside the tanh cell's.",
+        "Every untrained cell, over normal inputs: growth of the norm of dh_T / dh_0, against the tanh cell's.",
         _gates,
         _draw_gates,
     ),
     "highway": _Statement(
         "flow",
         "The cell state of an LSTM is a highway for the gradient: dc_T / dc_t is the product of the forget gates.",
-        "An LSTM at its start, over normal inputs: the norm of dc_T / dc_t through every path, beside the largest "
+        "An untrained LSTM, over normal inputs: the norm of dc_T / dc_t through every path, against the largest "
         "product of forget gates of any unit.",
         _highway,
         _draw_highway,
@@ -330,7 +330,7 @@ STATEMENTS: dict[str, _Statement] = {
     "gated": _Statement(
         "reach",
         "LSTM and GRU learn over lags at which the vanilla RNN learns nothing.",
-        "The problem {task} at growing T, each cell with the learning rate of its own that the config names.",
+        "The problem {task} at growing T, each cell with its own learning rate from the config.",
         _gated,
         _draw_gated,
     ),
@@ -344,39 +344,39 @@ STATEMENTS: dict[str, _Statement] = {
     "same_weights": _Statement(
         "reach",
         "The same weights at every step: the number of parameters does not grow with T.",
-        "The parameters of every model that was trained.",
+        "The parameters of every trained model.",
         _same_weights,
         _draw_same_weights,
     ),
     "sequential": _Statement(
         "cost",
         "An RNN cannot be parallelised: its time grows with T.",
-        "Forward and backward pass of a layer, step by step, over length.",
+        "Sequential forward and backward pass of a layer, against length.",
         parallel.check_time,
         parallel.draw_time,
     ),
     "one_by_one": _Statement(
         "newton",
         "An RNN cannot be parallelised: a step must wait for the one before.",
-        "Newton's method on all T steps at once, for cells with Gaussian R of several gains, beside the largest "
-        "Lyapunov exponent; what is called solved differs from the steps one by one by no more than rounding explains.",
+        "Newton's method on all T steps in parallel, for cells with Gaussian R of several gains, against the largest "
+        "Lyapunov exponent; a solved case differs from the sequential loop only by rounding.",
         parallel.check_newton,
         parallel.draw_newton,
     ),
     "warm": _Statement(
         "warm",
         "Training by Newton's method: parallel in time throughout, faster from the states of the last training step.",
-        "The problem {task}, learnt step by step; on the way Newton's method with the full Jacobian and with its "
-        "diagonal, from nothing, and one training step later from the states of the step before.",
+        "The problem {task}, trained sequentially; meanwhile Newton's method with the full and with the diagonal "
+        "Jacobian, without a guess, and one training step later from the states of the step before.",
         parallel.check_warm,
         parallel.draw_warm,
     ),
     "generation": _Statement(
         "generation",
         "An autoregressive decoder, which reads its own output, must run one step after the other.",
-        "A small network that learnt a noisy wave continues it, its output and noise its next input, over 20 times the "
-        "length it learnt from; forward pass by Newton's method with the full Jacobian, its diagonal, and in chunks of "
-        "that length with the full one, tolerance 1e-5, given up after T / 4 iterations, beside the steps one by one.",
+        "A small network that learnt a noisy wave continues it for 20 times the training length, its output plus noise "
+        "being its next input; forward pass by Newton's method with the full Jacobian, its diagonal, and in chunks of "
+        "the training length with the full one, tolerance 1e-5, at most T / 4 iterations, against the sequential loop.",
         parallel.check_generation,
         parallel.draw_generation,
     ),

@@ -1,4 +1,4 @@
-"""The studies: what each measures, cut into units of work that follow from the config."""
+"""The studies and their measurements, split into units of work by the config."""
 
 import functools
 import itertools
@@ -43,18 +43,18 @@ def _combine_linear(params: Params, state: State, a: Array, r: Array) -> State:
 
 LINEAR = Cell(name="linear", gates=("h",), combine=_combine_linear)
 _WITH_LINEAR = CELLS | {"linear": LINEAR}
-_SEQUENCES = 2  # that a Jacobian is measured on
+_SEQUENCES = 2  # for measuring a Jacobian
 _CLIPPINGS = ("none", "norm", "value")
 _NO = "none"
 
-Plan = dict[Unit, Callable[[pathlib.Path], Figures]]  # the folder is for a training's files
+Plan = dict[Unit, Callable[[pathlib.Path], Figures]]  # the folder is for the files of a training run
 
 
 def read_plan(config: ConfigDict) -> Plan:
-    """Every unit of work, in order, and the function that does it.
+    """Lists every unit of work, in order, and the function that does it.
 
     Raises:
-      ValueError: a name that means nothing; names the field and what is allowed.
+      ValueError: an unknown name; names the field and what is allowed.
     """
     studies = [check_choice("config.studies", word, STUDIES) for word in words(config.studies, where="studies")]
     plan: Plan = {}
@@ -163,10 +163,10 @@ def _check_clipping(word: str, where: str) -> str:
 
 
 def read_rates(text: str, cells: list[str], where: str) -> dict[str, float]:
-    """Reads the learning rate of each cell out of "cell:rate" for each, or one rate for all.
+    """Parses the learning rate of each cell from "cell:rate" for each, or one rate for all.
 
     Raises:
-      ValueError: a cell has none, or one that is not above 0.
+      ValueError: a cell without a rate, or with one that is not above 0.
     """
     pairs = (word.rpartition(":") for word in split_words(text))
     found = {absolute_own(cell): rate for cell, _, rate in pairs}
@@ -180,15 +180,15 @@ def read_rates(text: str, cells: list[str], where: str) -> dict[str, float]:
 
 
 def _start(cell: Cell, treatment: Treatment, features: int, lag: int, seed: int) -> tuple[Params, jax.Array]:
-    """Fresh parameters, and the normal inputs `[lag, sequences, features]` that drive them."""
+    """Draws parameters, and normal inputs `[lag, sequences, features]`."""
     init_key, treatment_key, inputs_key = jax.random.split(jax.random.key(seed), 3)
     params = treatment.start(cell, cell.init(init_key, features, features), treatment_key, longest=lag)
     return params, jax.random.normal(inputs_key, (lag, _SEQUENCES, features))
 
 
 def _criterion(cell: Cell, treatment: Treatment, features: int, lag: int, seed: int) -> Figures:
-    """Growth of |d h_T / d h_0| in nats per step, beside the logs of the largest singular value and of the largest
-    absolute eigenvalue of R, and the mean log norm of a single step's Jacobian."""
+    """Measures the growth of |d h_T / d h_0| in nats per step, the logs of the largest singular value and of the
+    largest absolute eigenvalue of R, and the mean log norm of a single step's Jacobian."""
     params, inputs = _start(cell, treatment, features, lag, seed)
     lags = _lags_up_to(lag)
     norms = np.asarray(lag_jacobians(cell, params, inputs, lags=lags).log_norms[:, :, 0, 0]).mean(1)
@@ -211,8 +211,9 @@ def _mean_step_norm(cell: Cell, params: Params, inputs: jax.Array) -> float:
 
 
 def _flow(cell: Cell, treatment: Treatment, features: int, lag: int, seed: int) -> Figures:
-    """`log_norm` of d h_T / d h_(T-lag) by lag; of a cell with an entry c `log_norm_c`, and `log_forget`, the largest
-    product of forget gates over the lag; its largest exponent, Kaplan-Yorke dimension, and log condition number."""
+    """Measures `log_norm` of d h_T / d h_(T-lag) by lag; for a cell with an entry c also `log_norm_c`, and
+    `log_forget`, the largest product of forget gates over the lag; its largest exponent, Kaplan-Yorke dimension, and
+    log condition number."""
     params, inputs = _start(cell, treatment, features, lag, seed)
     lags = _lags_up_to(lag)
     found = lag_jacobians(cell, params, inputs, lags=lags)
@@ -235,7 +236,7 @@ def _newton(cell: Cell, treatment: Treatment, features: int, lag: int, seed: int
 
 
 def _log_forget(cell: Cell, params: Params, inputs: jax.Array, lags: list[int]) -> np.ndarray:
-    """Log of the largest product, of any unit, of forget gates over the last `lag` steps, `[lags, batch]`."""
+    """Returns the log of the largest product, of any unit, of forget gates over the last steps, `[lags, batch]`."""
     found = run(cell, params, inputs)
     gates = jnp.split(found.input_projection + found.recurrent_projection, len(cell.gates), axis=-1)
     backwards = jnp.cumsum(jax.nn.log_sigmoid(gates[cell.gates.index("f")])[::-1], axis=0)
@@ -247,7 +248,7 @@ def _lags_up_to(lag: int) -> list[int]:
 
 
 def _cost(cell: Cell, features: int, batch: int, length: int, repeats: int) -> Figures:
-    """Seconds of a forward and backward pass (the best of `repeats`), parameters, and FLOPs of a step's products."""
+    """Measures seconds of a forward and backward pass (the best of `repeats`), parameters, and FLOPs per step."""
     params = cell.init(jax.random.key(0), features, features)
     inputs = jnp.ones((length, batch, features))
     step = jax.jit(jax.grad(lambda p, x: scan(cell, p, x)[0].mean(), argnums=(0, 1)))

@@ -1,4 +1,4 @@
-"""The rows of a run as a table to be asked, and the curves of its rows."""
+"""Queries on the rows of a run, and their curves."""
 
 from collections.abc import Iterable
 
@@ -11,13 +11,13 @@ from rnnlab.flow_lab.results import Row, Unit
 
 
 class Table:
-    """Rows, to be asked for."""
+    """The rows of a run, with queries."""
 
     def __init__(self, rows: Iterable[Row], config: ConfigDict):
         self.rows, self.config = list(rows), config
 
     def of(self, study: str, quantity: str, **unit) -> list[Row]:
-        """The rows of a quantity whose unit has these values."""
+        """Returns the rows of a quantity with these values of the unit."""
         return [
             row
             for row in self.rows
@@ -27,11 +27,11 @@ class Table:
         ]
 
     def values(self, study: str, quantity: str, **unit) -> list[float]:
-        """Their values."""
+        """Returns the values of these rows."""
         return [row.value for row in self.of(study, quantity, **unit)]
 
     def last(self, study: str, quantity: str, **unit) -> list[float]:
-        """The value of the last step of each unit."""
+        """Returns the value of the last step of each unit."""
         newest: dict[Unit, Row] = {}
         for row in self.of(study, quantity, **unit):
             if row.unit not in newest or row.step >= newest[row.unit].step:
@@ -39,7 +39,7 @@ class Table:
         return [row.value for row in newest.values()]
 
     def different(self, study: str, field: str, **unit) -> list:
-        """The different values of a field of the unit, in the order of the rows."""
+        """Returns the different values of a field of the unit, in the order of the rows."""
         chosen = (r.unit for r in self.rows if r.unit.study == study)
         return list(
             dict.fromkeys(
@@ -48,12 +48,12 @@ class Table:
         )
 
     def floor(self, grid: str, lag: int) -> float:
-        """Loss of the best model without memory."""
+        """Returns the loss of the best model without memory."""
         return read_task(self.config[grid].task, where=f"{grid}.task")(lag).floor
 
 
 def held(rows: list[Row]) -> list[Row]:
-    """The rows, where a run that ended keeps its last value at the later steps of the others."""
+    """Extends the rows: an ended run keeps its last value at the later steps of the others."""
     steps = sorted({row.step for row in rows})
     found = []
     for unit in dict.fromkeys(row.unit for row in rows):
@@ -64,7 +64,7 @@ def held(rows: list[Row]) -> list[Row]:
 
 
 def draw_curve(axes: Axes, rows: list[Row], label: str, **style) -> None:
-    """The mean over seeds at each step, and the range of them all as a band."""
+    """Plots the mean over seeds at each step, and their range as a band."""
     by_step: dict[int, list[float]] = {}
     for row in rows:
         by_step.setdefault(row.step, []).append(row.value)
@@ -75,7 +75,7 @@ def draw_curve(axes: Axes, rows: list[Row], label: str, **style) -> None:
 
 
 def length_ticks(table: Table, axes: Axes, study: str) -> None:
-    """Makes the axis of T logarithmic, its only ticks the lengths of the study."""
+    """Makes the axis of T logarithmic, with ticks only at the lengths of the study."""
     lengths = sorted(table.different(study, "lag"))
     axes.set_xscale("log")
     axes.set_xticks(lengths, labels=[str(length) for length in lengths])

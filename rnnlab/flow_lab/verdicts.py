@@ -1,4 +1,4 @@
-"""From figures to a verdict, by rules alone."""
+"""Rules that derive a verdict from figures."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,7 +12,7 @@ HOLDS, CONDITION, FAILS, OPEN = "holds", "holds under a condition", "does not ho
 
 
 class Check(NamedTuple):
-    """One thing that must be so for a statement to hold: `holds` is None where the interval cannot tell."""
+    """A condition for a statement to hold: `holds` is None if the interval cannot tell."""
 
     label: str
     figure: str
@@ -20,7 +20,7 @@ class Check(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A statement of the tutorial, how it was tested, and what was found; `draw` makes its curve."""
+    """A statement of the tutorial, its experiment and its checks; `draw` plots its figure."""
 
     name: str
     statement: str
@@ -30,7 +30,7 @@ class Finding(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What the checks say together; those that cannot tell have no say beside others that can."""
+        """The verdict from all checks; those that cannot tell count only if no other can."""
         decided = {check.holds for check in self.checks if check.holds is not None}
         if not decided:
             return OPEN
@@ -38,24 +38,24 @@ class Finding(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """The verdict, and how many of the checks hold."""
+        """The verdict, and the number of checks that hold."""
         return f"{self.verdict} ({sum(check.holds is True for check in self.checks)} of {len(self.checks)} checks)"
 
 
 def above(label: str, interval: Interval, bound: float) -> Check:
-    """That a figure lies above a bound."""
+    """Checks that a figure is above a bound."""
     holds = True if interval.low > bound else False if interval.high < bound else None
-    return Check(label, f"{interval.text()}, asked: above {bound:.3g}", holds)
+    return Check(label, f"{interval.text()}, required: above {bound:.3g}", holds)
 
 
 def below(label: str, interval: Interval, bound: float) -> Check:
-    """That a figure lies below a bound."""
+    """Checks that a figure is below a bound."""
     holds = True if interval.high < bound else False if interval.low > bound else None
-    return Check(label, f"{interval.text()}, asked: below {bound:.3g}", holds)
+    return Check(label, f"{interval.text()}, required: below {bound:.3g}", holds)
 
 
 def always(label: str, hits: ArrayLike) -> Check:
-    """That something is so in every case: a single one in which it is not refutes it; no case tells nothing."""
+    """Checks that something holds in every case: one counterexample refutes it; without cases it is undecided."""
     found = share(hits)
     figure = f"{found.value * found.number:.0f} of {found.number} cases; share {found.text()}"
     return Check(label, figure, found.value == 1 if found.number else None)

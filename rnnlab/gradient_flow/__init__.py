@@ -1,9 +1,9 @@
-"""How gradients flow through a recurrence, measured exactly: for any cell, any inputs, lags of thousands.
+"""Exact measurements of gradient flow through a recurrence: for any cell, any inputs, lags of thousands.
 
-`jacobians.py` long-term Jacobians by lag, `lyapunov.py` their growth rates, `contributions.py` what each step adds to
-the gradient of a loss, `interventions.py` what is done about it, `treatment.py` the same by name; `graded.py` keeps
-products of many matrices in log space. Everything is computed in float32 or better, whatever the dtype of the
-arguments. Imports cells and scan only.
+`jacobians.py` long-term Jacobians by lag, `lyapunov.py` their growth rates, `contributions.py` each step's contribution
+to the gradient of a loss, `interventions.py` remedies, `treatment.py` the same by name; `graded.py` products of many
+matrices in log space. Everything is computed in float32 or better, whatever the dtype of the arguments. Imports
+only cells and scans.
 """
 
 from rnnlab.gradient_flow.contributions import StepGradients, step_gradients

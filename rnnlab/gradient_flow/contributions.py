@@ -1,4 +1,4 @@
-"""What each time step adds to the gradient of a loss, and how saturated its gates are."""
+"""Each time step's contribution to the gradient of a loss, and the saturation of its gates."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,8 +13,8 @@ from rnnlab.gradient_flow.trajectory import Trajectory, run, widen
 
 
 class StepGradients(NamedTuple):
-    """Of a loss L, for each step t: `inputs` `[time, batch]`, the norm of dL/dx_t; `recurrent` `[time]`, the Frobenius
-    norm of what step t adds to dL/dR; `gates` `[gates, bins]`, how often `a + r` of a gate fell between two of
+    """For a loss L and each step t: `inputs` `[time, batch]`, the norm of dL/dx_t; `recurrent` `[time]`, the Frobenius
+    norm of the contribution of step t to dL/dR; `gates` `[gates, bins]`, histograms of `a + r` of each gate with bin
     `edges` `[bins + 1]`, over steps, sequences and units, the outermost bins open."""
 
     loss: Array
@@ -33,12 +33,12 @@ def step_gradients(
     state: State | None = None,
     edges: np.ndarray | None = None,
 ) -> StepGradients:
-    """Measures each step's part in the gradient (Pascanu, Mikolov and Bengio 2013, arXiv 1211.5063, equations 3 to 5).
+    """Measures each step's contribution to the gradient (Pascanu, Mikolov and Bengio 2013, 1211.5063, eq. 3 to 5).
 
     Args:
       cell, params, inputs, state: as in `rnnlab.scans.scan`, without lengths or segment starts.
       loss: `h` of every step `[time, batch, hidden]` -> a scalar.
-      edges: of the bins of the gates' histogram, growing; None is -8, -7, ... 8.
+      edges: bin edges of the gates' histogram, ascending; None: -8, -7, ... 8.
     """
     params, inputs, state = widen(params, inputs, state)
     still = jnp.zeros((*inputs.shape[:2], params["b"].shape[0]), inputs.dtype)
@@ -60,7 +60,7 @@ def each_step(
     *,
     edges: np.ndarray | None = None,
 ) -> StepGradients:
-    """The same of a loss whose gradients with respect to each x_t and to each `h R` are known already."""
+    """Does the same for a loss with known gradients with respect to each x_t and each `h R`."""
     edges = np.arange(-8.0, 9.0) if edges is None else edges
     trajectory, d_inputs, d_recurrent = widen(trajectory, d_inputs, d_recurrent)
     before = trajectory.before[0]

@@ -1,7 +1,7 @@
-"""Products of many matrices, held as orthogonal times graded times well-conditioned: nothing over- or underflows.
+"""Products of many matrices, stored as orthogonal times graded times well-conditioned: nothing over- or underflows.
 
-A product P of n x n matrices is kept as Q diag(exp(log_scale)) M, Q orthogonal, M a product of unit triangles whose
-entries stay bounded; the method of Loh et al. 1989 ("stable matrix-multiplication algorithm") with scales in log space.
+A product P of n x n matrices is stored as Q diag(exp(log_scale)) M, with Q orthogonal and M a product of unit triangles
+with bounded entries; the method of Loh et al. 1989 ("stable matrix-multiplication algorithm") with scales in log space.
 """
 
 from typing import NamedTuple
@@ -22,14 +22,14 @@ class Graded(NamedTuple):
 
 
 def identity(shape: tuple[int, ...], dtype) -> Graded:
-    """The product of no matrices, `shape` being `[..., n]`, in float32 or better."""
+    """Returns the empty product for `shape` `[..., n]`, in float32 or better."""
     dtype = jnp.promote_types(dtype, jnp.float32)
     eye = jnp.broadcast_to(jnp.eye(shape[-1], dtype=dtype), (*shape, shape[-1]))
     return Graded(eye, jnp.zeros(shape, dtype), eye)
 
 
 def multiply(matrix: Array, product: Graded) -> Graded:
-    """`matrix` `[..., n, n]` times `product`."""
+    """Returns `matrix` `[..., n, n]` times `product`."""
     moved = matrix @ product.orthogonal
     size = jnp.log(jnp.linalg.norm(moved, axis=-2)) + product.log_scale
     # the largest first: the triangle then only shrinks what it mixes
@@ -41,11 +41,11 @@ def multiply(matrix: Array, product: Graded) -> Graded:
 
 
 def log_singular_values(product: Graded) -> Array:
-    """Natural logs of the singular values `[..., n]`, falling; -inf where the product is singular.
+    """Returns the natural logs of the singular values `[..., n]`, descending; -inf if the product is singular.
 
-    Those within the reach of the dtype below the largest come from a singular value decomposition. Below that, QR
-    sweeps over the graded product make it diagonal: n sweeps leave at most 1 / (e n) nats of an error, there where two
-    values lie 1 / n nats apart.
+    Values within the precision of the dtype below the largest come from a singular value decomposition. Below that, QR
+    sweeps diagonalise the graded product: n sweeps leave an error of at most 1 / (e n) nats, reached if two values
+    differ by 1 / n nats.
     """
     _, scale, mixing = _ordered(product, product.log_scale)
     top = jnp.max(scale, axis=-1, keepdims=True)
@@ -63,13 +63,13 @@ def log_singular_values(product: Graded) -> Array:
 
 
 def scaled_matrix(product: Graded) -> tuple[Array, Array]:
-    """The product `[..., n, n]` divided by its largest scale, and the log `[...]` of that scale."""
+    """Returns the product `[..., n, n]` divided by its largest scale, and the log `[...]` of that scale."""
     top = _finite(jnp.max(product.log_scale, axis=-1))
     return (product.orthogonal * jnp.exp(product.log_scale - top[..., None])[..., None, :]) @ product.mixing, top
 
 
 def _ordered(product: Graded, size: Array) -> Graded:
-    """The same product with the directions of the largest `size` `[..., n]` first."""
+    """Returns the same product with the directions of the largest `size` `[..., n]` first."""
     order = jnp.argsort(-size, axis=-1)
     return Graded(
         jnp.take_along_axis(product.orthogonal, order[..., None, :], axis=-1),
@@ -79,7 +79,7 @@ def _ordered(product: Graded, size: Array) -> Graded:
 
 
 def _graded(triangle: Array, diagonal: Array, log_scale: Array) -> Array:
-    """diag(diagonal exp(log_scale))^-1 `triangle` diag(exp(log_scale)); a zero row where `diagonal` is 0 is unit."""
+    """Returns diag(diagonal exp(log_scale))^-1 `triangle` diag(exp(log_scale)); rows of a 0 `diagonal` are unit."""
     most = jnp.log(jnp.finfo(log_scale.dtype).max) / 2  # below the diagonal, where the triangle is 0
     ratio = jnp.exp(jnp.minimum(_finite(log_scale)[..., None, :] - _finite(log_scale)[..., None], most))
     singular = diagonal == 0

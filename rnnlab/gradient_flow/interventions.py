@@ -1,4 +1,4 @@
-"""What is done to a recurrence so that its gradient neither explodes nor vanishes: on any cell's parameters."""
+"""Interventions against exploding and vanishing gradients, on any cell's parameters."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ RECURRENT_INITS = ("orthogonal", "identity", "gaussian")
 
 
 def draw_recurrent(cell: Cell, params: Params, key: PRNGKeyArray, *, kind: str, gain: float = 1.0) -> Params:
-    """`params` with a new `R`, each gate's block drawn alone.
+    """Returns `params` with a new `R`, each gate's block drawn separately.
 
         orthogonal  gain times an orthogonal matrix         (Saxe et al. 2014, arXiv 1312.6120)
         identity    gain times the identity                 (Le, Jaitly and Hinton 2015, arXiv 1504.00941)
@@ -41,7 +41,7 @@ def _check_dense(cell: Cell) -> None:
 
 
 def set_gate_bias(cell: Cell, params: Params, gate: str, values: Float[Array, ""] | Float[Array, "hidden"]) -> Params:
-    """`params` with another bias of one gate, as the forget gate's in Jozefowicz, Zaremba and Sutskever 2015.
+    """Returns `params` with another bias of one gate, such as the forget gate (Jozefowicz, Zaremba and Sutskever 2015).
 
     Raises:
       ValueError: a gate that the cell does not have.
@@ -54,14 +54,14 @@ def set_gate_bias(cell: Cell, params: Params, gate: str, values: Float[Array, ""
 
 
 def chrono_biases(cell: Cell, params: Params, key: PRNGKeyArray, *, longest: int) -> Params:
-    """`params` with biases by which units keep a memory for 2 to `longest` steps, evenly (Tallec and Ollivier 2018,
-    arXiv 1804.11188).
+    """Returns `params` with biases for memories uniformly from 2 to `longest` steps (Tallec and Ollivier 2018, arXiv
+    1804.11188).
 
     Raises:
       ValueError: a cell without `memory_gates`, or `longest` below 3.
     """
     if not cell.memory_gates:
-        raise ValueError(f"cell {cell.name!r} has no gate that keeps a memory, and so no chrono initialisation")
+        raise ValueError(f"cell {cell.name!r} has no memory gate, so no chrono initialisation")
     if longest < 3:
         raise ValueError(f"chrono: the longest memory must be at least 3 steps, not {longest}")
     bias = jnp.log(jax.random.uniform(key, (cell.features(params),), minval=1.0, maxval=longest - 1.0))
@@ -71,9 +71,9 @@ def chrono_biases(cell: Cell, params: Params, key: PRNGKeyArray, *, longest: int
 
 
 def limit_spectral_norm(cell: Cell, params: Params, limit: float) -> Params:
-    """`params` with the largest singular value of each gate's block of `R` brought down to `limit`, where it is above.
+    """Returns `params` with the singular values of each gate's block of `R` clipped to `limit`.
 
-    The nearest matrix within the limit, in the Frobenius norm: singular values above it become the limit.
+    The result is the nearest matrix within the limit, in the Frobenius norm.
 
     Raises:
       ValueError: a cell whose `R` is not dense.
@@ -94,8 +94,8 @@ def flossing_penalty(
     state: State | None = None,
     burn_in: int = 0,
 ) -> Float[Array, ""]:
-    """Mean square of the largest Lyapunov exponents, to be driven to 0 before or during training: gradient flossing
-    (Engelken 2023, arXiv 2312.17306).
+    """Computes the mean square of the largest Lyapunov exponents, a loss to minimise before or during training:
+    gradient flossing (Engelken 2023, arXiv 2312.17306).
 
     Arguments are those of `lyapunov_exponents`.
     """

@@ -17,9 +17,9 @@ from rnnlab.scans import step_jacobian
 
 
 class LagJacobians(NamedTuple):
-    """Of d s_T / d s_(T-lag), for each of L lags and each sequence; logs are natural.
+    """Measurements of d s_T / d s_(T-lag), for each of L lags and each sequence; logs are natural.
 
-    `lags` `[L]`; `log_singular_values` `[L, batch, S*hidden]`, falling; `log_norms` `[L, batch, S, S]`, the spectral
+    `lags` `[L]`; `log_singular_values` `[L, batch, S*hidden]`, descending; `log_norms` `[L, batch, S, S]`, the spectral
     norm of d entry_T / d entry'_(T-lag) for each pair of entries of the state, in the order of `Cell.state_names`
     (`[..., 0, 0]` is d h_T / d h_(T-lag)).
     """
@@ -30,7 +30,7 @@ class LagJacobians(NamedTuple):
 
     @property
     def log_condition(self) -> Float[Array, "lags batch"]:
-        """Log of the condition number, largest over least singular value."""
+        """The log of the condition number, largest over smallest singular value."""
         return self.log_singular_values[..., 0] - self.log_singular_values[..., -1]
 
 
@@ -44,16 +44,15 @@ def lag_jacobians(
 ) -> LagJacobians:
     """Measures how far a gradient at the last step reaches back (Pascanu, Mikolov and Bengio 2013, arXiv 1211.5063).
 
-    The product of step Jacobians is re-orthonormalised at every step and its scales are kept as logs
-    (`graded.py`), so that nothing over- or underflows. Work in float64 (`jax.enable_x64`) for the least singular
-    values.
+    The product of step Jacobians is re-orthonormalised at every step and its scales are stored as logs (`graded.py`),
+    so nothing over- or underflows. Use float64 (`jax.enable_x64`) for the smallest singular values.
 
     Args:
       cell, params, inputs, state: as in `rnnlab.scans.scan`, without lengths or segment starts.
-      lags: from 0 to time, growing.
+      lags: from 0 to time, ascending.
 
     Raises:
-      ValueError: no lags, lags that do not grow, or one outside 0 to time.
+      ValueError: no lags, lags that are not ascending, or one outside 0 to time.
     """
     found = _at_lags(cell, params, inputs, lags, state, graded.identity, _go_back, _measure)
     singular, norms = (jnp.stack(values) for values in zip(*found, strict=True))
@@ -68,20 +67,20 @@ def lag_norms(
     lags: Sequence[int],
     state: State | None = None,
 ) -> Float[Array, "lags batch after before"]:
-    """`LagJacobians.log_norms` alone, many times cheaper: products that are rescaled at every step, without QR.
+    """Computes only `LagJacobians.log_norms`, many times cheaper: products are rescaled at every step, without QR.
 
-    A block of entries whose norm lies below the reach of the dtype under that of the whole state's Jacobian is lost in
-    rounding. Arguments and errors are those of `lag_jacobians`.
+    A block of entries with a norm far below that of the whole state's Jacobian, by the precision of the dtype, is lost
+    in rounding. Arguments and errors are those of `lag_jacobians`.
     """
     return jnp.stack(_at_lags(cell, params, inputs, lags, state, _rescaled_identity, _go_back_rescaled, _block_norms))
 
 
 def _at_lags(cell, params, inputs, lags, state, identity, go_back, measure) -> list:
-    """What `measure` finds in the product at each lag, which `go_back` takes on from `identity`."""
+    """Applies `measure` to the product at each lag; `go_back` extends the product, starting from `identity`."""
     time, batch, _ = inputs.shape
     wanted = np.asarray(lags)
     if not wanted.size or (np.diff(wanted) <= 0).any() or wanted[0] < 0 or wanted[-1] > time:
-        raise ValueError(f"lags must grow and lie in 0 to {time} (the time of inputs), not be {list(lags)}")
+        raise ValueError(f"lags must be ascending and in 0 to {time} (the time of inputs), not {list(lags)}")
     params, inputs, state = widen(params, inputs, state)
     before = run(cell, params, inputs, state).before
     product = identity((batch, sum(entry.shape[-1] for entry in before)), before[0].dtype)
@@ -94,7 +93,7 @@ def _at_lags(cell, params, inputs, lags, state, identity, go_back, measure) -> l
 
 
 def _rescaled_identity(shape: tuple[int, int], dtype) -> tuple[Array, Array]:
-    """The product of no matrices, and the log `[batch]` of its scale."""
+    """Returns the empty product, and the log `[batch]` of its scale."""
     batch, size = shape
     return jnp.broadcast_to(jnp.eye(size, dtype=dtype), (batch, size, size)), jnp.zeros(batch, dtype)
 
@@ -113,7 +112,7 @@ def _go_back_rescaled(cell: Cell, params: Params, inputs: Array, before: State, 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _go_back(cell: Cell, params: Params, inputs: Array, before: State, product: Graded, end, start) -> Graded:
-    """The transposed product that reaches back to before step `end`, taken on to before step `start`."""
+    """Extends the transposed product, which reaches back to before step `end`, to before step `start`."""
 
     def step(index, product: Graded) -> Graded:
         at_step = jax.tree.map(lambda v: v[end - 1 - index], (before, inputs))

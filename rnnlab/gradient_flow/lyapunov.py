@@ -1,4 +1,4 @@
-"""Lyapunov exponents of a cell driven by data: how fast neighbouring states part or meet, per step."""
+"""Lyapunov exponents of a cell driven by data: the rate per step at which neighbouring states diverge or converge."""
 
 import functools
 
@@ -20,14 +20,14 @@ def lyapunov_exponents(
     exponents: int | None = None,
     burn_in: int = 0,
 ) -> Float[Array, "batch exponents"]:
-    """The largest Lyapunov exponents along each sequence, in nats per step, falling.
+    """Computes the largest Lyapunov exponents along each sequence, in nats per step, descending.
 
     By QR re-orthonormalisation at every step (Engelken, Wolf and Abbott 2023, arXiv 2006.02427; Benettin et al. 1980).
 
     Args:
       cell, params, inputs, state: as in `rnnlab.scans.scan`, without lengths or segment starts.
-      exponents: how many; None is all, the size of the whole state.
-      burn_in: first steps that only turn the directions towards those that grow.
+      exponents: their number; None: all, the size of the whole state.
+      burn_in: first steps that only align the directions with the growing ones.
 
     Raises:
       ValueError: `burn_in` outside 0 to time - 1, or `exponents` outside 1 to the size of the state.
@@ -36,16 +36,16 @@ def lyapunov_exponents(
     size = cell.features(params) * len(cell.state_names)
     number = size if exponents is None else exponents
     if not 0 <= burn_in < time:
-        raise ValueError(f"burn_in must lie in 0 to {time - 1} (below the time of inputs), not be {burn_in}")
+        raise ValueError(f"burn_in must be in 0 to {time - 1} (below the time of inputs), not {burn_in}")
     if not 1 <= number <= size:
-        raise ValueError(f"exponents must lie in 1 to {size} (the size of the state), not be {exponents}")
+        raise ValueError(f"exponents must be in 1 to {size} (the size of the state), not {exponents}")
     grown = _growth(cell, *widen(params, inputs, state), number)
     return -jnp.sort(-grown[burn_in:].mean(0), axis=-1)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _growth(cell: Cell, params: Params, inputs: Array, state: State | None, number: int) -> Array:
-    """Log of the growth of each direction in each step, `[time, batch, number]`."""
+    """Returns the log of the growth of each direction in each step, `[time, batch, number]`."""
     before = run(cell, params, inputs, state).before
     size = sum(entry.shape[-1] for entry in before)
     start = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (size, number), before[0].dtype))[0]
@@ -59,13 +59,13 @@ def _growth(cell: Cell, params: Params, inputs: Array, state: State | None, numb
 
 
 def kaplan_yorke_dimension(exponents: Float[Array, "... exponents"]) -> Float[Array, "..."]:
-    """The dimension of the attractor: how many of the largest exponents add up to 0 (Kaplan and Yorke 1979).
+    """Computes the dimension of the attractor: how many of the largest exponents add up to 0 (Kaplan and Yorke 1979).
 
-    With j the most exponents whose sum is not negative, j + sum_j / |exponent_(j+1)|; all of them where every sum is
-    at least 0.
+    That is j + sum_j / |exponent_(j+1)|, with j the largest number of exponents with a sum of at least 0; if every sum
+    is at least 0, the number of exponents.
 
     Args:
-      exponents: the whole spectrum, falling.
+      exponents: the whole spectrum, descending.
     """
     (exponents,) = widen(jnp.asarray(exponents))
     sums = jnp.cumsum(exponents, axis=-1)

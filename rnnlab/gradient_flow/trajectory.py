@@ -1,4 +1,4 @@
-"""The states that a cell passes through, and what it makes of them."""
+"""The states and projections of a cell along a sequence."""
 
 import functools
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ class Trajectory(NamedTuple):
 
 
 def widen(*values: Any) -> Any:
-    """Arrays, and pytrees of them, in one dtype: that of the widest, and at least float32; ids stay as they are."""
+    """Casts arrays and pytrees of them to one dtype: that of the widest, and at least float32; ids are unchanged."""
 
     def is_float(value: Any) -> bool:
         return jnp.issubdtype(jnp.result_type(value), jnp.floating)
@@ -44,11 +44,11 @@ def run(
     state: State | None = None,
     nudges: Float[Array, "time batch projection"] | None = None,
 ) -> Trajectory:
-    """Runs a cell, keeping everything, in float32 or better.
+    """Runs a cell and stores all states and projections, in float32 or better.
 
     Args:
       cell, params, inputs, state: as in `rnnlab.scans.scan`.
-      nudges: added to `h R` of each step, `[time, batch, gates * hidden]`; to be differentiated by.
+      nudges: added to `h R` of each step, `[time, batch, gates * hidden]`, for differentiation.
     """
     return _run(cell, *widen(params, inputs, state, nudges))
 

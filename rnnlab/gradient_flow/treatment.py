@@ -17,19 +17,19 @@ from rnnlab.gradient_flow.interventions import (
 )
 
 DEFAULT = "default"
-_NUMBERLESS = dict.fromkeys(RECURRENT_INITS, 1.0) | {"chrono": 0.0}  # what these take where no number is given
+_NUMBERLESS = dict.fromkeys(RECURRENT_INITS, 1.0) | {"chrono": 0.0}  # their default numbers
 _NAMES = (*_NUMBERLESS, "forget", "spectral", "flossing", "penalty")
 
 
 @dataclasses.dataclass(frozen=True)
 class Treatment:
-    """What is done to a recurrence, in order; `steps` are pairs of a name and a number.
+    """The interventions on a recurrence, in order; `steps` are pairs of a name and a number.
 
-    orthogonal:g, identity:g, gaussian:g   R drawn anew, with gain g (1)
-    chrono:n                               biases for memories of up to n steps (those of the task)
-    forget:b                               the bias of the gate that keeps a memory (f of an LSTM, z of a GRU)
-    spectral:s                             each gate's R held to a spectral norm of s, after every step
-    flossing:n                             n steps that bring Lyapunov exponents to 0, before training
+    orthogonal:g, identity:g, gaussian:g   a new R, with gain g (1)
+    chrono:n                               biases for memories of up to n steps (by default those of the task)
+    forget:b                               the bias of the memory gate (f of an LSTM, z of a GRU)
+    spectral:s                             each gate's R limited to a spectral norm of s, after every step
+    flossing:n                             n steps before training that bring Lyapunov exponents to 0
     penalty:w                              the same during training: w times the mean square of the exponents
     """
 
@@ -37,18 +37,18 @@ class Treatment:
 
     @classmethod
     def read(cls, text: str) -> "Treatment":
-        """From names joined by "+", each with its number after a colon; "default" is none.
+        """Parses names joined by "+", each with its number after a colon; "default" is no intervention.
 
         Raises:
-          ValueError: an unknown name, or a number that is missing or none.
+          ValueError: an unknown name, or a missing or invalid number.
         """
         return cls(tuple(_read_step(word) for word in text.split("+") if word != DEFAULT))
 
     def start(self, cell: Cell, params: Params, key: PRNGKeyArray, *, longest: int) -> Params:
-        """Initial parameters, made of those that `cell.init` drew; `longest` is the longest memory of the task.
+        """Returns initial parameters, based on those of `cell.init`; `longest` is the longest memory of the task.
 
         Raises:
-          ValueError: an intervention that the cell has no gate, or no dense `R`, for.
+          ValueError: an intervention for which the cell lacks a memory gate or a dense `R`.
         """
         for (name, number), step_key in zip(self.steps, jax.random.split(key, max(1, len(self.steps))), strict=False):
             if name in RECURRENT_INITS:
@@ -60,29 +60,29 @@ class Treatment:
         return self.constrain(cell, params)
 
     def constrain(self, cell: Cell, params: Params) -> Params:
-        """The parameters within what must hold after every step."""
+        """Returns the parameters, projected onto the constraints that hold after every step."""
         for name, number in self.steps:
             if name == "spectral":
                 params = limit_spectral_norm(cell, params, number)
         return params
 
     def missing(self, cell: Cell) -> str:
-        """Says what these interventions need of a cell that it does not have: a gate that keeps a memory, which they
-        set, or the dense `R` that they draw or limit."""
+        """Returns what a cell lacks for these interventions: a memory gate, whose bias they set, or the dense `R` that
+        they draw or limit."""
         names = {name for name, _ in self.steps}
         if {"chrono", "forget"} & names and not cell.memory_gates:
-            return "a gate that keeps a memory"
+            return "a memory gate"
         if {*RECURRENT_INITS, "spectral"} & names and cell.recurrence != "dense":
             return "a dense R"
         return ""
 
     def fits(self, cell: Cell) -> bool:
-        """Whether a cell has all that these interventions need."""
+        """Returns whether a cell supports these interventions."""
         return not self.missing(cell)
 
     @property
     def flossing_steps(self) -> int:
-        """How many steps of flossing come before training."""
+        """The number of flossing steps before training."""
         return int(self._sum("flossing"))
 
     @property
@@ -111,6 +111,6 @@ def _read_step(word: str) -> tuple[str, float]:
 
 def _set_forget_bias(cell: Cell, params: Params, bias: float) -> Params:
     if not cell.memory_gates:
-        raise ValueError(f"cell {cell.name!r} has no gate that keeps a memory, and so no forget bias")
+        raise ValueError(f"cell {cell.name!r} has no memory gate, so no forget bias")
     gate, sign = next(iter(cell.memory_gates.items()))
     return set_gate_bias(cell, params, gate, jnp.asarray(sign * bias))

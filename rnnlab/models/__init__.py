@@ -1,7 +1,7 @@
-"""Flax NNX modules: recurrent layers and stacks, attention, encoder, decoder, and the models made of them.
+"""Flax NNX modules: recurrent layers and stacks, attention, encoder, decoder, and complete models.
 
 A module holds parameters and calls pure functions; inside a loop over time only pure functions run.
-Imports cells and scan only.
+Imports only cells and scans.
 """
 
 from rnnlab.models.ensemble import Ensemble

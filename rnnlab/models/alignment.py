@@ -1,4 +1,4 @@
-"""Hard attention that only moves forward, summed over all alignments (Wu and Cotterell 2019, arXiv 1905.06319)."""
+"""Hard monotonic attention, summed over all alignments (Wu and Cotterell 2019, arXiv 1905.06319)."""
 
 from typing import NamedTuple
 
@@ -15,19 +15,19 @@ from rnnlab.models.embedding import Lookup, embed
 from rnnlab.scans.product import apply_mask
 
 _FARTHEST = 8
-_NEVER = -1e9  # a log-probability of nothing whose gradient is 0, which that of -inf would not be
+_NEVER = -1e9  # log-probability 0 with a gradient of 0, unlike -inf
 
 
 class Alignment(NamedTuple):
-    """What a decoder knows of its place after a step: `prior` `[batch, source]`, the log-probability of standing at
-    each source step, given the tokens read; `said` `[batch, source, vocabulary]`, that of each token there."""
+    """The distribution over alignments after a step: `prior` `[batch, source]`, the log-probability of each source
+    step, given the tokens read; `said` `[batch, source, vocabulary]`, the log-probability of each token there."""
 
     prior: Array
     said: Array
 
 
 class Monotonic(nnx.Module):
-    """A decoder stands at one source step at a time, says a token there, and goes on to that step or a later one.
+    """A decoder aligned to one source step at a time, which predicts a token there and moves to that or a later step.
 
         p(a_t = j | a_(t-1) = i)  in proportion to  exp(h_t . (m_j K) + (h_t D + d)_(j-i)),  j >= i;  a_0 = 0
         p(y_t | a_t = j) = softmax(O tanh(h_t Q + m_j M))
@@ -49,12 +49,12 @@ class Monotonic(nnx.Module):
     def read(
         self, hidden: Float[Array, "target batch features"], mixed: Array, mask: Array | None
     ) -> Float[Array, "target batch source features"]:
-        """What the output layer reads at each source step, given m_j M of each, `mixed` `[source, batch, features]`."""
+        """Returns the output layer's input at each source step, given m_j M, `mixed` `[source, batch, features]`."""
         mixed = jnp.tanh(self.mix_query(hidden)[:, :, None] + mixed.transpose(1, 0, 2))
         return apply_mask(mixed, None if mask is None else mask[:, :, None])
 
     def moves(self, hidden: Float[Array, "target batch features"], keys: Array, valid: Array) -> Array:
-        """Log-probabilities `[target, batch, source, source]` of each source step (last axis) after each other one."""
+        """Returns log-probabilities `[target, batch, source, source]` of each source step (last axis) after another."""
         steps = jnp.arange(keys.shape[0])
         far = steps - steps[:, None]
         distances = self.distance(hidden)[..., jnp.clip(far, 0, _FARTHEST)]
@@ -65,10 +65,10 @@ class Monotonic(nnx.Module):
 
 
 class MonotonicDecoder(Decoder):
-    """A decoder without any other attention that says each token from the one source step where it stands.
+    """A decoder that predicts each token from the single source step that it is aligned to, by hard attention.
 
-    Its states end with the `Alignment`, and its memory's `outputs` are what the output layer reads of each source
-    step. The attention weights that it returns are the probabilities of standing at each source step.
+    Its last state is the `Alignment`, and its memory's `outputs` are the output layer's inputs at each source step. The
+    attention weights that it returns are the alignment probabilities.
 
     Args:
       vocabulary_size, memory_features, features, context, input_feeding, options: as in `Decoder`.
@@ -89,18 +89,18 @@ class MonotonicDecoder(Decoder):
         **options,
     ):
         if context != "init":
-            raise ValueError(f"context: {context!r} does not go with attention 'monotonic'; use 'init'")
+            raise ValueError(f"context: {context!r} is not allowed with attention 'monotonic'; use 'init'")
         if input_feeding:
-            raise ValueError("input_feeding: goes with attention dot or general, not 'monotonic'")
+            raise ValueError("input_feeding: requires attention dot or general, not 'monotonic'")
         super().__init__(vocabulary_size, memory_features, features=features, rngs=rngs, **options)
         self.monotonic = Monotonic(self.stack.out_features, memory_features, rngs=rngs)
 
     def start(self, states: tuple[State, ...], memory: Memory) -> tuple:
-        """What the first step starts from, given the stack's states: also the place before it."""
+        """Returns the states before the first step: those of the stack and the first alignment."""
         return (*states, begin(memory.valid, self.embedding.num_embeddings))
 
     def remember(self, outputs: Array, valid: Bool[Array, "source batch"], context: Array) -> Memory:
-        """The memory of a source, with all that is the same for every step computed once."""
+        """Returns the memory of a source, with everything that is the same for all steps."""
         keys = self.monotonic.attention.keys(outputs)
         return Memory(self.monotonic.mix_memory(outputs), keys, valid, context)
 
@@ -108,7 +108,7 @@ class MonotonicDecoder(Decoder):
         *own, place = states
         embedded = embed(self.embedding, tokens, embedding_mask)
         _, moves, said = self._look(embedded, tuple(own), memory, noise)
-        labels = jnp.concatenate([tokens[1:], tokens[:1]])  # after the last one nothing more is said
+        labels = jnp.concatenate([tokens[1:], tokens[:1]])  # the entry after the last token is not used
         log_p, priors = follow(place.prior, moves, said, labels)
         return log_p, jnp.exp(priors)
 
@@ -119,7 +119,7 @@ class MonotonicDecoder(Decoder):
         return (*own, Alignment(prior, said[0])), (say(prior, said[0]), jnp.exp(prior))
 
     def _look(self, embedded: Array | Lookup, states: tuple[State, ...], memory: Memory, noise: Noise | None):
-        """Runs the stack: its states, and of each source step where to go from there and what would be said there."""
+        """Runs the stack; returns its states, and at each source step the log-probabilities of moves and tokens."""
         hidden, states, output_mask = self._run(embedded, states, noise)
         read = self.monotonic.read(hidden, memory.outputs, output_mask)
         moves = self.monotonic.moves(hidden, memory.keys, memory.valid)
@@ -127,7 +127,7 @@ class MonotonicDecoder(Decoder):
 
 
 def begin(valid: Bool[Array, "source batch"], vocabulary_size: int) -> Alignment:
-    """Before the first step: at the first source step for sure, with nothing said."""
+    """Returns the alignment before the first step: certainly at the first source step, with no token predicted."""
     at_first = jnp.where(jnp.arange(valid.shape[0]) == 0, 0.0, _NEVER)
     prior = jnp.broadcast_to(at_first, valid.T.shape)
     return Alignment(prior, jnp.zeros((*prior.shape, vocabulary_size)))
@@ -136,18 +136,18 @@ def begin(valid: Bool[Array, "source batch"], vocabulary_size: int) -> Alignment
 def move(
     before: Float[Array, "batch source"], moves: Float[Array, "batch source source"]
 ) -> Float[Array, "batch source"]:
-    """Log-probabilities of the source steps after a move from those of `before`."""
+    """Returns the log-probabilities of the source steps after a move from those of `before`."""
     return jax.scipy.special.logsumexp(before[:, :, None] + moves, axis=1)
 
 
 def stay(prior: Float[Array, "batch source"], said: Float[Array, "batch source"]) -> Float[Array, "batch source"]:
-    """Log-probabilities of the source steps, given also what was `said` there, the log-probability of one token."""
+    """Returns the posterior log-probabilities of the source steps, given `said`, that of one token at each of them."""
     joint = prior + said
     return joint - jax.scipy.special.logsumexp(joint, axis=1, keepdims=True)
 
 
 def of_token(said: Float[Array, "... vocabulary"], token: Int[Array, "..."]) -> Array:
-    """The log-probability of a token at each source step: `[..., batch, source]` for tokens `[..., batch]`."""
+    """Returns the log-probability of a token at each source step: `[..., batch, source]` for tokens `[..., batch]`."""
     return jnp.take_along_axis(said, token[..., None, None], axis=-1)[..., 0]
 
 
@@ -157,7 +157,7 @@ def follow(
     said: Float[Array, "target batch source vocabulary"],
     labels: Int[Array, "target batch"],
 ) -> tuple[Float[Array, "target batch vocabulary"], Float[Array, "target batch source"]]:
-    """The forward algorithm over a known target: log-probabilities of each step's token, and of where it stands."""
+    """Runs the forward algorithm over a known target; returns log-probabilities of tokens and of alignments."""
 
     def step(before, at_step):
         moves, told = at_step
@@ -169,5 +169,5 @@ def follow(
 
 
 def say(prior: Float[Array, "... source"], said: Float[Array, "... source vocabulary"]) -> Array:
-    """Log-probabilities of the next token, wherever the decoder stands."""
+    """Returns the log-probabilities of the next token, summed over the source steps."""
     return jax.scipy.special.logsumexp(prior[..., None] + said, axis=-2)

@@ -23,7 +23,7 @@ class Attention(nnx.Module):
       query_features, memory_features: sizes of the query and of the encoder's outputs.
 
     Raises:
-      ValueError: an unknown kind, or "dot" with two sizes that differ.
+      ValueError: an unknown kind, or "dot" with two different sizes.
     """
 
     def __init__(self, kind: str, query_features: int, memory_features: int, *, rngs: nnx.Rngs):
@@ -40,13 +40,13 @@ class Attention(nnx.Module):
             self.score = nnx.Linear(query_features, 1, use_bias=False, rngs=rngs)
 
     def keys(self, memory: Float[Array, "source batch memory"]) -> Float[Array, "source batch query"]:
-        """What every query is compared with; computed once per source."""
+        """Returns the keys, which are computed once per source."""
         return memory if self.kind == "dot" else self.project_keys(memory)
 
     def scores(
         self, query: Float[Array, "target batch query"], keys: Float[Array, "source batch query"]
     ) -> Float[Array, "target batch source"]:
-        """The score of each encoder step against each query."""
+        """Returns the score of each encoder step against each query."""
         if self.kind != "additive":
             return jnp.einsum("tbq,sbq->tbs", query, keys)
         hidden = jnp.tanh(self.project_query(query)[:, None] + keys[None])
@@ -61,7 +61,7 @@ class Attention(nnx.Module):
     ) -> tuple[Float[Array, "target batch memory"], Float[Array, "target batch source"]]:
         """Returns the context of each query and its weights, which are 0 in the padding and sum to 1.
 
-        A source without a single step has no weights to give: its context is 0.
+        The context of an empty source is 0.
         """
         scores = self.scores(query, keys)
         allowed = valid.T[None]

@@ -1,6 +1,6 @@
-"""What stands around the recurrent layers of a stack: sizes of its layers, and pre-norm blocks.
+"""Around the recurrent layers of a stack: sizes of its layers, and pre-norm blocks.
 
-Imports modules for embeddings only; the recurrences are in `recurrent.py`.
+Imports only the modules for embeddings; the recurrences are in `recurrent.py`.
 """
 
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ def layer_sizes(block: str, features: int, layers: int, sizes: Sequence[int] | s
 
     Args:
       block, features, layers: as in `Stack`.
-      sizes: of each layer, or the same as text between commas; empty: `features` in each.
+      sizes: of each layer, a sequence or text separated by commas; empty: `features` in each.
 
     Raises:
-      ValueError: no whole numbers above 0, another number of them than `layers`, or any of them for pre-norm blocks.
+      ValueError: not whole numbers above 0, not one for each of `layers`, or given for pre-norm blocks.
     """
     parts = [part.strip() for part in sizes.split(",")] if isinstance(sizes, str) and sizes.strip() else sizes
     if not len(parts) or isinstance(parts, str):
         return (features,) * layers
     if not all(str(part).isdecimal() and int(part) for part in parts):
-        raise ValueError(f"sizes: {sizes!r} must be whole numbers above 0, between commas")
+        raise ValueError(f"sizes: {sizes!r} must be whole numbers above 0, separated by commas")
     if len(parts) != layers:
         raise ValueError(f"sizes: {len(parts)} of them ({sizes!r}), but {layers} layers")
     if block == "prenorm":
@@ -42,7 +42,7 @@ def layer_sizes(block: str, features: int, layers: int, sizes: Sequence[int] | s
 
 
 class PreNorm(nnx.Module):
-    """What stands around the recurrent layers of a stack of pre-norm blocks, all of the same width.
+    """The layers of a stack of pre-norm blocks around its recurrences, all of the same width.
 
         u = E x                                            where the inputs have another width
         u = u + dropout(glu(C h + D * v)), v = norm(u), h = recurrence(v)       in each block
@@ -51,13 +51,13 @@ class PreNorm(nnx.Module):
 
     The read-out C, D and the gated linear unit are those of S5 (Smith et al. 2023, arXiv 2208.04933, appendix G.1); the
     order is also that of the LRU (Orvieto et al. 2023, arXiv 2303.06349). D starts at 1. C reads both directions. The
-    last norm is that of pre-norm Transformers: it bounds what a sum over many blocks can grow to.
+    last norm is that of pre-norm Transformers: it bounds the sum over many blocks.
 
-    Batch norm (Ioffe and Szegedy 2015, arXiv 1502.03167) takes mean and variance over all steps of a batch, in training
-    of the batch itself, in evaluation their running averages; a step in the padding counts in neither.
+    Batch norm (Ioffe and Szegedy 2015, arXiv 1502.03167) uses mean and variance over all steps of the batch in
+    training, and their running averages in evaluation; padding is excluded from both.
 
     Args:
-      in_features, width: sizes of the stack's inputs, and of what runs through its blocks.
+      in_features, width: sizes of the stack's inputs, and of its blocks.
       layers: the number of blocks.
       norm: "layer" or "batch".
 
@@ -68,7 +68,7 @@ class PreNorm(nnx.Module):
     def __init__(self, in_features: int, width: int, layers: int, *, norm: str, rngs: nnx.Rngs):
         check_choice("norm", norm, NORMS)
         self.in_features = in_features
-        biased = norm != "batch"  # which takes a bias off again, so that its gradient would be rounding alone
+        biased = norm != "batch"  # batch norm removes a bias, whose gradient would be only rounding
         encoder = nnx.Linear(in_features, width, use_bias=biased, rngs=rngs) if in_features != width else None
         self.encoder = nnx.data(encoder)
         self.blocks = nnx.List([_Block(width, norm, rngs=rngs) for _ in range(layers)])
@@ -79,7 +79,7 @@ class PreNorm(nnx.Module):
         inputs: Float[Array, "time batch in"] | Int[Array, "time batch"] | Lookup,
         valid: Bool[Array, "time batch 1"] | None,
     ) -> Float[Array, "time batch width"]:
-        """Returns what the first block reads; 0 where not `valid`."""
+        """Returns the input of the first block; 0 where not `valid`."""
         if isinstance(inputs, Lookup):  # to project the table costs less than to project each of its rows
             table = inputs.table if self.encoder is None else self.encoder(inputs.table)
             return _zero_padding(rows(Lookup(inputs.ids, table)), valid)
@@ -92,12 +92,12 @@ class PreNorm(nnx.Module):
     def leave(
         self, stream: Float[Array, "time batch width"], valid: Bool[Array, "time batch 1"] | None, *, training: bool
     ) -> Float[Array, "time batch width"]:
-        """Returns what the stack puts out after the last block; 0 where not `valid`."""
+        """Returns the output of the stack after the last block; 0 where not `valid`."""
         return _zero_padding(_normalise(self.norm, stream, valid, training), valid)
 
 
 class _Block(nnx.Module):
-    """The norm of a block, and what reads its recurrent layer."""
+    """The norm before the recurrent layer of a block, and the layers after it."""
 
     def __init__(self, width: int, norm: str, *, rngs: nnx.Rngs):
         self.norm = _make_norm(norm, width, rngs)
@@ -106,11 +106,11 @@ class _Block(nnx.Module):
         self.gate = nnx.Linear(width, width, rngs=rngs)
 
     def before(self, stream: Array, valid: Array | None, *, training: bool) -> Array:
-        """What the recurrent layer reads."""
+        """Returns the input of the recurrent layer."""
         return _normalise(self.norm, stream, valid, training)
 
     def after(self, normed: Array, hidden: Array) -> Array:
-        """What is added to the stream, before dropout."""
+        """Returns the block's residual update, before dropout."""
         read = jax.nn.gelu(self.read(hidden) + self.skip[...] * normed)
         return read * jax.nn.sigmoid(self.gate(read))
 

@@ -1,4 +1,4 @@
-"""From the encoder's last states to the decoder's first ones, also between different cells and sizes."""
+"""From the encoder's last states to the decoder's initial ones, also between different cells and sizes."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -13,16 +13,16 @@ BRIDGES = ("last", "dense", "zero")
 class Bridge(nnx.Module):
     """Initial states of a decoder stack.
 
-    Layer by layer where encoder and decoder have as many; else each decoder layer starts from the encoder's top one.
-    An entry of the decoder's state (`c` of an LSTM, say) is made from the encoder's entry of that name, or from its
-    `h` where it has none.
+    Layer by layer if encoder and decoder have equally many; otherwise each decoder layer starts from the encoder's top
+    layer. An entry of the decoder's state (such as `c` of an LSTM) is computed from the encoder's entry of the same
+    name, or else from its `h`.
 
         last    the encoder's state itself (Sutskever et al. 2014); sizes must agree
         dense   tanh(state K + b), one K for each layer and entry (Bahdanau et al. 2015)
         zero    the decoder's own initial state, zero or learnt
 
     Raises:
-      ValueError: an unknown kind, "last" between different sizes, or a learnt initial state that nothing would use.
+      ValueError: an unknown kind, "last" between different sizes, or a learnt initial state that would not be used.
     """
 
     def __init__(self, kind: str, encoder: Stack, decoder: Stack, *, rngs: nnx.Rngs):
@@ -42,7 +42,7 @@ class Bridge(nnx.Module):
         self.dense = nnx.List([nnx.Dict(layer) for layer in dense] if kind == "dense" else [])
 
     def __call__(self, encoded: tuple[State, ...], initial: tuple[State, ...]) -> tuple[State, ...]:
-        """The decoder's first states, entries `[batch, features]`, from the encoder's last and its own initial ones."""
+        """Returns the decoder's initial states `[batch, features]`, from the encoder's last and its own ones."""
         if self.kind == "zero":
             return initial
         sources = encoded if len(encoded) == len(initial) else encoded[-1:] * len(initial)

@@ -1,4 +1,4 @@
-"""The decoder: one-to-many, a step at a time or a whole target at once."""
+"""The decoder: one-to-many, step by step (autoregressive) or over a whole target (teacher forcing)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,9 +22,8 @@ CONTEXTS = ("init", "every_step")
 
 
 class Memory(NamedTuple):
-    """What a decoder knows of a source: `outputs` `[source, batch, memory]`, the attention's `keys` of them (without
-    attention the outputs themselves), which steps are `valid` `[source, batch]`, and the encoder's last output
-    `context` `[batch, memory]`."""
+    """The encoded source: `outputs` `[source, batch, memory]`, their attention `keys` (without attention the outputs
+    themselves), the `valid` steps `[source, batch]`, and the encoder's last output `context` `[batch, memory]`."""
 
     outputs: Array
     keys: Array
@@ -38,23 +37,23 @@ class Decoder(nnx.Module):
     Args:
       vocabulary_size: number of target ids.
       memory_features: size of the encoder's outputs.
-      attention: "none"; "dot" and "general" attend with the stack's output and mix it with what they find,
-        tanh([found; h] K) (Luong et al. 2015), so that a known target is decoded in one scan; "additive" attends with
-        the previous state and feeds what it finds into the step and the output layer (Bahdanau et al. 2015). That
-        which is hard and only moves forward is `MonotonicDecoder`.
+      attention: "none"; "dot" and "general" attend with the stack's output and mix it with the context found,
+        tanh([context; h] K) (Luong et al. 2015), so a known target is decoded in one scan; "additive" attends with the
+        previous state and feeds the context into the step and the output layer (Bahdanau et al. 2015). For hard
+        monotonic attention see `MonotonicDecoder`.
       context: "init" (the encoder's last state only starts the decoder, Sutskever et al. 2014) or "every_step" (it
         also enters each step and the output layer, Cho et al. 2014).
-      input_feeding: what "dot" or "general" attention made of a step also enters the next one (Luong et al. 2015,
-        section 3.3), so that a known target is decoded step by step.
-      tied_embeddings: the output layer's matrix is the embedding's (Press and Wolf 2017, arXiv 1608.05859).
-      output_dropout: rate on what the stack and its attention made of a step.
-      never_predicted: ids that scheduled sampling never takes for a prediction, as no search does (BOS, PAD).
+      input_feeding: the attentional output of a step with "dot" or "general" attention also enters the next step (Luong
+        et al. 2015, section 3.3), so a known target is decoded step by step.
+      tied_embeddings: the output layer uses the matrix of the embedding (Press and Wolf 2017, arXiv 1608.05859).
+      output_dropout: rate on the inputs of the output layer.
+      never_predicted: ids that scheduled sampling never predicts, like the searches (BOS, PAD).
       embedding, dropout, variational, cell, features, layers, block, sizes, ...: as in `Encoder`.
-      norm: of prenorm blocks. "batch" is refused: mean and variance of a batch would tell a step what later ones are.
+      norm: of prenorm blocks. "batch" is refused: the statistics of a batch would leak later steps into earlier ones.
 
     Raises:
-      ValueError: an unknown attention or context, input feeding or a context with an attention that it does not go
-        with, or batch norm.
+      ValueError: an unknown attention or context, input feeding or a context with an attention that does not support
+        it, or batch norm.
     """
 
     def __init__(
@@ -87,9 +86,9 @@ class Decoder(nnx.Module):
         self.tied_embeddings = tied_embeddings
         self.attends_before, self.attends_after = attention == "additive", attention in ("dot", "general")
         if input_feeding and not self.attends_after:
-            raise ValueError(f"input_feeding: goes with attention dot or general, not {attention!r}")
+            raise ValueError(f"input_feeding: requires attention dot or general, not {attention!r}")
         if norm == "batch":
-            raise ValueError("norm: 'batch' would show a decoder's step what later ones read; use 'layer'")
+            raise ValueError("norm: 'batch' would leak later steps into a decoder's step; use 'layer'")
         made = layer_sizes(block, features, layers, sizes)[-1]
         self.embedding = nnx.Embed(vocabulary_size, embedding, rngs=rngs)
         extra = memory_features * (self.every_step + self.attends_before)
@@ -118,16 +117,15 @@ class Decoder(nnx.Module):
 
     @property
     def one_by_one(self) -> bool:
-        """Whether the stack reads what attention found at or before a step, so that no scan takes a whole target."""
+        """Whether the stack's input depends on attention at or before a step, which rules out a scan over a target."""
         return self.attends_before or self.input_feeding
 
     def start(self, states: tuple[State, ...], memory: Memory) -> tuple[State, ...]:
-        """What the first step starts from, given the stack's states: also zeros that are fed to it with input
-        feeding."""
+        """Returns the states before the first step: those of the stack, and zeros as the first input feeding."""
         return (*states, (jnp.zeros_like(states[-1][0]),)) if self.input_feeding else states
 
     def remember(self, outputs: Array, valid: Bool[Array, "source batch"], context: Array) -> Memory:
-        """The memory of a source: the encoder's outputs and last output, with the keys computed once."""
+        """Returns the memory of a source: the encoder's outputs and last output, and the keys."""
         attends = self.attends_before or self.attends_after
         return Memory(outputs, self.attention.keys(outputs) if attends else outputs, valid, context)
 
@@ -140,14 +138,14 @@ class Decoder(nnx.Module):
         forced: Bool[Array, "target batch"] | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> tuple[Float[Array, "target batch vocabulary"], Array | None]:
-        """Logits after each of `targets` is read, and the attention weights `[target, batch, source]` if any.
+        """Returns the logits after reading each of `targets`, and any attention weights `[target, batch, source]`.
 
-        Where `forced` is given and False, a step reads the most likely token of the step before instead (scheduled
-        sampling: Bengio et al. 2015, arXiv 1506.03099), `never_predicted` left out; the first step always reads its
+        Where `forced` is False, a step instead reads the most likely token of the step before, excluding
+        `never_predicted` (scheduled sampling: Bengio et al. 2015, arXiv 1506.03099); the first step always reads its
         target.
         """
         noise = self._draw(rngs, targets)
-        if forced is not None:  # which tokens are read has no gradient, so that they can be found first
+        if forced is not None:  # the choice of tokens has no gradient, so they can be found first
             graph, params = nnx.split(self)
             guesser = nnx.merge(graph, jax.lax.stop_gradient(params))
             targets = guesser._with_guesses(targets, states, memory, forced, *noise)
@@ -184,7 +182,7 @@ class Decoder(nnx.Module):
         embedding_mask: Array | None,
         noise: Noise | None,
     ) -> Array:
-        """What each step reads: its target, or what is predicted by the step before."""
+        """Returns the input of each step: its target, or the prediction of the step before."""
 
         def step(carry, at_step):
             states, previous = carry
@@ -201,7 +199,7 @@ class Decoder(nnx.Module):
     def step(
         self, states: tuple[State, ...], tokens: Int[Array, "batch"], memory: Memory
     ) -> tuple[tuple[State, ...], tuple[Float[Array, "batch vocabulary"], Array | None]]:
-        """Reads one token of each sequence: the new states, then logits and attention weights `[batch, source]`."""
+        """Reads one token of each sequence; returns new states, then logits and attention weights `[batch, source]`."""
         return self._step(tokens, self.embedding(tokens), states, memory, None)
 
     def _step(self, tokens: Array, embedded: Array, states: tuple, memory: Memory, noise: Noise | None):
@@ -209,7 +207,7 @@ class Decoder(nnx.Module):
         return states, (self.logits(read)[0], None if weights is None else weights[0])
 
     def _draw(self, rngs: nnx.Rngs | None, targets: Array) -> tuple[Array | None, Noise | None]:
-        """The mask of the embeddings, and the noise of a step: that of the stack, and the mask of its output."""
+        """Draws the mask of the embeddings, and the noise of a step: that of the stack, and the mask of its output."""
         shape, how = targets.shape, {"variational": self.variational}
         embedding_mask = draw_mask(rngs, self.dropout, (*shape, self.embedding.features), **how)
         stack = self.stack.draw(rngs, *shape)
@@ -221,7 +219,7 @@ class Decoder(nnx.Module):
     def _advance(self, states: tuple[State, ...], embedded: Array | Lookup, memory: Memory, noise: Noise | None):
         """Runs the stack over `embedded` `[time, batch, embedding]`; time is 1 where `one_by_one`.
 
-        Returns the states, and what the output layer reads with the attention weights.
+        Returns the states, the inputs of the output layer and the attention weights.
         """
         extra, weights = [], None
         if self.attends_before:
@@ -244,13 +242,13 @@ class Decoder(nnx.Module):
         return states, (read, weights)
 
     def _run(self, inputs: Array | Lookup, states: tuple[State, ...], noise: Noise | None):
-        """Runs the stack: its outputs, its states, and the mask of what is made of these outputs."""
+        """Runs the stack; returns its outputs, its states, and the mask for the inputs of the output layer."""
         steps, output_mask = (None, None) if noise is None else noise.steps
         own = None if noise is None else Noise(steps, noise.all)
         return *self.stack(inputs, states, noise=own), output_mask
 
     def logits(self, read: Float[Array, "... read"]) -> Float[Array, "... vocabulary"]:
-        """The output layer, of what it reads at each step (`read_features` numbers)."""
+        """Applies the output layer to its input at each step (`read_features` numbers)."""
         if not self.tied_embeddings:
             return self.output(read)
         return self.embedding.attend(read if self.narrow is None else self.narrow(read)) + self.output_bias[...]

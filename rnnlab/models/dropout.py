@@ -1,4 +1,4 @@
-"""What training draws at random, before a loop over time, and applies inside it."""
+"""Random masks, drawn before a loop over time and applied inside it."""
 
 from typing import Any, NamedTuple
 
@@ -9,25 +9,25 @@ from jaxtyping import Array
 
 
 class Noise(NamedTuple):
-    """Drawn for a batch: `steps`, arrays `[time, ...]` to be cut wherever time is cut, and what holds in `all` steps.
+    """The draws for a batch: `steps`, arrays `[time, ...]` that are split like the time, and those for `all` steps.
 
-    None within them stands for what is not drawn.
+    None marks what is not drawn.
     """
 
     steps: Any = ()
     all: Any = ()
 
     def at(self, steps: Any) -> "Noise":
-        """That of one step, whose entries of `steps` have lost their time."""
+        """Returns the noise of one step; its entries of `steps` have no time axis."""
         return Noise(jax.tree.map(lambda drawn: drawn[None], steps), self.all)
 
 
 def draw_mask(rngs: nnx.Rngs | None, rate: float, shape: tuple[int, ...], *, variational: bool = False) -> Array | None:
-    """A dropout mask of `shape` (Srivastava et al. 2014): 0 with probability `rate`, else 1 / (1 - rate).
+    """Draws a dropout mask of `shape` (Srivastava et al. 2014): 0 with probability `rate`, else 1 / (1 - rate).
 
     Args:
-      rngs: its stream `dropout` is drawn from; None means evaluation.
-      rate: from 0 to below 1. None is returned at 0 and in evaluation.
+      rngs: the stream `dropout` is used; None means evaluation.
+      rate: from 0 to below 1. Returns None at 0 and in evaluation.
       variational: one mask for all of the first axis, time (Gal and Ghahramani 2016, arXiv 1512.05287).
     """
     if rngs is None or rate == 0:

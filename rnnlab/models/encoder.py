@@ -18,7 +18,7 @@ class Encoder(nnx.Module):
       embedding: size of an embedding.
       dropout: rate on the embeddings, and between layers.
       output_dropout: rate on the outputs.
-      variational: draws each of these masks once for all steps.
+      variational: draw each of these masks once for all steps.
       cell, features, layers, bidirectional, ...: as in `Stack`.
     """
 

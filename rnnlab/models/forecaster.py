@@ -1,4 +1,4 @@
-"""Forecasts of series of numbers: the steps of a look-back in, those of a horizon out."""
+"""Forecasts of series of numbers: predicts a horizon from a look-back."""
 
 from typing import NamedTuple
 
@@ -15,45 +15,45 @@ from rnnlab.scans.product import apply_mask
 
 NORMALISATIONS = ("none", "last", "instance")
 DECODINGS = ("direct", "segments")
-OUTPUTS = {"values": 0, "normal": 2, "student": 3}  # numbers of each step; of values as many as are asked for
-_SMALLEST_DEVIATION = 1e-5  # added to the variance of a window, as Kim et al. do
+OUTPUTS = {"values": 0, "normal": 2, "student": 3}  # numbers per step; for values as many as requested
+_SMALLEST_DEVIATION = 1e-5  # added to the variance of a window, as in Kim et al.
 _SMALLEST_SCALE = 1e-3  # of a distribution, in deviations of a window
 _LEAST_FREEDOM = 2.0  # degrees of freedom above which a Student distribution has a variance
 
 
 class _Level(NamedTuple):
-    """What a window was freed of, `[1, batch, channels]`: a forecast is `spread` times an output, plus `level`."""
+    """The normalisation of a window, `[1, batch, channels]`: a forecast is `spread` times an output, plus `level`."""
 
     level: Array
     spread: Array
 
 
 class Forecaster(nnx.Module):
-    """A stack that reads a look-back in segments, and predicts a horizon at once.
+    """A stack that reads a look-back in segments, and predicts the whole horizon in parallel.
 
     Each segment of `segment` steps goes through a linear layer and a ReLU, and is one step of the recurrence. By
     default channels are read separately, with shared parameters. With decoding "segments" (SegRNN: Lin et al. 2023,
-    arXiv 2308.11200) the last states take one step for each segment of the horizon, all in parallel; it reads the
-    segment's embedding, half of which, where channels are read separately, may be the channel's. A linear layer makes
-    the segment of the output. With "direct" one linear layer makes all steps of the last output.
+    arXiv 2308.11200) the last states take one step for each segment of the horizon, all in parallel; its input is the
+    segment's embedding, half of which may be the channel's if channels are read separately. A linear layer maps the
+    output to the segment. With "direct" one linear layer maps the last output to all steps.
 
     Args:
       channels: numbers of a step.
-      look_back, horizon: steps that are read and predicted; segments divide the first.
-      joint: reads all channels together.
-      normalisation: of each window and channel before it is read, undone after: "none"; "last" subtracts the last
-        value; "instance" subtracts the mean and divides by the deviation, then has a learnt scale and shift (reversible
-        instance normalisation: Kim et al. 2022).
+      look_back, horizon: steps that are read and predicted; the segment must divide the look-back.
+      joint: read all channels together.
+      normalisation: of each window and channel, undone on the forecast: "none"; "last" subtracts the last value;
+        "instance" subtracts the mean and divides by the standard deviation, then applies a learnt scale and shift
+        (reversible instance normalisation: Kim et al. 2022).
       decoding: "segments" or "direct".
       segment: steps of a segment.
-      channel_embedding: of "segments", and not joint.
-      output: numbers of each step and channel that is predicted: "values" (`values` of them, in ascending order: means
-        or quantiles), "normal" (mean, deviation) or "student" (location, scale, degrees of freedom above 2).
-      output_dropout: the rate on what the last linear layer reads.
-      stack: arguments of `Stack`; it reads as many features as it has.
+      channel_embedding: for "segments", unless joint.
+      output: the numbers predicted for each step and channel: "values" (`values` of them, in ascending order: means or
+        quantiles), "normal" (mean, standard deviation) or "student" (location, scale, degrees of freedom above 2).
+      output_dropout: the rate on the input of the last linear layer.
+      stack: arguments of `Stack`; its input size is `features`.
 
     Raises:
-      ValueError: an unknown name, a look-back that segments do not divide, or decoding "segments" in both directions.
+      ValueError: an unknown name, a segment that does not divide the look-back, or bidirectional with "segments".
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Forecaster(nnx.Module):
         rngs: nnx.Rngs | None = None,
         segments: int | None = None,
     ) -> Float[Array, "steps batch channels numbers"]:
-        """Predicts the `horizon` steps after a look-back, of decoding "segments" only those of the first `segments`."""
+        """Predicts the `horizon` steps after a look-back; decoding "segments" can predict the first `segments` only."""
         normal, level = self._normalise(inputs)
         last, states = self._encode(normal, rngs)
         outputs = last[None]
@@ -130,7 +130,7 @@ class Forecaster(nnx.Module):
         return (inputs - mean) / spread + shift, _Level(mean - shift * spread, spread)
 
     def _encode(self, inputs: Array, rngs: nnx.Rngs | None) -> tuple[Array, tuple]:
-        """What stands for each whole look-back `[rows, out]`, and the states; rows are windows, or their channels."""
+        """Returns the summary of each look-back `[rows, out]`, and the states; rows are windows, or their channels."""
         look_back, batch, channels = inputs.shape
         parts = inputs.reshape(look_back // self.segment, self.segment, batch, channels // self.together, self.together)
         rows = jnp.moveaxis(parts, 1, 3).reshape(len(parts), -1, self.segment * self.together)
@@ -139,7 +139,7 @@ class Forecaster(nnx.Module):
         return self.stack.last(outputs, states), states
 
     def _step_into(self, states: tuple, shape: tuple[int, ...], segments: int | None, rngs: nnx.Rngs | None) -> Array:
-        """The output of a step from the states into each segment, `[segments, rows, out]`."""
+        """Returns the output of one step from the states for each segment, `[segments, rows, out]`."""
         batch, channels = shape
         rows = batch * (channels // self.together)
         positions = self.positions[:segments]
@@ -156,10 +156,10 @@ class Forecaster(nnx.Module):
         return outputs.reshape(number, rows, -1)
 
     def _restore(self, found: Array, level: _Level) -> Array:
-        """In the units of the inputs."""
+        """Converts outputs to the units of the inputs."""
         spread, base = level.spread[..., None], level.level[..., None]
         if self.output == "values":
-            return jnp.sort(found * spread + base, axis=-1)  # so that quantiles never cross (Chernozhukov et al. 2010)
+            return jnp.sort(found * spread + base, axis=-1)  # quantiles must not cross (Chernozhukov et al. 2010)
         mean = found[..., :1] * spread + base
         scale = (jax.nn.softplus(found[..., 1:2]) + _SMALLEST_SCALE) * jnp.abs(spread)
         freedom = _LEAST_FREEDOM + jax.nn.softplus(found[..., 2:])

@@ -1,4 +1,4 @@
-"""A language model: the next token after each of a text, with a state that goes from piece to piece."""
+"""A language model: predicts the next token after each token of a text, with a state carried from piece to piece."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from rnnlab.scans.product import apply_mask
 
 
 class Read(NamedTuple):
-    """What a model makes of a piece of text.
+    """The outputs of a model for a piece of text.
 
     `logits` `[time, batch, vocabulary]` of the token after each; `states` after the last step; the last layer's
     `outputs` `[time, batch, features]`, and the same under output dropout, `dropped`.
@@ -32,19 +32,19 @@ class LanguageModel(nnx.Module):
     Main arguments:
       vocabulary_size: the number of ids.
       embedding: the size of an embedding; 0 gives the stack one-hot vectors.
-      tied_embeddings: makes the output layer's matrix that of the embedding (Press and Wolf 2017, arXiv 1608.05859;
-        Inan et al. 2017, arXiv 1611.01462).
-      stack: arguments of `Stack`, but batch norm, whose mean and variance would tell a step what later ones are.
+      tied_embeddings: the output layer uses the matrix of the embedding (Press and Wolf 2017, arXiv 1608.05859; Inan et
+        al. 2017, arXiv 1611.01462).
+      stack: arguments of `Stack`, without batch norm, which would leak later steps into earlier ones.
 
     Other arguments:
-      embedding_dropout: the rate of tokens of the vocabulary whose embedding is 0 wherever they stand in a batch (Gal
-        and Ghahramani 2016, arXiv 1512.05287).
-      input_dropout, output_dropout: rates on what the stack reads, and on what it hands to the output layer.
-      variational: draws these masks, and those of the stack, once for all steps.
+      embedding_dropout: the rate at which tokens of the vocabulary have a zero embedding throughout a batch (Gal and
+        Ghahramani 2016, arXiv 1512.05287).
+      input_dropout, output_dropout: rates on the inputs of the stack and of the output layer.
+      variational: draw these masks, and those of the stack, once for all steps.
 
     Raises:
-      ValueError: as `Stack`, tied embeddings of another size than the last layer, an option of embeddings without any,
-        or batch norm.
+      ValueError: as `Stack`, tied embeddings of another size than the last layer, an embedding option without
+        embeddings, or batch norm.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class LanguageModel(nnx.Module):
         **stack,
     ):
         if stack.get("block") == "prenorm" and stack.get("norm") == "batch":
-            raise ValueError("norm: 'batch' would show a step what later ones read; use 'layer'")
+            raise ValueError("norm: 'batch' would leak later steps into a step; use 'layer'")
         _check_embedding(embedding, tied_embeddings, embedding_dropout, input_dropout)
         self.vocabulary_size, self.tied_embeddings, self.variational = vocabulary_size, tied_embeddings, variational
         self.embedding_dropout, self.input_dropout = embedding_dropout, input_dropout
@@ -73,7 +73,7 @@ class LanguageModel(nnx.Module):
             return
         if self.stack.out_features != embedding:
             raise ValueError(
-                f"tied_embeddings: the last layer has {self.stack.out_features} features and an embedding {embedding}; "
+                f"tied_embeddings: the last layer has {self.stack.out_features} features, the embedding {embedding}; "
                 "they must be the same (sizes sets the features of each layer)"
             )
         self.output_bias = nnx.Param(jnp.zeros((vocabulary_size,)))
@@ -94,9 +94,9 @@ class LanguageModel(nnx.Module):
 
         Args:
           tokens: ids.
-          states: those of `start`, or those that the piece before left.
-          seq_lengths: steps that count; the states are those after them, the logits after them mean nothing.
-          rngs: of training, whose stream `dropout` the masks are drawn from.
+          states: from `start`, or from the piece before.
+          seq_lengths: the number of steps to read; the states are those after them, logits beyond them are undefined.
+          rngs: for training, with the stream `dropout`.
         """
         noise = self.stack.draw(rngs, *tokens.shape)
         outputs, states = self.stack(self._embed(tokens, rngs), states, seq_lengths=seq_lengths, noise=noise)
@@ -104,7 +104,7 @@ class LanguageModel(nnx.Module):
         return Read(self.logits(dropped), states, outputs, dropped)
 
     def _embed(self, tokens: Array, rngs: nnx.Rngs | None) -> Array | Lookup:
-        """What the stack reads; embeddings that nothing changes step by step stay a `Lookup` where that costs less."""
+        """Returns the input of the stack; embeddings without per-step dropout stay a `Lookup` where that costs less."""
         if self.embedding is None:
             return tokens
         types = draw_mask(rngs, self.embedding_dropout, (self.vocabulary_size, 1))
@@ -115,7 +115,7 @@ class LanguageModel(nnx.Module):
         return apply_mask(rows(looked_up), mask)
 
     def logits(self, read: Float[Array, "... features"]) -> Float[Array, "... vocabulary"]:
-        """The output layer."""
+        """Applies the output layer."""
         if self.embedding is None or not self.tied_embeddings:
             return self.output(read)
         return self.embedding.attend(read) + self.output_bias[...]

@@ -11,10 +11,10 @@ POOLINGS = ("mean", "max", "mean_max", "attention")
 
 
 class Pooling(nnx.Module):
-    """One vector of the outputs of a sequence, whatever its padding.
+    """Pools the outputs of a sequence into one vector, ignoring the padding.
 
     Args:
-      kind: "mean" or "max" of each feature over the steps; "mean_max", both side by side; "attention", the mean by
+      kind: "mean" or "max" of each feature over the steps; "mean_max", both concatenated; "attention", the mean with
         weights softmax(u . tanh(W y_t + b)) (Yang et al. 2016, N16-1174).
       features: of an output.
 
@@ -38,7 +38,7 @@ class Pooling(nnx.Module):
         valid = (jnp.arange(time)[:, None] < lengths)[..., None]
         if self.kind == "attention":
             scores = jnp.where(valid, self.score(jnp.tanh(self.hidden(outputs))), -jnp.inf)
-            weights = jnp.where(valid, jax.nn.softmax(scores, axis=0), 0)  # of no steps at all it is NaN
+            weights = jnp.where(valid, jax.nn.softmax(scores, axis=0), 0)  # without steps it is NaN
             return (jnp.where(valid, outputs, 0) * weights).sum(0)
         mean = jnp.where(valid, outputs, 0).sum(0) / jnp.maximum(lengths, 1)[:, None]
         if self.kind == "mean":

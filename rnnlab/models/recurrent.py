@@ -20,7 +20,7 @@ INITIAL_STATES = ("zero", "learnt")
 
 
 class Rates(NamedTuple):
-    """Rates of regularisation in a recurrence, each from 0 to below 1; 0 disables.
+    """Rates of regularisation in a recurrence, each from 0 to below 1; 0 disables it.
 
     Attributes:
       recurrent: dropout on `h` where it enters `h R`, the same units at every step (variational dropout: Gal and
@@ -44,16 +44,16 @@ class Recurrent(nnx.Module):
     """One cell over time, in one direction.
 
     Args:
-      cell: a name that `find_cell` knows ("lstm", "rnn/diagonal"), or a `Cell`.
+      cell: a name for `find_cell` ("lstm", "rnn/diagonal"), or a `Cell`.
       in_features, features: sizes of the input and of the state.
       initial_state: "zero", or "learnt": a parameter `[features]` for each entry of the state.
       rates: regularisation in training.
       method: that of `rnnlab.scans.scan`: "auto" or one of `rnnlab.scans.methods_of(cell)`.
 
     Raises:
-      ValueError: an unknown cell or initial state, a method that the cell does not have, features that are not a
-        multiple of its heads, recurrent dropout or weight drop without an `R` to apply it to, or two different rates of
-        zoneout for a state that is one number.
+      ValueError: an unknown cell or initial state, a method that the cell does not support, features that are not a
+        multiple of its heads, recurrent dropout or weight drop without an `R`, or two different rates of zoneout for a
+        state that is one number.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Recurrent(nnx.Module):
 
     @property
     def evaluated_cell(self) -> Cell:
-        """The cell in evaluation: the mean over zoneout masks."""
+        """Returns the cell for evaluation, with the mean over zoneout masks."""
         return zoneout.expected(self.cell, self.zoneout) if any(self.zoneout) else self.cell
 
     def draw(self, rngs: nnx.Rngs | None, time: int, batch: int) -> Noise:
@@ -122,7 +122,7 @@ class Recurrent(nnx.Module):
             params |= {} if weights is None else {"R": params["R"] * weights}
         state = self.initial_state(inputs.shape[1]) if state is None else state
         if isinstance(inputs, Lookup) and options.get("dt") is not None:
-            inputs = rows(inputs)  # which are fewer numbers than one-hot vectors of the vocabulary
+            inputs = rows(inputs)  # fewer numbers than one-hot vectors of the vocabulary
         if isinstance(inputs, Lookup):
             params["W"] = inputs.table @ params["W"]
             inputs = inputs.ids
@@ -139,14 +139,14 @@ class Stack(nnx.Module):
       cell, features, initial_state, method: as in `Recurrent`; `features` is the size of each direction.
       layers: the number of layers.
       bidirectional: run each layer in both directions and concatenate the outputs (Schuster and Paliwal 1997).
-      block: what stands around each layer: "plain", nothing; "residual", its input is added to its output where their
-        sizes agree (as in Wu et al. 2016, arXiv 1609.08144); "prenorm", for deep stacks: norm, layer, gated linear
-        unit, dropout, plus the block's input (`rnnlab.models.blocks.PreNorm`).
+      block: the block around each layer: "plain", none; "residual", adds its input to its output where their sizes
+        agree (as in Wu et al. 2016, arXiv 1609.08144); "prenorm", for deep stacks: norm, layer, gated linear unit,
+        dropout, plus the block's input (`rnnlab.models.blocks.PreNorm`).
 
     Other arguments:
       norm: of prenorm blocks: "layer" or "batch".
-      sizes: features of each layer where they differ, a sequence or text between commas; empty: `features` in each.
-      dropout: the rate on the outputs of every layer but the last; with prenorm on what each block adds.
+      sizes: features of each layer if they differ, a sequence or text separated by commas; empty: `features` in each.
+      dropout: the rate on the outputs of every layer but the last; with prenorm on the update of each block.
       variational: draw those masks once for all steps.
       recurrent_dropout, weight_drop, zoneout, zoneout_cell: as in `Rates`.
 
@@ -177,7 +177,7 @@ class Stack(nnx.Module):
     ):
         self.block = check_choice("block", block, BLOCKS)
         if check_choice("norm", norm, NORMS) == "batch" and block != "prenorm":
-            raise ValueError(f"norm: {norm!r} goes with block 'prenorm', not {block!r}")
+            raise ValueError(f"norm: {norm!r} requires block 'prenorm', not {block!r}")
         self.in_features, self.dropout, self.variational = in_features, dropout, variational
         rates = Rates(recurrent_dropout, weight_drop, zoneout, zoneout_cell)
         own = layer_sizes(block, features, layers, sizes)
@@ -207,8 +207,8 @@ class Stack(nnx.Module):
     def draw(self, rngs: nnx.Rngs | None, time: int, batch: int) -> Noise | None:
         """Draws the regularisation of each layer; None in evaluation.
 
-        Masks `[time, batch, widths[layer]]` for the outputs of every layer but the last (with prenorm for what each
-        block adds), and the draws of `Recurrent`.
+        Masks `[time, batch, widths[layer]]` for the outputs of every layer but the last (with prenorm for the update of
+        each block), and the draws of `Recurrent`.
         """
         if rngs is None:
             return None
@@ -252,11 +252,11 @@ class Stack(nnx.Module):
         states: tuple[State, ...],
         seq_lengths: Int[Array, "batch"] | None = None,
     ) -> Float[Array, "batch out"]:
-        """Returns what stands for each whole sequence, given what a call returned.
+        """Returns the summary of each sequence, from the results of a call.
 
-        That is `h` of the top layer after the last step, of the backward direction after the first. With prenorm, where
-        more than a state makes the outputs, it is the output at the last step, and of its second half of features with
-        two directions that at the first step.
+        That is `h` of the top layer after the last step, or after the first for the backward direction. With prenorm,
+        where outputs depend on more than the state, it is the output at the last step; if bidirectional, the second
+        half of the features is that at the first step.
         """
         if self.prenorm is None:
             return states[-1][0]
@@ -293,7 +293,7 @@ class Stack(nnx.Module):
 
 
 def _of_layer(noise: Noise | None, index: int) -> list[Noise | None]:
-    """What is drawn for each direction of a layer."""
+    """The draws for each direction of a layer."""
     if noise is None:
         return [None, None]
     return [Noise(*of) for of in zip(noise.steps[1][index], noise.all[index], strict=True)]
@@ -302,7 +302,7 @@ def _of_layer(noise: Noise | None, index: int) -> list[Noise | None]:
 def _run_layer(
     layer: nnx.List, inputs: Array | Lookup, state: State, noise: list[Noise | None], segments: dict
 ) -> tuple[Array, State]:
-    """Runs each direction of a layer: outputs and last state, both directions concatenated."""
+    """Runs each direction of a layer; returns outputs and last state, both directions concatenated."""
     parts = zip(layer, _part(state, len(layer)), noise, (False, True), strict=False)
     runs = [
         direction(inputs, part, noise=own, reverse=backwards, **segments) for direction, part, own, backwards in parts

@@ -17,14 +17,14 @@ from rnnlab.models.encoder import Encoder
 
 
 class Seq2Seq(nnx.Module):
-    """A sequence in, a sequence out (Sutskever et al. 2014; Cho et al. 2014).
+    """An encoder-decoder model (Sutskever et al. 2014; Cho et al. 2014).
 
     Args:
       source_size, target_size: number of ids of the two vocabularies.
       encoder, decoder: arguments of `Encoder` and of `Decoder`, each with its own cell and sizes.
-      attention: as in `Decoder`, or "monotonic", that of `MonotonicDecoder`, for small vocabularies.
+      attention: as in `Decoder`, or "monotonic" (`MonotonicDecoder`), for small vocabularies.
       bridge, context, input_feeding, tied_embeddings, never_predicted: as in `Bridge` and `Decoder`.
-      teacher_forcing: share of the decoder's inputs in training that are the target's; the rest are its own guesses
+      teacher_forcing: share of the decoder's inputs in training taken from the target; the rest are its own predictions
         (scheduled sampling: Bengio et al. 2015, arXiv 1506.03099).
 
     Raises:
@@ -67,7 +67,7 @@ class Seq2Seq(nnx.Module):
     def encode(
         self, source: Int[Array, "source batch"], seq_lengths: Int[Array, "batch"], *, rngs: nnx.Rngs | None = None
     ) -> tuple[tuple[State, ...], Memory]:
-        """The decoder's first states and its memory of `source` `[source, batch]`; no rngs means evaluation."""
+        """Returns the decoder's initial states and memory of `source` `[source, batch]`; no rngs means evaluation."""
         outputs, states = self.encoder(source, seq_lengths, rngs=rngs)
         valid = jnp.arange(source.shape[0])[:, None] < seq_lengths
         memory = self.decoder.remember(outputs, valid, self.encoder.stack.last(outputs, states, seq_lengths))
@@ -77,8 +77,8 @@ class Seq2Seq(nnx.Module):
     def step(
         self, states: tuple[State, ...], tokens: Int[Array, "batch"], memory: Memory
     ) -> tuple[tuple[State, ...], tuple[Float[Array, "batch vocabulary"], Float[Array, "batch source"] | None]]:
-        """Reads one token of each sequence: the decoder's new states, then the logits of the next token and the
-        attention weights, None without attention."""
+        """Reads one token of each sequence; returns the decoder's new states, then the logits of the next token and the
+        attention weights (None without attention)."""
         return self.decoder.step(states, tokens, memory)
 
     def __call__(
@@ -90,14 +90,14 @@ class Seq2Seq(nnx.Module):
         rngs: nnx.Rngs | None = None,
         teacher_forcing: Float[Array, ""] | None = None,
     ) -> Float[Array, "target batch vocabulary"]:
-        """Logits `[target, batch, vocabulary]` of the token after each of `targets`.
+        """Returns logits `[target, batch, vocabulary]` of the token after each of `targets`.
 
         Args:
           source: ids `[source, batch]`; seq_lengths: `[batch]`.
-          targets: the decoder's inputs `[target, batch]`, shifted by one against what it should say.
-          rngs: streams `dropout` and `sampling`; given in training only. Without them nothing is dropped and every
-            input is the target's.
-          teacher_forcing: in place of the model's own share.
+          targets: the decoder's inputs `[target, batch]`, shifted by one against its labels.
+          rngs: streams `dropout` and `sampling`, for training only. Without them there is no dropout and every input
+            comes from the target.
+          teacher_forcing: replaces the model's own share.
         """
         states, memory = self.encode(source, seq_lengths, rngs=rngs)
         if rngs is None or (teacher_forcing is None and self.teacher_forcing == 1):

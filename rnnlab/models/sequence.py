@@ -1,4 +1,4 @@
-"""The other two shapes of a recurrent model: many-to-one and many-to-many."""
+"""Many-to-one and many-to-many models."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ Inputs = Float[Array, "time batch in"] | Int[Array, "time batch"] | Words
 
 
 class _Sequence(nnx.Module):
-    """What a stack reads, the stack, and what reads it."""
+    """The input layer, the stack and the output layer."""
 
     def __init__(
         self,
@@ -44,13 +44,13 @@ class _Sequence(nnx.Module):
 
 
 class ManyToOne(_Sequence):
-    """A sequence in (numbers, or ids), one vector out: a classifier by its logits, or a regressor.
+    """Maps a sequence of numbers or ids to one vector: a classifier's logits, or a regressor's answer.
 
     Args:
       in_features, out_features: sizes of a step's input and of the answer.
-      front: makes the stack's inputs of tokens; without it they are numbers, or ids that W is indexed by.
-      pooling: "last", what `Stack.last` returns, or a kind of `Pooling`.
-      output_dropout: rate on what the output layer reads.
+      front: embeds tokens for the stack; without it the inputs are numbers, or ids that index W.
+      pooling: "last" (`Stack.last`), or a kind of `Pooling`.
+      output_dropout: rate on the inputs of the output layer.
       stack: arguments of `Stack`.
     """
 
@@ -79,7 +79,7 @@ class ManyToOne(_Sequence):
         dt: Float[Array, "time batch"] | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "batch out"]:
-        """Returns the answers `[batch, out_features]`; `dt` is the time between steps, of cells in continuous time."""
+        """Returns the answers `[batch, out_features]`; `dt` is the time between steps, for cells in continuous time."""
         outputs, states = self._run(inputs, seq_lengths, dt, rngs)
         if self.pooling is None:
             pooled = self.stack.last(outputs, states, seq_lengths)
@@ -89,7 +89,7 @@ class ManyToOne(_Sequence):
 
 
 class ManyToMany(_Sequence):
-    """A sequence in, one vector out of every step (a tagger, music); arguments as in `ManyToOne`."""
+    """Maps a sequence to one vector per step (a tagger, music); arguments as in `ManyToOne`."""
 
     def __init__(
         self,
@@ -112,6 +112,6 @@ class ManyToMany(_Sequence):
         dt: Float[Array, "time batch"] | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "time batch out"]:
-        """Returns the answers `[time, batch, out_features]`; those in the padding mean nothing."""
+        """Returns the answers `[time, batch, out_features]`; those in the padding are undefined."""
         outputs, _ = self._run(inputs, seq_lengths, dt, rngs)
         return self.output(self._dropped(outputs, rngs))

@@ -1,4 +1,4 @@
-"""What a stack reads of tokens: embeddings, and of words the last states of an encoder of their characters, too."""
+"""Inputs of a stack from tokens: embeddings, and for words also the last states of a character encoder."""
 
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ class Words(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of the ids."""
+        """The shape of the ids."""
         return self.ids.shape
 
 
@@ -48,14 +48,14 @@ class TokenInputs(nnx.Module):
 
 
 class WordInputs(nnx.Module):
-    """An embedding of each word beside the last states of an LSTM that reads its characters in both directions (Lample
+    """An embedding of each word, concatenated with the last states of a bidirectional LSTM over its characters (Lample
     et al. 2016, arXiv 1603.01360).
 
     Args:
       vocabulary_size, characters: number of ids of words, and of characters.
       embedding: size of the embedding of a word.
-      character_features: of each direction of the encoder, and of the embedding of a character.
-      dropout: rate on what the stack reads; `variational` draws the mask once for all steps.
+      character_features: size of each direction of the encoder, and of the embedding of a character.
+      dropout: rate on the inputs of the stack; `variational` draws the mask once for all steps.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class WordInputs(nnx.Module):
         self.features = embedding + self.spelling.out_features
 
     def __call__(self, words: Words, *, rngs: nnx.Rngs | None = None) -> Float[Array, "time batch features"]:
-        """Returns what the stack reads of each word."""
+        """Returns the input of the stack for each word."""
         letters = words.characters.reshape(-1, words.characters.shape[-1]).T
         lengths = (letters > 0).sum(0)
         noise = self.spelling.draw(rngs, *letters.shape)

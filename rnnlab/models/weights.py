@@ -1,4 +1,4 @@
-"""Weights of recurrent stacks in and out: the state dicts of torch.nn.RNN, GRU and LSTM, and the cells of flax.linen
+"""Weights of recurrent stacks to and from the state dicts of torch.nn.RNN, GRU and LSTM, and the cells of flax.linen
 and flax.nnx.
 
 As files they are safetensors: `safetensors.numpy.save_file(to_torch(stack), path)` and `from_torch(stack,
@@ -15,17 +15,17 @@ from rnnlab.cells import CELLS, Cell, Params
 from rnnlab.choice import check_choice
 from rnnlab.models.recurrent import Recurrent, Stack
 
-_KNOWN = ("rnn", "rnn_relu", "gru", "lstm")  # those that torch and flax have in the same form
+_KNOWN = ("rnn", "rnn_relu", "gru", "lstm")  # the cells that torch and flax have in the same form
 _Arrays = dict[str, np.ndarray]
 _Nested = Mapping[str, Mapping[str, Array | np.ndarray]]
 
 
 def to_torch(stack: Stack) -> _Arrays:
-    """The state dict of the torch layer with the same outputs: `torch.nn.LSTM`, `GRU`, or `RNN` (of `rnn_relu` with
+    """Returns the state dict of the equivalent torch layer: `torch.nn.LSTM`, `GRU`, or `RNN` (for `rnn_relu` with
     `nonlinearity="relu"`), with the stack's layers and directions.
 
-    Exact: nothing is computed. Torch has two biases where one is enough; the second is 0, except for that of a GRU
-    inside the reset gate. Gates are in the same order here and there (i, f, g, o and r, z, n).
+    The conversion is exact: nothing is computed. Torch has two biases where one is enough; the second is 0, except for
+    the one inside the reset gate of a GRU. Both use the same order of gates (i, f, g, o and r, z, n).
 
     Raises:
       ValueError: a cell that torch does not have, or a stack with blocks, sizes or zoneout.
@@ -47,14 +47,14 @@ def to_torch(stack: Stack) -> _Arrays:
 
 
 def from_torch(stack: Stack, weights: Mapping[str, np.ndarray]) -> None:
-    """Puts the state dict of a torch layer of the same sizes into a stack, biases or not.
+    """Loads the state dict of a torch layer of the same sizes, with or without biases, into a stack.
 
-    Matrices are taken over as they are; of torch's two biases the sum is, by one rounding. A state dict that
-    `to_torch` made comes back to the last bit.
+    Matrices are copied unchanged; torch's two biases are added, with one rounding. A state dict from `to_torch` is
+    restored to the last bit.
 
     Raises:
-      ValueError: a cell that torch does not have, blocks, sizes or zoneout, names that are missing or too many,
-        or an array of another shape.
+      ValueError: a cell that torch does not have, blocks, sizes or zoneout, missing or extra names, or an array of
+        another shape.
     """
     _check_stack(stack)
     expected = {name: value.shape for name, value in to_torch(stack).items()}
@@ -80,7 +80,7 @@ def _of_torch(cell: Cell, weight_ih, weight_hh, bias_ih, bias_hh) -> _Arrays:
 
 
 def to_linen(cell: Cell, params: Params) -> dict[str, dict[str, np.ndarray]]:
-    """The parameters of linen's `SimpleCell`, `GRUCell` or `OptimizedLSTMCell` (and `LSTMCell`) with the same step.
+    """Returns the parameters of the equivalent linen `SimpleCell`, `GRUCell` or `OptimizedLSTMCell` (and `LSTMCell`).
 
     Args:
       params: `{"W": [in, G*H], "R": [H, G*H], "b": [G*H]}`, and `b_n` of a GRU.
@@ -103,7 +103,7 @@ def to_linen(cell: Cell, params: Params) -> dict[str, dict[str, np.ndarray]]:
 
 
 def from_linen(cell: Cell, weights: _Nested) -> Params:
-    """The parameters of one of linen's cells as `W`, `R`, `b` (and `b_n`), to the last bit.
+    """Returns the parameters of one of linen's cells as `W`, `R`, `b` (and `b_n`), to the last bit.
 
     Raises:
       ValueError: a cell that flax does not have, or names that are missing or too many.
@@ -122,14 +122,14 @@ def from_linen(cell: Cell, weights: _Nested) -> Params:
 
 
 def to_nnx(cell: Cell, params: Params) -> dict[str, dict[str, np.ndarray]]:
-    """The parameters of nnx's `SimpleCell`, `GRUCell` or `OptimizedLSTMCell` with the same step, as
-    `flax.nnx.to_pure_dict(flax.nnx.state(cell))` has them.
+    """Returns the parameters of the equivalent nnx `SimpleCell`, `GRUCell` or `OptimizedLSTMCell`, in the form of
+    `flax.nnx.to_pure_dict(flax.nnx.state(cell))`.
 
     Args:
       params: `{"W": [in, G*H], "R": [H, G*H], "b": [G*H]}`, and `b_n` of a GRU.
 
     Raises:
-      ValueError: a cell that flax does not have, or a GRU whose `b_n`, for which nnx has no place, is not 0.
+      ValueError: a cell that flax does not have, or a GRU with a `b_n` other than 0, which nnx does not have.
     """
     _check_cell(cell)
     if "b_n" in params and np.any(np.asarray(params["b_n"])):
@@ -140,7 +140,7 @@ def to_nnx(cell: Cell, params: Params) -> dict[str, dict[str, np.ndarray]]:
 
 
 def from_nnx(cell: Cell, weights: _Nested) -> Params:
-    """The parameters of one of nnx's cells as `W`, `R`, `b` (and `b_n`, 0), to the last bit.
+    """Returns the parameters of one of nnx's cells as `W`, `R`, `b` (and `b_n`, 0), to the last bit.
 
     Raises:
       ValueError: a cell that flax does not have, or names that are missing or too many.
@@ -166,7 +166,7 @@ def _check_cell(cell: Cell) -> None:
     check_choice("cell", cell.name, _KNOWN)
     own, known = ((of.gates, of.combine, of.recurrence) for of in (cell, CELLS[cell.name]))
     if own != known:
-        raise ValueError(f"cell: {cell.name!r} has other gates, another step or another R here than in torch and flax")
+        raise ValueError(f"cell: {cell.name!r} has other gates, another step or another R than in torch and flax")
 
 
 def _check_stack(stack: Stack) -> None:
@@ -176,7 +176,7 @@ def _check_stack(stack: Stack) -> None:
     if len({*stack.widths}) > 1:
         raise ValueError("sizes: torch has no layers of different sizes in one module")
     if any(stack.layers[0][0].zoneout):
-        raise ValueError("zoneout: torch has no layers whose states are means with the ones before")
+        raise ValueError("zoneout: torch has no zoneout layers")
 
 
 def _check_names(found, wanted) -> None:

@@ -1,4 +1,4 @@
-"""The arrays that a caller gives to `scan`, and their checks."""
+"""The array arguments of `scan`, and their checks."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from rnnlab.scans.product import are_ids
 
 
 class Arguments(NamedTuple):
-    """The arrays among the arguments of `scan` and `newton_scan`, by the names that they have there."""
+    """The array arguments of `scan` and `newton_scan`, under the same names."""
 
     params: Params
     inputs: Array
@@ -26,7 +26,7 @@ class Arguments(NamedTuple):
 
 
 def own_params(cell: Cell, params: Mapping[str, Array]) -> Params:
-    """Returns the parameters of a cell out of a mapping, which may hold others.
+    """Selects the parameters of a cell from a mapping, which may contain others.
 
     Raises:
       ValueError: one of them is missing.
@@ -38,10 +38,10 @@ def own_params(cell: Cell, params: Mapping[str, Array]) -> Params:
 
 
 def check_arguments(cell: Cell, given: Arguments) -> None:
-    """Checks that shapes fit each other and the cell, and that lengths lie in 0 to time.
+    """Checks that shapes are consistent and fit the cell, and that lengths lie in 0 to time.
 
     Raises:
-      ValueError: they do not, or the cell has no place for a recurrent mask.
+      ValueError: they do not, or the cell does not support a recurrent mask.
     """
     _check_shapes(cell, given)
     _check_masks(cell, given)

@@ -21,10 +21,9 @@ class Associative:
     """Settings of the associative scan of a linear recurrence.
 
     Main arguments:
-      block: the number of steps that one block does sequentially. All blocks run in parallel, and an associative scan
-        over the blocks gives the state with which each of them starts. 1: an associative scan over all steps; as many
-        as there are steps or more: one loop that does nothing but multiply with the decays. None: the block measured
-        to be fastest on the device.
+      block: the number of sequential steps in one block. All blocks run in parallel, and an associative scan over the
+        blocks gives the initial state of each of them. 1: an associative scan over all steps; at least the number of
+        steps: one loop that only multiplies with the decays. None: the fastest block measured on the device.
 
     Raises:
       ValueError: a block below 1. A cell that is not linear, or has an `R`, is refused by `scan`.
@@ -41,7 +40,7 @@ class Associative:
 def run(cell: Cell, method: Associative, params: Params, given: Sequences) -> tuple[Array, State]:
     """Returns `h` of every step `[time, batch, hidden]` and the last state.
 
-    The `combine` of a linear cell is its own linearisation, at any state: at 0 its value is what a step adds, and its
+    The `combine` of a linear cell equals its linearisation at any state: its value at 0 is the drive of a step, and its
     derivatives are the matrices.
     """
     return _forward(cell, method, params, given)[0]

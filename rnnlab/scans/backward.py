@@ -1,4 +1,4 @@
-"""The backward pass that every method shares, however it found the states: block after block, the last one first.
+"""The backward pass shared by all methods: block by block, the last one first.
 
 The gradients of `W`, `R`, `b` and of the inputs are products over a block of steps instead of one small product per
 step, as in FlashRNN (Poeppel et al. 2024, arXiv 2412.07752) and cuDNN.
@@ -28,7 +28,7 @@ def backward(
     """Returns the gradients of parameters and sequences.
 
     Args:
-      plan: its block is that of the backward pass; `recompute` if the residuals hold states between blocks only.
+      plan: its block is that of the backward pass; `recompute` if the residuals hold only states between blocks.
       cotangents: the gradients of `h` of every step and of the last state.
       pull: pulls the gradient of the state after a block back over its steps, as `loop.pull_steps` does.
     """
@@ -69,16 +69,15 @@ def backward(
     d_params = {name: gradient.astype(params[name].dtype) for name, gradient in sums.items()}
     if d_inputs is not None:
         d_inputs = d_inputs.reshape(given.steps.inputs.shape)
-    # The gradient has the structure of what it belongs to; None stands for that of integers and booleans.
+    # The gradient has the structure of its argument; None for integers and booleans.
     return d_params, dataclasses.replace(given, steps=Steps(d_inputs), initial=d_state, mask=d_mask)
 
 
 def _pull_products(
     cell: Cell, params: Params, block: Block, found: BlockGradients
 ) -> tuple[Params, Array | None, Array | None]:
-    """Gradients of `W`, `R`, `b`, of the mask of `h R` and of the inputs of a block, from those of its projections.
-
-    None where there is no mask, and for ids.
+    """Returns the gradients of `W`, `R`, `b`, of the mask of `h R` and of the inputs of a block, from those of its
+    projections; None for a missing mask, and for ids.
     """
     (inputs, _, starts), initial, mask = block.given.steps, block.given.initial, block.given.mask
     hidden = block.hidden

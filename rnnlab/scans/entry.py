@@ -1,4 +1,4 @@
-"""`scan` and `newton_scan`: a cell over a batch of sequences, by the method that suits it."""
+"""`scan` and `newton_scan`: run a cell over a batch of sequences, by a chosen method."""
 
 import functools
 from typing import Any
@@ -48,9 +48,9 @@ def scan(
     Main arguments:
       cell: a description from `CELLS`, or one of your own.
       params: what `cell.init(...)` returns, or any mapping with these names; other names are ignored.
-      inputs: `[time, batch, features]`; time may be 0. Or ids `[time, batch]`, integers from 0 to features - 1, each of
-        which stands for a one-hot vector: a step then reads a row of `W` and does no product. An id outside this range
-        makes all results NaN.
+      inputs: `[time, batch, features]`; time may be 0. Or ids `[time, batch]`, integers from 0 to features - 1, which
+        represent one-hot vectors: a step then reads a row of `W` instead of a product. An id outside this range makes
+        all results NaN.
       state: the state before the first step, entries `[batch, hidden]`; None: `cell.initial_state`.
       seq_lengths: `[batch]`, the number of steps of each sequence, 0 to time. Traced values (under `jax.jit`) are not
         checked but clipped to that range. A step past the end keeps the state, and its output is zero; the contents of
@@ -60,13 +60,13 @@ def scan(
 
     Other arguments:
       segment_starts: `[time, batch]`, True where a new sequence starts within a row: neither values nor gradients pass
-        between that step and the step before it. Each of these sequences starts from `state`, as the first one does, so
-        do not combine this with a state carried over from earlier steps.
+        between that step and the step before it. Each of these sequences starts from `state`, like the first one, so do
+        not combine this with a state carried over from earlier steps.
       dt: `[time, batch]`, for a cell in continuous time (`Cell.continuous`: "s5", "lru"): the time since the step
         before, in units of the cell's own step; None: 1 at every step. "s5" holds the input of a step over that time;
-        "lru" scales it so that its state keeps its size. A negative time counts as 0, over which neither changes its
-        state. With `reverse` the time between a step and the next one is used, and for the last step of a sequence
-        that of its first. Ids are then read as one-hot vectors, by a product.
+        "lru" scales it so that the state keeps its variance. A negative time counts as 0, over which no state changes.
+        With `reverse` the time between a step and the next one is used, and for the last step of a sequence the time
+        of its first. Ids are then read as one-hot vectors, by a product.
       recurrent_mask: `[batch, hidden]`, multiplies `h` where it enters `h R`, the same at every step (variational
         dropout: Gal and Ghahramani 2016, arXiv 1512.05287).
       zoneout_mask: `[time, batch, hidden]` for each entry of the state, True where a unit keeps its value at a step
@@ -76,8 +76,8 @@ def scan(
         (plain, differentiated by jax), "associative" (parallel in time, for linear cells), "newton" (parallel in time
         by iteration, for every cell; `newton_scan` also reports how it converged), or a `Plan`, `Associative` or
         `Newton` with settings of your own.
-      checkpoint_every: store the state of every so many steps only ("sqrt": the square root of time) and recompute the
-        rest in the backward pass. Takes less memory and more time; the gradients are the same.
+      checkpoint_every: store only every n-th state ("sqrt": n is the square root of time) and recompute the rest in the
+        backward pass. Takes less memory and more time; the gradients are the same.
 
     Products are computed in the dtype of the weights. Where that is narrower than float32 (bfloat16), state and sums
     are float32. Every method can be mapped by `jax.vmap`; "newton" then iterates until the slowest
@@ -179,7 +179,7 @@ def methods_of(cell: Cell) -> tuple[str, ...]:
 
 
 def _scan(cell: Cell, method: Method | None, reverse: bool, given: Arguments) -> tuple[Array, State, Any]:
-    """Outputs, last state, and the report of Newton's method (else None); `method` None is the reference."""
+    """Returns outputs, last state, and the report of Newton's method (else None); `method` None is the reference."""
     check_arguments(cell, given)
     lengths, starts = (None if own is None else jnp.asarray(own) for own in (given.seq_lengths, given.segment_starts))
     given = given._replace(seq_lengths=lengths, segment_starts=starts)
@@ -188,7 +188,7 @@ def _scan(cell: Cell, method: Method | None, reverse: bool, given: Arguments) ->
 
 
 def _layout(cell: Cell, method: Method | None, inputs: Array, state: State | None) -> tuple:
-    """The layout of results over explicit axes of a mesh: steps and rows as inputs, the last state as the first."""
+    """Returns the layout of results over explicit mesh axes: outputs like inputs, the last state like the first."""
     steps = PartitionSpec(*jax.typeof(inputs).sharding.spec[:2], None)
     rows = [PartitionSpec(steps[1], None)] * len(cell.state_names)
     final = tuple(rows if state is None else (jax.typeof(entry).sharding.spec for entry in state))
@@ -217,7 +217,7 @@ def _scan_arrays(
 
 
 def _steps(cell: Cell, block: int, reverse: bool, given: Arguments) -> tuple[Steps, Array | None]:
-    """The steps, padded to whole blocks, and which of them `[time, batch]` lie within a sequence (None: all)."""
+    """Returns the steps, padded to whole blocks, and a mask `[time, batch]` of those in a sequence (None: all)."""
     time, batch = given.inputs.shape[:2]
     padding = -(-time // block) * block - time
     inputs, valid = _pad(given.inputs, padding), None
@@ -243,7 +243,7 @@ def _pad(steps: Array, padding: int) -> Array:
 
 
 def _within(time: int, steps: int, lengths: Array) -> Array:
-    """`[steps, batch]`, True within a sequence; a length above the time is the time."""
+    """Returns `[steps, batch]`, True within a sequence; lengths are clipped to the time."""
     at = jnp.arange(steps)[:, None]
     return at < lengths if steps == time else (at < lengths) & (at < time)
 
@@ -264,14 +264,14 @@ def _run(
 def _resolve(
     cell: Cell, method: str | Method, checkpoint_every: int | str | None, time: int, batch: int
 ) -> Method | None:
-    """The settings of the method to use; None: the reference, which also does scans over no steps."""
+    """Returns the settings of the method to use; None: the reference, also used for scans over no steps."""
     if isinstance(method, str) and method not in ("auto", *METHODS):
         raise ValueError(
             f"unknown method {method!r}; allowed: auto, {', '.join(METHODS)}, or a Plan, Associative or Newton"
         )
     if checkpoint_every is not None:
         if method not in ("auto", "sequential"):
-            raise ValueError(f"checkpoint_every goes with method 'auto' or 'sequential', not {method!r}")
+            raise ValueError(f"checkpoint_every requires method 'auto' or 'sequential', not {method!r}")
         chosen: Method = checkpoint_plan(cell, time, batch, checkpoint_every)
     elif isinstance(method, str):
         named: dict[str, Method] = {
@@ -290,7 +290,7 @@ def _check_method(cell: Cell, method: Method, time: int) -> None:
     if isinstance(method, Associative):
         if "associative" not in methods_of(cell):
             raise ValueError(
-                f"method 'associative' is for cells whose step is affine in the state, without R; {cell.name!r} is none"
+                f"method 'associative' needs a cell whose step is affine in the state, without R; {cell.name!r} is not"
             )
         return
     field = "chunk" if isinstance(method, Newton) else "block"

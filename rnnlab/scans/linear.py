@@ -25,9 +25,9 @@ def solve(matrices: Matrices, drives: Any, first: Any, *, block: int | None = No
       matrices, drives: A_t and b_t, time first.
       first: the state before the first step, as `drives` without time.
       block: steps of a block. 1: an associative scan over all steps; all of them: a loop. Otherwise all blocks run in
-        parallel, each step by step, twice: first for the matrix and drive of the block as a whole, which give the state
-        at its start (by the same method), then for its states. None: 16 on a CPU, where 16 to 1024 were about as fast;
-        1 elsewhere, not measured. A symbolic time is one block.
+        parallel, each sequentially, twice: first for the matrix and drive of the whole block, which give the state at
+        its start (by the same method), then for its states. None: 16 on a CPU, where 16 to 1024 were about equally
+        fast; 1 elsewhere, not measured. A symbolic time is one block.
     """
     time = jax.tree.leaves(drives)[0].shape[0]
     block = block or (_BLOCK if jax.default_backend() == "cpu" else 1)
@@ -52,20 +52,20 @@ def _solve_together(matrices: Matrices, drives: Any, first: Any) -> Any:
 
 
 def _cut(values: Array, block: int) -> Array:
-    """`[blocks, block, ...]`, padded with steps of zeros at the end, whose states are not used."""
+    """Returns `[blocks, block, ...]`, padded at the end with zero steps; their states are not used."""
     padding = -values.shape[0] % block
     padded = jnp.pad(values, [(0, padding)] + [(0, 0)] * (values.ndim - 1)) if padding else values
     return padded.reshape(padded.shape[0] // block, block, *values.shape[1:])
 
 
 def _whole(blocks: tuple[Matrices, Any]) -> tuple[Matrices, Any]:
-    """The matrices and drives of blocks, `[blocks, ...]`."""
+    """Returns the matrices and drives of blocks, `[blocks, ...]`."""
     steps = jax.tree.leaves(blocks)[0].shape[1]
     return jax.lax.fori_loop(1, steps, lambda step, so_far: _after(so_far, _at(blocks, step)), _at(blocks, 0))
 
 
 def _go_through(blocks: tuple[Matrices, Any], begin: Any) -> Any:
-    """The states after every step; `begin` `[blocks, ...]` holds the state before each block."""
+    """Returns the states after every step; `begin` `[blocks, ...]` holds the state before each block."""
 
     def advance(step: Array, carry):
         states, found = carry

@@ -1,4 +1,4 @@
-"""The loop over steps, one after the other: forwards, and backwards with nothing but the state's gradient as carry."""
+"""The sequential loop over steps: forwards, and backwards with only the state's gradient as carry."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ def run_blocks(
 
     Args:
       plan: its block divides the time.
-      store: whether to return all of the residuals, or `h` only.
+      store: whether to return all residuals, or only `h`.
 
     Returns:
       The last state, the states between blocks (() if no blocks were needed), and the residuals of each step.
@@ -40,7 +40,7 @@ def run_blocks(
         blocks = in_blocks(given.steps, plan.block)
         final, (entered, stored) = jax.lax.scan(block, given.initial, blocks, reverse=given.reverse)
         return final, entered, jax.tree.map(lambda v: v.reshape(v.shape[0] * v.shape[1], *v.shape[2:]), stored)
-    # Nothing before the backward pass needs blocks: one flat loop writes each row to its place at once.
+    # Only the backward pass needs blocks: one flat loop writes each row directly to its place.
     final, stored = run_block(cell, plan, params, given, given.initial, store=store)
     return final, (), stored
 
@@ -76,7 +76,7 @@ def run_block(
 def pull_steps(cell: Cell, plan: Plan, params: Params, block: Block, d_after: State) -> BlockGradients:
     """Pulls the gradient of the state after a block back over its steps.
 
-    One loop, and, where `plan.pull` is "block", what is left for all steps together after it.
+    One loop, followed, if `plan.pull` is "block", by the rest for all steps together.
     """
     dtype = d_after[0].dtype
     given = block.given
@@ -91,7 +91,7 @@ def pull_steps(cell: Cell, plan: Plan, params: Params, block: Block, d_after: St
         return tuple(new.astype(old.dtype) for new, old in zip(after, entered, strict=True))
 
     def pull_step(d_after: State, before: State, projections: Projections, updated, starts):
-        """The gradients of the state with which the step starts, of the parameters, and of the projections."""
+        """Returns the gradients of the state before the step, of the parameters, and of the projections."""
         zeros = jax.tree.map(jnp.zeros_like, d_after)
         entered = enter_step(starts, before, given.initial)
         _, pull = jax.vjp(combine, read_params, entered, projections)
@@ -138,10 +138,10 @@ def in_blocks(tree, block: int):
 
 
 def _read(cell: Cell, values: Array, step: Array, hidden: int) -> Array:
-    """Row `step` of `values` `[time, batch, n * hidden]`, as wide as `hidden` at a time.
+    """Reads row `step` of `values` `[time, batch, n * hidden]`, `hidden` numbers at a time.
 
-    Where a kernel reads several places of a row that it has to find first, XLA's CPU backend finds it anew for each
-    number, and computes one number at a time instead of a vector of them. Cells that sum over units gain nothing.
+    A kernel that reads several parts of a row at a computed offset is not vectorised by XLA's CPU backend: it computes
+    the offset again for each number. Cells that sum over units gain nothing.
     """
     parts = 1 if cell.mixes_units else max(1, values.shape[-1] // hidden)
     size = (1, values.shape[1], values.shape[-1] // parts)

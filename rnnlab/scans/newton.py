@@ -2,8 +2,8 @@
 
 Each iteration solves the linearised recurrence by an associative scan: DEER (Lim et al. 2024, arXiv 2309.12252). With
 only the diagonal of the Jacobian it is quasi-DEER, and it can be damped (Gonzalez et al. 2024, arXiv 2407.19115). For a
-diagonal R the diagonal is exact (ParaRNN: Danieli et al. 2025, arXiv 2510.21450). Gradients are those at the solution,
-from one linear recurrence that runs backwards.
+diagonal R the diagonal is exact (ParaRNN: Danieli et al. 2025, arXiv 2510.21450). Gradients are taken at the solution,
+by one linear recurrence backwards in time.
 """
 
 import dataclasses
@@ -26,9 +26,9 @@ from rnnlab.scans.sequences import Sequences, flip
 from rnnlab.scans.sharding import vary_alike
 
 JACOBIANS = ("auto", "full", "diagonal")
-_LARGEST_BLOCK = 32  # numbers of the state of a head up to which "auto" takes the full Jacobian
-_TRUST = 10  # times the tolerance that the estimated error may be
-_SETTLED = 0.1  # of the estimated error: the last correction to it, at which no other is made
+_LARGEST_BLOCK = 32  # "auto" takes the full Jacobian up to this many numbers in the state of a head
+_TRUST = 10  # largest estimated error, in tolerances
+_SETTLED = 0.1  # the error estimate is final when its last correction is below this share of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,16 +40,15 @@ class Newton:
         entries of the state; "auto": full for heads whose state has up to 32 numbers and for cells that mix units, else
         diagonal. With a diagonal R the two are the same.
       tolerance: the largest last change of a state at which the iteration has converged, relative to the larger of 1
-        and the size of the state. The error that is estimated at the end may be ten times as large.
-      iterations: the largest number of iterations in one chunk. Where that is not enough, the result is that of the
-        sequential scan.
+        and the size of the state. The error estimated at the end may be ten times as large.
+      iterations: the largest number of iterations in one chunk. If that is not enough, the sequential scan gives the
+        result.
 
     Other arguments:
-      damping: 0 to 1, by how much the Jacobians are scaled down: 0 is Newton's method, 1 a fixed-point iteration. It
-        prevents overflow where products of Jacobians grow (the scaled form of ELK's trust region) and slows convergence
-        elsewhere.
-      chunk: the number of steps that are solved together; chunks follow one another, and the iteration needs the memory
-        of one chunk. It must divide the number of steps. None: all steps.
+      damping: 0 to 1, scales the Jacobians down: 0 is Newton's method, 1 a fixed-point iteration. It prevents overflow
+        where products of Jacobians grow (the scaled form of ELK's trust region) and slows convergence elsewhere.
+      chunk: the number of steps that are solved together; chunks are solved one after another, in the memory of one
+        chunk. It must divide the number of steps. None: all steps.
 
     Raises:
       ValueError: a value outside these ranges.
@@ -65,7 +64,7 @@ class Newton:
         if self.jacobian not in JACOBIANS:
             raise ValueError(f"newton: unknown jacobian {self.jacobian!r}; allowed: {', '.join(JACOBIANS)}")
         if not 0 <= self.damping <= 1:
-            raise ValueError(f"newton: damping must lie in 0 to 1, not be {self.damping}")
+            raise ValueError(f"newton: damping must be in 0 to 1, not {self.damping}")
         if not self.tolerance > 0:
             raise ValueError(f"newton: tolerance must be above 0, not {self.tolerance}")
         for field in ("iterations", "chunk"):
@@ -78,7 +77,7 @@ class Report(NamedTuple):
     """How Newton's method found a solution.
 
     Attributes:
-      converged: whether the result is that of the iteration; if not, it is that of the sequential scan.
+      converged: whether the result is that of the iteration; otherwise it is that of the sequential scan.
       iterations: the largest number of iterations that a chunk took.
       change: the last change of a state, relative to the larger of 1 and its size.
       error: the estimated distance to the exact recurrence that rounding alone would cause, in the same measure. Where
@@ -158,11 +157,11 @@ def _last(states: State) -> State:
 
 
 class _Before(NamedTuple):
-    """What a chunk gets from the one before it.
+    """The carry from one chunk to the next.
 
     Attributes:
       state: the state before its first step.
-      doubt: how far rounding may have put that state off.
+      doubt: the estimated error of that state due to rounding.
       trusted: whether all chunks so far converged; otherwise nothing is done.
     """
 
@@ -179,15 +178,15 @@ class _Chunk(NamedTuple):
     linearisation: Linearisation
 
     def before(self, first: State, states: State) -> State:
-        """The states before each step, from the first one and those after each."""
+        """Returns the states before each step, from the first one and those after each."""
         return tuple(before_each(early, entry, False) for early, entry in zip(first, states, strict=True))
 
     def step_from(self, before: State) -> State:
-        """The states after each step, from those before each."""
+        """Returns the states after each step, from those before each."""
         return parallel.advance(self.linearisation.cell, self.params, self.steps, before)
 
     def correct(self, before: State, missing: State, damping: float) -> State:
-        """Solves the recurrence, linearised at the states before each step, for what is missing after each."""
+        """Solves the recurrence, linearised at the states before each step, for the correction after each."""
         matrices = self.linearisation.matrices(self.params, self.steps, before)
         drives = self.linearisation.to_vectors(self.params, missing)
         zeros = jax.tree.map(lambda v: jnp.zeros_like(v[0]), drives)
@@ -197,7 +196,7 @@ class _Chunk(NamedTuple):
 
 
 def _solve(chunk: _Chunk, method: Newton, before: _Before, guess: State | None) -> tuple[State, State, Report]:
-    """Solves a chunk: its states `[time, batch, hidden]`, how far they may be off, and a report without states."""
+    """Solves a chunk; returns its states `[time, batch, hidden]`, their estimated errors, a report without states."""
     first, _, trusted = before
     if guess is None:
         guess = tuple(jnp.broadcast_to(entry, (chunk.steps.a.shape[0], *entry.shape)) for entry in first)
@@ -222,10 +221,10 @@ def _solve(chunk: _Chunk, method: Newton, before: _Before, guess: State | None) 
 
 
 def _estimate_error(chunk: _Chunk, method: Newton, before: _Before, states: State) -> tuple[State, Array]:
-    """Estimates how far rounding puts the states off, and the largest of it relative to the states.
+    """Estimates the errors of the states due to rounding, and the largest one relative to the states.
 
-    A round-off of random sign is made in every step and carried on by the linearised recurrence. The error is infinite
-    where no estimate is found.
+    A random round-off (plus or minus) is added in every step and propagated by the linearised recurrence. The error is
+    infinite if no estimate is found.
     """
     first, doubt, trusted = before
     entered = chunk.before(first, states)
@@ -259,7 +258,7 @@ def _linearisation(cell: Cell, params: Params, method: Newton) -> Linearisation:
 
 
 def _relative(values: State, states: State) -> Array:
-    """The largest of `values`, relative to the larger of 1 and the size of the state."""
+    """Returns the largest of `values`, relative to the larger of 1 and the size of the state."""
     sizes = [jnp.max(jnp.abs(v) / jnp.maximum(1, jnp.abs(s)), initial=0) for v, s in zip(values, states, strict=True)]
     return functools.reduce(jnp.maximum, sizes)
 

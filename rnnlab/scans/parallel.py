@@ -1,7 +1,7 @@
 """A recurrence parallel in time: its steps, their linearisation, and the backward pass over them.
 
-What `newton` and `associative` share. A cell's `combine` is mapped over time: it sees the batch of one step, as in the
-loop. Time and batch stay two axes, so that a batch may lie on several devices.
+Shared by `newton` and `associative`. A cell's `combine` is mapped over time: it sees the batch of one step, as in the
+loop. Time and batch stay two axes, so a batch may be sharded over several devices.
 """
 
 import dataclasses
@@ -22,12 +22,12 @@ from rnnlab.scans.sequences import Sequences, flip
 
 
 class AllSteps(NamedTuple):
-    """What is given for steps, as in `Sequences`, all of it `[time, batch, ...]`.
+    """The inputs of steps, as in `Sequences`, all `[time, batch, ...]`.
 
     Attributes:
       a: `x W + b`, `[time, batch, gates * hidden]`.
       updates, segment_starts: as in `rnnlab.scans.sequences.Steps`.
-      initial: the initial state, repeated for every step; None without segment starts, which alone lead to it.
+      initial: the initial state, repeated for every step; None without segment starts, which alone need it.
       mask: the mask of `h R`, repeated for every step.
     """
 
@@ -39,7 +39,7 @@ class AllSteps(NamedTuple):
 
     @classmethod
     def of(cls, given: Sequences) -> "AllSteps":
-        """From sequences whose inputs are `x W + b`."""
+        """Makes them from sequences with `x W + b` as inputs."""
         (a, updates, starts), mask = given.steps, given.mask
         initial = None if starts is None else given.initial
         initial, mask = jax.tree.map(lambda v: jnp.broadcast_to(v, (a.shape[0], *v.shape)), (initial, mask))
@@ -69,15 +69,15 @@ def advance(cell: Cell, params: Params, steps: AllSteps, before: State) -> State
 
 
 def _enter(step: AllSteps, before: State) -> State:
-    """The state with which one step starts."""
+    """Returns the state before one step."""
     return enter_step(step.segment_starts, before, step.initial or before)
 
 
 @dataclasses.dataclass(frozen=True)
 class Linearisation:
-    """The form of the Jacobians of steps: `whole`, a block for each head, or else an S x S block for each unit.
+    """The form of the Jacobians of steps: one block per head if `whole`, otherwise an S x S block per unit.
 
-    The blocks of units are exact if no unit depends on another: with a diagonal `R`, or none.
+    The blocks of units are exact if no unit depends on another: with a diagonal `R`, or no `R`.
     """
 
     cell: Cell
@@ -120,14 +120,14 @@ class Linearisation:
         return 1 if self.cell.mixes_units else self.cell.heads(self.cell.features(params))
 
     def _of_units(self, params, by_state, by_gate, passes):
-        """S x S blocks; `passes` is the factor with which `h` enters `h R`."""
+        """Returns S x S blocks; `passes` is the factor with which `h` enters `h R`."""
         diagonals = _diagonals(self.cell, params)
         for p, row in enumerate(by_state):
             row[0] = row[0] + passes * sum(of[p] * own for of, own in zip(by_gate, diagonals, strict=True))
         return by_state
 
     def _of_heads(self, params, by_state, by_gate, passes):
-        """Blocks `[time, batch, heads, n, n]`: entry p of unit i by entry q of unit j of the same head."""
+        """Returns blocks `[time, batch, heads, n, n]`: entry p of unit i by entry q of unit j of the same head."""
         heads = self._heads(params)
         part = passes.shape[-1] // heads
 
@@ -153,12 +153,12 @@ class Linearisation:
 
 
 def _diagonals(cell: Cell, params: Params) -> list[Array]:
-    """The entries of R from a unit to itself, `[hidden]` for each gate."""
+    """Returns the entries of R from a unit to itself, `[hidden]` for each gate."""
     return [jnp.diagonal(own) for own in jnp.split(dense(cell, params), len(cell.gates), axis=1)]
 
 
 def _of_head(cell: Cell, params: Params, heads: int) -> list[Array]:
-    """The blocks of R for each gate, `[heads, part (of h), part (of h R)]`."""
+    """Returns the blocks of R for each gate, `[heads, part (of h), part (of h R)]`."""
     part = cell.features(params) // heads
     places = jnp.arange(heads)
     found = []
@@ -182,7 +182,7 @@ class Solution(NamedTuple):
 
     @classmethod
     def of_states(cls, given: Sequences, states: State, dtype: jnp.dtype) -> "Solution":
-        """From the states after each step; `h` is to have `dtype`."""
+        """Makes them from the states after each step; `h` gets `dtype`."""
         pairs = zip(given.initial[1:], states[1:], strict=True)
         rest = tuple(before_each(first, entry, given.reverse) for first, entry in pairs)
         return cls(states[0].astype(dtype), rest, tuple(entry[0 if given.reverse else -1] for entry in states))
@@ -233,7 +233,7 @@ def pull_steps(
 
 
 def _reach_states(cell: Cell, params: Params, steps: AllSteps, d_entered: State, d_r: Array):
-    """The gradients, through `h R` too, of the state before the first step and of the initial state."""
+    """Returns the gradients, also through `h R`, of the state before the first step and of the initial state."""
     last = 1 if steps.segment_starts is None else None  # only the first step starts from one of them
     steps, d_entered, d_r = jax.tree.map(lambda v: v[:last], (steps, d_entered, d_r))
     if "R" in params:

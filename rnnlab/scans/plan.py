@@ -9,8 +9,8 @@ import jax
 from rnnlab.cells import Cell
 
 EXTENTS = ("step", "block")
-# Rows (steps * batch) of one product of a block. Shorter blocks lose time to the loop around them, longer ones to
-# memory: what they store no longer fits into the cache.
+# Rows (steps * batch) of one product of a block. Shorter blocks lose time to the loop around them; the residuals of
+# longer ones no longer fit into the cache.
 _ROWS = 2048
 _SHORTEST_BLOCK = 64
 _FEW_ROWS = 4
@@ -21,15 +21,15 @@ class Plan:
     """Settings of the sequential scan. They change its cost, not its results.
 
     Main arguments:
-      block: the number of steps whose weight gradients are one product, as is their input projection if `project` is
-        "block". It must divide the number of steps, unless `recompute`, which pads them.
+      block: the number of steps that share one product for the weight gradients, and for the input projection if
+        `project` is "block". It must divide the number of steps, unless `recompute`, which pads them.
       recompute: store only the states between blocks, and run each block again in the backward pass.
 
     Other arguments:
       project: compute the input projection "step" by step inside the loop, or for a "block" of steps before it.
       pull: compute the gradients of the projections and of the parameters that `combine` reads "step" by step inside
-        the backward loop, or for a "block" of steps after it. With "block" the loop computes the gradient of the state
-        only, and `combine` is differentiated twice.
+        the backward loop, or for a "block" of steps after it. With "block" the loop computes only the gradient of the
+        state, and `combine` is differentiated twice.
       unroll: the number of steps in one iteration of a loop, forward and backward, as in `jax.lax.scan`.
 
     Raises:
@@ -55,8 +55,8 @@ class Plan:
 def resolve_plan(cell: Cell, time: int, batch: int, *, device: str | None = None) -> Plan:
     """Returns the fastest plan measured for `time` steps of `batch` rows.
 
-    One product for all steps pays where its result is small (a single gate), and where the product of a step would read
-    its weights for a single row. Otherwise the projection stays inside the loop, so that its result is not written to
+    One product for all steps pays if its result is small (a single gate), or if the product of a step would read its
+    weights for a single row. Otherwise the projection stays inside the loop, so that its result is not written to
     memory and read again. With few rows the time of a loop grows with the number of operations in a step: without `R`
     (and so without a product) the loop does only what must be sequential, and a block of steps shares the rest. On
     accelerators there is one product before and one after the loop, as in cuDNN; this was not measured.
@@ -79,7 +79,7 @@ def resolve_plan(cell: Cell, time: int, batch: int, *, device: str | None = None
 def checkpoint_plan(cell: Cell, time: int, batch: int, every: int | str, *, device: str | None = None) -> Plan:
     """Returns the plan that stores every `every`-th state ("sqrt": about every sqrt(time)-th) and recomputes the rest.
 
-    Memory is then that of time / every states and of one block (Chen et al. 2016, arXiv 1604.06174).
+    It takes the memory of time / every states and of one block (Chen et al. 2016, arXiv 1604.06174).
 
     Raises:
       ValueError: `every` is neither "sqrt" nor at least 1, or it is "sqrt" and the time is symbolic.
@@ -103,6 +103,6 @@ def is_known(size: int) -> bool:
 
 
 def _divisor_near(time: int, wanted: int, *, default: int) -> int:
-    """The divisor of `time` nearest to `wanted`, within a factor of 2; `default` if there is none."""
+    """Returns the divisor of `time` nearest to `wanted`, within a factor of 2; `default` without one."""
     near = [d for d in range((wanted + 1) // 2, 2 * wanted + 1) if time and time % d == 0]
     return min(near, key=lambda d: abs(math.log(d / wanted)), default=default)

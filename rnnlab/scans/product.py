@@ -21,8 +21,8 @@ def product(rows: Array, weights: Array) -> Array:
 def join_steps(values: Array) -> Array:
     """Returns `[time, batch, ...]` as `[time * batch, ...]`, for sums over both, unless devices may share the batch.
 
-    As one axis, time and batch could not be divided: each device would get all rows, and multiply them all. As two they
-    cost XLA's CPU backend copies, up to a tenth of a training pass.
+    As one axis, time and batch could not be sharded: each device would get and multiply all rows. As two axes they cost
+    XLA's CPU backend copies, up to a tenth of a training pass.
     """
     return values if may_be_divided() else values.reshape(-1, *values.shape[2:])
 
@@ -40,7 +40,7 @@ def apply_mask(values: Array, mask: Array | None) -> Array:
 
 
 def are_ids(inputs: Array) -> bool:
-    """Returns whether inputs are ids, each of which stands for a one-hot vector `[features]`."""
+    """Returns whether inputs are ids, which represent one-hot vectors `[features]`."""
     return jnp.issubdtype(inputs.dtype, jnp.integer)
 
 

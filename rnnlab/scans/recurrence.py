@@ -1,4 +1,4 @@
-"""The product with R for each structure of R: forward, backward, its gradient, and R as a dense matrix.
+"""The product with R for each structure of R: forward, backward, weight gradient, and R as a dense matrix.
 
 `h R` is `[..., gates * hidden]`, gate after gate, for every structure. Without R it is 0.
 """
@@ -57,7 +57,7 @@ def recurrence_gradient(cell: Cell, params: Params, hidden: Array, d_recurrent: 
     h, d = (join_steps(values.astype(weights.dtype)) for values in (hidden, d_recurrent))
     if cell.recurrence == "dense":
         return {"R": sum_of_products(h, d)}
-    wide, t = at_least_float32(weights.dtype), "t" * (h.ndim - 2)  # no time where it was joined with the batch
+    wide, t = at_least_float32(weights.dtype), "t" * (h.ndim - 2)  # no time axis if it is merged with the batch
     if cell.recurrence == "diagonal":
         by_gate = d.reshape(*h.shape[:-1], gates, h.shape[-1])
         return {"R": jnp.einsum(f"{t}nh,{t}ngh->gh", h, by_gate, preferred_element_type=wide).reshape(-1)}
@@ -81,19 +81,19 @@ def dense(cell: Cell, params: Params) -> Array:
 
 
 def _by_head(hidden: Array, heads: int) -> Array:
-    """`[..., batch, hidden]` as `[..., heads, batch, hidden / heads]`."""
+    """Returns `[..., batch, hidden]` as `[..., heads, batch, hidden / heads]`."""
     return jnp.swapaxes(hidden.reshape(*hidden.shape[:-1], heads, hidden.shape[-1] // heads), -2, -3)
 
 
 def _join_gates(by_head: Array, gates: int) -> Array:
-    """`[..., heads, batch, gates * part]` as `[..., batch, gates * hidden]`."""
+    """Returns `[..., heads, batch, gates * part]` as `[..., batch, gates * hidden]`."""
     *lead, heads, batch, width = by_head.shape
     parted = by_head.reshape(*lead, heads, batch, gates, width // gates)
     return jnp.moveaxis(parted, -4, -2).reshape(*lead, batch, heads * width)
 
 
 def _part_gates(projections: Array, heads: int, gates: int) -> Array:
-    """`[..., batch, gates * hidden]` as `[..., heads, batch, gates * part]`."""
+    """Returns `[..., batch, gates * hidden]` as `[..., heads, batch, gates * part]`."""
     *lead, batch, width = projections.shape
     parted = projections.reshape(*lead, batch, gates, heads, width // gates // heads)
     return jnp.moveaxis(parted, -2, -4).reshape(*lead, heads, batch, width // heads)

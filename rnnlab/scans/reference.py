@@ -1,4 +1,4 @@
-"""The plain scan, differentiated by jax: what a recurrence over time means, and the oracle of the faster methods."""
+"""The plain scan, differentiated by jax: the definition, and the oracle of the faster methods."""
 
 import jax
 from jax import Array

@@ -1,4 +1,4 @@
-"""What the forward pass stores for the backward pass, whatever the method."""
+"""The residuals: what every method stores for the backward pass."""
 
 from typing import NamedTuple
 
@@ -30,22 +30,22 @@ class Projections(NamedTuple):
         return jax.tree.map(lambda v: v.astype(dtype), joined)
 
     def split(self) -> tuple[Array, Array]:
-        """Returns an `a` and an `r` for which `combine` gives the same result as for those that were stored."""
+        """Returns an `a` and an `r` for which `combine` gives the same result as for the original ones."""
         a = jnp.concatenate([self.summed, self.a], axis=-1)
         return a, jnp.concatenate([jnp.zeros_like(self.summed), self.r], axis=-1)
 
     def split_gradient(self) -> tuple[Array, Array]:
-        """Returns the gradients of `a` and of `r`, given that this is the gradient of what was stored."""
+        """Returns the gradients of `a` and of `r`, if this is the gradient of the stored projections."""
         return jnp.concatenate([self.summed, self.a], axis=-1), jnp.concatenate([self.summed, self.r], axis=-1)
 
 
 class StepResiduals(NamedTuple):
-    """What is stored of each step.
+    """The residuals of each step.
 
     Attributes:
       hidden: `h` after each step, `[time, batch, hidden]`.
       rest_before: the other entries of the state before each step; (): not stored.
-      projections: those that `combine` was given; (): not stored.
+      projections: the arguments of `combine`; (): not stored.
     """
 
     hidden: Array
@@ -58,8 +58,8 @@ class Residuals(NamedTuple):
 
     Attributes:
       params, given: the arguments of the scan.
-      entered: the states between blocks, entries `[blocks, batch, hidden]`, if each block is to be run again, else ().
-      steps: what is stored of each step; None if each block is to be run again.
+      entered: the states between blocks, entries `[blocks, batch, hidden]`, if blocks are recomputed, else ().
+      steps: the residuals of each step; None if blocks are recomputed.
     """
 
     params: Params
@@ -74,8 +74,8 @@ class Block(NamedTuple):
     Attributes:
       given: the sequences, cut to the steps of the block.
       hidden: `h` before each step of the block, `[block, batch, hidden]`.
-      rows: the gradient of the outputs, the rest of the state before each step, and the projections. They hold more
-        steps than the block and are read in place, because a copy of a block would cost as much as its use.
+      rows: the gradient of the outputs, the rest of the state before each step, and the projections. They cover more
+        steps than the block and are read in place, because copying a block would cost as much as using it.
       offset: the row of the first step of the block.
     """
 

@@ -24,7 +24,7 @@ def refuse_forward_mode(values: Any) -> Any:
 def _refuse(*_, **__):
     raise TypeError(
         "scan: this method has derivatives in reverse mode only (jax.grad, jax.vjp); "
-        'for forward mode (jax.jvp, jax.jacfwd) give method="reference"'
+        'for forward mode (jax.jvp, jax.jacfwd) use method="reference"'
     )
 
 

@@ -1,4 +1,4 @@
-"""Choosing between two states, row by row or unit by unit; shared by every method of scan."""
+"""Selects between two states, row by row or unit by unit; shared by all methods."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def select_state(where: Where, chosen: State, otherwise: State) -> State:
 
 
 def enter_step(segment_starts: Array | None, state: State, initial: State) -> State:
-    """Returns the state with which a step starts: `initial` in the rows `[batch]` where a segment starts."""
+    """Returns the state before a step: `initial` in the rows `[batch]` where a segment starts."""
     return state if segment_starts is None else select_state(segment_starts, initial, state)
 
 

@@ -1,4 +1,4 @@
-"""What a scan runs over, as one value that every method takes."""
+"""The sequences of a scan, as one value that every method takes."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -13,13 +13,13 @@ from rnnlab.scans.select import Where
 
 
 class Steps(NamedTuple):
-    """What is given for each step, `[time, batch, ...]`.
+    """The arrays of each step, `[time, batch, ...]`.
 
     Attributes:
       inputs: `[time, batch, features]`, or ids `[time, batch]`. `Sequences.with_inputs` puts `x W + b` in their place.
-      updates: what takes its new value: rows `[time, batch]`, or units `[time, batch, hidden]` for each entry of the
-        state. The rest keeps the old value. None: everything takes the new one.
-      segment_starts: `[time, batch]`, True where a row starts again from the initial state. None: nowhere.
+      updates: True where the new value is used: rows `[time, batch]`, or units `[time, batch, hidden]` for each entry
+        of the state. Elsewhere the old value stays. None: always the new value.
+      segment_starts: `[time, batch]`, True where a row restarts from the initial state. None: nowhere.
     """
 
     inputs: Array
@@ -33,11 +33,11 @@ class Sequences:
     """A batch of sequences, or a block of their steps: a pytree, in which `reverse` is static.
 
     Attributes:
-      steps: what is given for each step.
-      initial: the state with which a sequence starts, before its first step and at each of `segment_starts`: entries
-        `[batch, hidden]`, in at least float32.
+      steps: the arrays of each step.
+      initial: the state before the first step and at each of `segment_starts`: entries `[batch, hidden]`, in at least
+        float32.
       mask: `[batch, hidden]`, multiplies `h` where it enters `h R`; None: no mask.
-      reverse: whether the last step is the first to be done.
+      reverse: whether to run backwards, from the last step.
     """
 
     steps: Steps
@@ -51,7 +51,7 @@ class Sequences:
         return self.steps.inputs.shape[0]
 
     def dtype(self, params: Params) -> jnp.dtype:
-        """The dtype of outputs and residuals: that of inputs and weights together."""
+        """Returns the dtype of outputs and residuals: the common one of inputs and weights."""
         return jnp.result_type(self.steps.inputs, weights_dtype(params))
 
     def with_inputs(self, inputs: Array) -> "Sequences":
@@ -59,7 +59,7 @@ class Sequences:
         return dataclasses.replace(self, steps=self.steps._replace(inputs=inputs))
 
     def in_order(self) -> "Sequences":
-        """Returns the same sequences with steps in the order in which they are done."""
+        """Returns the same sequences with steps in the order of execution."""
         return dataclasses.replace(self, steps=flip(self.steps, self.reverse), reverse=False)
 
 

@@ -1,4 +1,4 @@
-"""One loop over time with a derivative of its own: the backward loop carries only the state's gradient.
+"""One loop over time with a custom derivative: the backward loop carries only the state's gradient.
 
 Reverse mode only: for forward mode use `method="reference"`.
 """

@@ -1,4 +1,4 @@
-"""The layout of values on a mesh where jax does not infer it: inside `jax.shard_map`, and with explicit axes."""
+"""The layout of values on a mesh if jax does not infer it: inside `jax.shard_map`, and with explicit axes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ def _varying(value: Array) -> frozenset[str]:
 
 
 def may_be_divided() -> bool:
-    """Returns whether jax may divide arrays among devices here; inside `jax.shard_map` it has done so."""
+    """Returns whether jax may shard arrays over devices here; inside `jax.shard_map` it has already done so."""
     axes = jax.sharding.get_abstract_mesh().axis_types
     return jax.device_count() > 1 and not (axes and all(kind is AxisType.Manual for kind in axes))
 

@@ -1,4 +1,4 @@
-"""Steps of unequal lengths in time: a scan over them is that of a cell that reads the lengths as one more input."""
+"""Irregular time steps: a scan over them is that of a cell with the time steps as an additional input."""
 
 import jax
 import jax.numpy as jnp
@@ -34,9 +34,9 @@ def take_time_steps(cell: Cell, given: Arguments, dt: Array | np.ndarray, *, rev
 
 
 def _backwards(dt: Array, given: Arguments) -> Array:
-    """The time between each step and the one read before it, which is the next one in time.
+    """Returns the time between each step and the one read before it, which is the next one in time.
 
-    The last step of a sequence, read first, has none; it takes that of the sequence's first step.
+    The last step of a sequence is read first and has no such time; it takes that of the sequence's first step.
     """
     at, ends = _at(dt), _at(dt) == dt.shape[0] - 1
     first = jnp.zeros_like(at, shape=dt.shape)

@@ -1,6 +1,6 @@
-"""Outputs of a step function, one token at a time: greedy, beam search, and drawing at random. Knows no model.
+"""Searches over a step function, one token at a time: greedy, beam search and sampling. Independent of any model.
 
-`base.py` has what all share; `single.py` searches with one output a row, `beam.py` with several.
+`base.py` is shared by all; `single.py` searches with one output per row, `beam.py` with several.
 """
 
 from rnnlab.search.base import Hypotheses, SpecialTokens, Step

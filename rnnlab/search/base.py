@@ -1,4 +1,4 @@
-"""What every search shares: the step function, hypotheses, special tokens."""
+"""Shared by every search: the step function, hypotheses, special tokens."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,8 +16,8 @@ Step = Callable[[Any, Array], tuple[Any, tuple[Array, Array | None]]]
 class Hypotheses(NamedTuple):
     """The best outputs of each row, best first.
 
-    `tokens` `[batch, n, time]` up to and with EOS, then padding; `scores` `[batch, n]` as the search ranks
-    them: log-probability in nats over the length penalty, less the coverage penalty, -inf where there are fewer than n;
+    `tokens` `[batch, n, time]` up to and including EOS, then padding; `scores` `[batch, n]`, by which the search ranks
+    them: log-probability in nats over the length penalty, minus the coverage penalty, -inf if there are fewer than n;
     `log_p` `[batch, n, time]`, the log-probability of each token, 0 in the padding.
     """
 
@@ -35,12 +35,12 @@ class SpecialTokens(NamedTuple):
 
     @property
     def never_predicted(self) -> tuple[int, int]:
-        """Those that no output holds: BOS and PAD."""
+        """The ids that no output contains: BOS and PAD."""
         return self.bos, self.pad
 
 
 def log_probabilities(logits: Float[Array, "batch vocabulary"], special: SpecialTokens) -> Array:
-    """Normalises logits, without the tokens that are never predicted."""
+    """Normalises logits, excluding the tokens that are never predicted."""
     return jax.nn.log_softmax(without_tokens(logits, special.never_predicted), axis=-1)
 
 
@@ -50,7 +50,7 @@ def ranked(hypotheses: Hypotheses, number: int) -> Hypotheses:
 
 
 def take(tree: Any, index: Int[Array, "batch n"]) -> Any:
-    """Takes, of leaves `[batch, n, ...]` the entries at `index` of each row."""
+    """Takes the entries at `index` of each row of leaves `[batch, n, ...]`."""
     return jax.tree.map(
         lambda v: jnp.take_along_axis(v, index.reshape(*index.shape, *[1] * (v.ndim - 2)), axis=1), tree
     )

@@ -10,16 +10,16 @@ from rnnlab.search.base import Hypotheses, SpecialTokens, Step, log_probabilitie
 
 
 def length_penalty(length: Array, alpha: float) -> Array:
-    """((5 + length) / 6)^alpha (Wu et al. 2016, arXiv 1609.08144, equation 14), EOS counted."""
+    """Returns ((5 + length) / 6)^alpha (Wu et al. 2016, arXiv 1609.08144, equation 14), counting EOS."""
     return ((5.0 + length) / 6.0) ** alpha
 
 
 def coverage_penalty(coverage: Float[Array, "... source"], valid: Array, beta: float) -> Array:
-    """-beta * sum over a source of log(min(coverage, 1)), 0 or above (Wu et al. 2016, equation 14).
+    """Returns -beta * sum over a source of log(min(coverage, 1)), 0 or above (Wu et al. 2016, equation 14).
 
     Args:
-      coverage: the attention that each source step got, summed over the output.
-      valid: which steps are no padding, `[..., source]`.
+      coverage: the attention on each source step, summed over the output.
+      valid: True outside the padding, `[..., source]`.
     """
     least = jnp.finfo(coverage.dtype).tiny
     return -beta * jnp.where(valid, jnp.log(jnp.clip(coverage, least, 1)), 0).sum(-1)
@@ -34,15 +34,15 @@ class _Beam(NamedTuple):
 
 
 class Penalties(NamedTuple):
-    """What a beam ranks finished hypotheses by, besides their log-probability: that over the length penalty of `alpha`,
-    less, where `beta` is above 0, the coverage penalty over the source's steps that are `valid` `[batch, source]`."""
+    """The penalties by which a beam ranks finished hypotheses: log-probability over the length penalty of `alpha`,
+    minus (for `beta` above 0) the coverage penalty over the `valid` source steps `[batch, source]`."""
 
     alpha: float = 0.0
     beta: float = 0.0
     valid: Any = None
 
     def rank(self, log_p: Float[Array, "batch n"], length: Array, coverage: Float[Array, "batch n source"]) -> Array:
-        """The scores of hypotheses, `[batch, n]`."""
+        """Returns the scores of hypotheses, `[batch, n]`."""
         scores = log_p / length_penalty(length, self.alpha)
         return scores - coverage_penalty(coverage, self.valid[:, None], self.beta) if self.beta else scores
 
@@ -62,13 +62,13 @@ def beam_search(
 ) -> Hypotheses:
     """Keeps the `beam_size` most likely unfinished and the `beam_size` best finished hypotheses of each row.
 
-    A row ends when none of its unfinished hypotheses can still overtake a finished one, so the search is exact
-    whenever the beam holds every hypothesis.
+    A row ends when none of its unfinished hypotheses can still overtake a finished one, so the search is exact if the
+    beam holds every hypothesis.
 
     Args:
       step, carry, limits, special, max_length: as in `greedy`, with leaves of `carry` `[batch * beam_size, ...]`.
       beam_size: n.
-      penalties: of length and coverage; none ranks by log-probability. Coverage needs a step with attention weights.
+      penalties: of length and coverage; None ranks by log-probability. Coverage needs a step with attention weights.
     """
     batch = limits.shape[0]
     shape = (batch, beam_size, max_length)
@@ -79,7 +79,7 @@ def beam_search(
     beam = _Beam(jnp.zeros((), jnp.int32), carry, none._replace(scores=first), coverage, none)
 
     def unfinished(beam: _Beam):
-        reachable = beam.alive.scores.max(1) / length_penalty(limits, penalties.alpha)  # if all comes to be covered
+        reachable = beam.alive.scores.max(1) / length_penalty(limits, penalties.alpha)  # if everything becomes covered
         return jnp.any(reachable > beam.finished.scores.min(1))
 
     def body(beam: _Beam):
@@ -123,6 +123,6 @@ def _extend(step: Step, beam: _Beam, limits: Array, special: SpecialTokens, pena
 
 
 def _best(one: Hypotheses, other: Hypotheses) -> Hypotheses:
-    """The n best of two times n hypotheses of each row."""
+    """Returns the n best of two times n hypotheses of each row."""
     both = Hypotheses(*(jnp.concatenate(pair, axis=1) for pair in zip(one, other, strict=True)))
     return ranked(both, one.scores.shape[1])

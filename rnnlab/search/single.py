@@ -1,6 +1,6 @@
-"""Searches with one output a row: greedy, and drawing at random.
+"""Searches with one output per row: greedy, and sampling.
 
-A row's result depends on its own source alone: not on its neighbours, nor on how long they take.
+A row's result depends only on its own source, not on its neighbours or their lengths.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from rnnlab.search.base import Hypotheses, SpecialTokens, Step, log_probabilitie
 def greedy(
     step: Step, carry: Any, limits: Int[Array, "batch"], *, special: SpecialTokens, max_length: int
 ) -> Hypotheses:
-    """Takes the most likely token of every step.
+    """Takes the most likely token at every step.
 
     Args:
       step: `(carry, tokens [batch]) -> carry, (logits [batch, vocabulary], attention weights or None)`.
-      carry: what the first step starts from.
-      limits: most tokens of each row, EOS counted; a row that reaches it ends there without one.
+      carry: the state before the first step.
+      limits: the maximum number of tokens of each row, including EOS; a row that reaches it ends there without EOS.
       special: the ids of BOS, EOS and PAD.
       max_length: time of the result, at least the largest limit.
     """
@@ -40,15 +40,15 @@ def sample(
     top_k: int = 0,
     top_p: float = 1.0,
 ) -> Hypotheses:
-    """Draws each token from the model's distribution; scores are log-probabilities under the model as it is.
+    """Samples each token from the model's distribution; scores are log-probabilities under the unmodified model.
 
     Args:
       step, carry, limits, special, max_length: as in `greedy`.
       keys: a random key for each row, `[batch]`.
-      temperature: above 0; logits are divided by it, so that below 1 likely tokens become more likely.
-      top_k: draws from the k most likely tokens only (Fan et al. 2018, arXiv 1805.04833); 0 disables.
-      top_p: then from the fewest most likely tokens that hold this share of the probability (Holtzman et al. 2020,
-        arXiv 1904.09751). Tokens as likely as the last one kept are kept, too.
+      temperature: above 0; logits are divided by it, so below 1 likely tokens become more likely.
+      top_k: samples only from the k most likely tokens (Fan et al. 2018, arXiv 1805.04833); 0 disables it.
+      top_p: then from the smallest set of most likely tokens with this share of the probability (Holtzman et al. 2020,
+        arXiv 1904.09751). Both also keep tokens that are as likely as the last one kept.
     """
 
     def choose(log_p: Array, time: Array) -> Array:
@@ -59,7 +59,7 @@ def sample(
 
 
 def _most_likely(logits: Float[Array, "batch vocabulary"], top_k: int, top_p: float) -> Array:
-    """The logits, -inf for what `sample` leaves out."""
+    """Returns the logits, -inf for the tokens that `sample` excludes."""
     falling = -jnp.sort(-logits, axis=-1)
     if top_k:
         falling = jnp.where(jnp.arange(falling.shape[-1]) < top_k, falling, -jnp.inf)
@@ -78,7 +78,7 @@ def _one_by_one(
     special: SpecialTokens,
     max_length: int,
 ) -> Hypotheses:
-    """Searches the one output of each row whose tokens are what `choose` makes of log-probabilities and time."""
+    """Searches one output per row; `choose` picks each token from log-probabilities and time."""
     batch = limits.shape[0]
 
     def unfinished(loop):

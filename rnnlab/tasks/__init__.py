@@ -1,7 +1,7 @@
-"""What can be trained: a folder for each task, `base.py` what the trainer knows of one, and here the tasks by name.
+"""Tasks: a folder for each, `base.py` with the trainer's interface to a task, and here the tasks by name.
 
-A task imports models, data, searches, losses and metrics, and of `rnnlab.training` what it builds on; the trainer is
-handed a task and imports `base` only. Importing this package loads none of them.
+A task imports models, data, searches, losses, metrics, and parts of `rnnlab.training`; the trainer receives a task and
+imports only `base`. Importing this package loads none of them.
 """
 
 import difflib
@@ -25,7 +25,7 @@ def find_task(name: str) -> type["Task"]:
     """Imports a task by its name, or as `module:NAME` or `file.py:NAME`.
 
     Raises:
-      UserError: an unknown one, or a thing of the user's own that cannot be imported or is no task.
+      UserError: an unknown task, or the user's own code cannot be imported or is not a task.
     """
     if is_own(name):
         return _own_task(name)
@@ -33,7 +33,7 @@ def find_task(name: str) -> type["Task"]:
         nearest = difflib.get_close_matches(name, TASKS, n=1)
         hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
         raise UserError(
-            f"config.experiment: unknown {name!r}{hint}; allowed: {', '.join(TASKS)}, or a task of your own as "
+            f"config.experiment: unknown {name!r}{hint}; allowed: {', '.join(TASKS)}, or your own task as "
             "module:NAME or file.py:NAME"
         )
     return load_own(TASKS[name])
@@ -47,5 +47,5 @@ def _own_task(name: str) -> type["Task"]:
     except ValueError as error:
         raise UserError(f"config.experiment: {error}") from None
     if not (isinstance(found, type) and issubclass(found, Task)):
-        raise UserError(f"config.experiment: {name!r} is no rnnlab.tasks.base.Task")
+        raise UserError(f"config.experiment: {name!r} is not a rnnlab.tasks.base.Task")
     return found

@@ -1,6 +1,6 @@
-"""What the trainer knows of a task: everything else (data, model, loss, scores) is the task's own.
+"""The trainer's interface to a task, which defines data, model, loss and scores.
 
-Imports `config` and `errors` only.
+Imports only `config` and `errors`.
 """
 
 import abc
@@ -18,19 +18,19 @@ from ml_collections import ConfigDict
 from rnnlab.config import Fields, check_fields
 from rnnlab.errors import UserError
 
-Carry = Any  # a pytree of `[batch, ...]`: recurrent states that one step leaves to the next; () for most tasks
-ModelParams = dict[str, Array]  # a model's, by their path
+Carry = Any  # a pytree of `[batch, ...]`: recurrent states carried from step to step; () for most tasks
+ModelParams = dict[str, Array]  # the parameters of a model by their path
 Scores = dict[str, float | str]
 
 
 class Loss(NamedTuple):
-    """What a batch comes to.
+    """The loss of a batch.
 
     Attributes:
-      total: sum of the losses of everything that counts.
-      weight: by what the sum is divided for the mean, such as the number of labels.
-      carry: what the next batch starts from.
-      figures: further numbers of the step, of which the log has means.
+      total: the weighted sum of losses.
+      weight: the divisor of the sum for the mean, such as the number of labels.
+      carry: the initial state of the next batch.
+      figures: further numbers of the step; their means are logged.
     """
 
     total: Array
@@ -40,32 +40,32 @@ class Loss(NamedTuple):
 
 
 class Batches(Protocol):
-    """Batches without end, with a position that can be saved."""
+    """An endless iterator over batches, with a position that can be saved."""
 
-    rows: Sequence[int]  # the training examples of the batch that came last, of all processes
+    rows: Sequence[int]  # the training examples of the last batch, of all processes
 
     def __next__(self) -> Any:
         """Returns this process's part of a batch: a pytree of arrays `[batch]` or `[time, batch, ...]`."""
 
     def get_state(self) -> dict[str, Any]:
-        """Returns the position, as JSON can hold it."""
+        """Returns the position, in a form that JSON can represent."""
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Takes up a position again."""
+        """Restores a position."""
 
 
 class Predictor(abc.ABC):
-    """Answers lines, and tells at the end what was odd about them.
+    """Predicts outputs for lines, and collects remarks on them.
 
     Attributes:
-      takes_whole: all that is read is one file; it is given as the only line, and the answer has any number of lines.
+      takes_whole: the input is one file, passed as the only line; the answer has any number of lines.
     """
 
     takes_whole: ClassVar[bool] = False
 
     @abc.abstractmethod
     def __call__(self, lines: Sequence[bytes], first: int) -> list[str]:
-        """Returns an answer for each line, in order; the number of the first one counts from 0."""
+        """Returns an answer for each line, in order; `first`, the number of the first line, counts from 0."""
 
     def remarks(self) -> Iterator[str]:
         """Yields what to log once all lines are answered."""
@@ -73,14 +73,14 @@ class Predictor(abc.ABC):
 
 
 class Task(abc.ABC):
-    """A task of one run: what is trained on what, and how it is scored.
+    """The task of a run: its data, model, loss and scores.
 
     Attributes:
       config, workdir: of the run.
       fields: the config's fields, each with its meaning and range.
-      fixed: fields of the config that cannot change while a run is trained; `fixed_in_use`: afterwards; `places`: those
-        of them that only say where the same things lie.
-      unit: what `Loss.weight` counts, in the plural.
+      fixed: fields of the config that cannot change during training; `fixed_in_use`: after it; `places`: those among
+        them that only give the location of the same data.
+      unit: the unit of `Loss.weight`, in the plural.
     """
 
     config: ConfigDict
@@ -104,12 +104,12 @@ class Task(abc.ABC):
 
     @classmethod
     def variant(cls, config: ConfigDict) -> type["Task"]:
-        """Returns the class that does what a config asks for: this one, or one that it leaves that part to."""
+        """Returns the class for a config: this one, or one that it delegates to."""
         return cls
 
     @classmethod
     def check(cls, config: ConfigDict) -> None:
-        """Refuses a config that no run can use, before anything is read or written.
+        """Refuses an invalid config, before anything is read or written.
 
         Raises:
           UserError: names the field, its value and what is allowed.
@@ -122,7 +122,7 @@ class Task(abc.ABC):
 
     @classmethod
     def has_data_of(cls, config: ConfigDict, workdir: pathlib.Path) -> bool:
-        """Whether a config names the same data, as they are now, that a work directory was made with."""
+        """Returns whether the current data of a config are those of a work directory."""
         return True
 
     @classmethod
@@ -132,11 +132,11 @@ class Task(abc.ABC):
 
     @classmethod
     def load(cls, config: ConfigDict, saved: ConfigDict, workdir: pathlib.Path) -> Self:
-        """Reads what `save` wrote; the data need not be there.
+        """Reads the files of `save`; does not need the data.
 
         Args:
-          config: that holds.
-          saved: that of the work directory; data that it names otherwise may be others.
+          config: the config to use.
+          saved: that of the work directory; data from another location may have other contents.
 
         Raises:
           UserError: a file is missing or damaged.
@@ -144,48 +144,48 @@ class Task(abc.ABC):
         return cls(config, workdir)
 
     def save(self) -> None:
-        """Writes what `load` reads to the work directory."""
+        """Writes the files of `load` to the work directory."""
 
     def open_data(self) -> None:
-        """Makes sure, before training, that the data are there and those that the run was made with.
+        """Checks, before training, that the data are available and have not changed since the start of the run.
 
         Raises:
           UserError: they are not.
         """
 
     def log_data(self) -> None:
-        """Logs what a person should know of the data before training begins."""
+        """Logs remarks on the data before training starts."""
 
     @property
     @abc.abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """The splits that there are, of train, validation and test."""
+        """The available splits among train, validation and test."""
 
     def check_split(self, split: str) -> None:
-        """Refuses a split that there is not.
+        """Refuses a split that is not available.
 
         Raises:
-          UserError: names it and those that there are.
+          UserError: names it and the available ones.
         """
         if split not in self.splits:
-            raise UserError(f"split {split!r}: there is none; allowed: {', '.join(self.splits)}")
+            raise UserError(f"split {split!r}: not available; allowed: {', '.join(self.splits)}")
 
     @abc.abstractmethod
     def make_model(self) -> nnx.Module:
-        """Makes the model with its initial parameters, which follow from the seed."""
+        """Makes the model with its initial parameters, drawn from the seed."""
 
     @functools.cached_property
     def sketch(self) -> Any:
-        """The model with the shapes of its parameters instead of values, which takes a tenth of the time."""
+        """Returns the model with shapes of parameters instead of values, which takes a tenth of the time."""
         return nnx.eval_shape(self.make_model)
 
     @property
     def meanings(self) -> Mapping[str, Any]:
-        """What rows of parameters stand for, such as vocabularies, by a name: where it differs, they mean others."""
+        """Returns the meanings of parameter rows, such as vocabularies, by name, to compare them with another run's."""
         return {}
 
     def start_params(self, params: ModelParams) -> ModelParams:
-        """Returns initial parameters with what the data bring along, such as pretrained embeddings."""
+        """Returns initial parameters with those from the data, such as pretrained embeddings."""
         return params
 
     @abc.abstractmethod
@@ -194,22 +194,22 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def batches(self, *, seed: int, process: int, processes: int) -> Batches:
-        """Begins the training batches in the order that follows from a seed.
+        """Starts the training batches in an order drawn from a seed.
 
-        So many in a row as `training.steps_per_call` says have the same shapes, counted from the first.
+        Each `training.steps_per_call` consecutive batches, counted from the first, have the same shapes.
         """
 
     def start_carry(self, model: nnx.Module, rows: int) -> Carry:
-        """Makes what the first batch starts from, for so many sequences."""
+        """Makes the initial carry for a number of sequences."""
         return ()
 
     @abc.abstractmethod
     def loss(self, model: Any, batch: Any, carry: Carry, *, rngs: nnx.Rngs | None, step: Array) -> Loss:
-        """Computes the loss of a batch; rngs (`dropout`, `sampling`) are given in training only."""
+        """Computes the loss of a batch; rngs (`dropout`, `sampling`) are for training only."""
 
     @abc.abstractmethod
     def probe(self, split: str) -> Any:
-        """Returns a few sequences of equal lengths, without padding, as a batch: to measure the gradient's flow."""
+        """Returns a few sequences of equal lengths, without padding, as a batch, to measure the gradient flow."""
 
     def watched_loss(self, model: Any, batch: Any) -> Array:
         """Computes the mean loss of a batch of `probe`; a recurrence may be called step by step."""
@@ -218,39 +218,39 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def describe(self, rows: Sequence[int]) -> str:
-        """Names some training examples, so that a person finds them."""
+        """Names some training examples, so that the user can find them."""
 
     def summary(self) -> Iterator[str]:
-        """Yields lines that say what is trained on."""
+        """Yields lines that describe the data and the model."""
         yield from ()
 
     @abc.abstractmethod
     def evaluator(self, *, final: bool) -> Callable[[ModelParams, str], Scores]:
-        """Makes what scores parameters on a split; `final` as a finished run is scored, else as validation is.
+        """Makes the function that scores parameters on a split; `final` as for a finished run, else as for validation.
 
-        The scores have "loss", and every metric that `training.best_metric` may name.
+        The scores include "loss", and every metric that `training.best_metric` may name.
         """
 
     def lower_is_better(self, metric: str) -> bool:
-        """Whether a metric is an error."""
+        """Returns whether a metric is an error."""
         return True
 
     def scored_by(self, metric: str) -> dict[str, Any]:
-        """Returns what of the config the value of a metric on validation depends on, beside the parameters."""
+        """Returns the parts of the config that affect a validation metric, in addition to the parameters."""
         return {}
 
     def curves(self) -> dict[str, str]:
-        """Returns the title of the curve of each metric that is worth a picture."""
+        """Returns the titles of the curves of the metrics to plot."""
         return {}
 
     def finish(self, params: ModelParams) -> None:
         """Writes pictures and prints samples of a finished run."""
 
     def predictor(self, params: ModelParams) -> Predictor:
-        """Makes what answers lines; what a task adds to its arguments are options of its own.
+        """Makes the predictor of lines; further arguments of a task are its options.
 
         Raises:
-          UserError: the task answers no lines, or an option has a value that is not allowed.
+          UserError: the task does not predict from lines, or a value of an option is not allowed.
         """
         raise UserError(f"--mode=predict: the task {self.config.experiment} does not predict from lines of text")
 
@@ -263,7 +263,7 @@ class Task(abc.ABC):
         raise UserError(f"{self.config.experiment} has no encoder")
 
     def attention(self, params: ModelParams, lines: Sequence[str]) -> list[Any]:
-        """Returns where the model looks for the best output of each line, `[output, source]`.
+        """Returns the attention weights for the best output of each line, `[output, source]`.
 
         Raises:
           UserError: the model has no attention.
@@ -271,22 +271,22 @@ class Task(abc.ABC):
         raise UserError(f"{self.config.experiment} has no attention")
 
     def breakdown(self) -> None:
-        """Prints where the time of a training step goes.
+        """Prints the breakdown of the time of a training step.
 
         Raises:
-          UserError: the task does not tell.
+          UserError: the task does not support it.
         """
         raise UserError(f"--mode=breakdown: the task {self.config.experiment} does not have this mode")
 
     def configured(self, config: ConfigDict) -> Self:
-        """Returns the same task, its data and all, by another config of the same model."""
+        """Returns the same task and data with another config of the same model."""
         other = copy.copy(self)
         other.__dict__["config"] = config
         return other
 
     @property
     def members(self) -> tuple["Task", ...]:
-        """The tasks whose models answer together, this one first."""
+        """The tasks of an ensemble, this one first."""
         return (self,)
 
     def join_params(self, each: Sequence[ModelParams]) -> ModelParams:

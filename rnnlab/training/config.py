@@ -1,4 +1,4 @@
-"""The fields of a config that the trainer reads, whatever the task."""
+"""The fields of a config that the trainer reads, for every task."""
 
 from ml_collections import ConfigDict
 
@@ -9,47 +9,45 @@ _SPIKE = Allowed("0 or above 1", lambda value: not 0 < value <= 1)  # 1 would sk
 
 TRAINING: Fields = {
     "steps": field(5000, "updates of the parameters", POSITIVE),
-    "steps_per_call": field(
-        1, "steps that one compiled call takes; steps and all intervals are multiples of it", POSITIVE
-    ),
-    "batch_size": field(64, "sequences, over all devices and processes together", POSITIVE),
+    "steps_per_call": field(1, "steps per compiled call; steps and all intervals must be multiples of it", POSITIVE),
+    "batch_size": field(64, "sequences, total over all devices and processes", POSITIVE),
     "model_parallel": field(
-        1, "devices that share each large parameter; the batch is split over such groups", POSITIVE
+        1, "devices that share each large parameter; the batch is sharded over such groups", POSITIVE
     ),
     "optimizer": field("adam", "adam, adamw, adagrad, lion, momentum, nadam, nt_asgd, rmsprop or sgd"),
-    "learning_rate": field(3e-3, "the highest one of the schedule", POSITIVE),
+    "learning_rate": field(3e-3, "peak of the schedule", POSITIVE),
     "schedule": field("one_cycle", "constant, linear, one_cycle, warmup_cosine or inverse_sqrt"),
     "warmup_steps": field(0, "of warmup_cosine (below steps) and inverse_sqrt; 0: a tenth of the steps", NOT_NEGATIVE),
-    "weight_decay": field(0.0, "of adamw, lion and nt_asgd", NOT_NEGATIVE),
-    "clip_global_norm": field(1.0, "limit of the gradient's global norm; 0 disables", NOT_NEGATIVE),
-    "clip_value": field(0.0, "limit of each entry of the gradient, instead; 0 disables", NOT_NEGATIVE),
-    "init_from": field("", "work directory of a run whose parameters are taken where name and shape agree"),
-    "freeze": field("", "paths of parameters that never change, * for any letters"),
-    "intervention": field("default", "on every recurrence: those of rnnlab.gradient_flow.Treatment"),
-    "spike": field(0.0, "skips a step whose loss is this many times the usual one; 0 disables", NOT_NEGATIVE, _SPIKE),
+    "weight_decay": field(0.0, "for adamw, lion and nt_asgd", NOT_NEGATIVE),
+    "clip_global_norm": field(1.0, "limit of the gradient's global norm; 0 disables it", NOT_NEGATIVE),
+    "clip_value": field(0.0, "limit of each entry of the gradient, instead of its norm; 0 disables it", NOT_NEGATIVE),
+    "init_from": field("", "work directory of a run to copy parameters from, where name and shape agree"),
+    "freeze": field("", "paths of parameters that never change; * matches any letters"),
+    "intervention": field("default", "interventions on every recurrence, as in rnnlab.gradient_flow.Treatment"),
+    "spike": field(0.0, "skips steps with this many times the usual loss; 0 disables it", NOT_NEGATIVE, _SPIKE),
     "most_skipped": field(
-        10, "steps in a row before the run returns to its last checkpoint, with other data", POSITIVE
+        10, "skipped steps in a row before the run returns to its last checkpoint, with other data", POSITIVE
     ),
-    "most_returns": field(3, "such returns before the run gives up", NOT_NEGATIVE),
-    "average_decay": field(0.0, "of the moving average of the parameters that is evaluated; 0 disables", RATE),
+    "most_returns": field(3, "such returns before the run stops", NOT_NEGATIVE),
+    "average_decay": field(0.0, "decay of the evaluated moving average of the parameters; 0 disables it", RATE),
     "nonmonotone": field(
-        5, "nt_asgd: evaluations; averages once validation is worse than the best before these", POSITIVE
+        5, "nt_asgd: averages once validation is worse than the best before this many evaluations", POSITIVE
     ),
-    "log_every": field(100, "steps, after the first", POSITIVE),
+    "log_every": field(100, "steps between log lines", POSITIVE),
     "evaluate_every": field(1000, "steps", POSITIVE),
     "checkpoint_every": field(
-        500, "steps, beside those of evaluations; 0: only when the run ends or is asked to stop", NOT_NEGATIVE
+        500, "steps, in addition to evaluations; 0: only when the run ends or is asked to stop", NOT_NEGATIVE
     ),
-    "measure_every": field(500, "steps between measurements of the gradient's flow; 0 disables", NOT_NEGATIVE),
-    "best_metric": field("loss", "on validation, by which the best parameters are chosen"),
-    "stopping_threshold": field(0.0, "value of best_metric at which the run ends; 0 disables", NOT_NEGATIVE),
-    "patience": field(0, "evaluations without a new best before the run ends; 0 disables", NOT_NEGATIVE),
+    "measure_every": field(500, "steps between measurements of the gradient flow; 0 disables them", NOT_NEGATIVE),
+    "best_metric": field("loss", "validation metric that selects the best parameters"),
+    "stopping_threshold": field(0.0, "value of best_metric at which the run ends; 0 disables it", NOT_NEGATIVE),
+    "patience": field(0, "evaluations without a new best before the run ends; 0 disables it", NOT_NEGATIVE),
 }
 _INTERVALS = ("steps", "log_every", "evaluate_every", "checkpoint_every", "measure_every")
 
 
 def check_intervals(training: ConfigDict) -> None:
-    """Refuses intervals that would end within a call of several steps.
+    """Refuses intervals that are not multiples of `steps_per_call`.
 
     Raises:
       UserError: names the field.
@@ -64,6 +62,6 @@ def check_intervals(training: ConfigDict) -> None:
 
 EVALUATION: Fields = {
     "batch_size": field(256, "sequences", POSITIVE),
-    "average": field(1, "best checkpoints whose mean is used, of as many kept", POSITIVE),
+    "average": field(1, "number of best checkpoints to keep and to average", POSITIVE),
     "samples": field(10, "predictions printed at the end", NOT_NEGATIVE),
 }

@@ -1,4 +1,4 @@
-"""Where a run's arrays lie: one mesh over all devices of all processes, batches split over its axis `data`, large
+"""The layout of a run's arrays: one mesh over all devices of all processes, batches sharded over its axis `data`, large
 parameters over its axis `model`."""
 
 from typing import Any, TypeVar
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 
 class Devices:
-    """All devices that jax knows, as `training.model_parallel` says.
+    """All devices visible to jax, as a mesh given by `training.model_parallel`.
 
-    Of the parameters with two axes, those called `embedding` are split by rows (tokens) over `model`, all others by
-    columns: W and R by gates, the output layer by tokens; where the axis does not divide, an array stays whole. So are
-    the optimizer's copies of them. What a task carries from batch to batch is split as batches are.
+    Parameters with two axes are sharded over `model`: those named `embedding` by rows (tokens), all others by columns
+    (W and R by gates, the output layer by tokens); an array stays whole if the axis is not divisible. The same holds
+    for the optimizer's copies. A task's carry from batch to batch is sharded like batches.
 
     Raises:
-      UserError: a number of devices that does not go into `model` groups, or a batch that does not go into the devices
-        and processes that share it.
+      UserError: a number of devices that is not divisible into `model` groups, or a batch that is not divisible among
+        the devices and processes that share it.
     """
 
     def __init__(self, training: ConfigDict):
@@ -39,7 +39,7 @@ class Devices:
         self.replicate = jax.jit(lambda tree: tree, out_shardings=self._over())
 
     def shardings(self, state: Any) -> Any:
-        """Of every array of a training state."""
+        """Returns the sharding of every array of a training state."""
         return jax.tree_util.tree_map_with_path(self._sharding, state)
 
     def _sharding(self, path: tuple, leaf: Any) -> NamedSharding:
@@ -55,7 +55,7 @@ class Devices:
         return NamedSharding(self.mesh, PartitionSpec(*axes))
 
     def place(self, state: T) -> T:
-        """Puts a state of this host, which is the same in every process, where it belongs."""
+        """Places a host state, which is the same in every process, on the devices."""
 
         def put(leaf, sharding):
             value = np.asarray(leaf)
@@ -64,7 +64,7 @@ class Devices:
         return jax.tree.map(put, state, self.shardings(state))
 
     def share(self, batch: T, *, calls: bool = False) -> T:
-        """A batch over all devices, from this process's part of it: arrays `[batch]` and `[time, batch, ...]`; with
+        """Makes a batch over all devices from this process's part: arrays `[batch]` and `[time, batch, ...]`; with
         `calls`, several along a first axis."""
 
         def put(part):
@@ -75,5 +75,5 @@ class Devices:
         return jax.tree.map(put, batch)
 
     def gather(self, tree: T) -> T:
-        """The whole arrays, in the memory of every process's host."""
+        """Returns the unsharded arrays, in the memory of every process's host."""
         return jax.tree.map(lambda leaf: np.array(leaf.addressable_data(0)), self.replicate(tree))

@@ -1,4 +1,4 @@
-"""Several processes as one run: they find each other, agree, and notice when one is lost."""
+"""Several processes as one run: joining, agreement, and detection of lost processes."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ import sys
 if not sys.stdin.read():
     print(sys.argv[1] + " (unless it is this one that was killed)", file=sys.stderr, flush=True)
 """
-# What tells, in the environment, that a launcher started several processes, which jax then knows how to join.
+# How the environment shows a launcher of several processes, which jax can then join.
 _LAUNCHERS: dict[str, Callable[[Mapping[str, str]], bool]] = {
     "slurm": lambda env: int(env.get("SLURM_STEP_NUM_TASKS", 1)) > 1,
     "ompi": lambda env: int(env.get("OMPI_COMM_WORLD_SIZE", 1)) > 1,
@@ -36,15 +36,15 @@ _LAUNCHERS: dict[str, Callable[[Mapping[str, str]], bool]] = {
 
 
 def join(coordinator: str | None, processes: int | None, process: int | None) -> None:
-    """Joins the processes of a run: those that the arguments tell of, else those of SLURM (`srun` with several tasks),
-    Open MPI, Kubernetes (an indexed job) or a Cloud TPU, else none.
+    """Joins the processes of a run: those of the arguments, else those of SLURM (`srun` with several tasks), Open MPI,
+    Kubernetes (an indexed job) or a Cloud TPU, else none.
 
     Args:
-      coordinator: address:port of process 0, as all processes reach it.
-      processes: how many; process: the number of this one, from 0.
+      coordinator: address:port of process 0, reachable by all processes.
+      processes: their number; process: the number of this one, from 0.
 
     Raises:
-      UserError: some of the arguments without the others, numbers that do not fit, or processes that do not come.
+      UserError: some of the arguments without the others, inconsistent numbers, or processes that do not join.
     """
     given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
     told = [name for name, value in given.items() if value is not None]
@@ -67,18 +67,18 @@ def join(coordinator: str | None, processes: int | None, process: int | None) ->
 
 
 def is_first() -> bool:
-    """Whether this process writes what a run leaves: process 0, or the only one."""
+    """Returns whether this process writes the files of a run: process 0, or the only one."""
     return jax.process_index() == 0
 
 
 def wait_for_all(name: str) -> None:
-    """Returns once every process has come here; `name` is used once in a run."""
+    """Returns once every process has called it; `name` is used once in a run."""
     if jax.process_count() > 1:
         multihost.get_barrier_sync_fn()(key=name, timeout_ms=1000 * _REPORT)
 
 
 def agree(value: T) -> T:
-    """What process 0 holds, in every process: anything that JSON can write."""
+    """Returns the value of process 0 in every process: anything that JSON can represent."""
     if jax.process_count() == 1:
         return value
     text = json.dumps(value).encode()
@@ -88,20 +88,20 @@ def agree(value: T) -> T:
 
 
 def broadcast(arrays: T) -> T:
-    """The arrays of process 0, in every process's host memory; all hold some of the same shapes and types."""
+    """Returns the arrays of process 0 in every process's host memory; shapes and types agree in all processes."""
     return multihost_utils.broadcast_one_to_all(arrays) if jax.process_count() > 1 else arrays
 
 
 def largest(number: int) -> int:
-    """The largest of what the processes give."""
+    """Returns the largest value over all processes."""
     return int(np.max(multihost_utils.process_allgather(np.int32(number)))) if jax.process_count() > 1 else number
 
 
 class _Watch:
-    """In every process a thread that learns when any of them has failed, and then answers the roll call.
+    """A thread in every process that learns when any of them has failed, and then answers the roll call.
 
-    A process that does not answer is lost; one that waits in a computation for the lost one still answers, by its
-    thread. It ends this process where one is lost.
+    A process that does not answer is lost; a process that waits in a computation for a lost one still answers, through
+    its thread. The thread ends this process if another is lost.
     """
 
     def __init__(self):
@@ -116,17 +116,17 @@ class _Watch:
                 return
         try:
             self._client.wait_at_barrier("roll call", 1000 * _ROLL_CALL)
-        except Exception as missing:  # the coordinator's own kind, whose text names them
+        except Exception as missing:  # the coordinator's own type; its text names them
             names = re.findall(r"Task (\d+) heartbeat|^(\d+)$", str(missing), flags=re.MULTILINE)
             others = sorted({int(a or b) for a, b in names} - {jax.process_index()})
             print(_LOST.format(", ".join(map(str, others)) or "?", jax.process_count()), file=sys.stderr, flush=True)
-            os._exit(1)  # jax would wait for those that do not come any more
+            os._exit(1)  # jax would wait for the lost ones
         self._all_there.set()
 
     def _failed(self) -> bool:
         try:
             self._client.blocking_key_value_get(_FAILED, 1000 * _PATIENCE)
-        except jax.errors.JaxRuntimeError:  # nobody said so yet
+        except jax.errors.JaxRuntimeError:  # no failure so far
             return False
         return True
 
@@ -143,11 +143,10 @@ class _Watch:
 
 @contextlib.contextmanager
 def naming_the_lost() -> Iterator[None]:
-    """Within it, a computation over several processes that fails because one of them is gone ends this process with
-    status 1 and a line that names the lost.
+    """Ends this process, with status 1 and a line that names the lost one, if a computation in its body fails because
+    another process is lost.
 
-    Where process 0 is gone, jax aborts this one on the spot; a small process that was started before then has the last
-    word.
+    If process 0 is lost, jax aborts this process at once; a small process that was started before prints the last line.
     """
     if jax.process_count() == 1:
         yield
@@ -158,7 +157,7 @@ def naming_the_lost() -> Iterator[None]:
         witness = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield
-    except (jax.errors.JaxRuntimeError, ValueError):  # gloo's come as either
+    except (jax.errors.JaxRuntimeError, ValueError):  # gloo raises either
         watch.call_the_roll()
         raise
     finally:

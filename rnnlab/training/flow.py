@@ -1,4 +1,4 @@
-"""How gradients flow through the recurrences of a model: at an interval while it trains, and on demand."""
+"""Gradient flow through the recurrences of a model: measured at intervals in training, and on demand."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -16,13 +16,13 @@ from rnnlab.tasks.base import ModelParams, Task
 from rnnlab.training.step import split_model
 from rnnlab.training.watch import Nudges, Record, no_nudges, recurrent_cells, watched
 
-_TRACED = 1  # sequences whose whole spectra are taken while training
-_EVERY_LAG = 2  # and at every lag on demand: of a state of 512 numbers each takes half a second
-_SATURATED = 4  # |a + r| beyond which a sigmoid lies within 2 % of 0 or 1, and tanh within 0.1 % of +-1
+_TRACED = 1  # sequences with whole spectra in training
+_EVERY_LAG = 2  # the same at every lag on demand: with a state of 512 numbers each takes half a second
+_SATURATED = 4  # beyond this |a + r|, a sigmoid is within 2 % of 0 or 1, and tanh within 0.1 % of +-1
 
 
 class Flow(NamedTuple):
-    """Of one recurrence, by name: numbers, vectors of them, and for each gate how often `a + r` fell between two of
+    """Measurements of one recurrence, by name: numbers, vectors, and for each gate a histogram of `a + r` with bins
     `FlowProbe.edges`."""
 
     values: dict[str, Array]
@@ -34,12 +34,12 @@ class FlowProbe:
     """Measures each recurrence, named as in `recurrent_cells`, on a few sequences of equal lengths.
 
     Args:
-      task: whose model to measure.
-      batch: sequences without padding, as `task.probe` gives them.
-      look: what `measure` returns of a recurrence, by its cell, record and `StepGradients`.
+      task: the task of the model to measure.
+      batch: sequences without padding, from `task.probe`.
+      look: computes the result of `measure` for a recurrence, from its cell, record and `StepGradients`.
     """
 
-    edges = np.arange(-8.0, 9.0)  # of the bins of the gates, the outermost open
+    edges = np.arange(-8.0, 9.0)  # of the bins of the gates; the outermost bins are open
 
     def __init__(self, task: Task, batch: Any, look: Callable[..., Any] | None = None):
         self._merge, _ = split_model(task.sketch)
@@ -47,22 +47,22 @@ class FlowProbe:
         self._measure = jax.jit(lambda params: self._over(params, look or _on_the_way))
 
     def measure(self, params: ModelParams) -> dict[str, Any]:
-        """Measures each recurrence: what `look` returns, else a `Flow`, in which L is the mean loss, and norms and
-        condition numbers are natural logs.
+        """Measures each recurrence: returns the result of `look`, else a `Flow`, in which L is the mean loss, and norms
+        and condition numbers are natural logs.
 
         Values: `exponent`, the largest Lyapunov exponent in nats per step; `dimension`, that of Kaplan and Yorke;
         `log_norm` of d h_T / d h_0, and `log_condition` of that of the whole state; `early_share` and
-        `early_recurrent_share`, of the norms of dL/dx_t and of what each step adds to dL/dR, what falls on the first
-        half of the steps; `saturated`, the share of gates beyond 4 or below -4 before their sigmoid or tanh.
+        `early_recurrent_share`, the shares of the first half of the steps in the norms of dL/dx_t and of the
+        contributions to dL/dR; `saturated`, the share of gates above 4 or below -4 before their sigmoid or tanh.
 
-        Vectors: every one of the `exponents`; the `log_singular_values` of the state's Jacobian over all steps; by
-        step `input_gradient` and `recurrent_gradient`, those norms.
+        Vectors: all `exponents`; the `log_singular_values` of the state's Jacobian over all steps; by step
+        `input_gradient` and `recurrent_gradient`, those norms.
         """
         return jax.device_get(self._measure(params))
 
     def measure_all(self, params: ModelParams) -> Iterator[tuple[str, Flow]]:
-        """Yields the same of one recurrence after another, and as vectors by lag `log_norms` of d h_T / d h_(T-lag),
-        and of the state's Jacobian `log_singular_values_by_lag` and `log_conditions`."""
+        """Yields the same for one recurrence after another, with additional vectors by lag: `log_norms` of
+        d h_T / d h_(T-lag), and `log_singular_values_by_lag` and `log_conditions` of the state's Jacobian."""
         found = jax.jit(self._watch)(params)
         for name, cell in recurrent_cells(self._merge(params)).items():
             yield name, jax.device_get(self._look(cell, _everything, *found[name]))
@@ -72,7 +72,7 @@ class FlowProbe:
         return {name: self._look(cell, look, *found[name]) for name, cell in cells.items()}
 
     def _watch(self, params: ModelParams) -> dict[str, tuple[Record, Array, Nudges]]:
-        """Of each recurrence what it did, the loss, and the loss's gradient by each of its steps."""
+        """Returns the record of each recurrence, the loss, and the gradient of the loss at each step."""
 
         def loss(nudges):
             return watched(self._loss, self._merge(params), nudges)
@@ -86,16 +86,16 @@ class FlowProbe:
 
 
 def measure_flow(task: Task, params: ModelParams, split: str) -> None:
-    """Prints what flows through each recurrence, a line as soon as it is known, then all of it as one JSON object.
+    """Prints the gradient flow of each recurrence, a line as soon as it is known, then all as one JSON object.
 
     Raises:
-      UserError: a dataset without that split, or one out of reach.
+      UserError: the data have no such split, or are not available.
     """
     task.check_split(split)
     plain = {}
     for name, flow in FlowProbe(task, task.probe(split)).measure_all(params):
         show(
-            f"{name:20s} largest exponent {flow.values['exponent']:+.3f} nats a step, Kaplan-Yorke dimension "
+            f"{name:20s} largest exponent {flow.values['exponent']:+.3f} nats per step, Kaplan-Yorke dimension "
             f"{flow.values['dimension']:.1f}, log norm of dh_T / dh_(T-{len(flow.vectors['log_norms'])}) "
             f"{flow.values['log_norm']:+.2f} nats"
         )
@@ -122,7 +122,7 @@ def _everything(cell, record: Record, steps: StepGradients) -> Flow:
 
 
 def _flow(cell, params, inputs: Array, state, steps: StepGradients, jacobians: LagJacobians) -> Flow:
-    """What both measurements hold; the last lag of `jacobians` is the whole sequence."""
+    """Collects the results of both measurements; the last lag of `jacobians` is the whole sequence."""
     exponents = lyapunov_exponents(cell, params, inputs, state=state)
     low, high = (int(np.searchsorted(steps.edges, edge)) for edge in (-_SATURATED, _SATURATED))
     input_gradient = steps.inputs.mean(1)
@@ -145,5 +145,5 @@ def _flow(cell, params, inputs: Array, state, steps: StepGradients, jacobians: L
 
 
 def early_share(norms: Array) -> Array:
-    """Computes what of norms `[time]` falls on the first half of the steps."""
+    """Computes the share of the first half of the steps in norms `[time]`."""
     return norms[: len(norms) // 2].sum() / norms.sum()

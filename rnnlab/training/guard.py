@@ -1,4 +1,4 @@
-"""Steps that must not count: those whose loss or gradient is not finite, and spikes of the loss. Imports jax only."""
+"""Skipping of steps: those with a loss or gradient that is not finite, and spikes of the loss. Imports only jax."""
 
 from typing import NamedTuple
 
@@ -6,12 +6,12 @@ import jax.numpy as jnp
 from jax import Array
 
 _DECAY = 0.98  # of the usual loss: about the last 50 steps
-_KNOWN = 1 - _DECAY**50  # its weight after 50 of them, before which no loss is a spike
+_KNOWN = 1 - _DECAY**50  # its weight after 50 steps, before which no loss is a spike
 
 
 class Guard(NamedTuple):
-    """What is known of the steps so far: the moving average of the losses of those that counted (`summed`, and the
-    `weight` in it), and how many did not, in a row, up to the last one (`skipped`)."""
+    """The state of the guard: the moving average of the losses of applied steps (`summed`, and its `weight`), and the
+    number of skipped steps in a row up to the last one (`skipped`)."""
 
     summed: Array
     weight: Array
@@ -19,15 +19,15 @@ class Guard(NamedTuple):
 
     @classmethod
     def start(cls) -> "Guard":
-        """Before the first step."""
+        """Returns the state before the first step."""
         return cls(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32))
 
     def judge(self, loss: Array, gradient_norm: Array, *, spike: float) -> tuple[Array, "Guard"]:
-        """Whether a step counts, and what is known after it.
+        """Returns whether a step is applied, and the state after it.
 
         Args:
           loss: of the step, in nats; gradient_norm: global norm of its gradient.
-          spike: a loss above so many times the usual one does not count; 0 lets any finite one count.
+          spike: skips a loss above this many times the usual one; 0 applies any finite one.
         """
         counts = jnp.isfinite(loss) & jnp.isfinite(gradient_norm)
         if spike:

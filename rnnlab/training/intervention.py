@@ -1,4 +1,4 @@
-"""`training.intervention`: what is done to every recurrence of a model, at its start and after every step."""
+"""`training.intervention`: interventions on every recurrence of a model, at its start and after every step."""
 
 from collections.abc import Callable, Mapping
 
@@ -17,20 +17,20 @@ from rnnlab.tasks.base import ModelParams
 from rnnlab.training.watch import Record, recurrent_cells
 
 _MARK = "/params/"  # between a recurrence's path and the names of its cell's parameters
-_FLOSSED, _FLOSSING_RATE = 16, 1e-3  # exponents that are brought to 0, and by which rate of Adam
-_PENALIZED = 2  # sequences whose exponents a training step brings nearer to 0
+_FLOSSED, _FLOSSING_RATE = 16, 1e-3  # number of exponents to bring to 0, and Adam's learning rate for it
+_PENALIZED = 2  # sequences in a training step with a penalty on their exponents
 
 
 class Intervention:
-    """The treatment that a config names, for all recurrences of a model.
+    """The treatment named by a config, for all recurrences of a model.
 
     Args:
       text: `training.intervention`.
-      model: whose recurrences are treated; only its structure counts.
-      watch: what each recurrence of a model with some parameters does on a few sequences; flossing needs it.
+      model: the model to treat; only its structure matters.
+      watch: runs the model with given parameters on a few sequences and records each recurrence; flossing needs it.
 
     Raises:
-      UserError: a treatment that does not exist, or that one of the cells has no gate for.
+      UserError: an unknown treatment, or one that a cell does not support.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class Intervention:
         self._floss = jax.jit(self._flossed)
 
     def start(self, params: ModelParams, *, seed: int, longest: int) -> ModelParams:
-        """Makes initial parameters of those of the model.
+        """Makes initial parameters from those of the model.
 
         Args:
-          seed: of what is drawn.
+          seed: of the random draws.
           longest: steps of the longest sequence.
         """
         key = jax.random.key(seed)
@@ -66,7 +66,7 @@ class Intervention:
         return self._floss(params) if self._treatment.flossing_steps else params
 
     def constrain(self, params: ModelParams) -> ModelParams:
-        """Returns the parameters within what must hold after every step."""
+        """Returns the parameters, projected onto the constraints that hold after every step."""
         return self._each(params, lambda _, cell, own: self._treatment.constrain(cell, own))
 
     @property
@@ -76,7 +76,7 @@ class Intervention:
 
     @property
     def penalty(self) -> Callable[[ModelParams], Array] | None:
-        """What is added to the loss, as a function of the parameters; None adds nothing."""
+        """Returns the penalty on the loss, as a function of the parameters, or None."""
         weight = self._treatment.penalty
         return (lambda params: weight * self._unevenness(params, _PENALIZED)) if weight else None
 
@@ -92,7 +92,7 @@ class Intervention:
         return params
 
     def _flossed(self, params: ModelParams) -> ModelParams:
-        """The parameters after steps of Adam that bring Lyapunov exponents nearer to 0, at constant inputs."""
+        """Returns the parameters after steps of Adam that bring Lyapunov exponents nearer to 0, at constant inputs."""
         optimizer = optax.adam(_FLOSSING_RATE)
 
         def step(carry, _):
@@ -104,7 +104,7 @@ class Intervention:
         return jax.lax.scan(step, start, length=self._treatment.flossing_steps)[0][0]
 
     def _unevenness(self, params: ModelParams, sequences: int | None = None) -> Array:
-        """The penalty of gradient flossing, summed over the recurrences; their inputs and first states are given."""
+        """Returns the penalty of gradient flossing, summed over the recurrences, for given inputs and first states."""
         total = jnp.zeros(())
         for name, record in self._watch(params).items():
             cell = self._watched_cells[name]

@@ -1,4 +1,4 @@
-"""The training loop: steps, log lines, evaluations, checkpoints; stops and goes on without a trace."""
+"""The training loop: steps, log lines, evaluations, checkpoints; stopping and resuming leave no trace."""
 
 import logging
 import pathlib
@@ -28,19 +28,19 @@ from rnnlab.training.workdir import create_task
 
 _LOG = logging.getLogger("rnnlab")
 _MADE = "the work directory is made"
-_RETURN = 1_000_003  # from the seed of one order of the data to the next: no seed that a person would give
+_RETURN = 1_000_003  # step from one data seed to the next, unlikely to meet another seed in use
 
 
 class Diverged(UserError):
-    """Too many steps in a row did not count, and the run gives up."""
+    """Too many steps in a row were skipped, and the run stops."""
 
 
 def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains, or resumes from the last checkpoint; then scores the test split and prints samples.
 
     Raises:
-      UserError: what `create_task` or `Devices` refuses, or a work directory that another process trains in.
-      Diverged: the run met too many steps that do not count.
+      UserError: an error of `create_task` or `Devices`, or another process trains in the work directory.
+      Diverged: too many steps were skipped.
       Interrupted: after SIGINT or SIGTERM, once the state is saved.
     """
     with distributed.naming_the_lost():
@@ -57,7 +57,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
     first = distributed.is_first()
     task = create_task(config, workdir)
     if first:
-        (workdir / "result.json").unlink(missing_ok=True)  # of a run that ended earlier, perhaps by another config
+        (workdir / "result.json").unlink(missing_ok=True)  # of an earlier run, perhaps with another config
         distributed.wait_for_all(_MADE)
     with Training(task, Programs(task)) as training:
         training.to_the_end()
@@ -69,14 +69,14 @@ class Training:
     """A run between two steps; it resumes from the last checkpoint of its work directory.
 
     Args:
-      task: what is trained.
-      programs: made of the task, or of one that differs in its seed alone.
-      quiet: nothing is told on the terminal.
+      task: the task to train.
+      programs: made from the task, or from one that differs only in its seed.
+      quiet: prints nothing on the terminal.
 
     Attributes:
-      step: how many steps are done.
+      step: the number of steps done.
       state: the training state after them, on the devices.
-      shapes: of the batches so far, for each of which the program was compiled.
+      shapes: of the batches so far; the program was compiled for each of them.
     """
 
     def __init__(self, task: Task, programs: Programs, *, quiet: bool = False):
@@ -106,7 +106,7 @@ class Training:
     def __exit__(self, *_) -> None:
         self.close()
 
-    # --- where it stands
+    # --- start and end
 
     def _last_checkpoint(self, *, before: int | None = None) -> Restored | None:
         first = distributed.is_first()
@@ -117,7 +117,7 @@ class Training:
         return Restored(told[0], distributed.broadcast(self._start if found is None else found.arrays), told[1])
 
     def _go_on(self, restored: Restored | None, *, returns: int | None = None) -> None:
-        """From a checkpoint, else from the start; with `returns`, the data in the order after so many returns."""
+        """Starts from a checkpoint, else from the beginning; `returns` selects the order of the data after returns."""
         self.step, arrays, decision, self._returns = 0, self._start, None, 0
         position = None
         if restored is not None:
@@ -131,7 +131,7 @@ class Training:
         self.state = self._devices.place(arrays)
         self._begun, self._saved = self.step, False
         self._window: list[Call] = []
-        self._evaluates = self._saves = False  # what is due, and done after the next step that counts
+        self._evaluates = self._saves = False  # what is due after the next applied step
         self._selection.resume(decision, self.step)
         seed = self.task.config.seed + _RETURN * self._returns
         self._batches = self.task.batches(seed=seed, process=jax.process_index(), processes=jax.process_count())
@@ -143,27 +143,26 @@ class Training:
 
     @property
     def ended(self) -> bool:
-        """Whether all steps are done, or no evaluation can bring anything more: patience is lost, or
-        `training.stopping_threshold` is reached."""
+        """Whether all steps are done, patience is exhausted, or `training.stopping_threshold` is reached."""
         lost = bool(self.config.patience) and self._selection.misses >= self.config.patience
         return self.step >= self.config.steps or lost or self._selection.reached(self.config.stopping_threshold)
 
     # --- steps
 
     def to_the_end(self) -> None:
-        """Steps until the run has ended.
+        """Trains until the run has ended.
 
         Raises:
           Diverged, Interrupted: as `train`.
         """
         self.until(self.config.steps)
-        if self._selection.undecided:  # no step was left, and the best parameters are lost, or chosen otherwise
+        if self._selection.undecided:  # no steps left, but the best parameters are lost, or were selected differently
             self._evaluate_and_save(evaluates=True)
 
     def until(self, step: int) -> None:
-        """Steps until so many are done, or the run has ended.
+        """Trains until so many steps are done, or the run has ended.
 
-        While steps are skipped nothing is evaluated or saved; what was due then is done after the first that counts.
+        While steps are skipped nothing is evaluated or saved; whatever was due follows the first applied step.
 
         Raises:
           Diverged, Interrupted: as `train`.
@@ -174,7 +173,7 @@ class Training:
                 self._advance(signals)
 
     def _advance(self, signals: Signals) -> None:
-        """A call of the program, and what is due after it."""
+        """Does a call of the program, and whatever is due after it."""
         config = self.config
         self._window.append(call := self._take())
         last = self.step == config.steps
@@ -219,28 +218,28 @@ class Training:
         return Call(metrics, rows)
 
     def _tell_shape(self, shape: tuple) -> None:
-        """Says, before it happens, that a shape of batches is compiled, which takes seconds."""
+        """Logs beforehand that a shape of batches is compiled, which takes seconds."""
         if shape not in self.shapes:
             self.shapes.add(shape)
             listed = ", ".join(str(list(each)) for each in dict.fromkeys(shape))
             self.reporter.say(f"compiling for batches of {listed} (shape {len(self.shapes)})")
 
     def _asked(self, signals: Signals, logs: bool) -> int:
-        """The signal that asks to stop: processes tell each other when they log, so that they stop together."""
+        """Returns the signal to stop: processes share it when they log, so that they stop together."""
         return distributed.largest(signals.received) if jax.process_count() == 1 or logs else 0
 
-    # --- steps that do not count
+    # --- skipped steps
 
     def _too_many(self, steps: list[Step]) -> bool:
-        """Whether too many steps in a row did not count, or the run would end with one."""
+        """Returns whether too many steps in a row were skipped, or the run would end with a skipped one."""
         ends = self.step == self.config.steps and steps[-1].metrics.skipped
         return bool(ends) or any(step.metrics.skipped >= self.config.most_skipped for step in steps)
 
     def _go_back(self, steps: list[Step]) -> None:
-        """To the last checkpoint, with the data in another order; to the one before it where no step counted since.
+        """Returns to the last checkpoint, or to the one before if no step was applied since; reorders the data.
 
         Raises:
-          Diverged: it has been done as often as the config allows.
+          Diverged: the config allows no further return.
         """
         returns = self._returns + 1
         streak = min(self.config.most_skipped, max(step.metrics.skipped for step in steps))
@@ -249,7 +248,7 @@ class Training:
             steps_in_a_row = f"{streak} step{'' if streak == 1 else 's'} in a row"
             raise Diverged(
                 f"step {self.step}: {steps_in_a_row} had a loss or gradient that is {what}, "
-                f"after going back {self._returns} times; try a lower config.training.learning_rate or "
+                f"after {self._returns} returns to a checkpoint; try a lower config.training.learning_rate or "
                 "clip_global_norm, and look at the examples named above"
             )
         at = self.step
@@ -258,7 +257,7 @@ class Training:
         earlier = self._last_checkpoint(before=self._begun) if at_once else None
         self._go_on(earlier or self._last_checkpoint(), returns=returns)
         _LOG.warning(
-            "step %d: %d steps in a row did not count; back to step %d, the data in another order (%d of %d times)",
+            "step %d: %d steps in a row were skipped; back to step %d, the data in another order (%d of %d times)",
             at,
             streak,
             self.step,
@@ -266,7 +265,7 @@ class Training:
             self.config.most_returns,
         )
 
-    # --- what is told and kept
+    # --- logging and saving
 
     def _log(self, steps: list[Step]) -> None:
         seconds = time.monotonic() - self._logged
@@ -284,7 +283,7 @@ class Training:
                 self.reporter.write_histogram(self.step, "flow", f"{name}/gate_{gate}", np.asarray(counts), probe.edges)
 
     def _evaluate_and_save(self, *, evaluates: bool, stops: bool = True) -> None:
-        """Evaluates if that is due, and saves; with `checkpoint_every` = 0 only what `stops` the run is saved."""
+        """Evaluates if that is due, and saves; with `checkpoint_every` = 0 saves only if it `stops` the run."""
         self._evaluates = self._saves = False
         state = self._devices.gather(self.state)
         if evaluates:
@@ -294,7 +293,7 @@ class Training:
             self._selection.judge(self.step, scores, params)
             state = self._told(state, float(scores["loss"]))
         if distributed.is_first() and (stops or self.ended or self.config.checkpoint_every):
-            if not self._saved:  # this run went back past them
+            if not self._saved:  # this run returned to before them
                 self._checkpoints.forget_after(self._begun)
             self._saved = True
             decision = self._selection.decision
@@ -302,7 +301,7 @@ class Training:
             self._checkpoints.save(self.step, state, record)
 
     def _told(self, state: TrainState, loss: float) -> TrainState:
-        """The state whose optimizer knows the loss of an evaluation."""
+        """Returns the state after its optimizer has observed the loss of an evaluation."""
         optimizer = observe_validation(state.optimizer, loss)
         if optimizer is not state.optimizer:
             state = state._replace(optimizer=optimizer)
@@ -310,17 +309,17 @@ class Training:
         return state
 
     def close(self) -> None:
-        """Waits for what is being written."""
+        """Waits for pending writes."""
         self.reporter.close()
         self._checkpoints.close()
         self._selection.close()
 
 
 def _stacked(batches: list[Any]) -> Any:
-    """Batches along a new first axis."""
+    """Stacks batches along a new first axis."""
     try:
         return jax.tree.map(lambda *parts: np.stack(parts), *batches)
     except ValueError as error:
         raise UserError(
-            f"config.training.steps_per_call: {len(batches)} batches in a row must have the same shapes ({error})"
+            f"config.training.steps_per_call: {len(batches)} consecutive batches must have the same shapes ({error})"
         ) from None

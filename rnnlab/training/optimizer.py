@@ -18,9 +18,9 @@ _WARMED_UP = ("warmup_cosine", "inverse_sqrt")
 
 
 def _inverse_sqrt(peak: float, steps: int, warmup: int) -> optax.Schedule:
-    """Linear up to `peak`, then falling as 1 / sqrt(step) (Vaswani et al. 2017, arXiv 1706.03762)."""
+    """Returns a schedule: linear up to `peak`, then decaying as 1 / sqrt(step) (Vaswani et al. 2017, 1706.03762)."""
 
-    def after(step):  # optax asks for it before the warm-up ends, too, with steps below 0
+    def after(step):  # optax also calls it before the warm-up ends, with steps below 0
         return peak * (warmup / (jnp.maximum(step, 0) + warmup)) ** 0.5
 
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
@@ -49,10 +49,10 @@ OPTIMIZERS = {
 
 
 def make_schedule(training: ConfigDict) -> optax.Schedule:
-    """The learning rate of each step.
+    """Returns the learning-rate schedule.
 
     Raises:
-      UserError: an unknown schedule, or a warm-up that it does not have or that leaves no step after it.
+      UserError: an unknown schedule, or a warm-up that it does not support or that leaves no steps.
     """
     name, steps, warmup = training.schedule, training.steps, training.warmup_steps
     if name not in SCHEDULES:
@@ -63,29 +63,29 @@ def make_schedule(training: ConfigDict) -> optax.Schedule:
         )
     if name == "warmup_cosine" and warmup >= steps:
         raise UserError(
-            f"config.training.warmup_steps: {warmup} is not below config.training.steps={steps}, as {name!r} needs it"
+            f"config.training.warmup_steps: {warmup} must be below config.training.steps={steps} for {name!r}"
         )
-    if steps == 1 and not warmup:  # whose only step would have a rate of 0
+    if steps == 1 and not warmup:  # the only step would have a rate of 0
         return optax.constant_schedule(training.learning_rate)
     return SCHEDULES[name](training.learning_rate, steps, warmup or max(1, int(_WARMUP_SHARE * steps)))
 
 
 def last_rate(schedule: optax.Schedule, state: optax.OptState) -> float:
-    """The learning rate of the last update that led to an optimizer's state; steps that did not count have none."""
+    """Returns the learning rate of the last update of an optimizer's state; skipped steps have none."""
     (count,) = (part.count for part in _parts(state, optax.ScaleByScheduleState))
     return float(schedule(int(count) - 1))
 
 
 class Average(NamedTuple):
-    """The moving average of parameters: what is summed so far, and the weights in it."""
+    """The moving average of parameters: the weighted sum so far, and its weight."""
 
     summed: optax.Params
     weight: Array
 
 
 def average_parameters(decay: float) -> optax.GradientTransformationExtraArgs:
-    """Changes no update; its state is the exponential moving average of the parameters after each step, within what
-    the argument `constrain` of its update holds them to.
+    """Changes no update; its state is the exponential moving average of the parameters after each step, projected by
+    the argument `constrain` of its update.
 
     The average after n steps weighs those of step i with decay^(n - i), its weights made to sum to 1 (Kingma and Ba
     2015, arXiv 1412.6980, section 7.2).
@@ -103,8 +103,8 @@ def average_parameters(decay: float) -> optax.GradientTransformationExtraArgs:
 
 
 class NonMonotone(NamedTuple):
-    """When the average of `average_when_stuck` begins: the last losses on validation, `[n]`, the newest last; the least
-    of those before them; how many steps the average is over; and whether it has begun."""
+    """The trigger of `average_when_stuck`: the last validation losses, `[n]`, the newest last; the minimum of those
+    before; the number of averaged steps; and whether averaging has begun."""
 
     recent: Array | np.ndarray
     best_before: Array | np.ndarray
@@ -114,8 +114,8 @@ class NonMonotone(NamedTuple):
 
 def average_when_stuck(evaluations: int) -> optax.GradientTransformationExtraArgs:
     """Changes no update; its state is the mean of the parameters after each step since validation got stuck: since a
-    loss was above the least one of all but the last `evaluations` before it (NT-ASGD: Merity et al. 2018, arXiv
-    1708.02182, algorithm 1). `observe_validation` tells it the losses."""
+    loss was above the minimum of all but the last `evaluations` before it (NT-ASGD: Merity et al. 2018, arXiv
+    1708.02182, algorithm 1). `observe_validation` passes the losses."""
 
     def init(params: optax.Params) -> tuple[NonMonotone, Average]:
         never = jnp.asarray(jnp.inf)
@@ -133,7 +133,7 @@ def average_when_stuck(evaluations: int) -> optax.GradientTransformationExtraArg
 
 
 def observe_validation(state: optax.OptState, loss: float) -> optax.OptState:
-    """Returns an optimizer's state that knows the loss of an evaluation; the same object where none of it asks."""
+    """Returns an optimizer's state updated with the loss of an evaluation; the same object if it does not use it."""
     if not _parts(state, NonMonotone):
         return state
     seen = np.float32(loss if math.isfinite(loss) else math.inf)
@@ -150,8 +150,8 @@ def observe_validation(state: optax.OptState, loss: float) -> optax.OptState:
 
 
 def _clip_by_global_norm(limit: float) -> optax.GradientTransformationExtraArgs:
-    """Does what optax's does, by the `norm` that its update may be given: where the gradients are computed, so that its
-    last bit does not depend on how they got here."""
+    """Clips like optax, but its update accepts a `norm`, computed together with the gradients, so that its last bit
+    does not depend on their transfer."""
 
     def update(updates, state: optax.EmptyState, params=None, *, norm: Array | None = None, **_others):
         found = optax.global_norm(updates) if norm is None else norm
@@ -161,23 +161,23 @@ def _clip_by_global_norm(limit: float) -> optax.GradientTransformationExtraArgs:
 
 
 def averaged(state: optax.OptState) -> optax.Params | None:
-    """The average within an optimizer's state, None if it keeps none or no step has counted since it began to."""
+    """Returns the average within an optimizer's state, None if there is none or no step has been applied since."""
     found = [part for part in _parts(state, Average) if part.weight]
     return jax.tree.map(lambda summed: summed / found[0].weight, found[0].summed) if found else None
 
 
 def _parts(state: optax.OptState, kind: type) -> list:
-    """The parts of an optimizer's state that are of a kind."""
+    """Returns the parts of an optimizer's state of a kind."""
     return [
         part for part in jax.tree.leaves(state, is_leaf=lambda part: isinstance(part, kind)) if isinstance(part, kind)
     ]
 
 
 def make_optimizer(training: ConfigDict) -> optax.GradientTransformation:
-    """Clipping, then the optimizer, then the average of the parameters if `average_decay` or "nt_asgd" asks for one.
+    """Makes clipping, then the optimizer, then the average of the parameters for `average_decay` or "nt_asgd".
 
-    The gradient is scaled to a global norm of `clip_global_norm` at most (Pascanu, Mikolov and Bengio 2013, arXiv
-    1211.5063), or each of its entries is cut at +-`clip_value` (Mikolov 2012), or, where both are 0, left alone.
+    The gradient is scaled to a global norm of at most `clip_global_norm` (Pascanu, Mikolov and Bengio 2013, arXiv
+    1211.5063), or each of its entries is clipped at +-`clip_value` (Mikolov 2012), or, if both are 0, not changed.
 
     Raises:
       UserError: an unknown optimizer or schedule, weight decay for an optimizer without it, two averages, or both
@@ -185,17 +185,17 @@ def make_optimizer(training: ConfigDict) -> optax.GradientTransformation:
     """
     if training.clip_global_norm and training.clip_value:
         raise UserError(
-            f"config.training.clip_value: {training.clip_value} beside clip_global_norm {training.clip_global_norm}; "
+            f"config.training.clip_value: {training.clip_value} and clip_global_norm {training.clip_global_norm}; "
             "set one of them to 0"
         )
     if training.optimizer not in OPTIMIZERS:
         raise UserError(f"config.training.optimizer: unknown {training.optimizer!r}; allowed: {', '.join(OPTIMIZERS)}")
     if training.weight_decay and training.optimizer not in _DECAYING:
         allowed = ", ".join(_DECAYING)
-        raise UserError(f"config.training.weight_decay: {training.optimizer!r} has none; allowed with: {allowed}")
+        raise UserError(f"config.training.weight_decay: {training.optimizer!r} ignores it; allowed with: {allowed}")
     if training.average_decay and training.optimizer == "nt_asgd":
         raise UserError(
-            f"config.training.average_decay: {training.average_decay} with 'nt_asgd', which has an average of its own"
+            f"config.training.average_decay: {training.average_decay} with 'nt_asgd', which has its own average"
         )
     update = OPTIMIZERS[training.optimizer](make_schedule(training), training.weight_decay)
     clipping = optax.identity()

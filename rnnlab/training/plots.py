@@ -1,4 +1,4 @@
-"""The training curves, a picture in the work directory."""
+"""The training curves: a picture in the work directory."""
 
 import pathlib
 
@@ -14,7 +14,7 @@ _PANELS = {
 
 
 def plot_curves(task: Task) -> None:
-    """Draws `curves.png` out of `metrics.csv`: loss, gradient norm, learning rate, speed, and the task's metrics."""
+    """Draws `curves.png` from `metrics.csv`: loss, gradient norm, learning rate, speed, and the task's metrics."""
     path = task.workdir / "curves.png"
     with survived(path):
         _plot_curves(path, task)

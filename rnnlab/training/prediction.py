@@ -1,4 +1,4 @@
-"""A trained model at work: a line in, a line out."""
+"""Prediction with a trained model: a line in, a line out."""
 
 import inspect
 import logging
@@ -10,21 +10,20 @@ from typing import Any, BinaryIO, NamedTuple
 from rnnlab.errors import UserError
 from rnnlab.tasks.base import ModelParams, Predictor, Task
 
-_LINES_AT_ONCE = 2048  # most lines answered together, so that length buckets fill up
+_LINES_AT_ONCE = 2048  # maximum lines predicted together, so that length buckets fill up
 
 
 def predict(task: Task, params: ModelParams, lines: BinaryIO, answers: BinaryIO, **options: Any) -> None:
-    """Writes one line for each line read, in order, as soon as it is known.
+    """Writes one line for each line read, in order, as soon as it is predicted.
 
     Args:
-      task: whose model answers.
+      task: the task of the model.
       params: of the model.
-      lines, answers: UTF-8, an input or an output a line.
-      options: those of the task's predictor.
+      lines, answers: UTF-8, an input or an output per line.
+      options: of the task's predictor.
 
     Raises:
-      UserError: an option that the task does not have, or lines that cannot be read any further (those before are
-        answered).
+      UserError: an option that the task does not have, or a failure to read further lines (those before are answered).
     """
     predictor, done = make_predictor(task, params, options), 0
     for chunk in [[_whole(lines)]] if predictor.takes_whole else _chunks(lines):
@@ -37,24 +36,24 @@ def predict(task: Task, params: ModelParams, lines: BinaryIO, answers: BinaryIO,
 
 
 def make_predictor(task: Task, params: ModelParams, options: Mapping[str, Any]) -> Predictor:
-    """Makes a task's predictor with options of its own.
+    """Makes a task's predictor with its options.
 
     Raises:
-      UserError: an option that it does not have, or a value that it refuses.
+      UserError: an unknown option, or a value that is not allowed.
     """
     known = list(inspect.signature(task.predictor).parameters)[1:]
     for name in options:
         if name not in known:
             allowed = ", ".join((*known, "the fields of config.evaluation"))
-            raise UserError(f"{name}: no option of {task.config.experiment}; allowed: {allowed}")
+            raise UserError(f"{name}: not an option of {task.config.experiment}; allowed: {allowed}")
     return task.predictor(params, **options)
 
 
 def _whole(lines: BinaryIO) -> bytes:
-    """All that can be read.
+    """Reads the whole input.
 
     Raises:
-      UserError: it cannot.
+      UserError: it cannot be read.
     """
     try:
         return lines.read()
@@ -63,16 +62,16 @@ def _whole(lines: BinaryIO) -> bytes:
 
 
 class _End(NamedTuple):
-    """The end of the lines, and what made it come too early."""
+    """The end of the lines, and the error that caused it, if any."""
 
     failure: Exception | None
 
 
 def _chunks(lines: BinaryIO) -> Iterator[list[bytes]]:
-    """The lines that are there, up to `_LINES_AT_ONCE`, without waiting for more than the first.
+    """Returns the available lines, up to `_LINES_AT_ONCE`, waiting only for the first.
 
     Raises:
-      UserError: the lines cannot be read, after those that could be.
+      UserError: the lines cannot be read any further.
     """
     waiting: queue.Queue[bytes | _End] = queue.Queue(2 * _LINES_AT_ONCE)
 
@@ -81,7 +80,7 @@ def _chunks(lines: BinaryIO) -> Iterator[list[bytes]]:
         try:
             for line in lines:
                 waiting.put(line)
-        except Exception as error:  # of whatever kind the lines come from
+        except Exception as error:  # depends on the source of the lines
             failure = error
         waiting.put(_End(failure))
 

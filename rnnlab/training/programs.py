@@ -1,4 +1,4 @@
-"""What of a run is compiled, made of a task once; runs that differ in their seed alone can share it."""
+"""The compiled functions of a task; runs that differ only in their seed can share them."""
 
 import functools
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ class Programs:
     """The compiled functions of a run.
 
     Args:
-      task: of the run, or of another one whose config differs in its seed alone, and whose data are the same.
+      task: of the run, or of another one with the same data and a config that differs only in its seed.
 
     Attributes:
-      devices: where arrays lie.
-      step: as `make_train_step` makes it.
+      devices: the layout of arrays.
+      step: from `make_train_step`.
       schedule: the learning rate of each step.
-      evaluate: scores parameters on a split, as validation is scored.
-      flow: measures the gradient's flow; None where `training.measure_every` is 0.
+      evaluate: scores parameters on a split, as for validation.
+      flow: measures the gradient flow; None if `training.measure_every` is 0.
 
     Raises:
       UserError: a config that does not fit the model or the devices.
@@ -54,11 +54,11 @@ class Programs:
         self.flow = FlowProbe(task, task.probe("validation")) if config.measure_every else None
 
     def _watch(self, params: ModelParams) -> Mapping[str, Record]:
-        """What each recurrence does on a few training sequences."""
+        """Returns the record of each recurrence on a few training sequences."""
         return watched(self._watched_loss, self._merge(params))[1]
 
     def start_params(self, task: Task) -> ModelParams:
-        """Draws the initial parameters of a run, treated as the config says."""
+        """Draws the initial parameters of a run, with the interventions of the config."""
         _, params = split_model(task.make_model())
         return self._intervention.start(params, seed=task.config.seed, longest=task.longest())
 

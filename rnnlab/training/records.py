@@ -1,4 +1,4 @@
-"""Files that grow while a run goes on. A full disk costs a word and time, not what was to be written."""
+"""Files that grow during a run. A full disk delays the data with a warning, but loses nothing."""
 
 import csv
 import io
@@ -18,11 +18,11 @@ from rnnlab.printing import to_csv
 
 
 class GrowingFile:
-    """Bytes appended one after the other. What cannot be written is kept, and written with what comes next.
+    """A file that grows. Data that cannot be written are buffered, and written with the next ones.
 
     Args:
-      path: what it holds already stays.
-      start: what it is to hold instead: it does as soon as all of this could be written, and until then what it held.
+      path: its existing contents stay.
+      start: new contents instead, which replace the old ones once they have been written completely.
     """
 
     def __init__(self, path: pathlib.Path, start: bytes | None = None):
@@ -38,7 +38,7 @@ class GrowingFile:
         return self._path.open("ab", buffering=0)
 
     def append(self, data: bytes) -> None:
-        """Adds `data` to what is written, or, with a warning the first time, to what is kept until it can be."""
+        """Appends `data` to the file, or, with a warning the first time, to the buffer."""
         self._held += data
         try:
             if self._file is None:
@@ -48,26 +48,26 @@ class GrowingFile:
             self._warned = False
         except OSError as error:
             if not self._warned:
-                text = "%s cannot be written (%s); what was to stand there is kept until it can; training goes on"
+                text = "%s cannot be written (%s); its data are buffered until it can; training continues"
                 logging.getLogger("rnnlab").warning(text, self._path, error.strerror)
             self._warned = True
 
     def close(self) -> None:
-        """Tries once more to write what is kept."""
+        """Tries again to write the buffer."""
         self.append(b"")
         if self._file is not None:
             self._file.close()
 
 
 class Rows:
-    """A CSV that grows; opened, it keeps the rows up to step `start`."""
+    """A CSV that grows; opening it keeps only the rows up to step `start`."""
 
     def __init__(self, path: pathlib.Path, fields: tuple[str, ...], start: int):
         kept = [row for row in read_rows(path, fields) if int(row["step"]) <= start]
         self._file = GrowingFile(path, _lines([fields, *(tuple(row[field] for field in fields) for row in kept)]))
 
     def write(self, rows: Iterable[tuple]) -> None:
-        """Adds rows, each written whole before this returns, or kept."""
+        """Adds rows; before this returns each is written completely, or buffered."""
         self._file.append(_lines(rows))
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ def _lines(rows: Iterable[tuple]) -> bytes:
 
 
 def read_rows(path: pathlib.Path, fields: tuple[str, ...]) -> list[dict[str, str]]:
-    """The whole rows of a file that `Rows` wrote, those of a number of steps; none if there is no such file."""
+    """Returns the complete rows, with a step number, of a file written by `Rows`; none if the file is missing."""
     if not path.exists():
         return []
     whole, ends, _ = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
@@ -92,8 +92,8 @@ class Events:
     """TensorBoard's events, written at once (tensorboardX's own writer ends with the first full disk).
 
     Args:
-      folder: made if it is not there; the file in it is a new one.
-      start: TensorBoard forgets what earlier files of the folder hold from this step on.
+      folder: created if missing; it gets a new file.
+      start: TensorBoard discards data of earlier files in the folder from this step on.
     """
 
     def __init__(self, folder: pathlib.Path, start: int):
@@ -103,7 +103,7 @@ class Events:
         self._write(Event(step=start, session_log=SessionLog(status=SessionLog.START)))
 
     def add(self, summary: Summary, step: int) -> None:
-        """Adds a summary, as `tensorboardX.summary` makes it."""
+        """Adds a summary from `tensorboardX.summary`."""
         self._write(Event(step=step, summary=summary))
 
     def _write(self, event: Event) -> None:

@@ -16,10 +16,10 @@ from rnnlab.training.step import split_model
 
 
 def best_params(task: Task) -> tuple[int, ModelParams]:
-    """Reads the step and the parameters of the best evaluation so far; of several members, the step of the first one.
+    """Reads the step and the parameters of the best evaluation so far; for several members, the step of the first one.
 
-    With `evaluation.average` = n above 1 they are the mean over the n newest of those that were the best when they were
-    saved; where there are fewer, over those, with a warning.
+    With `evaluation.average` = n above 1 they are the mean over the n newest checkpoints that were the best when they
+    were saved; over fewer, with a warning, if there are fewer.
 
     Raises:
       UserError: nothing has been saved yet.
@@ -36,10 +36,10 @@ def _best_params(task: Task, wanted: int) -> tuple[int, ModelParams]:
     finally:
         store.close()
     if not newest:
-        raise UserError(f"{task.workdir}: holds no whole checkpoint in its folder best; train it first")
+        raise UserError(f"{task.workdir}: has no intact checkpoint in its folder best; train it first")
     if len(newest) < wanted:
         logging.getLogger("rnnlab").warning(
-            "%s holds %d best checkpoints, fewer than evaluation.average=%d; the mean is over those",
+            "%s has %d best checkpoints, fewer than evaluation.average=%d; the mean is over these",
             task.workdir,
             len(newest),
             wanted,
@@ -54,23 +54,23 @@ def evaluate(task: Task, params: ModelParams, split: str) -> None:
     """Prints the scores of parameters on a split as one JSON object, the last line on stdout.
 
     Raises:
-      UserError: the task's data have no such split, or are out of reach.
+      UserError: the task's data have no such split, or are not available.
     """
     show(to_json(split_scores(task, params, split)))
 
 
 def split_scores(task: Task, params: ModelParams, split: str) -> dict:
-    """Computes what is reported of a split: its name and its scores.
+    """Computes the report of a split: its name and its scores.
 
     Raises:
-      UserError: there is no such split.
+      UserError: no such split.
     """
     task.check_split(split)
     return {"split": split, **task.evaluator(final=True)(params, split)}
 
 
 def _selected(task: Task, step: int) -> dict:
-    """The step whose parameters are the best, and their value on validation."""
+    """The step with the best parameters, and their value on validation."""
     metric = task.config.training.best_metric
     wanted = (str(step), "validation", metric)
     rows = [row for row in read_metrics(task.workdir) if (row["step"], row["split"], row["name"]) == wanted]
@@ -79,13 +79,13 @@ def _selected(task: Task, step: int) -> dict:
 
 
 def report(task: Task, steps: int, shapes: int) -> None:
-    """Scores the best parameters into `result.json`, beside `selection.json`, which says by what they were chosen.
+    """Writes the scores of the best parameters to `result.json`, and their selection metric to `selection.json`.
 
     Then it draws the pictures, prints samples and, last, the scores.
 
     Args:
-      task: of a run that ended after so many `steps`.
-      shapes: of batches, for each of which the training step was compiled.
+      task: of a run that ended after `steps` steps.
+      shapes: the number of batch shapes for which the training step was compiled.
     """
     step, params = best_params(task)
     split = "test" if "test" in task.splits else "validation"

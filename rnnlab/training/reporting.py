@@ -1,4 +1,4 @@
-"""What a run tells: lines or a bar on the terminal, a CSV, TensorBoard files."""
+"""The output of a run: lines or a progress bar on the terminal, a CSV, TensorBoard files."""
 
 import pathlib
 import sys
@@ -18,15 +18,15 @@ _VECTOR_FIELDS = ("step", "split", "name", "index", "value")
 
 
 class Reporter:
-    """Writes `metrics.csv` (a row for each value: step, split, name, value), `vectors.csv` (the same of vectors, with
-    an index) and TensorBoard events into a folder.
+    """Writes `metrics.csv` (a row for each value: step, split, name, value), `vectors.csv` (the same for vectors, with
+    an index) and TensorBoard events to a folder.
 
-    On a terminal a bar shows the last training line; otherwise each is printed.
+    On a terminal a progress bar shows the last training line; otherwise each line is printed.
 
     Args:
-      folder: the work directory, made if it is not there.
-      quiet: nothing is told on the terminal.
-      steps: where the bar ends; start: where it begins. Rows after `start`, left by a run that was killed, are dropped.
+      folder: the work directory, created if missing.
+      quiet: prints nothing on the terminal.
+      steps: the end of the bar; start: its beginning. Rows after `start`, left by a killed run, are dropped.
     """
 
     def __init__(self, folder: pathlib.Path, *, steps: int, start: int, quiet: bool = False):
@@ -52,13 +52,13 @@ class Reporter:
             self.say(f"step {step:>6}  {split:<10}  {line}")
 
     def write_vector(self, step: int, split: str, name: str, values: np.ndarray) -> None:
-        """Records a vector after `step` steps; TensorBoard shows how its finite values are distributed."""
+        """Records a vector after `step` steps; TensorBoard shows the distribution of its finite values."""
         self._write_vector(step, split, name, values)
         if (finite := values[np.isfinite(values)]).size:
             self._events.add(summary.histogram(f"{split}/{name}", finite, _BINS), step)
 
     def write_histogram(self, step: int, split: str, name: str, counts: np.ndarray, edges: np.ndarray) -> None:
-        """Records how often a value fell between two of `edges` after `step` steps."""
+        """Records a histogram with bins `edges` after `step` steps."""
         self._write_vector(step, split, name, counts)
         middles = (edges[:-1] + edges[1:]) / 2
         drawn = summary.histogram_raw(
@@ -77,7 +77,7 @@ class Reporter:
         self._vectors.write((step, split, name, index, value) for index, value in enumerate(values.tolist()))
 
     def say(self, line: str) -> None:
-        """A line of its own, after the seconds since the start."""
+        """Prints a line, with the seconds since the start."""
         line = f"[{time.monotonic() - self._clock:7.1f} s] {line}"
         if self._bar is not None:
             self._bar.write(line, file=sys.stderr)
@@ -85,7 +85,7 @@ class Reporter:
             show(line, file=sys.stderr)
 
     def close(self) -> None:
-        """Writes out what is still in memory."""
+        """Writes all buffered data."""
         self._metrics.close()
         self._vectors.close()
         self._events.close()
@@ -94,7 +94,7 @@ class Reporter:
 
 
 def read_metrics(folder: pathlib.Path) -> list[dict[str, str]]:
-    """The rows of `metrics.csv`; none if there is no such file. A last line that was cut short is left out."""
+    """Returns the rows of `metrics.csv`; none if the file is missing. An incomplete last line is skipped."""
     return read_rows(folder / "metrics.csv", _FIELDS)
 
 

@@ -1,4 +1,4 @@
-"""Which step is the best so far, by a metric on validation; its parameters are kept in the folder `best`."""
+"""Selection of the best step so far, by a metric on validation; its parameters are in the folder `best`."""
 
 import logging
 import math
@@ -9,7 +9,7 @@ from rnnlab.training import distributed
 from rnnlab.training.checkpoint import Checkpoints
 
 _LOG = logging.getLogger("rnnlab")
-# By what the best step was chosen, its value (None where none was finite), evaluations since.
+# The metric that selected the best step, its value (None if no value was finite), evaluations since.
 _UNDECIDED: dict[str, Any] = {"by": None, "best": None, "misses": 0}
 
 
@@ -17,8 +17,8 @@ class Selection:
     """The best step so far and the evaluations since.
 
     Args:
-      task: whose metric decides.
-      like: parameters of the shapes that are kept.
+      task: defines the metric.
+      like: parameters with the shapes to save.
     """
 
     def __init__(self, task: Task, like: ModelParams):
@@ -30,7 +30,7 @@ class Selection:
 
     @property
     def undecided(self) -> bool:
-        """Whether no step was chosen by this metric yet."""
+        """Whether this metric has not selected a step yet."""
         return self.decision["by"] is None
 
     @property
@@ -39,21 +39,21 @@ class Selection:
         return self.decision["misses"]
 
     def reached(self, threshold: float) -> bool:
-        """Whether the best value so far is as good as a threshold; 0 disables."""
+        """Returns whether the best value so far reaches a threshold; 0 disables it."""
         best = self.decision["best"]
         if best is None or not threshold:
             return False
         return best <= threshold if self._lower_is_better else best >= threshold
 
     def resume(self, decision: dict[str, Any] | None, step: int) -> None:
-        """Takes up the decision of a checkpoint of `step`, if it was by the same metric and what it chose is there.
+        """Restores the selection of a checkpoint of `step`, if it used the same metric and its parameters exist.
 
-        Best parameters of later steps are of another run, and taken away.
+        Best parameters of later steps belong to another run, and are deleted.
         """
         decision = _UNDECIDED if decision is None else decision
         first = distributed.is_first()
         if first and (later := self._store.forget_after(step)):
-            _LOG.warning("step %d: the best parameters of later steps (%s) are taken away", step, later)
+            _LOG.warning("step %d: the best parameters of later steps (%s) are deleted", step, later)
         newest = max(self._store.steps(), default=None)
         found = self._store.restore(self._like) if first else None
         whole = distributed.agree(found is not None and found.step == newest)
@@ -61,25 +61,25 @@ class Selection:
             self.decision = decision
             return
         if decision["best"] is not None:
-            _LOG.info("step %d: which step is best is decided anew, by %s", step, self._metric)
+            _LOG.info("step %d: the best step is selected anew, by %s", step, self._metric)
         self.decision = _UNDECIDED
 
     def judge(self, step: int, scores: Scores, params: ModelParams) -> None:
-        """Keeps the parameters of `step` if they are the best so far; scores that are not finite never are."""
+        """Saves the parameters of `step` if they are the best so far; scores that are not finite never are."""
         value, best = float(scores[self._metric]), self.decision["best"]
-        sound = math.isfinite(value) and math.isfinite(float(scores["loss"]))  # of NaN a search finds something, too
+        sound = math.isfinite(value) and math.isfinite(float(scores["loss"]))  # a search finds an output even with NaN
         better = sound and (best is None or (value < best if self._lower_is_better else value > best))
         misses = 0 if better else self.misses + 1
         self.decision = {"by": self._by, "best": value if better else best, "misses": misses}
         if distributed.is_first() and (better or not self._store.steps()):
             self._store.save(step, params, {self._metric: value if sound else None})
-            if best is None:  # what is there was chosen by something else, or is not finite
+            if best is None:  # the saved parameters were selected by another metric, or are not finite
                 self._store.keep_only(step)
 
     def steps(self) -> list[int]:
-        """Steps whose parameters are kept."""
+        """The steps with saved parameters."""
         return self._store.steps()
 
     def close(self) -> None:
-        """Waits for what is being written."""
+        """Waits for pending writes."""
         self._store.close()

@@ -6,18 +6,18 @@ from typing import ClassVar
 
 
 class Interrupted(Exception):
-    """The run was asked to stop and has saved itself, unless steps were being skipped; `signal` is what asked."""
+    """The run was stopped by `signal` and has saved its state, unless steps were being skipped."""
 
     def __init__(self, signum: int, *, saved: bool = True):
-        where = "here" if saved else "the last checkpoint, for the last steps did not count and nothing was saved"
+        where = "here" if saved else "the last checkpoint, as the last steps were skipped and nothing was saved"
         super().__init__(f"stopped by {signal.Signals(signum).name}; the same command resumes from {where}")
         self.signal = signum
 
 
 class Signals:
-    """Within it, SIGINT and SIGTERM are noted in `received` instead of ending the process; a second one ends it.
+    """Records SIGINT and SIGTERM in its body in `received` instead of ending the process; a second one ends it.
 
-    Within another one it is the same one: what is noted in either is known in both.
+    Nested ones share the recorded signal.
     """
 
     _outermost: ClassVar["Signals | None"] = None
@@ -27,7 +27,7 @@ class Signals:
 
     @property
     def received(self) -> int:
-        """The signal that was received, or 0."""
+        """The received signal, or 0."""
         return (Signals._outermost or self)._noted
 
     def __enter__(self):

@@ -19,8 +19,8 @@ LossOf = Callable[..., Loss]  # (model, batch, carry, *, rngs, step), as `Task.l
 
 
 class TrainState(NamedTuple):
-    """What a step changes: its number, the parameters by name, the optimizer's state, what the guard knows, and what
-    the task carries from one batch to the next."""
+    """The state of training: the step number, the parameters by name, the optimizer's state, the guard's state, and the
+    task's carry from batch to batch."""
 
     step: Array
     params: ModelParams
@@ -30,18 +30,18 @@ class TrainState(NamedTuple):
 
     @classmethod
     def start(cls, params: ModelParams, optimizer: optax.GradientTransformation, carry: Carry = ()) -> "TrainState":
-        """Before the first step."""
+        """Returns the state before the first step."""
         return cls(jnp.zeros((), jnp.int32), params, optimizer.init(params), Guard.start(), carry)
 
     @property
     def evaluated(self) -> ModelParams:
-        """What is evaluated and kept: the parameters, or their average where the optimizer keeps one."""
+        """The parameters to evaluate and save: their average, if the optimizer keeps one."""
         return averaged(self.optimizer) or self.params
 
 
 class StepMetrics(NamedTuple):
-    """Of one step: mean loss, global norm of the gradient before clipping, whether it was clipped, by what the loss was
-    divided, how many steps in a row, this one included, did not count (0 where it counted), and the task's figures."""
+    """Metrics of one step: mean loss, global norm of the gradient before clipping, whether it was clipped, the divisor
+    of the loss, the number of skipped steps in a row up to this one (0 if it was applied), and the task's figures."""
 
     loss: Array
     gradient_norm: Array
@@ -52,8 +52,8 @@ class StepMetrics(NamedTuple):
 
 
 def split_model(model: M) -> tuple[Callable[[ModelParams], M], ModelParams]:
-    """Splits a model, or its sketch, into its parameters by path, running statistics of batch norms among them, and the
-    function that makes a model of such."""
+    """Splits a model, or its abstract form, into its parameters by path, including running statistics of batch norms,
+    and the function that makes a model from them."""
     graph, state = nnx.split(model)
     params, structure = _by_path(state), jax.tree.structure(state)
     names = list(params)
@@ -72,7 +72,7 @@ def _by_path(state: nnx.State) -> ModelParams:
 
 
 def running_statistics(model: nnx.Module) -> ModelParams:
-    """Returns the running statistics of a model's batch norms, by the names that they have among its parameters."""
+    """Returns the running statistics of a model's batch norms, by their names among its parameters."""
     return _by_path(nnx.state(model, nnx.BatchStat))
 
 
@@ -84,8 +84,8 @@ def apply_gradients(
     norm: Array | None = None,
     constrain: Callable[[ModelParams], ModelParams] = lambda params: params,
 ) -> TrainState:
-    """The state after one update, whose parameters `constrain` has the last word on, their average included; `norm` is
-    the global norm of the gradients where it is known."""
+    """Returns the state after one update, with parameters and average projected by `constrain`; `norm` is the global
+    norm of the gradients if it is known."""
     update = optax.with_extra_args_support(optimizer).update
     updates, optimizer_state = update(gradients, state.optimizer, state.params, norm=norm, constrain=constrain)
     params = constrain(optax.apply_updates(state.params, updates))
@@ -106,24 +106,24 @@ def make_train_step(
     """Compiles `training.steps_per_call` steps, `(TrainState, batches, seed) -> (TrainState, StepMetrics)`.
 
     A single step is two programs: the gradients are compiled for each shape of a batch, the update only once, which
-    saves 40 % of the time that compiling takes. Several steps are one program.
+    saves 40 % of the compile time. Several steps are one program.
 
-    A step that `Guard.judge` does not let count changes nothing but its own number, what the guard knows, and the
-    carry, which follows the data and is 0 where it is not finite. Its random numbers (dropout, sampling) follow
-    from the seed `[]` and the step's number alone; the state that is given is donated. Of several steps in a call,
-    batches and metrics have a leading axis of that size.
+    A step that `Guard.judge` skips changes only the step number, the guard's state, and the carry, which follows the
+    data and is 0 where it is not finite. Its random numbers (dropout, sampling) depend only on the seed `[]` and the
+    step number; the given state is donated. For several steps in a call, batches and metrics have a leading axis of
+    that size.
 
-    The running statistics of batch norms (`nnx.BatchStat`) are among the parameters, but become what the loss leaves in
-    its model instead of what the optimizer makes of them; an average of the parameters averages them, too.
+    The running statistics of batch norms (`nnx.BatchStat`) are among the parameters, but are set by the loss in its
+    model instead of updated by the optimizer; an average of the parameters includes them.
 
     Args:
       loss: the task's.
-      merge: makes the model of its parameters, as `split_model` gives it.
-      optimizer, training: of the parameters, and the config that it was made by.
-      constrain: has the last word on the parameters but for those that are frozen.
-      penalty: whose gradient is added to that of the loss; it is no part of the loss that is told.
+      merge: makes the model from its parameters, from `split_model`.
+      optimizer, training: of the parameters, and the config that it was made from.
+      constrain: projects the parameters that are not frozen after each update.
+      penalty: its gradient is added to that of the loss; it is excluded from the logged loss.
       frozen: names of parameters that do not change; their gradients count as 0.
-      shardings: where the arrays of the state that it returns lie; None leaves it to jax.
+      shardings: of the arrays of the returned state; None leaves them to jax.
     """
 
     def loss_of(
@@ -156,14 +156,14 @@ def make_train_step(
         after = apply_gradients(optimizer, state, gradients, norm=norm, constrain=constrain_others)
         after = after._replace(carry=found.carry)
         kept = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, state)
-        read = jax.tree.map(lambda new: jnp.where(jnp.isfinite(new), new, 0), found.carry)  # the data go on anyway
+        read = jax.tree.map(lambda new: jnp.where(jnp.isfinite(new), new, 0), found.carry)  # the data advance anyway
         return kept._replace(step=after.step, guard=guard, carry=read), metrics
 
     return _compile(find_gradients, update, single=training.steps_per_call == 1, shardings=shardings)
 
 
 def _rngs(seed: Array, step: Array) -> nnx.Rngs:
-    """The random numbers of a step; to be made inside the loss, for nnx counts its draws in place."""
+    """Makes the random numbers of a step; call it inside the loss, since nnx counts its draws in place."""
     # rbg draws masks several times faster than the default generator on CPU and TPU
     key = jax.random.fold_in(jax.random.key(seed, impl="rbg"), step)
     dropout, sampling = jax.random.split(key)
@@ -171,7 +171,7 @@ def _rngs(seed: Array, step: Array) -> nnx.Rngs:
 
 
 def _compile(find_gradients: Callable, update: Callable, *, single: bool, shardings: TrainState | None) -> Callable:
-    """What `make_train_step` returns, of the two halves of a step."""
+    """Makes the result of `make_train_step` from the two halves of a step."""
     left = None if shardings is None else (shardings, None)
     if single:
         found = None if shardings is None else (shardings.params, None, None, None, None)
@@ -186,7 +186,7 @@ def _compile(find_gradients: Callable, update: Callable, *, single: bool, shardi
 
 
 def repeat_step(step: Callable, state: TrainState, *arguments: Any) -> Callable[[], Any]:
-    """Calls of `step`, to be timed: each is given the state that the call before left, and may keep it for good."""
+    """Calls `step` repeatedly, for timing: each call gets, and may donate, the state of the call before."""
     held = jax.tree.map(jnp.copy, state)
 
     def call():

@@ -1,4 +1,4 @@
-"""What a run takes over from another one, and which of its parameters never change."""
+"""Parameters copied from another run, and frozen parameters."""
 
 import fnmatch
 import logging
@@ -18,10 +18,10 @@ _SHOWN = 8  # names in a message
 def take_over(params: ModelParams, task: Task) -> ModelParams:
     """Returns initial parameters with those of the run `training.init_from`, wherever name and shape agree.
 
-    What was not found there is logged, and what of `Task.meanings` is another one.
+    Parameters that were not found there are logged, and so are differences in `Task.meanings`.
 
     Raises:
-      UserError: it is no run of the same task, or has no checkpoint, or nothing of it fits.
+      UserError: not a run of the same task, without a checkpoint, or no parameter fits.
     """
     config = task.config
     if not config.training.init_from:
@@ -40,7 +40,7 @@ def take_over(params: ModelParams, task: Task) -> ModelParams:
     for what, own in task.meanings.items():
         if other.meanings.get(what) != own:
             _LOG.warning(
-                "%s: the %s of %s is another one, so that its rows begin as those of others", where, what, other.workdir
+                "%s: the %s of %s differs, so rows start with the values of other entries", where, what, other.workdir
             )
     left = [name for name in params if name not in fitting]
     rest = f"; new: {_listed(left)}" if left else ""
@@ -49,10 +49,10 @@ def take_over(params: ModelParams, task: Task) -> ModelParams:
 
 
 def frozen_names(names: Iterable[str], patterns: str) -> frozenset[str]:
-    """Finds the parameters that `training.freeze` names: paths with * for any letters.
+    """Finds the parameters named by `training.freeze`: paths with * for any letters.
 
     Raises:
-      UserError: a word that matches no parameter, or all of them frozen.
+      UserError: a pattern matches no parameter, or all parameters would be frozen.
     """
     known, found = list(names), set[str]()
     for pattern in split_words(patterns):

@@ -1,4 +1,4 @@
-"""A model whose recurrences keep what they did, and whose loss can be differentiated by each of their steps."""
+"""A model that records its recurrences, with a loss that can be differentiated at each of their steps."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ class Nudges(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What a recurrence was given, in the order in which it read it, and its trajectory."""
+    """The inputs of a recurrence, in the order in which it read them, and its trajectory."""
 
     params: Params
     inputs: Float[Array, "time batch in"]
@@ -41,13 +41,13 @@ def recurrent_cells(model: nnx.Module) -> dict[str, Cell]:
 def watched(
     loss: Callable[[Model], Array], model: nnx.Module, nudges: dict[str, Nudges] | None = None
 ) -> tuple[Array, dict[str, Record]]:
-    """Computes a loss, and what each recurrence of the model did on the way.
+    """Computes a loss, and the record of each recurrence of the model.
 
     Changes `model`: its recurrences are watched from then on.
 
     Args:
-      loss: of the model, over sequences without padding; a recurrence that it calls again continues where it ended.
-      nudges: as `no_nudges` gives them; None adds nothing.
+      loss: of the model, over sequences without padding; repeated calls of a recurrence continue from its last state.
+      nudges: from `no_nudges`; None adds nothing.
     """
     found = {}
     for name, layer, position in _places(model):
@@ -57,7 +57,7 @@ def watched(
 
 
 def no_nudges(loss: Callable[[Model], Array], model: nnx.Module) -> dict[str, Nudges]:
-    """Makes zeros for each recurrence, as many as the loss has steps."""
+    """Makes zeros for each recurrence and step of the loss."""
     graph, state = nnx.split(model)
     records = jax.eval_shape(lambda own: watched(loss, nnx.merge(graph, own))[1], state)
     shapes = {name: (own.inputs, own.trajectory.recurrent_projection) for name, own in records.items()}
@@ -65,7 +65,7 @@ def no_nudges(loss: Callable[[Model], Array], model: nnx.Module) -> dict[str, Nu
 
 
 def _places(model: nnx.Module) -> list[tuple[str, nnx.List, int]]:
-    """Each recurrence by its stack's path, its layer and, where a layer has two, its direction; and where it stands."""
+    """Yields each recurrence by its stack's path, its layer and any direction; and its place in the model."""
     stacks = [(path, node) for path, node in nnx.iter_graph(model) if isinstance(node, Stack)]
     found = []
     for path, stack in stacks:
@@ -77,7 +77,7 @@ def _places(model: nnx.Module) -> list[tuple[str, nnx.List, int]]:
 
 
 class _Watched:
-    """Stands in for a `Recurrent` over sequences without padding; a further call continues where the last one ended."""
+    """Replaces a `Recurrent` over sequences without padding; a further call continues from the last state."""
 
     def __init__(self, recurrent: Recurrent, nudges: Nudges | None):
         self._recurrent, self._nudges, self._records = recurrent, nudges, list[Record]()
@@ -87,7 +87,7 @@ class _Watched:
         self, inputs: Array | Lookup, state: State, *, reverse: bool = False, dt: Array | None = None, **_options
     ) -> tuple[Float[Array, "time batch features"], State]:
         if dt is not None:
-            raise ValueError("dt: what flows over steps of unequal lengths is not measured; leave it out")
+            raise ValueError("dt: gradient flow over irregular time steps is not supported; omit it")
         turn = (lambda values: values[::-1]) if reverse else (lambda values: values)
         params = {name: value[...] for name, value in self._recurrent.params.items()}
         ids = not isinstance(inputs, Lookup) and are_ids(inputs)
@@ -102,7 +102,7 @@ class _Watched:
 
     @property
     def record(self) -> Record:
-        """Of all calls together."""
+        """Returns the record of all calls together."""
         inputs, before, a, r = jax.tree.map(
             lambda *parts: jnp.concatenate(parts),
             *((n.inputs, n.trajectory.before, *n.trajectory[2:]) for n in self._records),

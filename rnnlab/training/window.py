@@ -1,4 +1,4 @@
-"""The steps since the last log line: what they measured, and what is logged of them."""
+"""The steps since the last log line: their metrics, and the values to log."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ class Call(NamedTuple):
 
     @property
     def last_counts(self) -> bool:
-        """Whether its last step counts; waits for it."""
+        """Returns whether its last step was applied; waits for it."""
         return not np.ravel(jax.device_get(self.metrics.skipped))[-1]
 
 
@@ -46,7 +46,7 @@ def _each(metrics: StepMetrics, rows: list[list[int]]) -> Iterator[Step]:
 
 
 def remarks(steps: Sequence[Step], last: int, describe: Callable[[list[int]], str]) -> Iterator[str]:
-    """Yields a line for each step that did not count; `last` is the number of the last one."""
+    """Yields a line for each skipped step; `last` is the number of the last step."""
     for number, step in enumerate(steps, last - len(steps) + 1):
         if (metrics := step.metrics).skipped:
             yield (
@@ -58,9 +58,9 @@ def remarks(steps: Sequence[Step], last: int, describe: Callable[[list[int]], st
 def summarize(
     steps: Sequence[Step], seconds: float, *, unit: str, schedule: optax.Schedule, optimizer: Any
 ) -> dict[str, float]:
-    """Computes what a log line tells of steps that took some seconds: means over those that counted.
+    """Computes the values of a log line for steps that took some seconds: means over the applied steps.
 
-    `gradient_norm` is the mean, `gradient_norm_max` the largest, before clipping; `learning_rate` that of the last
+    `gradient_norm` is the mean, `gradient_norm_max` the largest, before clipping; `learning_rate` is that of the last
     update of an optimizer's state.
     """
     counted = [step.metrics for step in steps if not step.metrics.skipped]

@@ -1,4 +1,4 @@
-"""A work directory: the config of a run and what its task keeps there, made once and opened again."""
+"""A work directory: the config of a run and the files of its task, created once and opened again."""
 
 import contextlib
 import json
@@ -20,14 +20,13 @@ from rnnlab.training.config import check_intervals
 
 
 def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:
-    """Makes the work directory of a run, or resumes in one that was made by the same config.
+    """Creates the work directory of a run, or resumes in one created with the same config.
 
-    Everything that can be wrong is checked before anything is written; the config, in which paths become absolute, is
-    written last.
+    Everything is checked before anything is written; the config, in which paths become absolute, is written last.
 
     Raises:
-      UserError: a config that no run can use, one that differs from the saved one in what cannot change, or data with
-        other contents than the run was made with.
+      UserError: an invalid config, one that differs from the saved one in a field that cannot change, or data that have
+        changed since the start of the run.
     """
     kind = find_task(config.experiment).variant(config)
     kind.check(config)
@@ -43,7 +42,7 @@ def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:
         return task
     saved = read_config(workdir)
     check_same_run(saved, config, workdir, fixed=("experiment", *kind.fixed), places=kind.places)
-    task = kind.load(config, config, workdir)  # wherever its data lie now, they must be those that it was made with
+    task = kind.load(config, config, workdir)  # its data may have moved, but must be the same
     task.open_data()
     task.save()
     if config.to_dict() != saved.to_dict():
@@ -55,12 +54,11 @@ def open_task(workdir: pathlib.Path, config: ConfigDict | None = None) -> Task:
     """Opens a work directory for use.
 
     Args:
-      workdir: what `create_task` made.
-      config: holds instead of the saved one, if it describes the same model; a split that it takes from elsewhere may
-        hold anything.
+      workdir: made by `create_task`.
+      config: replaces the saved one, if it describes the same model; a split from other files may have any contents.
 
     Raises:
-      UserError: it is not one, a file of it is damaged, or the config describes another model.
+      UserError: not a work directory, a file of it is damaged, or the config describes another model.
     """
     saved = read_config(workdir)
     kind = find_task(saved.experiment).variant(saved)
@@ -73,14 +71,14 @@ def open_task(workdir: pathlib.Path, config: ConfigDict | None = None) -> Task:
 
 
 def read_config(workdir: pathlib.Path) -> ConfigDict:
-    """Reads the config that a work directory was made by.
+    """Reads the config of a work directory.
 
     Raises:
-      UserError: there is none, it is damaged, or it names code that is not what the run was made with.
+      UserError: no config, a damaged one, or it names code that has changed since the start of the run.
     """
     path = workdir / "config.json"
     if not path.exists():
-        raise UserError(f"{workdir}: not a work directory (it holds no config.json); train first, with --config")
+        raise UserError(f"{workdir}: not a work directory (no config.json); train first, with --config")
     with reading_json(path) as saved:
         experiment = str(saved["experiment"])
         if is_own(experiment):
@@ -95,22 +93,22 @@ def read_config(workdir: pathlib.Path) -> ConfigDict:
 
 @contextlib.contextmanager
 def reading_json(path: pathlib.Path) -> Iterator[Any]:
-    """Reads a file of a work directory, for a block that takes apart what it holds.
+    """Reads a file of a work directory, for a block that parses its contents.
 
     Raises:
-      UserError: it is missing or damaged, or the block fails on what it holds.
+      UserError: the file is missing or damaged, or the block fails on its contents.
     """
     if not path.exists():
-        raise UserError(f"{path.parent}: {path.name} is missing; an older version of rnnlab wrote none")
+        raise UserError(f"{path.parent}: {path.name} is missing; older versions of rnnlab did not write it")
     with undamaged(path):
         yield json.loads(path.read_text(encoding="utf-8"))
 
 
 def resolve_paths(kind: type[Task], config: ConfigDict) -> None:
-    """Makes paths absolute, in place: those of the task, and of files of the user's own code.
+    """Makes paths absolute, in place: those of the task, and of the user's own code.
 
     Raises:
-      UserError: as the task's, or a path of code that its list divides.
+      UserError: as for the task, or a list of the config would split a path of code.
     """
     kind.resolve_paths(config)
     if config.training.init_from:
@@ -127,9 +125,9 @@ def _write_config(config: ConfigDict, own: Mapping[str, str], workdir: pathlib.P
 def check_same_run(
     saved: ConfigDict, config: ConfigDict, workdir: pathlib.Path, *, fixed: Sequence[str], places: Sequence[str] = ()
 ) -> None:
-    """Refuses a config that differs from the saved one in the fields `fixed`, or in those within them but `places`.
+    """Refuses a config that differs from the saved one in the fields `fixed` (and those within them) except `places`.
 
-    Other differences (steps, evaluation) are logged, and hold from now on.
+    Other differences (steps, evaluation) are logged, and apply from now on.
 
     Raises:
       UserError: names the first field that differs, and both values.

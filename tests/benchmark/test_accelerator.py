@@ -317,7 +317,7 @@ def test_ctrl_c_ends_a_run_at_once_and_blames_no_case(tmp_path):
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert told.endswith(f"stopped; {tmp_path} keeps what was measured\n")
+    assert told.endswith(f"stopped; the measurements so far are in {tmp_path}\n")
     assert "Traceback" not in told
     assert all(row["status"] == "ok" for row in records.read(path))
     assert not _workers_of(tmp_path)

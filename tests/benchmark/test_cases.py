@@ -37,7 +37,7 @@ def test_layers_and_unequal_lengths_are_axes_of_the_grid():
         ({"passes": " "}, "config.passes: is empty"),
         ({"shapes": "32x64"}, "'32x64' is not batch x length x hidden"),
         ({"shapes": "32x0x8"}, "'32x0x8' is not"),
-        ({"shapes": ""}, "names no shape"),
+        ({"shapes": ""}, "config.shapes: is empty"),
         ({"shapes": "1x2x3x4x5"}, "'1x2x3x4x5' is not batch x length x hidden"),
         ({"lengths": "words"}, "config.lengths: unknown 'words'; allowed: equal, text"),
         ({"repeats": 0}, "config.repeats: 0 is not allowed; it must be above 0"),

@@ -63,7 +63,7 @@ def test_a_batch_divided_among_cores_gives_the_same(tmp_path):
 
 def test_a_batch_that_does_not_divide_among_cores_is_unsupported(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
-    with pytest.raises(Unsupported, match="divides a batch of sequences of equal lengths among 2 cores"):
+    with pytest.raises(Unsupported, match="shards only batches of sequences of equal lengths over 2 cores"):
         build("rnnlab/cores", Case("lstm", 1, 6, 8, "float32", "training"))
 
 

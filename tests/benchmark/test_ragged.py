@@ -91,8 +91,8 @@ def test_tokens_and_operations_leave_the_padding_out():
     ("name", "case", "message"),
     [
         ("rnnlab/packed", dataclasses.replace(CASE, lengths="equal"), "'packed' is for sequences of unequal lengths"),
-        ("flax.nnx/packed", CASE, "takes one sequence a row"),
-        ("products", CASE, "one layer over sequences of equal lengths only"),
+        ("flax.nnx/packed", CASE, "takes one sequence per row"),
+        ("products", CASE, "one layer over sequences of equal lengths"),
     ],
 )
 def test_what_an_implementation_lacks_is_unsupported(name, case, message):

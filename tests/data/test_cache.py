@@ -75,7 +75,7 @@ def test_a_damaged_entry_is_made_anew_with_one_line(cache, caplog, damage):
     assert _is_whole(remembered("pairs", "a", make))
     assert make.number == 2
     (line,) = (record.getMessage() for record in caplog.records)
-    assert line.startswith(f"{folder}: is damaged, and made anew")
+    assert line.startswith(f"{folder}: is damaged, and made again")
     assert _is_whole(remembered("pairs", "a", make))
     assert make.number == 2
 
@@ -95,7 +95,7 @@ def test_a_cache_that_cannot_be_written_to_costs_one_warning(cache, caplog):
     assert all(_is_whole(remembered("pairs", key, make)) for key in ("a", "a", "b"))
     assert make.number == 3
     (line,) = (record.getMessage() for record in caplog.records)
-    assert line.startswith(f"{cache}: cannot be written to")
+    assert line.startswith(f"{cache}: not writable")
 
 
 _MAKER = """

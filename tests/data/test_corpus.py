@@ -26,7 +26,7 @@ def test_parallel_text_comes_back_in_order_and_a_changed_file_is_read_anew(tmp_p
     assert corpus.read("train") == [Example(s, (t,)) for s, t in rows["train"]]
     assert corpus.read("validation") == [Example("ä", ("b",))]
     assert corpus.splits == ("train", "validation")
-    with pytest.raises(UserError, match="split 'test': dataset 'parallel_text' has train, validation only"):
+    with pytest.raises(UserError, match="split 'test': dataset 'parallel_text' has only train, validation"):
         corpus.read("test")
     files = _files(tmp_path, rows | {"validation": [("c", "d")]})
     assert Corpus("parallel_text", files=files).read("validation")[0].source == "c"
@@ -63,7 +63,7 @@ def test_contents_are_the_same_whatever_holds_them_and_others_are_refused_by_nam
     for changed in others.values():
         tsv = _files(tmp_path, {"train": changed})["train"]
         corpus = Corpus("parallel_text", files={"train": tsv, "validation": tsv}, expected={"train": known})
-        with pytest.raises(UserError, match=r"train.tsv: its contents are not those of the train split"):
+        with pytest.raises(UserError, match=r"train.tsv: the train split has changed"):
             corpus.read("train")
 
 
@@ -102,7 +102,7 @@ def test_without_files_for_validation_a_share_of_train_is_held_out_whatever_its_
         found.append(set(held))
     assert found[0] == found[1]
     few = _files(tmp_path, {"train": rows[:2]})
-    with pytest.raises(UserError, match=r"train.tsv: too few lines to hold a share of 1e-09 out"):
+    with pytest.raises(UserError, match=r"train.tsv: too few lines to hold out a share of 1e-09"):
         Corpus("parallel_text", files=few, validation_share=1e-9).read("validation")
 
 

@@ -28,7 +28,7 @@ def test_a_text_is_cut_where_it_names_files_that_are_there(tmp_path, files, ther
 def test_names_that_may_be_cut_in_two_ways_are_asked_for_as_a_list(tmp_path):
     for name in ("a", "b,c", "a,b", "c"):
         (tmp_path / name).touch()
-    with pytest.raises(UserError, match="'a,b,c': may be cut in several ways; give a list"):
+    with pytest.raises(UserError, match="'a,b,c': may be split in several ways; give a list"):
         list_names("a,b,c", str(tmp_path))
 
 

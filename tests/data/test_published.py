@@ -87,7 +87,9 @@ def test_every_published_file_has_a_checksum():
 def test_languages_without_files_or_of_another_form_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"'sigmorphon2020' has no file train/eng_train.tsv for 'eng'"):
         Corpus("sigmorphon2020", prepared=str(tmp_path), language="eng")
-    with pytest.raises(UserError, match=r"data.language: 'kor-eng' is none of 'sigmorphon2020'; give it like 'kor'"):
+    with pytest.raises(
+        UserError, match=r"data.language: 'kor-eng' is not a language of 'sigmorphon2020'; write it like 'kor'"
+    ):
         Corpus("sigmorphon2020", prepared=str(tmp_path), language="kor-eng")
-    with pytest.raises(UserError, match=r"data.language: '' is none of 'multi30k'; give it like 'de-en'"):
+    with pytest.raises(UserError, match=r"data.language: '' is not a language of 'multi30k'; write it like 'de-en'"):
         Corpus("multi30k", prepared=str(tmp_path))

@@ -52,7 +52,7 @@ def test_what_cannot_be_read_is_named_with_its_line(tmp_path):
     assert read_text_files([str(tmp_path / "latin.txt")], any_bytes=True).raw == b"one\ntw\xe9\n"
     with pytest.raises(UserError, match=r"none\.txt: cannot be read"):
         read_text_files([str(tmp_path / "none.txt")])
-    with pytest.raises(UserError, match="but none for train"):
+    with pytest.raises(UserError, match="but no file for train"):
         _texts({"test": "a.txt"})
 
 
@@ -116,9 +116,9 @@ def test_shares_are_cut_off_the_end_and_lose_nothing(tmp_path):
     one_line = _texts({"train": str(tmp_path / "line.txt")}, validation=0.1, unit="symbol")
     assert one_line.read("train").raw.endswith(b"word ")
     (tmp_path / "short.txt").write_text("abc")
-    with pytest.raises(UserError, match=r"short\.txt: a text of 3 characters is too short to cut"):
+    with pytest.raises(UserError, match=r"short\.txt: a text of 3 characters is too short for"):
         _texts({"train": str(tmp_path / "short.txt")}, validation=0.1, test=0.1).read("train")
-    with pytest.raises(UserError, match="no validation text"):
+    with pytest.raises(UserError, match="without a validation text"):
         _texts(files)
 
 
@@ -174,7 +174,7 @@ def test_a_tfds_set_of_texts_has_its_own_splits_and_a_share_of_training_for_the_
     whole = "one row\ntwo\nlines\ngrößer\n"
     assert texts.read("train").raw + texts.read("validation").raw == whole.encode()
     assert texts.read("test").raw == b"the last\n"
-    with pytest.raises(UserError, match=f"TFDS set '{words.NAME}' has no feature 'text'"):
+    with pytest.raises(UserError, match=f"TFDS dataset '{words.NAME}' has no feature 'text'"):
         _texts({}, name=words.NAME, prepared=str(tmp_path), validation=0.1)
-    with pytest.raises(UserError, match="unknown text 'no_such_text'; allowed: cmudict_spelling, or a TFDS set"):
+    with pytest.raises(UserError, match="unknown text 'no_such_text'; allowed: cmudict_spelling, or a TFDS dataset"):
         _texts({}, name="no_such_text", prepared=str(tmp_path), validation=0.1)

@@ -53,7 +53,7 @@ def test_a_division_that_is_none_is_refused(text):
 
 
 def test_more_rows_than_there_are_cannot_be_divided():
-    with pytest.raises(ValueError, match="25 rows are more than the 24 that there are"):
+    with pytest.raises(ValueError, match="25 rows are more than the 24 available"):
         Parts.read("20,3,2").spans(24)
 
 

@@ -33,7 +33,7 @@ CHECKS = {
 
 
 def main(names: list[str]) -> int:
-    """Runs the checks; returns 1 for a name that is none."""
+    """Runs the checks; returns 1 for an unknown name."""
     unknown = [name for name in names if name not in CHECKS]
     if unknown:
         print(f"unknown check {unknown[0]!r}; allowed: {', '.join(CHECKS)}", file=sys.stderr)

@@ -27,7 +27,7 @@ def _told(ended) -> str:
 
 
 def predictions(folder: pathlib.Path) -> str:
-    """A thousand inputs with batches of 1, 7 and 64 and in another order: what is said, and its scores."""
+    """A thousand inputs with batches of 1, 7 and 64 and in another order: predictions, and their scores."""
     data = folder / "data"
     data.mkdir()
     tiny.write_data(data)

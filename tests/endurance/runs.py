@@ -114,7 +114,7 @@ def full_disk(folder: pathlib.Path) -> str:
         whole = len(rows) == 2000 // 5
         return (
             f"status {process.returncode}; while full, step {kept} could be restored; after, it ended at step {last} "
-            f"with {'every' if whole else 'not every'} row of metrics.csv; said: {re.sub('/.*/', '', message)!r} "
+            f"with {'every' if whole else 'not every'} row of metrics.csv; warning: {re.sub('/.*/', '', message)!r} "
             f"({sum('could not be saved' in line for line in said + more)} times)"
         )
     finally:

@@ -159,7 +159,7 @@ def test_a_cell_and_a_problem_of_ones_own_are_studied_and_must_stay_what_they_we
     assert floors == {1 / 6}
     code.write_text(OWN.replace("0.5", "0.25"))
     config.seeds = 2
-    with pytest.raises(UserError, match=r"mine\.py has changed since the run was made"):
+    with pytest.raises(UserError, match=r"mine\.py has changed since the run was started"):
         run(config, tmp_path / "lab")
     config.reach.task = f"{code}:OWN_NOTHING"
     with pytest.raises(UserError, match="has no OWN_NOTHING"):

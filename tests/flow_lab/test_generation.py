@@ -44,7 +44,7 @@ def test_a_trained_network_generates_a_wave(tmp_path):
 @pytest.mark.parametrize("name", ["gru_reset_before", "lstm_layer_norm", "gru/diagonal", "lru"])
 def test_a_cell_that_cannot_be_autoregressive_is_refused(name):
     with pytest.raises(
-        ValueError, match="cannot be autoregressive; that takes a dense R and b, neither read by combine"
+        ValueError, match="cannot be autoregressive; that needs a dense R and b, neither read by combine"
     ):
         autoregressive(find_cell(name))
 

@@ -1,4 +1,4 @@
-"""Rows of which the answer is known, made up."""
+"""Synthetic rows with a known verdict."""
 
 import pytest
 

@@ -132,7 +132,7 @@ def test_flossing_drives_the_largest_exponents_to_zero():
     [
         (lambda p: draw_recurrent(CELLS["rnn"], p, jax.random.key(0), kind="he"), "orthogonal, identity, gaussian"),
         (lambda p: set_gate_bias(CELLS["rnn"], p, "f", jnp.ones(())), "no gate 'f'; it has h"),
-        (lambda p: chrono_biases(CELLS["rnn"], p, jax.random.key(0), longest=9), "no gate that keeps"),
+        (lambda p: chrono_biases(CELLS["rnn"], p, jax.random.key(0), longest=9), "no memory gate"),
         (lambda p: chrono_biases(CELLS["lstm"], p, jax.random.key(0), longest=2), "at least 3 steps"),
     ],
 )

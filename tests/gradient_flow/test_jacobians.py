@@ -109,5 +109,5 @@ def test_5000_steps_back_every_number_is_finite(name):
 
 @pytest.mark.parametrize("lags", [[], [1, 1], [2, 1], [-1], [0, 6]])
 def test_lags_that_do_not_grow_within_the_time_are_refused(lags):
-    with pytest.raises(ValueError, match="lags must grow and lie in 0 to 5"):
+    with pytest.raises(ValueError, match="lags must be ascending and in 0 to 5"):
         lag_jacobians(LINEAR, linear_params(np.eye(2)), jnp.zeros((5, 1, 1)), lags=lags)

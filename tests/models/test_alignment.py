@@ -88,5 +88,5 @@ def test_an_empty_source_has_finite_values_and_gradients():
 
 
 def test_a_context_in_every_step_is_refused():
-    with pytest.raises(ValueError, match="context: 'every_step' does not go with attention 'monotonic'"):
+    with pytest.raises(ValueError, match="context: 'every_step' is not allowed with attention 'monotonic'"):
         _model(context="every_step")

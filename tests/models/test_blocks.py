@@ -143,7 +143,7 @@ def test_equal_sizes_are_the_stack_of_those_features():
     [
         ("3,4,5", "plain", r"sizes: 3 of them \('3,4,5'\), but 2 layers"),
         ((3,), "residual", r"sizes: 1 of them \(\(3,\)\), but 2 layers"),
-        ("3,x", "plain", "sizes: '3,x' must be whole numbers above 0, between commas"),
+        ("3,x", "plain", "sizes: '3,x' must be whole numbers above 0, separated by commas"),
         ("3,0", "plain", "sizes: '3,0' must be whole numbers above 0"),
         ((3, -1), "plain", "must be whole numbers above 0"),
         ("3,4", "prenorm", "sizes: '3,4' must be empty: all prenorm blocks have the same features"),
@@ -159,7 +159,7 @@ def test_unknown_blocks_and_norms_are_refused_with_the_list():
         Stack("gru", 4, 5, block="pre", rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="norm: unknown value 'group'; allowed: layer, batch"):
         ManyToMany(4, 2, cell="gru", features=5, norm="group", rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match="norm: 'batch' goes with block 'prenorm', not 'residual'"):
+    with pytest.raises(ValueError, match="norm: 'batch' requires block 'prenorm', not 'residual'"):
         Stack("gru", 4, 5, block="residual", norm="batch", rngs=nnx.Rngs(0))
 
 

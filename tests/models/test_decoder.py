@@ -67,7 +67,7 @@ def test_step_by_step_is_the_same_as_at_once_with_every_block(attention, options
 
 
 def test_batch_norm_is_refused_in_a_decoder():
-    with pytest.raises(ValueError, match="norm: 'batch' would show a decoder's step what later ones read; use 'layer'"):
+    with pytest.raises(ValueError, match="norm: 'batch' would leak later steps into a decoder's step; use 'layer'"):
         _decoder(block="prenorm", norm="batch")
 
 
@@ -152,7 +152,7 @@ def test_input_feeding_is_what_attention_made_of_a_step_beside_the_next_embeddin
 
 @pytest.mark.parametrize("attention", ["none", "additive", "monotonic"])
 def test_input_feeding_needs_an_attention_that_comes_after_the_step(attention):
-    with pytest.raises(ValueError, match=f"input_feeding: goes with attention dot or general, not '{attention}'"):
+    with pytest.raises(ValueError, match=f"input_feeding: requires attention dot or general, not '{attention}'"):
         _decoder(attention=attention, input_feeding=True)
 
 

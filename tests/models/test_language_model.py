@@ -74,10 +74,10 @@ def test_tied_embeddings_are_the_output_layer():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="the last layer has 5 features and an embedding 4"):
+    with pytest.raises(ValueError, match="the last layer has 5 features, the embedding 4"):
         _model(cell="gru", features=5, embedding=4, tied_embeddings=True)
     for option in ({"tied_embeddings": True}, {"embedding_dropout": 0.1}, {"input_dropout": 0.1}):
         with pytest.raises(ValueError, match=f"{next(iter(option))}: .* needs an embedding"):
             _model(cell="gru", features=5, **option)
-    with pytest.raises(ValueError, match="norm: 'batch' would show a step what later ones read"):
+    with pytest.raises(ValueError, match="norm: 'batch' would leak later steps into a step"):
         _model(cell="gru", features=5, block="prenorm", norm="batch")

@@ -31,10 +31,10 @@ ZEROS = jnp.zeros((2, 4))
         ({"seq_lengths": np.array([-1, 2])}, "0 to 5.*but -1"),
         ({"segment_starts": jnp.zeros((5, 3), bool)}, r"\[time, batch\]"),
         ({"method": "newtn"}, "'newtn'.*auto, sequential, reference, associative, newton"),
-        ({"method": "associative"}, "is for cells whose step is affine in the state, without R; 'lstm' is none"),
+        ({"method": "associative"}, "needs a cell whose step is affine in the state, without R; 'lstm' is not"),
         ({"method": Newton(chunk=2)}, "method: chunk 2 does not divide the time 5"),
         ({"method": Plan(2)}, "block 2 does not divide the time 5"),
-        ({"method": "reference", "checkpoint_every": 2}, "goes with method 'auto' or 'sequential', not 'reference'"),
+        ({"method": "reference", "checkpoint_every": 2}, "requires method 'auto' or 'sequential', not 'reference'"),
         ({"checkpoint_every": 0}, "checkpoint_every must be"),
         ({"recurrent_mask": ZEROS[:1]}, r"recurrent_mask must be \[batch, hidden\] = \(2, 4\), not of shape \(1, 4\)"),
         (

@@ -195,7 +195,7 @@ def test_training_by_newton_ends_where_sequential_training_ends():
     ("options", "message"),
     [
         ({"jacobian": "whole"}, "newton: unknown jacobian 'whole'; allowed: auto, full, diagonal"),
-        ({"damping": 1.5}, "newton: damping must lie in 0 to 1, not be 1.5"),
+        ({"damping": 1.5}, "newton: damping must be in 0 to 1, not 1.5"),
         ({"tolerance": 0.0}, "newton: tolerance must be above 0"),
         ({"iterations": 0}, "newton: iterations must be at least 1"),
         ({"chunk": 0}, "newton: chunk must be at least 1"),

@@ -31,7 +31,7 @@ def _params(name):
 
 
 def _leaky(params, state, a, r, dt=1.0):
-    """A leaky integrator of tanh, with a dense recurrence: of one's own, and not linear."""
+    """A leaky integrator of tanh with a dense recurrence: a user's nonlinear cell."""
     left = jnp.exp(-dt * jnp.exp(params["rate"]))
     return (left * state[0] + (1 - left) * jnp.tanh(a + r),)
 

@@ -178,7 +178,7 @@ def test_forward_mode_is_refused_by_the_name_of_the_method_that_has_it(name, met
     if method == "reference":
         forwards(run, inputs)
     else:
-        with pytest.raises(TypeError, match=r'in reverse mode only .* give method="reference"'):
+        with pytest.raises(TypeError, match=r'in reverse mode only .* use method="reference"'):
             forwards(run, inputs)
 
 

@@ -71,7 +71,7 @@ def test_a_beam_that_holds_everything_finds_the_best_outputs_in_order(alpha):
 
 
 def _beam_by_hand(table, limit, n, alpha):
-    """The n best of a beam of n that goes on to the limit whatever has ended."""
+    """The n best of a beam of n that continues to the limit, whatever has ended."""
     table = np.array(table, np.float64)
     table[..., [SPECIAL.bos, SPECIAL.pad]] = -np.inf
     log_p = table - np.log(np.exp(table).sum(-1, keepdims=True))
@@ -115,7 +115,7 @@ def test_a_beam_scores_no_worse_than_greedy():
     zeros = jnp.zeros(16, jnp.int32)
     first = _greedy(step, (tables, zeros), limits, special=SPECIAL, max_length=LIMIT)
     one = _beam_search(step, (tables, zeros), limits, special=SPECIAL, max_length=LIMIT, beam_size=1)
-    assert np.all(one.scores >= first.scores - 1e-5)  # it goes on beside what has ended
+    assert np.all(one.scores >= first.scores - 1e-5)  # it continues next to finished hypotheses
     wide = _beam_search(
         step,
         (jnp.repeat(tables, 8, axis=0), jnp.repeat(zeros, 8)),

@@ -1,4 +1,4 @@
-"""A task of one's own, and its config file: how often the letter "a" stands in a word."""
+"""A user's task, and its config file: how often the letter "a" occurs in a word."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""A task and a cell of one's own, by the ordinary commands."""
+"""A user's task and cell, by the ordinary commands."""
 
 import io
 import json
@@ -86,7 +86,7 @@ def test_a_cell_of_ones_own_is_found_by_its_file_with_a_structure_of_r(cells):
     ("name", "message"),
     [
         ("{}:LEEKY", "has no LEEKY; it has .*LEAKY"),
-        ("{}:NUMBER", "is no Cell but of type int"),
+        ("{}:NUMBER", "is not a Cell but of type int"),
         ("nowhere.py:LEAKY", "cannot be imported: FileNotFoundError"),
         ("no.such.module:LEAKY", "cannot be imported: ModuleNotFoundError"),
     ],
@@ -116,10 +116,10 @@ def test_a_run_knows_the_file_of_its_cell_and_that_it_is_unchanged(cells, tiny_c
     predict(task, io.BytesIO(b"abc\n"), answers := io.BytesIO())
     assert len(answers.getvalue().splitlines()) == 1
     cells.write_text(CELL.replace("0.5", "0.25"))
-    with pytest.raises(UserError, match=r"mine\.py has changed since the run was made"):
+    with pytest.raises(UserError, match=r"mine\.py has changed since the run was started"):
         open_task(tmp_path / "w")
     cells.unlink()
-    with pytest.raises(UserError, match=r"there is no file .*mine\.py"):
+    with pytest.raises(UserError, match=r"no file .*mine\.py"):
         open_task(tmp_path / "w")
 
 
@@ -132,10 +132,10 @@ def test_the_code_of_a_work_directory_is_never_run(cells, tiny_config, tmp_path)
         path = workdir / name
         path.write_text(path.read_text().replace(str(cells), str(inside)))
     inside.write_text(inside.read_text() + "\nraise SystemExit")
-    with pytest.raises(UserError, match="lies in the work directory, whose code is never run"):
+    with pytest.raises(UserError, match="is in the work directory, where no code is run"):
         open_task(workdir)
     (workdir / "own_code.json").unlink()
-    with pytest.raises(UserError, match="lies in the work directory, whose code is never run"):
+    with pytest.raises(UserError, match="is in the work directory, where no code is run"):
         open_task(workdir)
 
 
@@ -147,13 +147,13 @@ def test_code_that_a_work_directory_names_without_its_hash_is_not_run(cells, tin
     (saved["model"]["encoder"] if field == "cell" else saved)[field] = f"{cells}:LEAKY"
     (workdir / "config.json").write_text(json.dumps(saved))
     cells.write_text("raise SystemExit")
-    with pytest.raises(UserError, match=r"mine\.py:LEAKY' has no hash in own_code\.json, so that its code is not run"):
+    with pytest.raises(UserError, match=r"mine\.py:LEAKY' has no hash in own_code\.json, so its code is not run"):
         open_task(workdir)
 
 
 def test_a_thing_that_is_no_task_is_refused(cells, tmp_path):
     config = counting.get_config()
-    for name, message in ((f"{cells}:LEAKY", "is no rnnlab.tasks.base.Task"), ("secseq", "unknown 'secseq'")):
+    for name, message in ((f"{cells}:LEAKY", "is not a rnnlab.tasks.base.Task"), ("secseq", "unknown 'secseq'")):
         config.experiment = name
         with pytest.raises(UserError, match=rf"config\.experiment: .*{message}"):
             create_task(config, tmp_path / "w")

@@ -62,7 +62,7 @@ def test_several_steps_in_one_call_are_those_of_as_many_calls(tmp_path, source):
 
 
 def test_batches_of_many_shapes_come_alike_within_a_call(tiny_config, tmp_path, capsys):
-    """Stopped between two calls, the run goes on bit by bit."""
+    """Stopped between two calls, the run resumes bit for bit."""
     fields = {
         "training__steps_per_call": 5,
         "training__steps": 20,
@@ -115,7 +115,7 @@ def test_batches_of_one_call_that_differ_in_shape_are_told(tmp_path, monkeypatch
         return tuple(part[..., : -(self._number % 2) or None] for part in plain(self))
 
     monkeypatch.setattr(counting_code.Batches, "__next__", uneven)
-    with pytest.raises(UserError, match=r"steps_per_call: 5 batches in a row must have the same shapes"):
+    with pytest.raises(UserError, match=r"steps_per_call: 5 consecutive batches must have the same shapes"):
         _trained(_config(steps_per_call=5), tmp_path)
 
 

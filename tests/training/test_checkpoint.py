@@ -124,7 +124,7 @@ def test_what_cannot_be_saved_is_told_of_and_what_was_saved_before_stays(tmp_pat
     monkeypatch.setattr(checkpoints._manager, "save", full)
     checkpoints.save(2, _state(2), RECORD)
     checkpoints.close()
-    text = "2 could not be saved (no space left on the device); the last one is that of step 1; training goes on"
+    text = "2 could not be saved (no space left on the device); the last one is that of step 1; training continues"
     assert text in caplog.text
     assert _restored(tmp_path / "c").step == 1
 
@@ -214,7 +214,7 @@ def test_a_checkpoint_restores_into_any_other_optimizer_s_state_and_is_never_cal
             assert all(leaf.min() == 7 for leaf in found.arrays.params.values())
             if lacks or len(leaves) != len(known):
                 differing.add(field)
-            assert ("start anew or are dropped" in caplog.text) == (field in differing)
+            assert ("restart or are dropped" in caplog.text) == (field in differing)
             assert "damaged" not in caplog.text
         assert {"both", "optimizer sgd"} <= differing
         assert all({"optimizer", "average_decay"} & {*OTHERS[field]} for field in differing), "a new one to know of"
@@ -238,7 +238,7 @@ def test_a_checkpoint_of_another_model_is_refused_by_name_and_stays(tmp_path, ot
     checkpoints.save(1, PARAMS, RECORD)
     checkpoints.close()
     checkpoints = Checkpoints(tmp_path / "c", reading=reading)
-    with pytest.raises(UserError, match=r"checkpoint .*/c/1 is whole but of another model .*: [Wbc] differ"):
+    with pytest.raises(UserError, match=r"checkpoint .*/c/1 is intact but of another model .*: [Wbc] differ"):
         checkpoints.restore(other)
     assert checkpoints.steps() == [1]
     checkpoints.close()

@@ -132,14 +132,14 @@ def test_too_many_in_a_row_send_the_run_back_to_its_last_checkpoint_with_other_d
 ):
     poison(lambda seed, number: seed == 0 and number > 22)
     scripted.train(tiny_config(training__most_skipped=6), tmp_path, lambda step: {"loss": 1.0, "wer": 9.0})
-    assert "step 30: 6 steps in a row did not count; back to step 20, the data in another order (1 of 3" in caplog.text
+    assert "step 30: 6 steps in a row were skipped; back to step 20, the data in another order (1 of 3" in caplog.text
     assert _skipped(tmp_path) == 0  # the rows of the steps that were taken back are gone
     assert steps(tmp_path / "checkpoints") == [30, 40]
 
 
 def test_a_run_that_never_gets_past_them_gives_up_with_a_word(poison, tiny_config, tmp_path):
     poison(lambda seed, number: number > 3)
-    with pytest.raises(UserError, match=r"step 15: 10 steps in a row had a loss .* after going back 2 times"):
+    with pytest.raises(UserError, match=r"step 15: 10 steps in a row had a loss .* after 2 returns"):
         scripted.train(tiny_config(training__most_returns=2), tmp_path)
 
 
@@ -198,7 +198,7 @@ def test_a_checkpoint_after_a_ruinous_step_is_passed_over_for_the_one_before(
 
 def test_a_run_that_ends_while_steps_are_skipped_gives_up_without_a_result(poison, tiny_config, tmp_path):
     poison(lambda seed, number: number == 40)
-    with pytest.raises(UserError, match=r"step 40: 1 step in a row .* after going back 0 times"):
+    with pytest.raises(UserError, match=r"step 40: 1 step in a row .* after 0 returns"):
         loop.train(tiny_config(training__most_returns=0), tmp_path)
     assert not (tmp_path / "result.json").exists()
     assert steps(tmp_path / "checkpoints") == [20, 30]
@@ -211,6 +211,6 @@ def test_a_signal_while_steps_are_skipped_saves_nothing_and_says_so(poison, tiny
         return number > 24
 
     poison(asks)
-    with pytest.raises(Interrupted, match=r"stopped by SIGTERM; .* from the last checkpoint, for the last steps did"):
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM; .* from the last checkpoint, as the last steps were"):
         scripted.train(tiny_config(training__log_every=50), tmp_path)
     assert steps(tmp_path / "checkpoints") == [10, 20]

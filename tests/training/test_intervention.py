@@ -57,7 +57,7 @@ def test_a_spectral_limit_holds_at_the_end_of_a_run_for_the_average_of_the_param
             "lstm/diagonal",
             "needs a dense R, which lstm/diagonal of encoder/stack/layers/0/0 ",
         ),
-        ("chrono", "rnn", "needs a gate that keeps a memory, which rnn of encoder/stack/layers/0/0 lacks"),
+        ("chrono", "rnn", "needs a memory gate, which rnn of encoder/stack/layers/0/0 lacks"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_written(tiny_config, tmp_path, text, cell, message):

@@ -29,7 +29,7 @@ from tests.scripted import scored, steps
 
 
 def _stop_at(data, workdir, step: int, signum: int) -> int:
-    """Starts a run and sends it a signal when it has told of a step; returns its exit status."""
+    """Starts a run and sends it a signal when it has logged a step; returns its exit status."""
     process = tiny.train(data, workdir, "--config.data.buckets=2")
     for line in process.stderr:
         if f"step {step:>6}  train" in line:

@@ -62,7 +62,7 @@ def test_unknown_names_and_decay_without_effect_are_refused_with_what_is_allowed
         make_optimizer(_training(optimizer="adm"))
     with pytest.raises(UserError, match=r"schedule: unknown 'cosine'; allowed: constant"):
         make_optimizer(_training(schedule="cosine"))
-    with pytest.raises(UserError, match=r"weight_decay: 'adam' has none; allowed with: adamw"):
+    with pytest.raises(UserError, match=r"weight_decay: 'adam' ignores it; allowed with: adamw"):
         make_optimizer(_training(optimizer="adam", weight_decay=0.1))
 
 
@@ -72,7 +72,7 @@ def test_each_entry_is_cut_at_the_value_and_the_two_clippings_exclude_each_other
     updates, _ = optimizer.update(GRADIENT, optimizer.init(GRADIENT), GRADIENT)
     np.testing.assert_array_equal(updates["W"], [-3.0, 0.0])
     np.testing.assert_array_equal(updates["b"], [-3.5])
-    with pytest.raises(UserError, match=r"clip_value: 3\.5 beside clip_global_norm 1\.0; set one of them to 0"):
+    with pytest.raises(UserError, match=r"clip_value: 3\.5 and clip_global_norm 1\.0; set one of them to 0"):
         make_optimizer(_training(**fields, clip_value=3.5))
 
 
@@ -163,7 +163,7 @@ def test_every_optimizer_takes_the_rates_of_every_schedule_and_tells_the_last_on
 
 @pytest.mark.parametrize("warmup", [20, 21, 2**31 - 1])
 def test_a_warm_up_that_leaves_no_step_to_the_cosine_is_refused(warmup):
-    with pytest.raises(UserError, match=rf"warmup_steps: {warmup} is not below config\.training\.steps=20"):
+    with pytest.raises(UserError, match=rf"warmup_steps: {warmup} must be below config\.training\.steps=20"):
         make_optimizer(_training(schedule="warmup_cosine", steps=20, warmup_steps=warmup))
     make_optimizer(_training(schedule="warmup_cosine", steps=20, warmup_steps=19))
     make_optimizer(_training(schedule="inverse_sqrt", steps=20, warmup_steps=warmup))

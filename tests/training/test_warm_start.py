@@ -85,7 +85,7 @@ def test_patterns_that_do_nothing_or_everything_are_refused(patterns, message):
 def test_another_task_or_a_run_without_a_checkpoint_is_no_start(tiny_config, tmp_path):
     create_task(counting.get_config(), tmp_path / "other")
     create_task(tiny_config(), tmp_path / "empty")
-    for name, message in (("other", "is of .*Counting, not of seq2seq"), ("empty", "no whole checkpoint")):
+    for name, message in (("other", "is of .*Counting, not of seq2seq"), ("empty", "no intact checkpoint")):
         config = tiny_config(training__init_from=str(tmp_path / name))
         with pytest.raises(UserError, match=rf"config\.training\.init_from: .*{message}"):
             _start(config, tmp_path / f"from_{name}")
@@ -120,6 +120,6 @@ def test_pretrained_embeddings_are_those_of_their_tokens(tiny_config, tmp_path):
         assert not np.array_equal(table[ids["b"]], rows["a"])
     path.write_text("a 1 2 3")
     shutil.rmtree(tmp_path / "w")
-    with pytest.raises(UserError, match=r"vectors\.txt, line 1: does not hold 8 finite numbers"):
+    with pytest.raises(UserError, match=r"vectors\.txt, line 1: must have 8 finite numbers"):
         _start(config, tmp_path / "w")
     assert jax.tree.leaves(params)

@@ -1,4 +1,4 @@
-"""The run: each part within its own time, in processes of its own: neither a crash nor a hang costs the rest."""
+"""The run: each part has its own time limit and processes, so neither a crash nor a hang costs the rest."""
 
 import collections
 import concurrent.futures
@@ -30,17 +30,17 @@ _WORKER = (sys.executable, "-m", "rnnlab.benchmark.accelerator.worker")
 def run(out: pathlib.Path, *, minutes: float, only: Sequence[str], tiny: bool) -> bool:
     """Measures parts into `out/accelerator.jsonl`, prints their tables and writes them to `out/accelerator.md`.
 
-    A part has the share of the time that is left which `Part.seconds` gives it among the parts that are left. What the
-    file already holds of this machine is not measured again, but for the facts, which are those of each run.
+    A part gets a share of the remaining time, by its `Part.seconds` among the remaining parts. Cases in the file that
+    were measured on this machine are not measured again, except for the facts, which are measured in each run.
 
     Args:
-      out: a folder, made if it is not there.
+      out: a folder, created if missing.
       minutes: wall time of all parts together.
       only: names of parts; the facts are always measured.
       tiny: few cases, tiny sizes.
 
     Returns:
-      Whether a case of this run failed. What was not reached in time did not fail.
+      Whether a case of this run failed. Cases that were not reached in time did not fail.
     """
     out.mkdir(parents=True, exist_ok=True)
     path, started = out / "accelerator.jsonl", datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -77,13 +77,13 @@ class _Run:
         self._given_up = threading.Event()
 
     def measure(self, seconds: float) -> None:
-        """Measures for so many seconds at most; then every case has a row."""
+        """Measures for at most `seconds`; then every case has a row."""
         self._seconds, self._deadline = seconds, time.monotonic() + seconds
         lanes = list(self._lanes())
         with concurrent.futures.ThreadPoolExecutor(max(1, len(lanes))) as threads:
             try:
                 list(threads.map(self._go_through, lanes))
-            except BaseException:  # Ctrl-C, a full disk: else what was begun would go on to the end of the part
+            except BaseException:  # Ctrl-C, a full disk: otherwise the processes would run to the end of the part
                 self._give_up()
                 raise
         for number in self._unsettled(range(len(self._cases))):
@@ -95,7 +95,7 @@ class _Run:
             process.kill()
 
     def _unsettled(self, numbers: Sequence[int]) -> list[int]:
-        """Of these cases, those without a row in this run, and before this run without one that settles them."""
+        """Returns the cases without a row in this run, and without one from before that settles them."""
         written = records.of_one_machine(records.read(self._path), self._started)
         rows = records.latest((row for row in written if row["run"] == self._started), self._name)
         if self._name != "facts":
@@ -114,7 +114,7 @@ class _Run:
             yield collections.deque(_Job(list(own), environment) for environment, own in each)
 
     def _go_through(self, jobs: collections.deque[_Job]) -> None:
-        """One process after another; what a dead one left is given to others, what may have killed it in halves."""
+        """Runs one process after another; others get the rest of a dead one, and halves of the suspected cases."""
         while jobs and (left := self._deadline - time.monotonic()) > 0:
             job = jobs.popleft()
             status, at = self._work(job, left)
@@ -123,7 +123,7 @@ class _Run:
             rest = self._unsettled(job.numbers)
             if status is None:
                 for number in self._unsettled(at):
-                    self._append(number, f"stopped after {self._seconds:.0f} s, in which the part was to end")
+                    self._append(number, f"stopped after {self._seconds:.0f} s, the time limit of the part")
                 return
             if not rest:
                 continue
@@ -136,11 +136,11 @@ class _Run:
             jobs.extendleft(_Job(own, job.environment) for own in reversed([*apart, others]) if own)
 
     def _work(self, job: _Job, seconds: float) -> tuple[str | None, list[int]]:
-        """How a process ended ("": as it should, None: it was stopped), and which cases it was at."""
+        """Returns how a process ended ("": normally, None: it was stopped), and its current cases."""
         pipe, flags = subprocess.PIPE, " ".join((os.environ.get("XLA_FLAGS", ""), job.environment.get("XLA_FLAGS", "")))
         environment = {**os.environ, **job.environment, "XLA_FLAGS": flags.strip()}
         environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # compiling is measured
-        # in a group of its own: Ctrl-C is for the driver alone, else a case would be said to have died of it
+        # in its own process group: Ctrl-C must reach only the driver, or a case would be recorded as dead
         process = subprocess.Popen(
             _WORKER, cwd=_ROOT, env=environment, text=True, stdin=pipe, stdout=pipe, stderr=self._log, process_group=0
         )
@@ -172,7 +172,7 @@ class _Run:
             return None, at
         if status < 0:
             return f"killed by {signal.Signals(-status).name}", at
-        return (f"ended with status {status}; accelerator.log has its last words" if status else ""), at
+        return (f"ended with status {status}; accelerator.log has its last output" if status else ""), at
 
     def _append(self, number: int, status: str) -> None:
         row = {"part": self._name, "run": self._started, "case": self._cases[number], "status": status}

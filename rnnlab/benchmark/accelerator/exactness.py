@@ -1,4 +1,4 @@
-"""Whether every cell keeps the promises of `rnnlab.testing` where products are less exact than float32."""
+"""Checks the promises of `rnnlab.testing` for every cell on devices with products less exact than float32."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ _STRUCTURED = ("lstm/diagonal", "slstm/heads2")
 
 
 def cases(tiny: bool) -> list[Case]:
-    """Every promise of every cell, by the default precision of products and by the highest."""
+    """Lists every promise of every cell, at default and at highest precision of products."""
     promises = sorted(PROMISES, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
     cells = ["rnn"] if tiny else [*CELLS, *_STRUCTURED]
     grid = itertools.product(promises[2:4] if tiny else promises, ("default", "highest"), cells)
@@ -22,12 +22,12 @@ def cases(tiny: bool) -> list[Case]:
 
 
 def environment(case: Case) -> dict[str, str]:
-    """Many small processes share the device, and compile hundreds of programs of which none needs to be fast."""
+    """Returns the environment: many small processes share the device, and compile hundreds of uncritical programs."""
     return {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "XLA_FLAGS": "--xla_gpu_autotune_level=0"}
 
 
 def measure(given: Sequence[Case], settled: Mapping[str, Row]) -> Iterator[tuple[Case, Row]]:
-    """What `Part.measure` says."""
+    """Measures as described in `Part.measure`."""
     for case in given:
         with jax.default_matmul_precision(case["precision"]):
             found = measure_promise(find_cell(case["cell"]), case["promise"])

@@ -1,4 +1,4 @@
-"""The machine: device, driver, versions, memory, and the most that it can do."""
+"""The machine: device, driver, versions, memory, and its limits."""
 
 import functools
 import importlib.metadata
@@ -13,18 +13,18 @@ from rnnlab.benchmark.accelerator.records import OK, Case, Row
 from rnnlab.benchmark.limits import measure_limits
 
 _PACKAGES = ("jax", "jaxlib", "jax-cuda13-plugin", "libtpu", "flax", "optax", "numpy", "torch", "nvidia-cudnn-cu13")
-# float32 products are float32 by "highest" alone; by default a GPU does them in TF32, a TPU in bfloat16
+# float32 products use float32 only with "highest"; by default a GPU uses TF32, a TPU bfloat16
 _PRODUCTS = (("float32", "default"), ("bfloat16", "default"), ("float32", "highest"))
 
 
 def cases(tiny: bool) -> list[Case]:
-    """The machine itself, then its limits by dtype and precision."""
+    """Lists the machine itself, then its limits by dtype and precision."""
     sizes = {"side": 64, "numbers": 2**12, "steps": 64} if tiny else {"side": 8192, "numbers": 2**28, "steps": 10_000}
     return [{"what": "machine"}, *({"what": "limits", "dtype": d, "precision": p, **sizes} for d, p in _PRODUCTS)]
 
 
 def measure(given: Sequence[Case], settled: Mapping[str, Row]) -> Iterator[tuple[Case, Row]]:
-    """What `Part.measure` says."""
+    """Measures as described in `Part.measure`."""
     for case in given:
         if case["what"] == "machine":
             yield case, _machine()
@@ -33,7 +33,7 @@ def measure(given: Sequence[Case], settled: Mapping[str, Row]) -> Iterator[tuple
 
 
 def limits_of(rows: Mapping[str, Row], dtype: str) -> Row:
-    """The limits of a dtype by default precision, measured now, once in a process, where no row has them."""
+    """Returns the limits of a dtype at default precision; measures them once per process if no row has them."""
     for row in rows.values():
         case = row["case"]
         if row["status"] == OK and (case.get("dtype"), case.get("precision")) == (dtype, "default"):
@@ -69,7 +69,7 @@ def _machine() -> Row:
 
 
 def _driver() -> str:
-    """The version of NVIDIA's driver; empty where there is none."""
+    """Returns the version of NVIDIA's driver; empty without one."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.split()[0]

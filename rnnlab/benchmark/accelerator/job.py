@@ -1,4 +1,4 @@
-"""The main job's model on made-up ids: training, greedy search and beam search, in float32 and bfloat16."""
+"""The main job's model on synthetic ids: training, greedy search and beam search, in float32 and bfloat16."""
 
 import concurrent.futures
 import itertools
@@ -26,14 +26,14 @@ from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.step import TrainState, make_train_step, repeat_step, split_model
 
 _SPECIAL = SpecialTokens(bos=1, eos=2, pad=0)
-_SIZES = (33, 43)  # ids of letters and of phones, special tokens counted: 870,443 parameters, as the main job has
-_TIME, _LIMIT = 8, 16  # letters and phones of a word; phones that a search may find
+_SIZES = (33, 43)  # ids of letters and of phones, including special tokens: 870,443 parameters, as in the main job
+_TIME, _LIMIT = 8, 16  # letters and phones of a word; maximum phones of a search
 _BEAM = 5
 _OUTPUT_BIAS = "decoder/output/bias"
 
 
 def cases(tiny: bool) -> list[Case]:
-    """Training steps first, then searches, for the batch that a CPU is given and for one that fills a card."""
+    """Lists training steps first, then searches, for a batch as on a CPU and for one that fills an accelerator."""
     batches, widths = ((2,), 8) if tiny else ((64, 1024), 0)
     work = ("training", "greedy search", "beam search")
     grid = itertools.product(work, batches, ("float32", "bfloat16"))
@@ -41,7 +41,7 @@ def cases(tiny: bool) -> list[Case]:
 
 
 def measure(given: Sequence[Case], settled: Mapping[str, Row]) -> Iterator[tuple[Case, Row]]:
-    """What `Part.measure` says; programs are compiled side by side, then timed one after another."""
+    """Measures as described in `Part.measure`; compiles programs in parallel, then times them one after another."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
         built = [threads.submit(_built, case) for case in given]
     for case, program in zip(given, built, strict=True):
@@ -56,7 +56,7 @@ def measure(given: Sequence[Case], settled: Mapping[str, Row]) -> Iterator[tuple
 
 
 def _built(case: Case) -> tuple[int | None, Callable, int]:
-    """What `_training` and `_search` say."""
+    """Builds a case, as `_training` and `_search`."""
     build = _training if case["what"] == "training" else _search
     return build(*_model(case), _batch(case["batch"]), case)
 
@@ -72,7 +72,7 @@ def _figures(times: Times, tokens: int) -> Row:
 
 
 def _model(case: Case) -> tuple[Callable[[ModelParams], Seq2Seq], ModelParams]:
-    """The model of the default config, whose parameters are cast where it is put together."""
+    """Makes the model of the default config; its parameters are cast when it is merged."""
     config = default_config()
     if case["features"]:
         for side in ("encoder", "decoder"):
@@ -84,7 +84,7 @@ def _model(case: Case) -> tuple[Callable[[ModelParams], Seq2Seq], ModelParams]:
 
 
 def _batch(rows: int) -> Batch:
-    """Words of 4 to 8 letters and phones."""
+    """Draws words of 4 to 8 letters and phones."""
     random = np.random.default_rng(0)
     source, labels = (random.integers(4, size, (_TIME, rows), dtype=np.int32) for size in _SIZES)
     lengths = [random.integers(_TIME // 2, _TIME + 1, rows, dtype=np.int32) for _ in range(2)]
@@ -93,7 +93,7 @@ def _batch(rows: int) -> Batch:
 
 
 def _training(merge, params: ModelParams, batch: Batch, case: Case) -> tuple[int | None, Callable, int]:
-    """Bytes of the program, a call of it, and the tokens that a call learns from."""
+    """Returns bytes of the program, a call of it, and the tokens that a call trains on."""
     config = default_config()
     optimizer = make_optimizer(config.training)
     state = TrainState.start(params, optimizer)
@@ -111,9 +111,9 @@ def _loss(model: Seq2Seq, batch: Batch, carry: tuple, *, rngs: nnx.Rngs, step: j
 
 
 def _search(merge, params: ModelParams, batch: Batch, case: Case) -> tuple[int | None, Callable, int]:
-    """Bytes of the program, a call of it, and the tokens that a call finds, those of the best outputs alone.
+    """Returns bytes of the program, a call of it, and the tokens that a call finds, counting only the best outputs.
 
-    None ends before its limit: what is not trained may end at once, and a second would hold any number of tokens.
+    No output ends before its limit: untrained models may end at once, and tokens per second would be arbitrary.
     """
     params = params | {_OUTPUT_BIAS: params[_OUTPUT_BIAS].at[_SPECIAL.eos].set(-1e4)}
     limits = jnp.full(case["batch"], _LIMIT, jnp.int32)

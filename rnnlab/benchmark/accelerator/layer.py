@@ -1,4 +1,4 @@
-"""Layers built side by side and timed in turn: what the parts on layers, on long sequences and on loops share."""
+"""Layers built in parallel and timed in turn: shared by the parts on layers, on long sequences and on loops."""
 
 import concurrent.futures
 import itertools
@@ -13,13 +13,13 @@ from rnnlab.benchmark.cases import Case as LayerCase
 from rnnlab.benchmark.implementations import build, status_of
 from rnnlab.timing import time_in_turn
 
-_WARM_UP = 1  # and before it the run that shows whether a layer runs
+_WARM_UP = 1  # after a first run that checks whether a layer runs
 
 
 def describe(
     implementation: str, cell: str, shape: tuple[int, int, int], dtype: str, pass_: str, **others: Any
 ) -> Case:
-    """A case whose shape is (batch, time, hidden)."""
+    """Makes a case of shape (batch, time, hidden)."""
     sizes = dict(zip(("batch", "length", "hidden"), shape, strict=True))
     return {**others, "cell": cell, **sizes, "dtype": dtype, "pass": pass_, "implementation": implementation}
 
@@ -33,13 +33,13 @@ def measure_layers(
     seconds: float = 3.0,
     more: Callable[[Case, Any], Row] = lambda case, layer: {},
 ) -> Iterator[tuple[Case, Row]]:
-    """Builds all cases, by as many threads as there are cores, then times those of one layer in turn.
+    """Builds all cases, with as many threads as cores, then times those of one layer in turn.
 
     Args:
-      given: neighbours that differ in their implementation alone are timed in turn.
+      given: neighbours that differ only in their implementation are timed in turn.
       facts: rows of the part on facts, for the limits of the machine.
       repeats, least, seconds: as in `time_in_turn`.
-      more: finds out more about a layer that was timed.
+      more: measures further figures of a timed layer.
     """
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
         built = list(threads.map(_built, given))
@@ -60,7 +60,7 @@ def measure_layers(
 
 
 def _built(case: Case) -> tuple[Any, Row]:
-    """The layer, None if there is none, and what is known of it so far."""
+    """Returns the layer, None if it cannot be built, and its figures so far."""
     try:
         layer = build(case["implementation"], _layer_case(case))
         return layer, {"status": OK, **layer.build()}
@@ -69,7 +69,7 @@ def _built(case: Case) -> tuple[Any, Row]:
 
 
 def _failure(layer: Any) -> str | None:
-    """Why a layer does not run, None if it does."""
+    """Returns why a layer does not run, None if it does."""
     try:
         layer.run()
     except Exception as error:
@@ -90,7 +90,7 @@ def _timed(running: list, facts: Mapping[str, Row], more: Callable, **how: Any) 
 
 
 def _further(case: Case, layer: Any, more: Callable[[Case, Any], Row]) -> Row:
-    """What else there is to know, or why it is not known: too little memory or no profiler must not cost the times."""
+    """Returns further figures, or why they are missing: too little memory or no profiler must not cost the times."""
     try:
         return {**layer.facts(), **more(case, layer)}
     except Exception as error:

@@ -1,4 +1,4 @@
-"""A recurrent layer by every implementation: ours as chosen, ours by other plans, and the peers."""
+"""A recurrent layer by every implementation: ours by default, ours with other plans, and the peers."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +14,9 @@ _PLANS = ("rnnlab/step/all", "rnnlab/apart/all", "rnnlab/pull/all", "rnnlab/unro
 
 
 def cases(tiny: bool) -> list[Case]:
-    """Ours and the peers in training, our plans in training, then both in the forward pass alone.
+    """Lists ours and the peers in training, our plans in training, then both in the forward pass only.
 
-    "rnnlab" is what `auto` takes, whose loop is unrolled by 1; it is timed again beside its plans.
+    "rnnlab" uses `auto`, with a loop unrolled by 1; it is timed again together with its plans.
     """
     shapes, cells = (((2, 8, 8),), _CELLS[:1]) if tiny else (_SHAPES, _CELLS)
     dtypes = ("float32",) if tiny else ("float32", "bfloat16")
@@ -42,5 +42,5 @@ def _plans(cell: str, shape: tuple[int, int, int], dtype: str, pass_: str) -> It
 
 
 def measure(given: Sequence[Case], facts: Mapping[str, Row]) -> Iterator[tuple[Case, Row]]:
-    """What `Part.measure` says."""
+    """Measures as described in `Part.measure`."""
     return measure_layers(given, facts)

@@ -21,7 +21,7 @@ _CELLS = ("lstm", "gru")
 
 
 def cases(tiny: bool) -> list[Case]:
-    """Ours and the plain loop, for each setting of the command buffers."""
+    """Lists ours and the plain loop, for each setting of the command buffers."""
     buffers = list(_FLAGS)[:2] if tiny else list(_FLAGS)
     shapes, cells = (((2, 8, 8),), ("rnn",)) if tiny else (_SHAPES, _CELLS)
     return [
@@ -31,17 +31,17 @@ def cases(tiny: bool) -> list[Case]:
 
 
 def environment(case: Case) -> dict[str, str]:
-    """The flag of XLA, which is read when a process starts."""
+    """Returns the XLA flag, which is read when a process starts."""
     return {"XLA_FLAGS": _FLAGS[case["command_buffers"]]}
 
 
 def measure(given: Sequence[Case], facts: Mapping[str, Row]) -> Iterator[tuple[Case, Row]]:
-    """What `Part.measure` says."""
+    """Measures as described in `Part.measure`."""
     return measure_layers(given, facts, more=_kernels)
 
 
 def _kernels(case: Case, layer: Any) -> Row:
-    """Kernels of a call, and of each of its time steps, by jax's profiler."""
+    """Counts the kernels of a call, and of each of its time steps, with jax's profiler."""
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
             layer.run()
@@ -52,7 +52,7 @@ def _kernels(case: Case, layer: Any) -> Row:
 
 
 def _launches(path: pathlib.Path) -> int:
-    """Events on the streams of a device: kernels and copies. A TPU has one line of operations instead."""
+    """Returns events on the streams of a device: kernels and copies. A TPU has one line of operations instead."""
     found = 0
     for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
         if plane.name.startswith("/device:"):

@@ -1,4 +1,4 @@
-"""Long sequences in one step after the other, and parallel in time."""
+"""Long sequences, sequentially and parallel in time."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,15 +10,15 @@ _LENGTHS = (1024, 8192, 32_768, 131_072)
 _LINEAR = ("min_gru", "lru", "rg_lru")
 _BY_NEWTON = ("gru", "lstm/diagonal")
 _ASSOCIATIVE = tuple(f"rnnlab/associative/{block}" for block in (1, 16, 256))
-_SLOW = 32_768  # steps that take a loop of kernels seconds, and it is run several times
+_SLOW = 32_768  # from this many steps, a loop of kernels takes seconds, several times
 # (cells, ways beside the sequential one, batches, hidden)
 _GRIDS = ((_LINEAR, _ASSOCIATIVE, (8,), 256), (_BY_NEWTON, ("rnnlab/newton",), (8, 16), 64))
 
 
 def cases(tiny: bool) -> list[Case]:
-    """Every length in turn, the shortest first: linear cells by associative scans, others by Newton's method.
+    """Lists every length, the shortest first: linear cells by associative scans, others by Newton's method.
 
-    The slowest loops are last: they would take the time of all that is parallel.
+    The slowest loops are last: they would use up the time of the parallel methods.
     """
     found = []
     for length, (cells, ways, batches, hidden) in itertools.product((16,) if tiny else _LENGTHS, _GRIDS):
@@ -29,5 +29,5 @@ def cases(tiny: bool) -> list[Case]:
 
 
 def measure(given: Sequence[Case], facts: Mapping[str, Row]) -> Iterator[tuple[Case, Row]]:
-    """What `Part.measure` says; a long loop is timed three times at least."""
+    """Measures as described in `Part.measure`; a long loop is timed at least three times."""
     return measure_layers(given, facts, least=3, seconds=2.0)

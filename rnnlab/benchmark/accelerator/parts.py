@@ -1,4 +1,4 @@
-"""What is measured, in the order of what is worth most if the run is cut."""
+"""The parts of the measurement, the most valuable first in case the run is cut short."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -11,13 +11,13 @@ class Part(NamedTuple):
     """A part of the measurement.
 
     Attributes:
-      seconds: at most, of a run of 7.5 minutes; its share of any other.
-      cases: all of them, those worth most first; True asks for few and tiny ones.
-      measure: measures cases, and yields each with what was found as soon as it is known. Of a single case it may
-        raise what went wrong.
-      together: how many cases it is given at once, or a few more that differ in their implementation alone.
+      seconds: maximum in a run of 7.5 minutes; its share in any other run.
+      cases: lists all cases, the most valuable first; True: few and tiny ones.
+      measure: measures cases, and yields each with its figures as soon as they are known. For a single case it may
+        raise an exception.
+      together: the number of cases per call, or a few more that differ only in their implementation.
       environment: variables of the process that measures a case.
-      side_by_side: the name of a field by whose values cases are measured in processes at the same time.
+      side_by_side: the name of a field; cases with different values are measured in concurrent processes.
     """
 
     seconds: float

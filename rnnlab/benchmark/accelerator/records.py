@@ -8,14 +8,14 @@ from typing import Any
 
 from rnnlab.printing import to_json
 
-Case = dict[str, Any]  # what is measured: words and numbers, different for each row of a part
-Row = dict[str, Any]  # "part" and "run", the case, its "status" and what was found
+Case = dict[str, Any]  # words and numbers that identify a measurement, different for each row of a part
+Row = dict[str, Any]  # "part" and "run", the case, its "status" and its figures
 OK = "ok"
 _UNSUPPORTED = ("not supported", "not installed")
 
 
 def append(path: pathlib.Path, row: Row) -> None:
-    """Adds a row by one write, so that processes can share a file, and a killed one leaves whole lines."""
+    """Adds a row by one write, so that processes can share a file, and a killed one leaves complete lines."""
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         size = os.fstat(file).st_size
@@ -26,7 +26,7 @@ def append(path: pathlib.Path, row: Row) -> None:
 
 
 def read(path: pathlib.Path) -> list[Row]:
-    """All whole rows, whatever else the file holds; none of a file that is not there."""
+    """Returns all complete rows, whatever else the file contains; none if it is missing."""
     if not path.exists():
         return []
     found = []
@@ -41,14 +41,14 @@ def read(path: pathlib.Path) -> list[Row]:
 
 
 def of_one_machine(rows: Sequence[Row], run: str) -> list[Row]:
-    """The rows of a run, and of those on the same device by the same versions: others have other figures."""
+    """Returns the rows of a run, and of runs on the same device with the same versions: others are not comparable."""
     found = (row for row in rows if row["case"].get("what") == "machine" and row["status"] == OK)
     machines = {row["run"]: (row["device"], row["devices"], row["versions"]) for row in found}
     return [row for row in rows if run not in machines or machines.get(row["run"]) == machines[run]]
 
 
 def latest(rows: Iterable[Row], part: str) -> dict[str, Row]:
-    """The last row of each case of a part, by `key`; one that was measured is not replaced by one that was not."""
+    """Returns the last row of each case of a part, by `key`; measured rows are not replaced by others."""
     found: dict[str, Row] = {}
     for row in rows:
         if row["part"] == part and not (is_settled(found.get(key(row["case"]), {})) and not is_settled(row)):
@@ -57,15 +57,15 @@ def latest(rows: Iterable[Row], part: str) -> dict[str, Row]:
 
 
 def key(case: Case) -> str:
-    """A text that is the same for the same case alone."""
+    """Returns a text that identifies a case."""
     return json.dumps(case, sort_keys=True)
 
 
 def is_settled(row: Row) -> bool:
-    """Whether to measure again would tell nothing new: it was measured, or cannot be here."""
+    """Returns whether measuring again is pointless: the case was measured, or cannot be measured here."""
     return row.get("status", "").startswith((OK, *_UNSUPPORTED))
 
 
 def is_failure(row: Row) -> bool:
-    """Whether a case failed; what was not reached in time did not."""
+    """Returns whether a case failed; cases that were not reached in time did not."""
     return row["status"].startswith(("failed", "died"))

@@ -1,4 +1,4 @@
-"""The tables of a run, in Markdown, from its rows alone."""
+"""The tables of a run, in Markdown, from its rows."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ _LAYER = ("cell", "batch", "length", "hidden", "dtype", "pass")
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """All tables, those parts left out of which there is no row."""
+    """Returns all tables, without parts that have no row."""
     parts = {name: list(records.latest(rows, name).values()) for name in dict.fromkeys(row["part"] for row in rows)}
     made = [_TABLES[name](own) for name, own in parts.items()]
     return "\n\n".join([*made, _missing(parts)]) + "\n"
@@ -41,7 +41,7 @@ def _facts(rows: list[Row]) -> str:
 
 def _exactness(rows: list[Row]) -> str:
     measured = [row for row in rows if row["status"] == OK]
-    title = "## Promises of `check_cell`: the largest difference over the allowed one; above 1 it is broken"
+    title = "## Promises of `check_cell`: the largest difference relative to the tolerance; above 1 it is broken"
     table = _pivot(
         measured,
         ("promise", "precision"),
@@ -78,7 +78,7 @@ def _loop(rows: list[Row]) -> str:
 
     def figure(row: Row) -> str:
         kernels = row.get("kernels_per_step")
-        return _median(row) + (f" ({kernels:.3g} kernels a step)" if kernels else "")
+        return _median(row) + (f" ({kernels:.3g} kernels per step)" if kernels else "")
 
     table = _pivot(measured, (*_LAYER[:4], "implementation"), lambda row: row["case"]["command_buffers"], figure)
     return f"## XLA's command buffers: median ms\n\n{table}"
@@ -95,12 +95,12 @@ def _job(rows: list[Row]) -> str:
         for row in rows
         if row["status"] == OK
     ]
-    head = ["what", "batch", "dtype", "median ms", "tokens a second", "memory of the program, MiB"]
+    head = ["what", "batch", "dtype", "median ms", "tokens per second", "memory of the program, MiB"]
     return f"## The main job's model\n\n{_markdown([head, *lines])}"
 
 
 def _missing(parts: dict[str, list[Row]]) -> str:
-    """How many cases have no figure, and for what reason."""
+    """Returns the number of cases without a figure, and the reasons."""
     lines = ["## Without a figure", ""]
     for name, rows in parts.items():
         without = [row for row in rows if row["status"] != OK]
@@ -126,7 +126,7 @@ def _median(row: Row) -> str:
 
 
 def _pivot(rows: list[Row], fields: Sequence[str], column: Callable[[Row], str], value: Callable[[Row], str]) -> str:
-    """A line for each combination of the fields, a column for each name, in the order of the rows."""
+    """Makes a line for each combination of the fields and a column for each name, in the order of the rows."""
     names = list(dict.fromkeys(column(row) for row in rows))
     lines: dict[tuple, dict[str, str]] = {}
     for row in rows:

@@ -1,7 +1,7 @@
 """One process of the measurement: measures some cases of a part and appends their rows.
 
 The first line of stdin is the job, a JSON object; when stdin ends, so does the process, however its parent ended.
-Before each group of cases it prints their numbers on stdout, by which the driver knows what it was at if it died.
+Before each group of cases it prints their numbers to stdout, so that the driver knows them if the process dies.
 """
 
 import json
@@ -20,9 +20,9 @@ from rnnlab.benchmark.implementations import status_of
 
 
 def main() -> None:
-    """Measures until all cases are done, or the device is broken and another process must go on."""
+    """Measures until all cases are done, or the device is broken and another process must continue."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # output of libraries must not mix with answers
     job = json.loads(_read_line())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     part, path = PARTS[job["part"]], pathlib.Path(job["path"])
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _groups(numbers: list[int], cases: list[Case], together: int) -> list[list[int]]:
-    """So many cases at once, and those that belong to the last of them: implementations of one layer are not parted."""
+    """Groups `together` cases, plus those that belong to the last one: implementations of a layer stay together."""
     found: list[list[int]] = []
     layer = None
     for number in numbers:
@@ -50,7 +50,7 @@ def _groups(numbers: list[int], cases: list[Case], together: int) -> list[list[i
 
 
 def _measured(part, given: list[Case], facts: dict[str, Row]):
-    """What the part finds, with the wall time since the row before; what a single case raises is its status."""
+    """Yields the figures of the part, with the wall time since the row before; an exception of a case is its status."""
     before = time.perf_counter()
     try:
         for case, row in part.measure(given, facts):
@@ -64,7 +64,7 @@ def _measured(part, given: list[Case], facts: dict[str, Row]):
 
 
 def _device_works() -> bool:
-    """Whether it still computes: after an illegal access in one program, no other runs in the same process."""
+    """Returns whether the device still computes: after an illegal access, no program runs in the same process."""
     try:
         return float(jnp.ones(8).sum()) == 8
     except jax.errors.JaxRuntimeError:
@@ -72,7 +72,7 @@ def _device_works() -> bool:
 
 
 def _read_line() -> bytes:
-    """From the file itself: `sys.stdin`, held by a thread that waits for it, would make the end of the process fail."""
+    """Reads from the file itself: with `sys.stdin`, held by a waiting thread, the process would fail at exit."""
     line = b""
     while not line.endswith(b"\n") and (read := os.read(0, 2**16)):
         line += read

@@ -1,9 +1,9 @@
-"""What the benchmark compares: a name, and how to build one case of it.
+"""The implementations to compare: a name, and how to build one case of it.
 
-A module for ours and what jax itself offers, one for peers in jax, one for torch; each is imported only by the process
-that measures it. "rnnlab" may be followed by how it runs (rnnlab/sqrt, rnnlab/block/all, rnnlab/newton/diagonal), every
-name by how sequences of unequal lengths are put into batches (rnnlab/packed, torch/buckets), and those in jax by
-"cores": the batch is divided among as many simulated devices as there are cores (rnnlab/cores, flax.nnx/cores).
+One module for ours and plain jax, one for peers in jax, one for torch; each is imported only by the process that
+measures it. "rnnlab" may be followed by a method (rnnlab/sqrt, rnnlab/block/all, rnnlab/newton/diagonal), every name by
+a way to batch sequences of unequal lengths (rnnlab/packed, torch/buckets), and those in jax by "cores": the batch is
+sharded over as many simulated devices as cores (rnnlab/cores, flax.nnx/cores).
 """
 
 import dataclasses
@@ -37,11 +37,11 @@ _UNDIVIDED = (BOUND, "torch")
 
 
 class Unsupported(Exception):
-    """An implementation has nothing to offer for this case; the message says why."""
+    """An implementation does not support a case; the message states why."""
 
 
 def status_of(error: Exception) -> str:
-    """What a row says of an implementation that could not be measured, on one line."""
+    """Returns the status of an implementation that could not be measured, on one line."""
     if isinstance(error, ImportError):
         return f"not installed: {error.name or error}"
     if isinstance(error, Unsupported):
@@ -50,7 +50,7 @@ def status_of(error: Exception) -> str:
 
 
 def read_implementations(names: str) -> list[str]:
-    """The implementations that a config names.
+    """Parses the implementations of a config.
 
     Raises:
       ValueError: an unknown one.
@@ -64,8 +64,8 @@ def read_implementations(names: str) -> list[str]:
         if not known or (parts.over_cores and parts.kind in _UNDIVIDED):
             raise ValueError(
                 f"config.implementations: unknown {name!r}; allowed: {', '.join(_KNOWN)}, rnnlab/sqrt, "
-                "rnnlab/sequential, rnnlab/step/N, rnnlab/block/N, rnnlab/apart/N, rnnlab/pull/N with N steps a block "
-                "or all, rnnlab/unroll/N, "
+                "rnnlab/sequential, rnnlab/step/N, rnnlab/block/N, rnnlab/apart/N, rnnlab/pull/N with N steps per "
+                "block or all, rnnlab/unroll/N, "
                 "rnnlab/associative, rnnlab/associative/N, rnnlab/newton, rnnlab/newton/full, rnnlab/newton/diagonal, "
                 f"these with /N, each of all with /{', /'.join(ARRANGEMENTS)}, and those in jax with /{_CORES}"
             )
@@ -75,17 +75,17 @@ def read_implementations(names: str) -> list[str]:
 
 
 def build(name: str, case):
-    """Whatever builds `name` for a case: `JaxLayer`, or something with the same methods.
+    """Returns the builder of `name` for a case: `JaxLayer`, or a class with the same methods.
 
     Raises:
       ImportError: the package is not installed.
-      Unsupported: this implementation has no such case.
+      Unsupported: the implementation does not support the case.
     """
     kind, how, arrangement, over_cores = _Parts.of(name)
     if arrangement and not case.is_ragged:
         raise Unsupported(f"{arrangement!r} is for sequences of unequal lengths (config.lengths=text)")
     if arrangement == "packed" and kind not in (OURS, "lax.scan"):
-        raise Unsupported("takes one sequence a row")
+        raise Unsupported("takes one sequence per row")
     module, function, package = _KNOWN[kind]
     importlib.import_module(package)
     if over_cores:
@@ -95,12 +95,12 @@ def build(name: str, case):
 
 
 def count_cores() -> int:
-    """The cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Parts(NamedTuple):
-    """A name, taken apart."""
+    """The parts of a name."""
 
     kind: str
     how: list[str]
@@ -117,12 +117,12 @@ class _Parts(NamedTuple):
 
 
 def _over_cores(case):
-    """The part of a case that each of the cores does; makes as many simulated devices, before jax has any."""
+    """Returns the part of a case for each core; creates as many simulated devices, before jax has any."""
     import jax
 
     cores = count_cores()
     if case.is_ragged or case.batch % cores:
-        raise Unsupported(f"divides a batch of sequences of equal lengths among {cores} cores")
+        raise Unsupported(f"shards only batches of sequences of equal lengths over {cores} cores")
     jax.config.update("jax_num_cpu_devices", cores)
     if jax.default_backend() != "cpu":
         raise Unsupported("is for a CPU")

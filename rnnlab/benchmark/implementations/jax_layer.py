@@ -22,7 +22,7 @@ _drawing = threading.Lock()
 
 class Rows(NamedTuple):
     """The rows of a batch: inputs `[time, batch, features]` and, for unequal lengths, `seq_lengths` `[batch]` and
-    `segment_starts` `[time, batch]`, as `scan` takes them."""
+    `segment_starts` `[time, batch]`, as for `scan`."""
 
     inputs: jax.Array
     seq_lengths: jax.Array | None = None
@@ -30,8 +30,8 @@ class Rows(NamedTuple):
 
 
 class JaxLayer:
-    """A jax function and the arguments of its calls, one for each batch; `facts` may find out more, after it was
-    measured."""
+    """A jax function and the arguments of its calls, one for each batch; `facts` may add figures after the
+    measurement."""
 
     facts: Callable[[], dict[str, Any]] = dict
 
@@ -42,7 +42,7 @@ class JaxLayer:
         """Traces, lowers and compiles for each shape of a batch.
 
         Returns:
-          The seconds of each stage and the operations that XLA counts, of all shapes; the memory of the largest.
+          The seconds of each stage and the operations counted by XLA, for all shapes; the memory of the largest.
         """
         programs: dict[str, tuple[Any, Stages]] = {}
         self.compiled = []
@@ -60,7 +60,7 @@ class JaxLayer:
             jax.block_until_ready(compiled(*arguments))
 
     def device_peak_bytes(self) -> int | None:
-        """The most memory in use on an accelerator so far; None on a CPU."""
+        """Returns the peak memory on an accelerator so far; None on a CPU."""
         return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 
@@ -88,7 +88,7 @@ def _total(stage: str, values: list) -> float | int | None:
 
 
 def program_bytes(compiled: jax.stages.Compiled) -> int | None:
-    """Bytes that a program takes while it runs, arguments and results included; None where XLA does not say."""
+    """Returns the bytes of a running program, including arguments and results; None if XLA does not report them."""
     memory = compiled.memory_analysis()
     if memory is None:
         return None
@@ -99,13 +99,13 @@ def program_bytes(compiled: jax.stages.Compiled) -> int | None:
 def layer_of(
     case: Case, layer: Callable[[Any, Rows], jax.Array], params: Any, *, batch_major: bool = False
 ) -> JaxLayer:
-    """One case of a layer, or of a stack of `case.layers` that are alike.
+    """Builds one case of a layer, or of a stack of `case.layers` equal ones.
 
     Args:
-      case: what to do.
+      case: the case to build.
       layer: `(params, rows) -> outputs [time, batch, hidden]`.
       params: any pytree, of one layer.
-      batch_major: the layer takes inputs and gives outputs `[batch, time, ...]`.
+      batch_major: inputs and outputs of the layer are `[batch, time, ...]`.
     """
     own = [jax.tree.map(lambda v: v.astype(case.dtype), params)] * case.layers
     calls: list[tuple] = [(own, *arguments) for arguments in _batches(case, batch_major)]
@@ -124,7 +124,7 @@ def layer_of(
 
 
 def _divided(case: Case, function: Callable, calls: list[tuple], batch_major: bool) -> JaxLayer:
-    """The same over several devices, each with its own rows; they sum the gradients of the parameters."""
+    """Does the same over several devices, each with its own rows; they sum the gradients of the parameters."""
     mesh = jax.make_mesh((case.devices,), ("batch",), axis_types=(AxisType.Auto,))
     rows = P("batch") if batch_major else P(None, "batch")
     given = (P(), rows, rows)[: len(calls[0])]
@@ -141,7 +141,7 @@ def _divided(case: Case, function: Callable, calls: list[tuple], batch_major: bo
 
 
 def _batches(case: Case, batch_major: bool) -> list[tuple[Rows, jax.Array]]:
-    """The rows of each batch, of all devices, and the gradients of its outputs, which are 0 in the padding."""
+    """Makes the rows of each batch, for all devices, and the gradients of its outputs, which are 0 in the padding."""
     case, made = dataclasses.replace(case, batch=case.batch * case.devices), []
     for batch in case.batches:
         inputs, d_outputs = (draw(case, name, time=batch.time) for name in ("inputs", "d_outputs"))
@@ -156,9 +156,9 @@ def _batches(case: Case, batch_major: bool) -> list[tuple[Rows, jax.Array]]:
 
 
 def draw(case: Case, name: str, width: int = 1, *, time: int | None = None) -> jax.Array:
-    """Normal numbers `[time, batch, width * hidden]`, which depend on the name alone; `time` None: the case's.
+    """Draws normal numbers `[time, batch, width * hidden]`, which depend only on the name; `time` None: the case's.
 
-    Layers that are held at the same time share them: those of long sequences are gigabytes.
+    Layers in memory at the same time share them: for long sequences they are gigabytes.
     """
     shape, dtype = (case.length if time is None else time, case.batch, width * case.hidden), jnp.dtype(case.dtype)
     with _drawing:

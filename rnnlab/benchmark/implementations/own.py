@@ -1,4 +1,4 @@
-"""Ours, the plain `jax.lax.scan` differentiated by jax, and the products alone."""
+"""Ours, the plain `jax.lax.scan` differentiated by jax, and the matrix products alone."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ _PLANS = {"step": ("step", "step"), "block": ("block", "step"), "apart": ("block
 
 
 def rnnlab(case: Case, *how: str) -> JaxLayer:
-    """`scan` as it chooses itself, or as `how` says: ("sqrt",), ("step", "64"), ("newton", "diagonal", "4096").
+    """Builds `scan` with its own choice, or by `how`: ("sqrt",), ("step", "64"), ("newton", "diagonal", "4096").
 
     Raises:
       Unsupported: an associative scan of a cell that is not linear in its state.
@@ -46,33 +46,33 @@ def _options(case: Case, *how: str) -> dict:
 
 
 def _newton_facts(case: Case, method: Newton) -> dict[str, bool | int]:
-    """How Newton's method got to its solution of the case."""
+    """Returns figures of Newton's method on the case."""
     report = jax.jit(lambda p, x: newton_scan(case.description, p, x, newton=method)[2])
     found = report(_params(case), draw(case, "inputs"))
     return {"newton_iterations": int(found.iterations), "newton_converged": bool(found.converged)}
 
 
 def plain(case: Case) -> JaxLayer:
-    """A loop with the whole step inside, differentiated by jax."""
+    """Builds a loop with the whole step inside, differentiated by jax."""
     return layer_of(
         case, lambda p, rows: scan(case.description, p, **rows._asdict(), method="reference")[0], _params(case)
     )
 
 
 def products(case: Case) -> JaxLayer:
-    """What no implementation of one layer can leave out: the products with W and R, and for training those of the
-    gradients.
+    """Builds the operations that every implementation of a layer needs: the products with W and R, and for training
+    those of the gradients.
 
-    The recurrent ones one after another; the others in parallel over time, or step by step where `resolve_plan` says
-    that this is the faster way. A sum of little weight ties each step to the one before.
+    The recurrent products are sequential; the others are parallel over time, or step by step if `resolve_plan` chooses
+    that. A small term makes each step depend on the one before.
 
     Raises:
       Unsupported: the cell's R is not dense; several layers, or unequal lengths.
     """
     if case.description.recurrence != "dense":
-        raise Unsupported(f"counts a dense R only, not {case.description.recurrence!r}")
+        raise Unsupported(f"needs a dense R, not {case.description.recurrence!r}")
     if case.layers > 1 or case.is_ragged:
-        raise Unsupported("counts one layer over sequences of equal lengths only")
+        raise Unsupported("needs one layer over sequences of equal lengths")
     per_step = resolve_plan(case.description, case.length, case.batch).project == "step"
     params = _params(case)
     weights = [params[name].astype(case.dtype) for name in ("W", "R")]

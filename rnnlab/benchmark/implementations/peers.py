@@ -1,4 +1,4 @@
-"""Peers in jax, each used as its own documentation uses it."""
+"""Peers in jax, each used as in its documentation."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from rnnlab.benchmark.implementations.jax_layer import JaxLayer, draw, layer_of
 
 
 def flax_linen(case: Case) -> JaxLayer:
-    """`flax.linen.RNN` over the cell of the same equations."""
+    """Builds `flax.linen.RNN` over the cell with the same equations."""
     import flax.linen as nn
 
     cells = {"rnn": nn.SimpleCell, "gru": nn.GRUCell, "lstm": nn.OptimizedLSTMCell}
@@ -26,7 +26,7 @@ def flax_linen(case: Case) -> JaxLayer:
 
 
 def flax_nnx(case: Case) -> JaxLayer:
-    """`flax.nnx.RNN` over the cell of the same equations."""
+    """Builds `flax.nnx.RNN` over the cell with the same equations."""
     from flax import nnx
 
     cells = {"rnn": nnx.SimpleCell, "gru": nnx.GRUCell, "lstm": nnx.OptimizedLSTMCell}
@@ -42,7 +42,7 @@ def flax_nnx(case: Case) -> JaxLayer:
 
 
 def jax_cudnn(case: Case) -> JaxLayer:
-    """`jax.experimental.rnn.lstm`, which is cuDNN's; batch-major, as it wants it.
+    """Builds `jax.experimental.rnn.lstm`, which is cuDNN's, batch-major.
 
     Raises:
       Unsupported: anything but an LSTM in float32 on a GPU.
@@ -50,7 +50,7 @@ def jax_cudnn(case: Case) -> JaxLayer:
     from jax.experimental import rnn
 
     if (case.cell, case.dtype) != ("lstm", "float32"):
-        raise Unsupported("is an LSTM in float32")
+        raise Unsupported("needs an LSTM in float32")
     if jax.default_backend() != "gpu":
         raise Unsupported("is cuDNN's, which needs a GPU")
     sizes: dict[str, Any] = {"input_size": case.hidden, "hidden_size": case.hidden}
@@ -66,7 +66,7 @@ def jax_cudnn(case: Case) -> JaxLayer:
 
 
 def haiku(case: Case) -> JaxLayer:
-    """`haiku.dynamic_unroll`."""
+    """Builds `haiku.dynamic_unroll`."""
     import haiku as hk
 
     cells = {"rnn": hk.VanillaRNN, "gru": hk.GRU, "lstm": hk.LSTM}
@@ -83,7 +83,7 @@ def haiku(case: Case) -> JaxLayer:
 
 
 def equinox(case: Case) -> JaxLayer:
-    """A scan over an `equinox.nn` cell, for one sequence, under `jax.vmap`."""
+    """Builds a scan over an `equinox.nn` cell, for one sequence, under `jax.vmap`."""
     import equinox as eqx
 
     cells = {"gru": eqx.nn.GRUCell, "lstm": eqx.nn.LSTMCell}
@@ -108,7 +108,7 @@ def equinox(case: Case) -> JaxLayer:
 
 
 def _start(case: Case, state):
-    """A first state in the dtype that the step gives back: peers start in float32 whatever their inputs are."""
+    """Returns an initial state in the dtype that the step returns: peers start in float32 for all inputs."""
     return jax.tree.map(lambda v: v.astype(case.dtype), state)
 
 
@@ -120,4 +120,4 @@ def _of(cells: dict, case: Case):
 
 def _refuse_lengths(case: Case) -> None:
     if case.is_ragged and case.arrangement != "padded":
-        raise Unsupported("takes no lengths of sequences, only padded ones")
+        raise Unsupported("does not support sequence lengths, only padding")

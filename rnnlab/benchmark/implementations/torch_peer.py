@@ -13,7 +13,7 @@ from rnnlab.benchmark.ragged import Batch
 class TorchLayer:
     """One case of a `torch.nn` layer, time-major as ours.
 
-    Sequences of unequal lengths are a `PackedSequence`, which is made before and not taken apart after what is timed.
+    Sequences of unequal lengths are a `PackedSequence`; packing and unpacking are not timed.
     """
 
     def __init__(self, case: Case, kind: type[torch.nn.Module]):
@@ -34,11 +34,11 @@ class TorchLayer:
             _data(inputs).requires_grad_(self._trains)
 
     def build(self) -> dict[str, float | int | None]:
-        """Torch runs as it is: nothing to trace, lower or compile."""
+        """Does nothing: torch runs eagerly, without tracing, lowering or compiling."""
         return {}
 
     def run(self) -> None:
-        """Runs all batches, to the end."""
+        """Runs all batches and waits for the end."""
         with contextlib.nullcontext() if self._trains else torch.inference_mode():
             for inputs, d_outputs in self._batches:
                 self._forget_gradients()
@@ -49,7 +49,7 @@ class TorchLayer:
             torch.cuda.synchronize()
 
     def device_peak_bytes(self) -> int | None:
-        """The most memory that one more run takes on a GPU, without what other layers hold; None on a CPU."""
+        """Returns the peak memory of one more run on a GPU, without that of other layers; None on a CPU."""
         if self._device == "cpu":
             return None
         self._forget_gradients()
@@ -66,7 +66,7 @@ class TorchLayer:
             _data(inputs).grad = None
 
     def facts(self) -> dict:
-        """Nothing more to say."""
+        """Returns no further figures."""
         return {}
 
 
@@ -75,7 +75,7 @@ def _data(values: torch.Tensor | PackedSequence) -> torch.Tensor:
 
 
 def torch_layer(case: Case) -> TorchLayer:
-    """`torch.nn.RNN`, `GRU` or `LSTM`."""
+    """Builds `torch.nn.RNN`, `GRU` or `LSTM`."""
     kinds = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
     if case.cell not in kinds:
         raise Unsupported(f"has no cell {case.cell!r}")

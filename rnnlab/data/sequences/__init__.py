@@ -1,5 +1,5 @@
-"""Sequences of numbers, of words and of characters, with their answers, as the files of the field's archives have them.
+"""Sequences of numbers, of words and of characters, with their answers, in the file formats of public archives.
 
-`base.py` has what others use; every other module reads one format. NumPy and the standard library; what a format needs
-beside them is imported when it is read.
+`base.py` is the entry point; every other module reads one format. Imports NumPy and the standard library; packages for
+a format are imported when it is read.
 """

@@ -1,4 +1,4 @@
-"""Reading sequences by the fields of a config, whatever their format.
+"""Reads sequences of any format by the fields of a config.
 
 Of `config.data` these fields are read: `name` (one of `READERS`), `files.{train,validation,test}`, `answer`,
 `columns.{inputs,answer,sequence,time}`, `missing`, `tag_scheme`, `test_every`, `permuted` and `chunk`. To add a format,
@@ -24,14 +24,14 @@ _CLASS, _STEPS = ("class", "numbers"), ("class_per_step", "labels_per_step")
 
 
 class Reader(NamedTuple):
-    """How a format is read.
+    """The reader of a format.
 
     Attributes:
-      read: the examples of a split, of the files that it names.
-      answers: the kinds of answer that it may have.
-      splits: names the splits that each of some files holds, or, of what is made on the fly, that there are; None where
-        a file is one split.
-      needs_files: False of what is made on the fly.
+      read: reads the examples of a split from its files.
+      answers: the possible kinds of answer.
+      splits: names the splits in each of some files, or the available ones of generated data; None if a file is one
+        split.
+      needs_files: False for generated data.
     """
 
     read: Callable[[Request, list[Source]], Examples]
@@ -41,16 +41,16 @@ class Reader(NamedTuple):
 
 
 def _agreed(splits: Callable[[Source], set[str]]) -> Callable[[list[Source]], set[str]]:
-    """Names the splits that each of several files holds, which must be the same: else examples of one file that has no
-    splits would be in all of them, or those of another in none."""
+    """Names the splits in each of several files, which must be the same: otherwise examples of a file without splits
+    would be in all of them, or those of another file in none."""
 
     def agreed(sources: list[Source]) -> set[str]:
         first, *others = [(source.name, splits(source)) for source in sources]
         for name, found in others:
             if found != first[1]:
                 raise UserError(
-                    f"{name}: holds {_shown(found)}, but {first[0]} holds {_shown(first[1])}; the files of "
-                    "config.data.files.train must hold the same splits, or validation and test need files of their own"
+                    f"{name}: has {_shown(found)}, but {first[0]} has {_shown(first[1])}; the files of "
+                    "config.data.files.train must have the same splits, or validation and test need their own files"
                 )
         return first[1]
 
@@ -80,13 +80,13 @@ READERS: dict[str, Reader] = {
 
 
 def read_split(data: ConfigDict, split: str) -> Examples:
-    """Reads the examples of a split: of its own files, or, where it names none, of those of train that hold it.
+    """Reads the examples of a split: from its own files, or else from the files of train that contain it.
 
     With `data.test_every` n every n-th example of train is the test split.
 
     Raises:
-      UserError: there is no such split; with `data.test_every` there is another test split; files of train that hold
-        different splits; or what the format's module says.
+      UserError: no such split; another test split in addition to `data.test_every`; files of train with different
+        splits; or an error of the format's module.
     """
     reader = _reader(data)
     names = list_names(data.files[split], data.directory)
@@ -105,10 +105,10 @@ def read_split(data: ConfigDict, split: str) -> Examples:
 
 
 def has_split(data: ConfigDict, split: str) -> bool:
-    """Tells whether `read_split` has something to read for a split, without its own file too.
+    """Returns whether `read_split` can read a split, with or without its own file.
 
     Raises:
-      UserError: the files of train cannot be read, or hold different splits.
+      UserError: the files of train cannot be read, or have different splits.
     """
     reader = _reader(data)
     if split == "train" or list_names(data.files[split], data.directory) or (split == "test" and data.test_every):
@@ -117,16 +117,16 @@ def has_split(data: ConfigDict, split: str) -> bool:
 
 
 def read_stream(data: ConfigDict, content: bytes, place: str) -> Examples:
-    """Reads examples for prediction, in the same format; their answers may lack and are not returned.
+    """Reads examples for prediction, in the same format; answers may be missing and are not returned.
 
-    What is made on the fly has no format; its stream is a CSV.
+    For generated data, the stream is a CSV.
 
     Args:
-      content: plain or packed.
-      place: what messages call it, such as "standard input".
+      content: plain or compressed.
+      place: its name in messages, such as "standard input".
 
     Raises:
-      UserError: as the format's module says.
+      UserError: as in the format's module.
     """
     reader = _reader(data) if _reader(data).needs_files else READERS["csv"]
     return _arranged(data, reader.read(Request(data, "test", answered=False), [make_source(place, content)]))
@@ -147,7 +147,7 @@ def _reader(data: ConfigDict) -> Reader:
 
 
 def _check_test_every(data: ConfigDict, reader: Reader) -> None:
-    """Refuses a second test split, which would take examples from train that nothing reads."""
+    """Refuses a second test split, which would take unused examples from train."""
     if not data.test_every:
         return
     if list_names(data.files.test, data.directory):
@@ -157,11 +157,11 @@ def _check_test_every(data: ConfigDict, reader: Reader) -> None:
         there = f"the test split of config.data.{source}"
     else:
         return
-    raise UserError(f"config.data.test_every: {data.test_every} is not allowed beside {there}; it must be 0")
+    raise UserError(f"config.data.test_every: {data.test_every} is not allowed with {there}; it must be 0")
 
 
 def _held_splits(data: ConfigDict, reader: Reader) -> set[str]:
-    """Names the splits that are read without files of their own."""
+    """Names the splits that are read without their own files."""
     return set() if reader.splits is None else reader.splits(_open_train(data, reader))
 
 
@@ -179,7 +179,7 @@ def _open(data: ConfigDict, reader: Reader, names: list[str], split: str) -> lis
 
 
 def _arranged(data: ConfigDict, examples: Examples) -> Examples:
-    """Puts the steps into the order and the chunks that the config wants."""
+    """Puts the steps into the order and the chunks of the config."""
     if data.permuted:
         examples = permute_steps(examples, int(data.permuted))
     return chunk_steps(examples, data.chunk) if data.chunk > 1 else examples

@@ -1,4 +1,4 @@
-"""What the cells of a table spell: numbers and dates."""
+"""Parses the cells of a table: numbers and dates."""
 
 import datetime
 import math
@@ -9,11 +9,11 @@ from rnnlab.data.sequences.examples import LARGEST, is_missing
 
 
 class NumberColumns:
-    """Cells turned into numbers, block by block.
+    """Cells parsed as numbers, block by block.
 
     Attributes:
       counts: of the numbers in each column.
-      bad: of columns with something else, the row and the text of the first.
+      bad: for columns with anything else, the row and the text of the first such cell.
     """
 
     def __init__(self, columns: int):
@@ -51,12 +51,12 @@ class NumberColumns:
             numbers[row, j] = number
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns all numbers, float64 `[rows, columns]`, NaN where there is none, and where a cell is empty."""
+        """Returns all numbers, float64 `[rows, columns]`, NaN where there is no number, and a mask of empty cells."""
         return np.concatenate(self._numbers), np.concatenate(self._blank)
 
 
 def number_of(cell: str) -> float:
-    """Returns the number that a cell spells, or NaN of what is none, or none that float32 can hold."""
+    """Parses the number in a cell; NaN if it is not a number, or outside the range of float32."""
     try:
         number = float(cell)
     except ValueError:
@@ -65,7 +65,7 @@ def number_of(cell: str) -> float:
 
 
 def seconds_of(cell: str) -> float:
-    """Returns the seconds since 1970 of a date in ISO's format, in UTC where it names no zone; NaN of all else."""
+    """Parses a date in ISO format to seconds since 1970, in UTC if it names no zone; NaN for anything else."""
     try:
         date = datetime.datetime.fromisoformat(cell)
     except ValueError:
@@ -74,7 +74,7 @@ def seconds_of(cell: str) -> float:
 
 
 def _all_numbers(cells: list) -> np.ndarray | None:
-    """Turns cells, or rows of cells, to float64, if all are numbers that float32 can hold."""
+    """Parses cells, or rows of cells, to float64, if all are numbers within the range of float32."""
     try:
         numbers = np.array(cells, np.float64)
     except ValueError:

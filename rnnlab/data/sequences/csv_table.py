@@ -1,13 +1,13 @@
 """Tables of rows and columns with a header: CSV (commas, semicolons or TABs between cells) and Parquet.
 
-Either each row is a step: of answers for each step, of a forecast, and where `columns.sequence` names the column whose
-equal values make the rows of a sequence. Or each row is a sequence, its columns are the steps of one feature, and cells
-that are empty at its end make it shorter.
+A row is a step if answers are per step, for forecasts, and if `columns.sequence` names a column: rows with equal values
+in it are one sequence. Otherwise a row is a sequence, its columns are the steps of one feature, and empty cells at its
+end make it shorter.
 
-Roles that `data.columns` leaves empty go by rule: the answer is the column named answer, class, label, target or y; the
-inputs are all that have no other role. Of these, columns of text (such as dates) and without a name (such as the index
-that pandas writes) are left out, with a remark, and so is a feature without any value; a step without any is missing.
-Missing are empty cells, NaN, NA and ?.
+Roles that `data.columns` leaves empty have defaults: the answer is the column named answer, class, label, target or y;
+the inputs are all columns without another role. Of these, columns of text (such as dates), without a name (such as the
+index that pandas writes) or without any value are ignored, with a remark; a step without any value is missing. Empty
+cells, NaN, NA and ? are missing values.
 """
 
 import math
@@ -31,11 +31,11 @@ from rnnlab.data.sequences.table_file import Header, Rows, open_table
 from rnnlab.errors import UserError
 
 _ANSWERS = {"answer", "class", "label", "target", "y"}
-_BLOCK = 4096  # rows that are turned into numbers at a time
+_BLOCK = 4096  # rows parsed at a time
 
 
 class _Roles(NamedTuple):
-    """Names of columns by what they are for; `chosen` where the config names the inputs."""
+    """Names of columns by their role; `chosen` if the config names the inputs."""
 
     sequence: str
     time: str
@@ -45,13 +45,13 @@ class _Roles(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """What was read of a table.
+    """The contents of a table.
 
     Attributes:
       numbers: float64 `[rows, number columns]`, NaN where missing.
       blank: bool of the same shape, where a cell is empty.
       names: of the columns of `numbers`.
-      texts: the cells of the other columns that have a role, by their names.
+      texts: the cells of the other columns with a role, by their names.
       lines: the number of each row in its file.
     """
 
@@ -66,9 +66,9 @@ def read(request: Request, source: Source) -> Examples:
     """Reads one file.
 
     Raises:
-      UserError: no header, which has a number or a date only where the config names it or it counts from 0; a column
-        that is not there or has two roles; a row with another number of cells; text in a
-        column of numbers; a missing value, if they are refused; no answer, or an answer that changes within a sequence.
+      UserError: no header (which may have a number or a date only if the config names it or it counts from 0); a column
+        that is missing or has two roles; a row with another number of cells; text in a column of numbers; a missing
+        value, if they are refused; no answer, or an answer that changes within a sequence.
     """
     header, rows = open_table(request, source)
     roles = _roles(request, header)
@@ -123,9 +123,9 @@ def _answer_columns(request: Request, header: Header) -> list[str]:
 def _read_table(
     request: Request, header: Header, roles: _Roles, rows: Rows, *, by_step: bool
 ) -> tuple[_Table, tuple[str, ...]]:
-    """Reads all rows; also returns remarks on columns that are left out.
+    """Reads all rows; also returns remarks on ignored columns.
 
-    Where a row is a sequence (not `by_step`), a column without any value is a step whose value is missing.
+    If a row is a sequence (not `by_step`), a column without any value is a step with a missing value.
     """
     numeric_answer = request.data.answer in ("numbers", "labels_per_step")
     columns = roles.inputs + (roles.answers if numeric_answer else [])
@@ -146,9 +146,9 @@ def _read_table(
         raise UserError(f"{header.place(1)}: none of the columns {listed(header.names)} has numbers for the inputs")
     left = [j for j in range(len(columns)) if j not in kept]
     shown = {j: f" ({header.unit} {lines[row]}: {text!r})" for j, (row, text) in parsed.bad.items()}
-    remarks = [f"column {columns[j]!r} has no numbers{shown.get(j, '')} and is left out" for j in left]
+    remarks = [f"column {columns[j]!r} has no numbers{shown.get(j, '')} and is ignored" for j in left]
     if not roles.chosen and "" in header.names:
-        remarks.append("columns without a name are left out")
+        remarks.append("columns without a name are ignored")
     numbers, blank = parsed.finish()
     table = _Table(numbers[:, kept], blank[:, kept], [columns[j] for j in kept], texts, lines)
     return table, tuple(f"{header.file}: {remark}" for remark in remarks)
@@ -254,7 +254,7 @@ def _reordered(table: _Table, order: list[int]) -> _Table:
 def _answers(
     roles: _Roles, table: _Table, spans: list[slice], request: Request, row_place: Callable[[int], str]
 ) -> list | None:
-    """Takes the answer of each span of rows; where there is one for a sequence, its rows must agree."""
+    """Takes the answer of each span of rows; if it is one per sequence, its rows must agree."""
     if not roles.answers:
         return None
     if request.data.answer in ("class", "class_per_step"):
@@ -297,7 +297,7 @@ def _plain(answer) -> str:
 
 
 def _dt(roles: _Roles, table: _Table, spans: list[slice], header: Header) -> list[np.ndarray]:
-    """Time since the row before; of dates in seconds."""
+    """Returns the time since the row before; for dates in seconds."""
     cells = table.texts[roles.time]
     parse = number_of if not math.isnan(number_of(cells[0])) else seconds_of
     times = np.array([parse(cell) for cell in cells])

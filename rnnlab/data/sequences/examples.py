@@ -1,4 +1,4 @@
-"""What every reader gives and takes: `Examples`, and the files that it reads them from."""
+"""The interface of every reader: `Examples`, and the files that it reads them from."""
 
 import bisect
 import codecs
@@ -12,25 +12,25 @@ from ml_collections import ConfigDict
 from rnnlab.data.packed import read_packed, unpack
 from rnnlab.errors import UserError
 
-LARGEST = float(np.finfo(np.float32).max)  # of the numbers that are read: what a model computes with is float32
+LARGEST = float(np.finfo(np.float32).max)  # of the numbers in files, since models compute in float32
 _MISSING = {"", "nan", "na", "?"}  # in lower case
 
 
 class Examples(NamedTuple):
-    """Sequences and their answers, as files have them.
+    """Sequences and their answers, as in their files.
 
     Attributes:
-      inputs: of each example float32 or float64 `[steps, features]`, as exact as the file is (a small change of a large
-        number is lost in float32), NaN where a value is missing (`data.missing="fill"` only; `Scaler` fills it); of
-        `labelled_text` a text; of `tagged` its words.
-      answers: of each example a class; float `[k]` of numbers; a class for each step; of several labels per step bool
-        `[steps, labels]`. None of a forecast, and where a stream for prediction is read.
-      dt: of each example float32 `[steps]`, the time since the step before, 0 at the first; None where none are known.
-        The unit is the file's; of dates it is seconds.
-      places: where example i stands, for messages: "train.csv, line 12".
-      names: of the features, where the file has such.
-      remarks: documented treatments with their counts, a line each.
-      steps: names of the steps, of which each example has the first ones, where the file has such.
+      inputs: for each example float32 or float64 `[steps, features]`, as exact as the file (a small change of a large
+        number is lost in float32), NaN where a value is missing (only with `data.missing="fill"`; `Scaler` fills it);
+        for `labelled_text` a text; for `tagged` its words.
+      answers: for each example a class; float `[k]` for numbers; a class for each step; for several labels per step
+        bool `[steps, labels]`. None for a forecast, and for a stream for prediction.
+      dt: for each example float32 `[steps]`, the time since the step before, 0 at the first; None if unknown. The unit
+        is the file's; for dates it is seconds.
+      places: the place of example i, for messages: "train.csv, line 12".
+      names: of the features, if the file has names.
+      remarks: treatments of the data with their counts, a line each.
+      steps: names of the steps (each example has the first ones), if the file has names.
     """
 
     inputs: list[Any]
@@ -43,13 +43,13 @@ class Examples(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A file's name, for messages, and its bytes, unpacked and without a byte-order mark."""
+    """A file's name, for messages, and its bytes, decompressed and without a byte-order mark."""
 
     name: str
     content: bytes
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Yields the number and the text of each line, with the white space at its ends except for line ends.
+        """Yields the number and the text of each line, with white space at its ends but without line ends.
 
         Raises:
           UserError: a line is not UTF-8.
@@ -58,7 +58,7 @@ class Source(NamedTuple):
             yield number, decode(line.removesuffix(b"\r"), f"{self.name}, line {number}")
 
     def text(self) -> str:
-        """The whole of it.
+        """Decodes the whole file.
 
         Raises:
           UserError: a line is not UTF-8.
@@ -71,12 +71,12 @@ class Source(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What a reader is asked for.
+    """A request to a reader.
 
     Attributes:
       data: `config.data`.
       split: train, validation or test.
-      answered: whether answers are wanted; of a stream for prediction they may lack, and are not looked at.
+      answered: whether to read answers; in a stream for prediction they may be missing, and are ignored.
     """
 
     data: ConfigDict
@@ -97,7 +97,7 @@ def decode(line: bytes, place: str) -> str:
 
 
 def open_source(name: str) -> Source:
-    """Reads a file, plain or packed.
+    """Reads a file, plain or compressed.
 
     Raises:
       UserError: it cannot be read, or is empty.
@@ -106,7 +106,7 @@ def open_source(name: str) -> Source:
 
 
 def make_source(name: str, raw: bytes) -> Source:
-    """Unpacks what was read of a file or a stream.
+    """Decompresses the contents of a file or a stream.
 
     Raises:
       UserError: damaged, or empty.
@@ -118,23 +118,23 @@ def make_source(name: str, raw: bytes) -> Source:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Lists names of columns or arrays on one line, the first of many."""
+    """Lists names of columns or arrays on one line, only the first ones if there are many."""
     shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:12])
     return shown + (f" ... ({len(names)} of them)" if len(names) > 12 else "")
 
 
 def counted(number: int, noun: str) -> str:
-    """Writes a number and a noun whose plural has an s: "1 step", "2 steps"."""
+    """Writes a number and a noun with a regular plural: "1 step", "2 steps"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def is_missing(text: str) -> bool:
-    """Whether a number or a class is spelled as missing: empty, NaN, NA or ?."""
+    """Returns whether a number or a class is missing: empty, NaN, NA or ?."""
     return text.strip().lower() in _MISSING
 
 
 def one_line(error: Exception) -> str:
-    """The message of a library's error on one line."""
+    """Returns the message of a library's error on one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -142,8 +142,8 @@ def join(parts: Sequence[Examples]) -> Examples:
     """Joins the examples of several files into one, in their order.
 
     Raises:
-      UserError: only some have times; or their features or steps have different names; or their steps or answers have
-        different numbers of values.
+      UserError: only some have times, the names of features or steps differ, or steps or answers have different numbers
+        of values.
     """
     if len(parts) == 1:
         return parts[0]
@@ -187,7 +187,7 @@ def join(parts: Sequence[Examples]) -> Examples:
 
 
 def reorder_features(examples: Examples, names: tuple[str, ...]) -> Examples:
-    """Puts features into the order of `names`, if these are theirs; else returns the examples as they are."""
+    """Puts features into the order of `names`, if these are their names; else returns the examples unchanged."""
     if examples.names == names or sorted(examples.names) != sorted(names):
         return examples
     order = [examples.names.index(name) for name in names]
@@ -195,12 +195,12 @@ def reorder_features(examples: Examples, names: tuple[str, ...]) -> Examples:
 
 
 def _width(values: list[Any] | None) -> int:
-    """The size of the last axis of arrays, which is the same in all of a file's; 0 of anything else."""
+    """Returns the size of the last axis of arrays, which is the same for a whole file; 0 for anything else."""
     return values[0].shape[-1] if values and isinstance(values[0], np.ndarray) else 0
 
 
 def select(examples: Examples, indices: Sequence[int]) -> Examples:
-    """Takes some of the examples, which keep their places."""
+    """Takes some of the examples, with their places."""
     return examples._replace(
         inputs=[examples.inputs[i] for i in indices],
         answers=None if examples.answers is None else [examples.answers[i] for i in indices],
@@ -210,16 +210,16 @@ def select(examples: Examples, indices: Sequence[int]) -> Examples:
 
 
 def as_views(chunks: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Copies arrays that differ in their first axis only into one; what is returned are its parts."""
+    """Copies arrays that differ only in their first axis into one; returns its parts."""
     whole = np.concatenate(chunks)
     return np.split(whole, np.cumsum([len(chunk) for chunk in chunks])[:-1])
 
 
 def check_finite(values: np.ndarray, where: Callable[..., str]) -> None:
-    """Refuses a number that is infinite, or that float32 cannot hold; NaN, a missing value, passes.
+    """Refuses a number that is infinite, or outside the range of float32; NaN, a missing value, is allowed.
 
     Raises:
-      UserError: with its place, which `where` names, given its indices.
+      UserError: with its place, named by `where` from its indices.
     """
     if (bad := np.abs(values) > LARGEST).any():
         place = where(*np.argwhere(bad)[0].tolist())
@@ -229,12 +229,12 @@ def check_finite(values: np.ndarray, where: Callable[..., str]) -> None:
 def check_missing(
     request: Request, name: str, inputs: Sequence[np.ndarray], where: Callable[[int, int, int], str]
 ) -> tuple[str, ...]:
-    """Refuses missing values (NaN), or counts what will be filled.
+    """Refuses missing values (NaN), or counts those to be filled.
 
     Args:
       name: of the file.
       inputs: `[steps, features]` each.
-      where: names the place of a value, given its example, step and feature.
+      where: names the place of a value from its example, step and feature.
 
     Returns:
       The remark with the count, if there is anything to fill.

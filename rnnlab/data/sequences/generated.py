@@ -1,5 +1,5 @@
-"""A series to forecast that is made on the fly, the same each time: three channels of hourly values with a daily and a
-weekly season, a trend, and autoregressive noise of order 1."""
+"""A generated series to forecast, always the same: three channels of hourly values with a daily and a weekly season, a
+trend, and autoregressive noise of order 1."""
 
 import numpy as np
 
@@ -11,13 +11,13 @@ _CORRELATION = 0.8  # of the noise at neighbouring steps
 
 
 def splits(_: list[Source]) -> set[str]:
-    """Names the splits that there are."""
+    """Names the available splits."""
     return {"train"}
 
 
 def read(_: Request, __: list[Source]) -> Examples:
     """Makes the series `[5000, 3]`."""
-    random = np.random.RandomState(0)  # NumPy keeps its numbers the same for ever
+    random = np.random.RandomState(0)  # NumPy guarantees that its numbers never change
     hours, channels = np.arange(_ROWS)[:, None], len(_NAMES)
     series = 10 + random.uniform(-1, 1, channels) * hours / 1000
     for period in (_DAY, _WEEK):

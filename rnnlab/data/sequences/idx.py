@@ -14,11 +14,11 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 
 
 def read(request: Request, sources: list[Source]) -> Examples:
-    """Reads images and labels; for prediction images alone.
+    """Reads images and labels; for prediction only images.
 
     Raises:
-      UserError: not two files, a file that is not of this format or not whole, other numbers of images than of labels,
-        a number that is missing (if those are refused), infinite or too large, a label that is missing.
+      UserError: not two files, a file that is not of this format or incomplete, different numbers of images and labels,
+        a number that is missing (if those are refused), infinite or too large, a missing label.
     """
     if len(sources) != 2 and request.answered:
         raise UserError(
@@ -40,8 +40,8 @@ def read(request: Request, sources: list[Source]) -> Examples:
         labels = _read_array(sources[1])
         if labels.shape != (len(images),):
             raise UserError(
-                f"{sources[1].name}: an array of sizes {labels.shape}; a label for each image is needed, and "
-                f"there are {len(images)}"
+                f"{sources[1].name}: an array of sizes {labels.shape}; a label is needed for each of the "
+                f"{len(images)} images"
             )
         if (none := labels != labels).any():
             raise UserError(f"{sources[1].name}, label {int(np.argmax(none)) + 1}: NaN; every image needs its label")

@@ -1,6 +1,6 @@
-"""Texts with a class: a line is the class, a TAB and the text, in which there may be further TABs.
+"""Texts with a class: a line is the class, a TAB and the text, which may have further TABs.
 
-Of a stream for prediction a line without TAB is a text; in one with a TAB, what stands before the first is ignored.
+In a stream for prediction, a line without TAB is a text; the part before the first TAB is ignored.
 """
 
 from rnnlab.data.sequences.examples import Examples, Request, Source

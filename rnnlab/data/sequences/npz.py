@@ -1,10 +1,9 @@
-"""Arrays of NumPy in one `.npz`: `x` of numbers `[examples, steps, features]`, or `[examples, steps]` of one feature,
-and `y`; `lengths [examples]` where sequences are padded at their ends; `dt [examples, steps]`, the time since the step
-before.
+"""NumPy arrays in one `.npz`: numbers `x` `[examples, steps, features]`, or `[examples, steps]` for one feature, and
+`y`; `lengths [examples]` if sequences are padded at their ends; `dt [examples, steps]`, the time since the step before.
 
 A file of several splits has them as `x_train`, `y_train`, `lengths_train` ..., `x_validation` (or `_valid`, `_val`) and
-`x_test`. By `data.answer`, `y` is `[examples]` of a class, `[examples]` or `[examples, k]` of numbers,
-`[examples, steps]` of a class per step, and `[examples, steps, labels]` of 0 and 1 of labels per step.
+`x_test`. By `data.answer`, `y` is `[examples]` for a class, `[examples]` or `[examples, k]` for numbers,
+`[examples, steps]` for a class per step, and `[examples, steps, labels]` of 0 and 1 for labels per step.
 """
 
 import io
@@ -29,7 +28,7 @@ _ENDINGS = {"train": ("train",), "validation": ("validation", "valid", "val"), "
 
 
 def splits(source: Source) -> set[str]:
-    """Names the splits that a file holds.
+    """Names the splits in a file.
 
     Raises:
       UserError: not an .npz file.
@@ -39,11 +38,11 @@ def splits(source: Source) -> set[str]:
 
 
 def read(request: Request, source: Source) -> Examples:
-    """Reads a split of one file: its arrays with the split's ending, or those without an ending.
+    """Reads a split of one file: the arrays with the split's suffix, or those without a suffix.
 
     Raises:
-      UserError: not an .npz file; an array that is not there, is not of numbers, or has other sizes than it should; a
-        number that is not finite; a missing value, if they are refused.
+      UserError: not an .npz file; an array that is missing, is not numeric, or has the wrong sizes; a number that is
+        not finite; a missing value, if they are refused.
     """
     arrays = _open(source)
     ending = next((f"_{e}" for e in _ENDINGS[request.split] if f"x_{e}" in arrays.files), "")
@@ -82,10 +81,10 @@ def read(request: Request, source: Source) -> Examples:
 def _open(source: Source) -> Any:
     try:
         arrays = np.load(io.BytesIO(source.content), allow_pickle=False)
-    except Exception:  # a damaged file makes its parts raise whatever they do
+    except Exception:  # a damaged file may raise anything
         arrays = None
     if not isinstance(arrays, np.lib.npyio.NpzFile):
-        raise UserError(f"{source.name}: not an .npz file, as numpy.savez writes them")
+        raise UserError(f"{source.name}: not an .npz file of numpy.savez")
     return arrays
 
 
@@ -104,7 +103,7 @@ def _load(arrays: Any, key: str, source: Source) -> np.ndarray:
 
 
 def _numbers(arrays: Any, key: str, source: Source) -> np.ndarray:
-    """Loads an array as float32, or float64 where that holds more of it; NaN may be in it."""
+    """Loads an array as float32, or float64 if it is more exact; it may contain NaN."""
     array = _load(arrays, key, source)
     if array.dtype.kind not in "biuf":
         raise UserError(f"{source.name}, {key}: of the type {array.dtype}; numbers are needed")
@@ -158,7 +157,7 @@ def _answers(
 
 
 def _check_classes(classes: list, lengths: np.ndarray | None, place: str) -> None:
-    """Refuses a class that is missing; of classes per step those of the padding are not looked at."""
+    """Refuses a missing class; classes of padded steps are ignored."""
     for i, own in enumerate(classes):
         if lengths is None and is_missing(own):
             raise UserError(f"{place}[{i}]: the class is missing; every example needs one")

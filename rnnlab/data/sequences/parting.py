@@ -1,5 +1,5 @@
-"""What is done with examples whatever file they come from: parting off a validation split, a digest, and the orders of
-steps of sequential MNIST."""
+"""Operations on examples of any format: holding out a validation split, a digest, and the step orders of sequential
+MNIST."""
 
 import hashlib
 from collections import Counter
@@ -13,10 +13,10 @@ from rnnlab.errors import UserError
 
 
 def held_out(examples: Examples, share: float) -> tuple[Examples, Examples]:
-    """Parts off a share of the examples as a validation split: those whose inputs have the smallest hashes.
+    """Splits off a share of the examples for validation: those with the smallest hashes of their inputs.
 
-    It does not depend on the order of the examples, and examples with the same inputs fall on the same side. A class,
-    or a label of a step, keeps at least one example in training.
+    It does not depend on the order of the examples, and examples with the same inputs fall into the same split. A
+    class, or a label of a step, keeps at least one example in training.
 
     Returns:
       Training and validation, each in the order of `examples`.
@@ -34,7 +34,7 @@ def held_out(examples: Examples, share: float) -> tuple[Examples, Examples]:
     for most in (
         min(wanted, number - 1),
         number - 1,
-    ):  # more than wanted only where all inputs stand more often than that
+    ):  # more than requested only if all inputs occur more often than that
         for group in (same[key] for key in sorted(same)):
             lost = Counter(label for i in group for label in _labels(examples, i))
             if len(taken) + len(group) <= most and all(left[label] > lost[label] for label in lost):
@@ -55,7 +55,7 @@ def held_out(examples: Examples, share: float) -> tuple[Examples, Examples]:
 
 
 def _if_single(examples: Examples) -> str:
-    """What may mend that there is one example only."""
+    """Returns a hint if there is only one example."""
     if len(examples.inputs) > 1:
         return ""
     return ", or, of a CSV, --config.data.columns.sequence, the column that names the sequence of a row"
@@ -69,7 +69,7 @@ def _labels(examples: Examples, i: int) -> set[str]:
 
 
 def _hash_inputs(examples: Examples, i: int) -> bytes:
-    """Hashes what a model reads: numbers count as far as float32 tells them apart."""
+    """Hashes the inputs of a model: numbers are rounded to float32."""
     inputs = examples.inputs[i]
     parts = [inputs.astype(np.float32, copy=False) if isinstance(inputs, np.ndarray) else inputs]
     parts += [] if examples.dt is None else [examples.dt[i]]
@@ -80,7 +80,7 @@ def _hash_inputs(examples: Examples, i: int) -> bytes:
 
 
 def digest(examples: Examples) -> str:
-    """Returns the SHA-256 of inputs, answers and times: where it is the same, so are the examples and their order."""
+    """Returns the SHA-256 of inputs, answers and times: if it is equal, so are the examples and their order."""
     hashed = hashlib.sha256()
     for column in (examples.inputs, examples.answers, examples.dt):
         hashed.update(b"none" if column is None else str(len(column)).encode())
@@ -90,7 +90,7 @@ def digest(examples: Examples) -> str:
 
 
 def _pieces(values: Iterable[Any]) -> Iterable[bytes]:
-    """Yields bytes from which the values could be read again."""
+    """Yields bytes that determine the values."""
     for value in values:
         if isinstance(value, np.ndarray):
             yield f"{value.dtype.str}{value.shape}".encode()
@@ -101,7 +101,7 @@ def _pieces(values: Iterable[Any]) -> Iterable[bytes]:
 
 
 def every_nth(examples: Examples, n: int) -> tuple[Examples, Examples]:
-    """Parts off every n-th example, numbers n, 2n ... counted from 1, as a test split.
+    """Splits off every n-th example, numbers n, 2n ... counted from 1, as a test split.
 
     Returns:
       Training and test.
@@ -123,7 +123,7 @@ def every_nth(examples: Examples, n: int) -> tuple[Examples, Examples]:
 def permute_steps(examples: Examples, seed: int) -> Examples:
     """Puts the steps of all sequences into one order, drawn by `seed`, as of permuted MNIST (Le et al. 2015).
 
-    The order is that of `numpy.random.RandomState(seed).permutation(steps)`, which NumPy keeps the same for ever.
+    The order is `numpy.random.RandomState(seed).permutation(steps)`, which NumPy guarantees never to change.
 
     Raises:
       UserError: sequences of different lengths, times, or an answer for each step.
@@ -167,4 +167,4 @@ def _check_whole(examples: Examples, what: str) -> None:
     if examples.answers is not None and (
         isinstance(examples.answers[0], tuple) or len(np.shape(examples.answers[0])) == 2
     ):
-        raise UserError(f"{examples.places(0)}: {what} needs one answer for a sequence, not one for each step")
+        raise UserError(f"{examples.places(0)}: {what} needs one answer per sequence, not one per step")

@@ -1,8 +1,8 @@
-"""Piano rolls of MATLAB (`.mat`), as the sets of Boulanger-Lewandowski, Bengio and Vincent 2012 (arXiv 1206.6392) come:
+"""Piano rolls in MATLAB files (`.mat`), the format of Boulanger-Lewandowski, Bengio and Vincent 2012 (arXiv 1206.6392):
 `traindata`, `validdata` and `testdata`, each a row of matrices `[steps, keys]` of 0 and 1.
 
-The answer at a step is what sounds at the next (Bai, Kolter and Koltun 2018, arXiv 1803.01271): of a roll of n steps
-the inputs are its first n - 1, the answers its last n - 1. A stream for prediction keeps all of its steps.
+The answer at a step is the next step (Bai, Kolter and Koltun 2018, arXiv 1803.01271): for a roll of n steps the inputs
+are its first n - 1, the answers its last n - 1. A stream for prediction keeps all of its steps.
 """
 
 import io
@@ -17,7 +17,7 @@ _KEYS = {"train": "traindata", "validation": "validdata", "test": "testdata"}
 
 
 def splits(source: Source) -> set[str]:
-    """Names the splits that a file holds.
+    """Names the splits in a file.
 
     Raises:
       UserError: not a .mat file.
@@ -30,8 +30,8 @@ def read(request: Request, source: Source) -> Examples:
     """Reads a split of one file, or its only variable.
 
     Raises:
-      UserError: not a .mat file; no such variable; rolls of different numbers of keys, of something else than 0 and 1,
-        or of less than two steps.
+      UserError: not a .mat file; no such variable; rolls with different numbers of keys, with other values than 0 and
+        1, or with less than two steps.
     """
     variables = _load(source)
     key = _KEYS[request.split]
@@ -56,20 +56,20 @@ def read(request: Request, source: Source) -> Examples:
 
 
 def _load(source: Source) -> dict[str, np.ndarray]:
-    """Loads the variables of a file, without what MATLAB writes of the file itself."""
-    import scipy.io  # late, for no other format needs it
+    """Loads the variables of a file, without MATLAB's metadata."""
+    import scipy.io  # only here: no other format needs it
 
     try:
         variables = scipy.io.loadmat(io.BytesIO(source.content))
     except NotImplementedError:  # HDF5
-        raise UserError(f"{source.name}: of MATLAB 7.3, which is not read; save it with '-v7'") from None
-    except Exception as error:  # it raises whatever a damaged file makes its parts raise
+        raise UserError(f"{source.name}: MATLAB 7.3 files are not supported; save it with '-v7'") from None
+    except Exception as error:  # a damaged file may raise anything
         raise UserError(f"{source.name}: not a .mat file ({one_line(error)})") from None
     return {name: array for name, array in variables.items() if not name.startswith("__")}
 
 
 def _dense(roll: Any) -> np.ndarray:
-    """Writes out a sparse matrix."""
+    """Converts a sparse matrix to a dense one."""
     import scipy.sparse
 
     return roll.toarray() if scipy.sparse.issparse(roll) else np.asarray(roll)

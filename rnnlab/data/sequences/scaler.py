@@ -1,4 +1,4 @@
-"""Standardisation of features by what training has of them."""
+"""Standardisation of features by their statistics in training."""
 
 import json
 import pathlib
@@ -9,13 +9,13 @@ import numpy as np
 
 from rnnlab import files
 
-_BLOCK = 1 << 20  # numbers that are summed at a time, in float64
+_BLOCK = 1 << 20  # numbers summed at a time, in float64
 
 
 class Scaler(NamedTuple):
     """Mean and standard deviation of each feature, float64 `[features]`.
 
-    A feature that is constant has deviation 1, one without any value mean 0 and deviation 1.
+    A constant feature has deviation 1, a feature without any value mean 0 and deviation 1.
     """
 
     mean: np.ndarray
@@ -23,10 +23,10 @@ class Scaler(NamedTuple):
 
     @classmethod
     def learn(cls, sequences: Sequence[np.ndarray]) -> "Scaler":
-        """Learns from sequences `[steps, features]`, each without padding; missing values (NaN) are not counted."""
+        """Computes it from sequences `[steps, features]` without padding; missing values (NaN) are ignored."""
         features = sequences[0].shape[-1]
         count, mean, squares = (np.zeros(features) for _ in range(3))
-        for block in _blocks(sequences):  # joined as Chan, Golub and LeVeque 1979 do
+        for block in _blocks(sequences):  # combined as in Chan, Golub and LeVeque 1979
             there = ~np.isnan(block)
             new = there.sum(0)
             own_mean = np.where(there, block, 0).sum(0) / np.maximum(new, 1)
@@ -37,7 +37,7 @@ class Scaler(NamedTuple):
             mean += apart * new / total
             count += new
         deviation = np.sqrt(squares / np.maximum(count, 1))
-        constant = deviation <= 10 * np.finfo(sequences[0].dtype).eps * np.abs(mean)  # it is rounding alone
+        constant = deviation <= 10 * np.finfo(sequences[0].dtype).eps * np.abs(mean)  # only rounding
         return cls(mean, np.where(constant | (deviation == 0), 1.0, deviation))
 
     def fill(self, sequence: np.ndarray) -> np.ndarray:
@@ -55,16 +55,16 @@ class Scaler(NamedTuple):
         return ((self.fill(sequence) - self.mean) / self.deviation).astype(np.float32)
 
     def inverse(self, scaled: np.ndarray) -> np.ndarray:
-        """Takes `[..., features]` back to the units of the data, in float64."""
+        """Converts `[..., features]` to the units of the data, in float64."""
         return scaled * self.deviation + self.mean
 
     def save(self, path: pathlib.Path) -> None:
-        """Writes it as JSON, whole or not at all."""
+        """Writes it as JSON, atomically."""
         files.write_text(path, json.dumps({"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}))
 
     @classmethod
     def load(cls, path: pathlib.Path) -> "Scaler":
-        """Reads what `save` wrote."""
+        """Reads the file of `save`."""
         return cls(**{name: np.array(values) for name, values in json.loads(path.read_text()).items()})
 
 

@@ -1,4 +1,4 @@
-"""The files of tables: CSV (commas, semicolons or TABs between cells) and Parquet, as a header and rows of cells."""
+"""Table files: CSV (commas, semicolons or TABs between cells) and Parquet, as a header and rows of cells."""
 
 import csv
 import io
@@ -12,13 +12,13 @@ from rnnlab.data.sequences.examples import Request, Source, one_line
 from rnnlab.errors import UserError
 from rnnlab.extras import needs
 
-_PARQUET = b"PAR1"  # how such a file starts
-_BLOCK = 4096  # rows that are read at a time
+_PARQUET = b"PAR1"  # the first bytes of such a file
+_BLOCK = 4096  # rows read at a time
 Rows = Iterator[tuple[int, list[str]]]
 
 
 class Header(NamedTuple):
-    """Names of the columns, and what a message calls a row: line or row."""
+    """Names of the columns, and the word for a row in messages: line or row."""
 
     file: str
     names: list[str]
@@ -30,11 +30,11 @@ class Header(NamedTuple):
 
 
 def open_table(request: Request, source: Source) -> tuple[Header, Rows]:
-    """Reads the header of a table, and begins to yield its rows: the number of each, and its cells.
+    """Reads the header of a table; returns it with an iterator over the rows: the number of each, and its cells.
 
     Raises:
-      UserError: not such a file; two columns of one name; a header that has a number or a date where the config does
-        not name it so. What is wrong further down is raised there.
+      UserError: not such a file; two columns of one name; a header with a number or a date that the config does not
+        name. Errors in rows are raised during iteration.
     """
     if source.content.startswith(_PARQUET):
         names, rows = _open_parquet(source)
@@ -64,7 +64,7 @@ def _csv_rows(source: Source) -> Rows:
 
 
 def _check_names(request: Request, header: Header, line: int) -> None:
-    """Refuses a first line that is a row: it has a number or a date where the config names no column, and its numbers
+    """Refuses a first line that is a row: it has a number or a date that is not a column in the config, and its numbers
     are not the 0, 1 ... that pandas writes."""
     numbers = {name: number for name in header.names if not math.isnan(number := number_of(name))}
     dates = [name for name in header.names if name not in numbers and not math.isnan(seconds_of(name))]
@@ -74,7 +74,7 @@ def _check_names(request: Request, header: Header, line: int) -> None:
         if name not in known:
             raise UserError(
                 f"{header.place(line)}: {name!r} is a {'number' if name in numbers else 'date'}; the first line must "
-                "have the names of the columns (a name that is a number or a date must stand in config.data.columns)"
+                "have the names of the columns (a name that is a number or a date must be in config.data.columns)"
             )
 
 
@@ -86,7 +86,7 @@ def _open_parquet(source: Source) -> tuple[list[str], Rows]:
         table = pyarrow.parquet.read_table(io.BytesIO(source.content))
         table.validate(full=True)  # its texts are UTF-8
         names = table.column_names
-    except Exception as error:  # a damaged file makes its parts raise whatever they do
+    except Exception as error:  # a damaged file may raise anything
         raise UserError(f"{source.name}: cannot be read: {one_line(error)}") from None
 
     def rows() -> Rows:
@@ -102,10 +102,10 @@ def _open_parquet(source: Source) -> tuple[list[str], Rows]:
 
 
 def _values(column: Any, place: str, name: str) -> list:
-    """Takes the cells out of a column; those that no type of Python has, such as nanoseconds, as text."""
+    """Returns the cells of a column; values without a Python type, such as nanoseconds, as text."""
     try:
         return column.to_pylist()
-    except Exception:  # whatever the column's type makes it raise
+    except Exception:  # depends on the column's type
         try:
             return column.cast("string").to_pylist()
         except Exception as error:

@@ -1,10 +1,10 @@
-"""Words with tags in the columns of CoNLL: a word a line, first in it, its tag last, TABs or blanks between; a blank
-line between sentences; lines that start with -DOCSTART- are skipped.
+"""Words with tags in CoNLL columns: a word per line, first in it, its tag last, TABs or blanks between; a blank line
+between sentences; lines that start with -DOCSTART- are skipped.
 
 Tags mark entities by one of three schemes, and are read as IOB2, whatever the file has: IOB (Ramshaw and Marcus 1995),
-where B- stands only where an entity follows another of its kind; IOB2, where every entity starts with B-; BIOES, where
-it ends with E- and one of a single word is S-. An empty `data.tag_scheme` takes the one that a file's tags fit; "any"
-takes tags as they are, such as parts of speech.
+with B- only if an entity follows another of its kind; IOB2, where every entity starts with B-; BIOES, where it ends
+with E- and a single-word entity is S-. An empty `data.tag_scheme` detects the scheme of a file; "any" does not convert
+tags, such as parts of speech.
 """
 
 import itertools
@@ -27,7 +27,7 @@ class _Scheme(NamedTuple):
 
 
 def _goes_on(before: _Tag, tag: _Tag) -> bool:
-    """Whether `before` is within an entity of the same kind."""
+    """Returns whether `before` is within an entity of the same kind."""
     return before[0] in ("B", "I") and before[1] == tag[1]
 
 
@@ -51,7 +51,7 @@ _SCHEMES = {
 
 
 class _Sentence(NamedTuple):
-    """Words and their tags; `line` is that of the first word."""
+    """Words and their tags; `line` is the line of the first word."""
 
     line: int
     words: tuple[str, ...]
@@ -90,7 +90,7 @@ def read(request: Request, source: Source) -> Examples:
 def entities(tags: Sequence[str]) -> list[tuple[int, int, str]]:
     """Finds the entities of a sentence's IOB2 tags: the first word, the word after the last, and the kind.
 
-    An I- that continues nothing starts an entity, as `seqeval` and conlleval have it, for models give such.
+    An I- that continues nothing, which models can predict, starts an entity, as in `seqeval` and conlleval.
     """
     found: list[tuple[int, int, str]] = []
     before: _Tag = _parse(_OUTSIDE)
@@ -132,7 +132,7 @@ def _sentences(request: Request, source: Source) -> Iterator[_Sentence]:
 
 
 def _cells(line: str) -> list[str]:
-    """Splits at TABs, or else at blanks, and at no other white space, for words may have such."""
+    """Splits at TABs, or else at blanks, but at no other white space, which words may contain."""
     if "\t" in line:
         return [cell.strip(" ") for cell in line.split("\t")]
     return [cell for cell in line.split(" ") if cell]
@@ -144,7 +144,7 @@ def _parse(tag: str) -> _Tag:
 
 
 def _as_iob2(sentences: list[_Sentence], wanted: str, name: str) -> list[tuple[str, ...]]:
-    """Brings the tags of all sentences to IOB2."""
+    """Converts the tags of all sentences to IOB2."""
     if wanted == "any":
         return [sentence.tags for sentence in sentences]
     if wanted and wanted not in _SCHEMES:
@@ -161,7 +161,7 @@ def _as_iob2(sentences: list[_Sentence], wanted: str, name: str) -> list[tuple[s
     raise UserError(
         f"{name}, line {misfit.line}: the tag {misfit.tag!r} after {misfit.before} does not fit the scheme {scheme}"
         + ("" if wanted else f", and the file fits none of {', '.join(_SCHEMES)}")
-        + "; --config.data.tag_scheme=any takes tags as they are"
+        + "; --config.data.tag_scheme=any accepts any tags"
     )
 
 

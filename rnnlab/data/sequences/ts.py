@@ -1,8 +1,8 @@
 """The format `.ts` of the UCR and UEA archives (Bagnall et al. 2018, arXiv 1811.00075): a header of lines that start
-with @, then an example a line, its channels between ":", their values between ",", its class or number last.
+with @, then an example per line, channels separated by ":", values by ",", its class or number last.
 
-Of the header `@dimensions` (or `@dimension`), `@univariate`, `@timestamps`, `@classLabel` and `@targetLabel` are used.
-With timestamps each value is a pair "(time,value)"; the times must be the same in all channels.
+The header fields `@dimensions` (or `@dimension`), `@univariate`, `@timestamps`, `@classLabel` and `@targetLabel` are
+used. With timestamps each value is a pair "(time,value)"; the times must be the same in all channels.
 """
 
 import datetime
@@ -33,7 +33,7 @@ _BETWEEN_CHANNELS = re.compile(r"(?<=\)):|:(?=\()")
 
 
 class _Header(NamedTuple):
-    """What the header announces; `channels` is None where it is silent on them, `classes` are empty where it is."""
+    """The header; `channels` is None and `classes` are empty if it does not specify them."""
 
     channels: int | None
     timestamps: bool
@@ -42,7 +42,7 @@ class _Header(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """An example: values `[channels, steps]`, its times `[steps]` and its answer, if it has such."""
+    """An example: values `[channels, steps]`, and its times `[steps]` and answer, if available."""
 
     values: np.ndarray
     times: np.ndarray | None
@@ -54,7 +54,7 @@ def read(request: Request, source: Source) -> Examples:
 
     Raises:
       UserError: no header, no example, another kind of answer than `data.answer`; a line with another number of
-        channels, channels of unequal lengths, something that is no number, a class that the header does not list; a
+        channels, channels of unequal lengths, a value that is not a number, a class that the header does not list; a
         missing value, if they are refused.
     """
     lines = _lines(source)
@@ -63,7 +63,7 @@ def read(request: Request, source: Source) -> Examples:
         _check_answer(header.answer, request.data.answer, f"{source.name}, line {first}")
     numbers, examples = [], []
     with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # of `np.fromstring`, on what is no number
+        warnings.simplefilter("error", DeprecationWarning)  # of `np.fromstring`, if it is not a number
         for number, line in lines:
             place = f"{source.name}, line {number}"
             example = _read_line(decode(line, place), header, place, request.answered)
@@ -113,7 +113,7 @@ def _lines(source: Source) -> Iterator[tuple[int, bytes]]:
 
 
 def _read_header(lines: Iterator[tuple[int, bytes]], name: str) -> tuple[_Header, int]:
-    """Reads up to @data, and returns the number of that line, too."""
+    """Reads up to @data; returns the header and the number of that line."""
     channels, timestamps, answer, classes = None, False, None, frozenset[str]()
     number = 1
     for number, raw in lines:
@@ -122,7 +122,7 @@ def _read_header(lines: Iterator[tuple[int, bytes]], name: str) -> tuple[_Header
         if not line.startswith("@"):
             raise UserError(
                 f"{place}: a .ts file starts with a header, lines such as '@problemName name' and '@data' last; this "
-                "line is neither of it nor a comment (#)"
+                "line is neither a header line nor a comment (#)"
             )
         tag, *words = line.split()
         tag = tag.lower()
@@ -170,7 +170,7 @@ def _read_line(text: str, header: _Header, place: str, answered: bool) -> _Line:
 
 
 def _has_answer(parts: list[str], header: _Header) -> bool:
-    """Whether a line whose answer may lack has one."""
+    """Returns whether a line with an optional answer has one."""
     if header.channels:
         return len(parts) > header.channels
     return header.answer == "numbers" or not header.classes or parts[-1].strip() in {"?", *header.classes}
@@ -206,7 +206,7 @@ def _read_pairs(parts: list[str], place: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _time(text: str, place: str) -> float:
-    """A number, or a date in ISO's format, in seconds."""
+    """Parses a number, or a date in ISO format to seconds."""
     try:
         return float(text)
     except ValueError:

@@ -1,2 +1,1 @@
-"""Problems whose answer lies a known number of steps back: `task.py` is the task; `rnnlab/data/lag_problems.py` draws
-them."""
+"""Synthetic problems with a known lag: `task.py` is the task; `rnnlab/data/lag_problems.py` draws the sequences."""

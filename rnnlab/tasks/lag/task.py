@@ -1,4 +1,4 @@
-"""Learning over a known lag: an answer at each step of a sequence that is drawn, and not read from anywhere."""
+"""Learning over a known lag: an answer at each step of generated sequences."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -24,18 +24,18 @@ from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.step import split_model
 
-_PROBED = 8  # sequences whose gradients are measured
+_PROBED = 8  # sequences for measuring gradients
 FIELDS: Fields = {
     "experiment": experiment_field("lag"),
     "seed": field(0, "of parameters, sequences and dropout", NOT_NEGATIVE),
     "data": {
         "name": problem_field("adding"),
-        "lag": field(50, "steps of a sequence; of copy_memory those between showing and asking", POSITIVE),
+        "lag": field(50, "steps of a sequence; for copy_memory the delay", POSITIVE),
     },
     "model": STACK,
-    "training": {**TRAINING, "best_metric": field("loss", "on validation: loss, or accuracy where there are classes")},
+    "training": {**TRAINING, "best_metric": field("loss", "validation metric: loss, or accuracy for classes")},
     "evaluation": {
-        "sequences": field(256, "drawn, to score a split; of images, which are scored whole, at once", POSITIVE),
+        "sequences": field(256, "sequences to score a split; for images, which are all scored, per batch", POSITIVE),
         "average": EVALUATION["average"],
     },
 }
@@ -47,7 +47,7 @@ def default_config() -> ConfigDict:
 
 
 class LagTask(Task):
-    """A problem of `rnnlab.data.lag_problems`, answered at every step by a stack and a layer that reads it."""
+    """A problem of `rnnlab.data.lag_problems`, answered at every step by a stack and an output layer."""
 
     fields: ClassVar = FIELDS
     fixed_in_use: ClassVar = ("model", "data")
@@ -56,7 +56,7 @@ class LagTask(Task):
 
     @classmethod
     def check(cls, config: ConfigDict) -> None:
-        """Refuses a config that no run can use.
+        """Refuses an invalid config.
 
         Raises:
           UserError: names the field, its value and what is allowed.
@@ -67,18 +67,18 @@ class LagTask(Task):
         known = ("loss",) if problem.regression else ("loss", "accuracy")
         if config.training.best_metric not in known:
             raise UserError(
-                f"config.training.best_metric: {config.training.best_metric!r} is no metric of {config.data.name}; "
+                f"config.training.best_metric: {config.training.best_metric!r} is not a metric of {config.data.name}; "
                 f"allowed: {', '.join(known)}"
             )
         Intervention(config.training.intervention, nnx.eval_shape(lambda: _make_model(config, problem)))
 
-    @functools.cached_property  # a file of the user's that is edited while a run goes on changes nothing of it
+    @functools.cached_property  # editing the user's file must not affect a run in progress
     def problem(self) -> LagProblem:
-        """What is drawn."""
+        """The problem to learn."""
         return _find_problem(self.config)
 
     def make_model(self) -> ManyToMany:
-        """Makes the model with its initial parameters, which follow from the seed."""
+        """Makes the model with its initial parameters, drawn from the seed."""
         return _make_model(self.config, self.problem)
 
     def longest(self) -> int:
@@ -86,7 +86,7 @@ class LagTask(Task):
         return self.problem.time
 
     def batches(self, *, seed: int, process: int, processes: int) -> Batches:
-        """Begins the training batches, each drawn from the seed and its number."""
+        """Starts the training batches, each drawn from the seed and its number."""
         return _Drawn(self, seed, process, processes)
 
     def loss(self, model: ManyToMany, batch: LagBatch, carry: Carry, *, rngs: nnx.Rngs | None, step: Array) -> Loss:
@@ -103,16 +103,16 @@ class LagTask(Task):
         return self.draw(split, _PROBED)
 
     def describe(self, rows: Sequence[int]) -> str:
-        """Says that sequences have no names."""
+        """States that sequences have no names."""
         return "that were drawn at random"
 
     def summary(self) -> Iterator[str]:
-        """Yields what is learnt, and what a model without memory reaches."""
+        """Yields the problem, and the loss of a model without memory."""
         name, problem = self.config.data.name, self.problem
         yield f"{name}, {problem.time} steps; loss of the best model without memory: {problem.floor:.4g}"
 
     def evaluator(self, *, final: bool) -> Callable[[ModelParams, str], Scores]:
-        """Makes what scores a split: `loss`, of classes `accuracy` in percent, and `final` the `floor` of the loss."""
+        """Makes the scorer of a split: `loss`, for classes `accuracy` in percent, if `final` the loss's `floor`."""
         merge, _ = split_model(self.sketch)
         problem = self.problem
         scored = functools.cache(self._scored)
@@ -133,7 +133,7 @@ class LagTask(Task):
         return scores
 
     def _scored(self, split: str) -> list[LagBatch]:
-        """The batches by which a split is scored."""
+        """Yields the batches to score a split."""
         size = self.config.evaluation.sequences
         if self.problem.whole is None:
             return [self.draw(split, size)]
@@ -142,11 +142,11 @@ class LagTask(Task):
         return [jax.tree.map(lambda v: v[:, start : start + size], whole) for start in starts]  # noqa: B023
 
     def lower_is_better(self, metric: str) -> bool:
-        """Whether a metric is an error."""
+        """Returns whether a metric is an error."""
         return metric != "accuracy"
 
     def scored_by(self, metric: str) -> dict[str, Any]:
-        """Returns how many sequences are scored."""
+        """Returns the number of scored sequences."""
         return {"sequences": self.config.evaluation.sequences}
 
     def curves(self) -> dict[str, str]:
@@ -155,7 +155,7 @@ class LagTask(Task):
 
 
 class _Drawn:
-    """Batches of a seed; as many are drawn at once as a call takes. `rows` are none: nothing is drawn twice."""
+    """Batches of a seed, drawn together for each call. `rows` is empty: no sequence is drawn twice."""
 
     rows: Sequence[int] = ()
 
@@ -186,7 +186,7 @@ class _Drawn:
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _draw(sample: Callable, data: Any, key: Array, numbers: Array, size: int) -> LagBatch:
-    """Batches along a first axis, each of `size` sequences of the training split."""
+    """Draws batches along a first axis, each of `size` sequences of the training split."""
     return jax.lax.map(lambda number: sample(data, jax.random.fold_in(key, number), size, "train"), numbers)
 
 
@@ -194,31 +194,31 @@ def _find_problem(config: ConfigDict) -> LagProblem:
     return _problem(config.data.name, config.data.lag, tuple(own_digests(FIELDS, config).values()))
 
 
-@functools.lru_cache(maxsize=4)  # so that runs of one problem share what is compiled of it
+@functools.lru_cache(maxsize=4)  # so that runs of one problem share compiled functions
 def _problem(name: str, lag: int, own: tuple[str, ...]) -> LagProblem:
-    """The problem of a name; `own` are the digests of the user's code that it names."""
+    """Finds the problem of a name; `own` are the digests of the user's code that it names."""
     try:
         make = find_problem(name)
     except ValueError as error:
         raise UserError(f"config.data.name: {error}") from None
     try:
-        with jax.ensure_compile_time_eval():  # its data are arrays, wherever it is first asked for
+        with jax.ensure_compile_time_eval():  # its data must be arrays, even if first used while tracing
             found = make(lag)
         if own:
             _check_problem(found)
     except UserError:
         raise
-    except Exception as error:  # of whatever kind the user's own code raises
+    except Exception as error:  # the user's own code may raise anything
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise UserError(f"config.data: {name} with a lag of {lag}: {kind}{error}") from None
     return found
 
 
 def _check_problem(problem: Any) -> None:
-    """Refuses a problem of the user's own whose batches are not what `LagBatch` says.
+    """Refuses the user's own problem if its batches do not match `LagBatch`.
 
     Raises:
-      ValueError: names what differs.
+      ValueError: names the difference.
     """
     if not isinstance(problem, LagProblem):
         raise ValueError(f"it makes a {type(problem).__name__}, not a LagProblem")
@@ -251,7 +251,7 @@ def _make_model(config: ConfigDict, problem: LagProblem) -> ManyToMany:
 
 
 def _loss(outputs: Array, batch: LagBatch, problem: LagProblem) -> Array:
-    """The sum over the answers that count."""
+    """Returns the weighted sum over the answers."""
     if problem.regression:
         return squared_error(outputs[..., 0], batch.labels, batch.weights)
     return cross_entropy(outputs, batch.labels, batch.weights)

@@ -1,4 +1,4 @@
-"""Language models: the next token of a running text.
+"""Language models of running text.
 
-`config.py` has the fields, `task.py` data, model and loss; scores and answers stand beside them.
+`config.py` has the fields, `task.py` data, model and loss; scores and predictions have their own modules.
 """

@@ -1,4 +1,4 @@
-"""The scores of a language model: every token of a text is predicted once, from all that stands before it."""
+"""The scores of a language model: every token of a text is predicted once, from all tokens before it."""
 
 import functools
 import math
@@ -15,13 +15,13 @@ from rnnlab.tasks.base import ModelParams, Scores
 from rnnlab.tasks.language_model.task import LanguageModelTask
 from rnnlab.training.step import split_model
 
-_LONGEST = 1024  # steps that are read at a time
-_CELLS = 1 << 25  # most logits that are in memory at a time
-_HIGHEST = 700.0  # nats, whose perplexity float64 still holds
+_LONGEST = 1024  # steps read at a time
+_CELLS = 1 << 25  # maximum number of logits in memory
+_HIGHEST = 700.0  # nats; float64 can still represent this perplexity
 
 
 def first_token(task: LanguageModelTask) -> int:
-    """Returns what the first token of a text is predicted after: a line break, or BOS where the vocabulary has none."""
+    """Returns the token before the first one of a text: a line break, or BOS if the vocabulary has no line break."""
     found = line_break(task.vocabulary)
     return BOS if found is None else found
 
@@ -29,13 +29,13 @@ def first_token(task: LanguageModelTask) -> int:
 class Evaluator:
     """Scores texts.
 
-    The text is read in one stream, or in several side by side: each begins `evaluation.warmup` tokens before the first
-    one that it scores, so that its state knows what stands there.
+    The text is read in one stream, or in several in parallel: each starts `evaluation.warmup` tokens before its first
+    scored token, to set its state.
 
     Args:
-      task: whose model to score.
-      final: as a finished run is scored, by `evaluation.streams` and `dynamic_rate`; else as validation.
-      longest: steps that are read at a time, where memory allows them.
+      task: the task of the model.
+      final: score as for a finished run, by `evaluation.streams` and `dynamic_rate`; else as for validation.
+      longest: steps read at a time, if memory allows.
     """
 
     def __init__(self, task: LanguageModelTask, *, final: bool, longest: int = _LONGEST):
@@ -47,8 +47,8 @@ class Evaluator:
         self._adapt = jax.jit(self._adapt_to_piece)
 
     def scores(self, params: ModelParams, split: str) -> Scores:
-        """Computes `loss` (nats a token), `perplexity`, `bits_per_token` and `bits_per_character`, line breaks counted;
-        of a finished run also the numbers of `tokens`, `characters` and `unknown` tokens."""
+        """Computes `loss` (nats per token), `perplexity`, `bits_per_token` and `bits_per_character`, counting line
+        breaks; for a finished run also the numbers of `tokens`, `characters` and `unknown` tokens."""
         text = self._task.encoded(split)
         dynamic = self._final and self._task.config.evaluation.dynamic_rate
         nats = self.dynamic_nats(params, text.ids) if dynamic else self.nats(params, text.ids)
@@ -78,10 +78,10 @@ class Evaluator:
         return read(begins, np.minimum(steps, len(ids) - begins), states)[1]
 
     def dynamic_nats(self, params: ModelParams, ids: np.ndarray) -> float:
-        """Sums -log p over the tokens of a text `[tokens]`, to which the parameters adapt on the way.
+        """Sums -log p over the tokens of a text `[tokens]`, adapting the parameters to it.
 
-        After each `dynamic_steps` tokens the parameters take a step of gradient descent on their mean loss, and a share
-        `dynamic_decay` of the way back to where they were trained (Krause et al. 2018, arXiv 1709.07432).
+        After each `dynamic_steps` tokens the parameters take a step of gradient descent on their mean loss, and return
+        a share `dynamic_decay` of the way to their trained values (Krause et al. 2018, arXiv 1709.07432).
         """
         size = self._task.config.evaluation.dynamic_steps
         inputs = np.concatenate([[first_token(self._task)], ids[:-1]]).astype(np.int32)
@@ -96,7 +96,7 @@ class Evaluator:
         return jax.jit(lambda params: self._merge(params).start(rows))(params)
 
     def _read_all(self, params, inputs, labels, begins: np.ndarray, lengths: np.ndarray, states):
-        """Reads so many tokens of each stream; returns the states, and the sum of -log p."""
+        """Reads a number of tokens of each stream; returns the states, and the sum of -log p."""
         room = _CELLS // (len(begins) * len(self._task.vocabulary))
         size = max(1, min(self._longest, room, int(lengths.max())))
         found = []
@@ -128,6 +128,6 @@ class Evaluator:
 
 
 def _piece(inputs: np.ndarray, labels: np.ndarray, begins: np.ndarray, size: int, lengths: np.ndarray):
-    """The inputs and labels of `size` steps of each stream, `[size, streams]`, and how many of them count."""
+    """Returns the inputs and labels of `size` steps of each stream, `[size, streams]`, and the number of valid ones."""
     places = np.clip(begins + np.arange(size)[:, None], 0, len(inputs) - 1)
     return jnp.asarray(inputs[places]), jnp.asarray(labels[places]), jnp.asarray(lengths, jnp.int32)

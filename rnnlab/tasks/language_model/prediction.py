@@ -1,4 +1,4 @@
-"""Continuations of lines by a language model, and the log-probabilities of the tokens of lines."""
+"""Continuations of lines by a language model, and log-probabilities of their tokens."""
 
 import copy
 import functools
@@ -26,7 +26,7 @@ from rnnlab.tasks.language_model.evaluation import first_token
 from rnnlab.tasks.language_model.task import LanguageModelTask
 from rnnlab.training.step import split_model
 
-_STEPS = 64  # of prompts that are read at a time
+_STEPS = 64  # of prompts read at a time
 _ESCAPES: dict[str, str | int | None] = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _ESCAPED = {str(after): before for before, after in _ESCAPES.items()}
 
@@ -37,40 +37,39 @@ def escape(text: str) -> str:
 
 
 def unescape(text: str) -> str:
-    """Turns back what `escape` did; any other backslash stays."""
+    """Reverses `escape`; any other backslash stays."""
     return re.sub(r"\\[\\nrt]", lambda found: _ESCAPED[found[0]], text)
 
 
 class TextPredictor(Predictor):
     """Continues lines, or scores their tokens.
 
-    A line is read after a line break, as the first one of a text. Line breaks within prompts and answers are written as
-    by `escape`. Tokens that training did not have are read as unknown ones, and counted in `remarks`.
+    A line is read after a line break, like the first one of a text. Line breaks within prompts and answers are written
+    as by `escape`. Tokens that training did not have are read as unknown, and counted in `remarks`.
 
     Args:
-      task: what to use, with the search of its config.
+      task: the task to use, with the search of its config.
       params: of its model.
-      n_best: 0 gives the best answer; n gives the n best, each followed by its log-probability in nats, all between
+      n_best: 0 gives the best answer; n gives the n best, each followed by its log-probability in nats, separated by
         TABs.
-      token_scores: gives the log-probability of each token of the line, in nats, between blanks, instead of an answer.
+      token_scores: gives the log-probability in nats of each token of the line, separated by blanks, instead of an
+        answer.
 
     Raises:
-      UserError: more answers wanted than the beam holds, or both options.
+      UserError: more answers than the beam size, or both options.
     """
 
     def __init__(self, task: LanguageModelTask, params: ModelParams, *, n_best: int = 0, token_scores: bool = False):
         options = task.config.evaluation
         if n_best > options.beam_size:
-            raise UserError(
-                f"--n_best: {n_best} is more than --beam_size={options.beam_size} keeps; make the beam as wide"
-            )
+            raise UserError(f"--n_best: {n_best} is more than --beam_size={options.beam_size}; increase the beam size")
         if n_best and token_scores:
-            raise UserError("--token_scores: scores the given lines, so that there is no answer; leave --n_best out")
+            raise UserError("--token_scores: scores the given lines, so there is no answer; omit --n_best")
         self._task, self._params = task, params
         self._n_best, self._token_scores = n_best, token_scores
         ends = line_break(task.vocabulary) if options.stop == "line" else None
         self._special = SpecialTokens(bos=BOS, eos=PAD if ends is None else ends, pad=PAD)
-        never = (UNK,) if task.config.data.min_count == 1 else ()  # training has no unknown token to learn it from
+        never = (UNK,) if task.config.data.min_count == 1 else ()  # training has no unknown token
         merge, _ = split_model(task.sketch)
         self._read = jax.jit(functools.partial(_read, merge))
         self._search = jax.jit(_Search(merge, options, jax.random.key(task.config.seed), self._special, never).run)
@@ -78,7 +77,7 @@ class TextPredictor(Predictor):
         self._total = self._unknown = 0
 
     def __call__(self, lines: Sequence[bytes], first: int) -> list[str]:
-        """Returns an answer for each line, in order; the number of the first one counts from 0."""
+        """Returns an answer for each line, in order; `first`, the number of the first line, counts from 0."""
         prompts = [self._prompt(line) for line in lines]
         self._total += len(prompts)
         self._unknown += sum(UNK in ids for ids in prompts)
@@ -90,17 +89,17 @@ class TextPredictor(Predictor):
     def remarks(self) -> Iterator[str]:
         """Yields what to log once all lines are answered."""
         if self._unknown:
-            yield f"{self._unknown} of {self._total} lines held unknown tokens"
+            yield f"{self._unknown} of {self._total} lines had unknown tokens"
 
     def _prompt(self, line: bytes) -> list[int]:
-        """The ids of a line, after what the first token of a text is predicted after."""
+        """Returns the ids of a line, after the token before the first one of a text."""
         vocabulary = self._task.vocabulary
         how = ("utf-8", "surrogateescape") if vocabulary.unit == "byte" else ("utf-8-sig", "replace")
         text = unescape(line.removesuffix(b"\n").removesuffix(b"\r").decode(*how))
         return [first_token(self._task), *_encode(text, vocabulary)]
 
     def _answers(self, prompts: list[list[int]], number: int) -> list[str]:
-        rows = 1 << (len(prompts) - 1).bit_length()  # few shapes are compiled, and a single line costs no more
+        rows = 1 << (len(prompts) - 1).bit_length()  # to compile few shapes; a single line costs no more
         states, log_p = self._read_all(prompts, rows)
         if self._token_scores:
             found = zip(log_p.T, prompts, strict=False)
@@ -113,8 +112,8 @@ class TextPredictor(Predictor):
         return [self._answer(ids, jax.tree.map(lambda v: v[row], result)) for row, ids in enumerate(prompts)]  # noqa: B023
 
     def _read_all(self, prompts: list[list[int]], rows: int):
-        """Reads all but the last token of each prompt: the states after them, and the log-probabilities of all but the
-        first, `[time, rows]`."""
+        """Reads all but the last token of each prompt; returns the states after them, and the log-probabilities of all
+        but the first, `[time, rows]`."""
         lengths = np.zeros(rows, np.int32)
         lengths[: len(prompts)] = [len(ids) - 1 for ids in prompts]
         steps = -(-int(lengths.max()) // _STEPS) * _STEPS
@@ -141,7 +140,7 @@ class TextPredictor(Predictor):
 def _read(
     merge: Callable[[ModelParams], LanguageModel], params: ModelParams, states: Any, inputs: Array, labels, lengths
 ) -> tuple[Any, Array]:
-    """The states after a piece, and the log-probability of each of its labels, 0 in the padding."""
+    """Returns the states after a piece, and the log-probability of each of its labels, 0 in the padding."""
     found = merge(params)(inputs, states, lengths)
     log_p = jnp.take_along_axis(jax.nn.log_softmax(found.logits), labels[..., None], -1)[..., 0]
     return found.states, jnp.where(length_weights(lengths, len(inputs)), log_p, 0)
@@ -149,7 +148,7 @@ def _read(
 
 class _Prompts(NamedTuple):
     """Rows to continue, each `[rows]`: the `last` token of each, which its state has not read, the `limits` of the
-    answers and the `numbers` of the rows, from which follows what is drawn for them."""
+    answers and the `numbers` of the rows, which determine their random draws."""
 
     last: Any  # Int[Array, "rows"], on the host or on a device, as the others
     limits: Any
@@ -157,7 +156,7 @@ class _Prompts(NamedTuple):
 
 
 class _Search(NamedTuple):
-    """Continues rows by the search of the `options`; tokens in `never` are in no answer."""
+    """Continues rows by the search of the `options`; answers contain no token in `never`."""
 
     merge: Callable[[ModelParams], LanguageModel]
     options: ConfigDict
@@ -171,7 +170,7 @@ class _Search(NamedTuple):
         carry = jax.tree.map(lambda leaf: jnp.repeat(leaf, n, axis=0), (states, prompts.last, fresh))
 
         def step(carry, tokens):
-            states, first, fresh = carry  # a search begins with BOS; what is read instead is the prompt's last token
+            states, first, fresh = carry  # a search starts with BOS; instead, the prompt's last token is read
             found = model(jnp.where(fresh, first, tokens)[None], states)
             logits = without_tokens(found.logits[0], self.never)
             return (found.states, first, jnp.zeros_like(fresh)), (logits, None)
@@ -201,13 +200,13 @@ def _encode(text: str, vocabulary: Vocabulary) -> list[int]:
 
 
 def _continuation(prompt: list[int], answer: list[int], vocabulary: Vocabulary) -> str:
-    """The text of an answer as it follows its prompt, with the blank between them where there is one."""
+    """Returns the text of an answer as it follows its prompt, including any blank between them."""
     before, both = decode_ids(prompt, vocabulary), decode_ids([*prompt, *answer], vocabulary)
     return both.removeprefix(before) if both.startswith(before) else decode_ids(answer, vocabulary)
 
 
 def write_samples(task: LanguageModelTask, params: ModelParams) -> None:
-    """Prints `evaluation.samples` texts that the model draws, at the temperature of the config or else at 1."""
+    """Prints `evaluation.samples` texts sampled from the model, at the temperature of the config or else at 1."""
     config = copy.deepcopy(task.config)
     config.evaluation.temperature = config.evaluation.temperature or 1.0
     config.evaluation.beam_size = 1

@@ -31,11 +31,11 @@ from rnnlab.training.workdir import reading_json
 _OPTIONS = ("unit", "language", "lowercase", "normal_form", "min_count", "size")  # of the vocabulary
 _VOCABULARY, _DIGESTS = "vocabulary.json", "data.json"
 _MANY_UNKNOWN = 0.1  # share of a split's tokens
-_PROBED = 8  # sequences whose gradients are measured
+_PROBED = 8  # sequences for measuring gradients
 
 
 class LanguageModelTask(Task):
-    """The next token after each of a running text.
+    """Prediction of the next token of a running text.
 
     Attributes:
       vocabulary: of the training text.
@@ -56,7 +56,7 @@ class LanguageModelTask(Task):
 
     @classmethod
     def check(cls, config: ConfigDict) -> None:
-        """Refuses a config that no run can use, before anything is read or written.
+        """Refuses an invalid config, before anything is read or written.
 
         Raises:
           UserError: names the field, its value and what is allowed.
@@ -70,14 +70,14 @@ class LanguageModelTask(Task):
         """Makes the paths of the data absolute, in place.
 
         Raises:
-          UserError: an empty name of a file.
+          UserError: an empty file name.
         """
         resolve_paths(config)
 
     @classmethod
     def has_data_of(cls, config: ConfigDict, workdir: pathlib.Path) -> bool:
-        """Whether a config names the same texts, as they are now, that a work directory was made with; texts that are
-        out of reach cannot be others."""
+        """Returns whether the current texts of a config are those of a work directory; unavailable texts count as the
+        same."""
         try:
             with reading_json(workdir / _DIGESTS) as found:
                 made = dict(found)
@@ -88,7 +88,7 @@ class LanguageModelTask(Task):
 
     @classmethod
     def create(cls, config: ConfigDict, workdir: pathlib.Path) -> Self:
-        """Makes the vocabulary of the training text, or takes that of another run."""
+        """Makes the vocabulary of the training text, or loads that of another run."""
         texts = _open_texts(config.data)
         options = {name: config.data[name] for name in _OPTIONS}
         if config.data.vocabulary:
@@ -101,7 +101,7 @@ class LanguageModelTask(Task):
 
     @classmethod
     def load(cls, config: ConfigDict, saved: ConfigDict, workdir: pathlib.Path) -> Self:
-        """Reads the vocabulary and the digests; digests only of splits that come from where they did.
+        """Reads the vocabulary and the digests; digests only of splits with the same location.
 
         Raises:
           UserError: a file is missing or damaged.
@@ -111,7 +111,7 @@ class LanguageModelTask(Task):
         return cls(config, workdir, Vocabulary.load(workdir / _VOCABULARY), digests)
 
     def save(self) -> None:
-        """Writes what `load` reads to the work directory."""
+        """Writes the files of `load` to the work directory."""
         self.vocabulary.save(self.workdir / _VOCABULARY)
         write_text(self.workdir / _DIGESTS, json.dumps(self.digests))
 
@@ -119,27 +119,27 @@ class LanguageModelTask(Task):
 
     @functools.cached_property
     def texts(self) -> Texts:
-        """The texts that the config names."""
+        """The texts of the config."""
         return _open_texts(self.config.data)
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that there are, of train, validation and test."""
+        """The available splits among train, validation and test."""
         return self.texts.splits
 
     def text(self, split: str) -> RunningText:
         """Returns the text of a split.
 
         Raises:
-          UserError: there is none, or it is not the one that the run was made with.
+          UserError: no such text, or it has changed since the start of the run.
         """
         if split not in self.splits:
-            raise UserError(f"split {split!r}: there is no such text; allowed: {', '.join(self.splits)}")
+            raise UserError(f"split {split!r}: no such text; allowed: {', '.join(self.splits)}")
         found = self.texts.read(split)
         if self.digests.get(split, found.digest) != found.digest:
             raise UserError(
-                f"{found.place}: its contents are not those of the {split} text that the run was made with; give them "
-                "back, or use another --workdir"
+                f"{found.place}: the {split} text has changed since the run was started; restore it, or use another "
+                "--workdir"
             )
         return found
 
@@ -150,14 +150,14 @@ class LanguageModelTask(Task):
         return self._encoded[split]
 
     def open_data(self) -> None:
-        """Makes sure that every text of the run is there, unchanged, and that the training text fills a batch.
+        """Checks that every text of the run is available and unchanged, and that the training text fills a batch.
 
         Raises:
           UserError: names the split or the file.
         """
         if gone := [split for split in self.digests if split not in self.splits]:
             raise UserError(
-                f"config.data: {self.workdir} was made with a {gone[0]} text; give it back, or use another --workdir"
+                f"config.data: {self.workdir} was made with a {gone[0]} text; restore it, or use another --workdir"
             )
         training = self.config.training
         tokens, needed = len(self.encoded("train").ids), training.batch_size * training.bptt
@@ -169,7 +169,7 @@ class LanguageModelTask(Task):
         self.digests.update({split: self.text(split).digest for split in self.splits})
 
     def log_data(self) -> None:
-        """Logs the number of tokens of each split, and how many of them are unknown: a warning where many are."""
+        """Logs the numbers of tokens and of unknown ones of each split: a warning if many are unknown."""
         found = {split: self.encoded(split) for split in self.splits}
         counts = ", ".join(f"{split} {len(each.ids):,} ({each.unknown:,} unknown)" for split, each in found.items())
         many = any(each.unknown > _MANY_UNKNOWN * len(each.ids) for each in found.values())
@@ -178,17 +178,17 @@ class LanguageModelTask(Task):
         logging.getLogger("rnnlab").log(level, "tokens: %s%s", counts, hint)
 
     def summary(self) -> Iterator[str]:
-        """Yields the size of the vocabulary and the steps of an epoch."""
+        """Yields the size of the vocabulary and the steps per epoch."""
         training = self.config.training
         steps = len(self.encoded("train").ids) / (training.batch_size * training.bptt)
-        yield f"{len(self.vocabulary) - (UNK + 1):,} {self.vocabulary.unit} tokens; {steps:,.1f} steps an epoch"
+        yield f"{len(self.vocabulary) - (UNK + 1):,} {self.vocabulary.unit} tokens; {steps:,.1f} steps per epoch"
 
     def longest(self) -> int:
         """Returns the number of steps of a piece."""
         return self.config.training.bptt
 
     def batches(self, *, seed: int, process: int, processes: int) -> Batches:
-        """Begins the pieces of the streams, which are cut as a seed says."""
+        """Starts the pieces of the streams, cut by a seed."""
         training = self.config.training
         return Streams(
             self.encoded("train").ids,
@@ -208,16 +208,16 @@ class LanguageModelTask(Task):
         return Piece(read[:-1], read[1:], np.full(_PROBED, steps, np.int32), np.ones(_PROBED, bool))
 
     def describe(self, rows: Sequence[int]) -> str:
-        """Says where in the training text the streams of a step stood."""
+        """Describes the positions of the streams of a step in the training text."""
         return f"at tokens {', '.join(f'{row:,}' for row in rows[:_PROBED])} ... of {self.text('train').place}"
 
     # --- model and loss
 
     def make_model(self) -> LanguageModel:
-        """Makes the model with its initial parameters, which follow from the seed.
+        """Makes the model with its initial parameters, drawn from the seed.
 
         Raises:
-          UserError: names in the config that the model does not know, or sizes that do not fit.
+          UserError: unknown names in the config, or sizes that do not fit.
         """
         return _make_model(self.config, len(self.vocabulary))
 
@@ -227,15 +227,15 @@ class LanguageModelTask(Task):
         return {"vocabulary": self.vocabulary}
 
     def start_carry(self, model: Any, rows: int) -> Carry:
-        """Makes the states before the first token, for so many streams."""
+        """Makes the states before the first token, for a number of streams."""
         return model.start(rows)
 
     def loss(self, model: LanguageModel, batch: Piece, carry: Carry, *, rngs: nnx.Rngs | None, step: Array) -> Loss:
         """Computes the cross-entropy of a piece.
 
-        The regularisation of activations has gradients, but is no part of the loss that is logged. The gradient of a
-        piece counts by its length beside that of a full one; under plain SGD without clipping that is the learning rate
-        of Merity et al. 2018.
+        Activation regularisation has gradients, but is excluded from the logged loss. The gradient of a piece is
+        weighted by its length relative to a full one; with plain SGD and no clipping that equals the learning-rate
+        scaling of Merity et al. 2018.
         """
         start, training = model.start(batch.inputs.shape[1]), self.config.training
         states = jax.tree.map(lambda s, c: jnp.where(batch.starts[:, None], s, c), start, carry or start)
@@ -255,13 +255,13 @@ class LanguageModelTask(Task):
     # --- scores and answers
 
     def evaluator(self, *, final: bool) -> Callable[[ModelParams, str], Scores]:
-        """Makes what scores a split: `loss` in nats a token, `perplexity`, `bits_per_token`, `bits_per_character`."""
+        """Makes the scorer of a split: `loss`, `perplexity`, `bits_per_token`, `bits_per_character`."""
         from rnnlab.tasks.language_model.evaluation import Evaluator
 
         return Evaluator(self, final=final).scores
 
     def scored_by(self, metric: str) -> dict[str, Any]:
-        """Returns how validation is read."""
+        """Returns the fields that affect the validation scores."""
         return {name: self.config.evaluation[name] for name in ("validation_streams", "warmup")}
 
     def curves(self) -> dict[str, str]:
@@ -269,13 +269,13 @@ class LanguageModelTask(Task):
         return {"perplexity": "perplexity", "bits_per_character": "bits per character"}
 
     def finish(self, params: ModelParams) -> None:
-        """Prints texts that the model draws."""
+        """Prints texts sampled from the model."""
         from rnnlab.tasks.language_model.prediction import write_samples
 
         write_samples(self, params)
 
     def predictor(self, params: ModelParams, *, n_best: int = 0, token_scores: bool = False) -> Predictor:
-        """Makes what continues lines, or scores them; options as in `TextPredictor`."""
+        """Makes the predictor that continues lines, or scores them; options as in `TextPredictor`."""
         from rnnlab.tasks.language_model.prediction import TextPredictor
 
         return TextPredictor(self, params, n_best=n_best, token_scores=token_scores)
@@ -289,7 +289,7 @@ def _make_model(config: ConfigDict, vocabulary_size: int) -> LanguageModel:
 
 
 def _activation_penalty(read: Read, lengths: Array, alpha: float, beta: float) -> Array:
-    """`alpha` times the mean square of the dropped outputs, and `beta` times that of the change of the outputs."""
+    """Returns `alpha` times the mean square of the dropped outputs, plus `beta` times that of the outputs' changes."""
     weights = length_weights(lengths, len(read.outputs))[..., None]
     changes = jnp.square(read.outputs[1:] - read.outputs[:-1])
     penalty = jnp.zeros(())
@@ -309,7 +309,7 @@ def _with_gradient_of(value: Array, other: Array) -> Array:
 
 
 def _vocabulary_of_another(workdir: str, options: dict[str, Any]) -> Vocabulary:
-    """The vocabulary of another run.
+    """Loads the vocabulary of another run.
 
     Raises:
       UserError: it was made with other options.
@@ -330,7 +330,7 @@ def _open_texts(data: ConfigDict) -> Texts:
 
 @functools.cache  # the runs of a sweep mostly have the same data
 def _digests_of(data: str) -> dict[str, str]:
-    """The digest of each text that a config names, in JSON; none where they are out of reach."""
+    """Returns the digest of each text of a config, in JSON; none if the texts are not available."""
     try:
         texts = _open_texts(ConfigDict(json.loads(data)))
         return {split: texts.read(split).digest for split in texts.splits}
@@ -339,6 +339,6 @@ def _digests_of(data: str) -> dict[str, str]:
 
 
 def _same_text(saved: ConfigDict, config: ConfigDict, split: str) -> bool:
-    """Whether two configs take a split from the same place."""
+    """Returns whether two configs take a split from the same location."""
     fields = ("data.name", "data.files.train", f"data.files.{split}", "data.validation_share", "data.test_share")
     return all(get_field(saved, field) == get_field(config, field) for field in fields)

@@ -1,4 +1,5 @@
-"""Sequence to sequence: texts in, texts out, by an encoder and a decoder.
+"""Sequence to sequence: texts to texts, by an encoder and a decoder.
 
-`config.py` has the fields, `task.py` data, model and loss; scores, answers, pictures and timings stand beside them.
+`config.py` has the fields, `task.py` data, model and loss; scores, predictions, pictures and timings have their own
+modules.
 """

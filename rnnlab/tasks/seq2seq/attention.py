@@ -1,4 +1,4 @@
-"""Where a model with attention looks: arrays and pictures."""
+"""Attention weights as arrays and pictures."""
 
 import pathlib
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from rnnlab.tasks.seq2seq.evaluation import Evaluator
 from rnnlab.tasks.seq2seq.task import Seq2SeqTask
 
 _LETTER = 0.1  # inches of a letter of a label
-_LABELS = 70  # most labels of an axis
+_LABELS = 70  # maximum number of labels of an axis
 
 
 def find_attention(task: Seq2SeqTask, params: ModelParams, lines: Sequence[str]) -> list[np.ndarray]:
-    """Searches the best output of each line, and returns where the model looks for it, as `Seq2SeqTask.attention`."""
+    """Searches the best output of each line, and returns its attention weights, as `Seq2SeqTask.attention`."""
     if task.config.model.attention == "none":
         raise UserError(f"the model of {task.workdir} has no attention")
     evaluator = Evaluator(task, beam_size=task.config.evaluation.beam_size)
@@ -34,8 +34,8 @@ def write_attention(
     outputs: list[Ids],
     stems: list[pathlib.Path],
 ) -> None:
-    """Writes where a model with attention looks: for each encoded source and output the array `[output, source]`, the
-    EOS's row last, as `<stem>.npy`, and a picture of it as `<stem>.png`. Empty sources have none."""
+    """Writes the attention weights of each encoded source and output: the array `[output, source]`, with the row of EOS
+    last, as `<stem>.npy`, and a picture of it as `<stem>.png`. Empty sources are skipped."""
     task = evaluator.task
     rows = [row for row, source in enumerate(sources) if source]
     said = [outputs[row][outputs[row] > EOS].tolist() for row in rows]
@@ -52,7 +52,7 @@ def _plot_attention(path: pathlib.Path, weights: np.ndarray, source: list[str], 
     rows, columns = weights.shape
     source, target = ([drawable(token) for token in tokens] for tokens in (source, target))
     below, beside = (max(map(len, names)) for names in (source, target))
-    upright = below > 1  # words side by side would run into each other
+    upright = below > 1  # horizontal words would overlap
     width, height = 1.5 + 0.35 * columns + _LETTER * beside, 1.2 + 0.3 * rows + _LETTER * below * upright
     with picture(path, width, height) as figure:
         axis = figure.subplots()

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: each part compiled alone and timed on a batch of the run itself."""
+"""The breakdown of the time of a training step: each part is compiled separately and timed on a batch of the run."""
 
 import collections
 import copy
@@ -31,12 +31,12 @@ _REPEATS = 30
 def breakdown(task: Seq2SeqTask) -> None:
     """Prints the milliseconds of each part of a step, forward and backward, then the same as one JSON object.
 
-    The batch has the shape that most batches have. Parts are timed one after the other in turn, and the median of
-    30 is told; "the rest" (attention, bridge, embeddings) is what the whole step takes beyond its parts. The input
-    pipeline runs on the host beside the device: it costs time only where they share cores, or where it is the slower.
+    The batch has the most frequent shape. Parts are timed in turn, and the median of 30 is printed; "the rest"
+    (attention, bridge, embeddings) is the time of the whole step minus that of its parts. The input pipeline runs on
+    the host, in parallel to the device: it costs time only if they share cores, or if it is slower.
 
     Raises:
-      UserError: a dataset that is out of reach.
+      UserError: the dataset is not available.
     """
     config = task.config.training
     batches = iter(training_batches(task.training_pairs, task.sizes, config.batch_size, seed=task.config.seed))
@@ -52,7 +52,7 @@ def breakdown(task: Seq2SeqTask) -> None:
     whole = seconds.pop("step")
     found = seconds | {"the rest": whole - sum(seconds.values()), "step": whole, "input pipeline (host)": pipeline}
     steps = f"source {shape[0][0]}, target {shape[1][0]}, batch {config.batch_size}"
-    show(f"{steps}, on {jax.devices()[0].device_kind}; {batch.tokens / whole:,.0f} target tokens a second")
+    show(f"{steps}, on {jax.devices()[0].device_kind}; {batch.tokens / whole:,.0f} target tokens per second")
     for name, value in found.items():
         show(f"{name:24s} {1e3 * value:8.2f} ms  {value / whole:6.1%}")
     show(to_json({name: round(1e3 * value, 3) for name, value in found.items()}))
@@ -63,7 +63,7 @@ def _finished(part: Callable[[], object]) -> Callable[[], object]:
 
 
 def _parts(task: Seq2SeqTask, batch: Batch) -> dict[str, Callable[[], object]]:
-    """Every part as a compiled function without arguments."""
+    """Makes every part a compiled function without arguments."""
     config, model = copy.deepcopy(task.config.training), task.make_model()
     config.steps_per_call = 1
     optimizer, (merge, params) = make_optimizer(config), split_model(model)

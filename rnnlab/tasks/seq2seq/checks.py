@@ -1,4 +1,4 @@
-"""The metrics that a config names: found, and refused where they cannot be computed."""
+"""Finds and checks the metrics of a config."""
 
 import difflib
 
@@ -15,10 +15,10 @@ _TAKEN = {*LOSSES, *METRICS, "split", "examples"}  # names of scores
 
 
 def find_metrics(config: ConfigDict) -> dict[str, Metric]:
-    """Finds the metrics of predictions that a config names, by their names in the scores.
+    """Finds the metrics of a config, by their names in the scores.
 
     Raises:
-      UserError: an unknown one, or one of the user's own that cannot be imported or is no metric.
+      UserError: an unknown metric, or the user's own code cannot be imported or is not a metric.
     """
     known = METRICS | {"bleu": bleu_by(config.evaluation.bleu_tokenizer)}
     names = [name for name in metric_names(config) if name != FREE_RUNNING]
@@ -29,7 +29,7 @@ def find_metrics(config: ConfigDict) -> dict[str, Metric]:
 
 
 def check_best_metric(config: ConfigDict) -> None:
-    """Refuses a metric that is none of those that are computed.
+    """Refuses a best metric that is not computed.
 
     Raises:
       UserError: names the nearest one.
@@ -43,11 +43,11 @@ def check_best_metric(config: ConfigDict) -> None:
 
 
 def check_metrics(config: ConfigDict) -> None:
-    """Refuses metrics that there are not, or that fail.
+    """Refuses metrics that do not exist or fail.
 
     Raises:
-      UserError: an unknown metric or tokenizer of BLEU, one that needs what is not installed, or one of the user's own
-        that is not a metric, cannot score a single text, or has a name that another score has.
+      UserError: an unknown metric or BLEU tokenizer, one with missing packages, or the user's own object is not a
+        metric, cannot score a single text, or has the name of another score.
     """
     field, tokenizer = "config.evaluation.bleu_tokenizer", config.evaluation.bleu_tokenizer
     if tokenizer not in bleu_tokenizers():
@@ -59,22 +59,22 @@ def check_metrics(config: ConfigDict) -> None:
     if "bleu" in metrics:
         try:
             bleu(["a"], [["a"]], tokenizer=tokenizer)
-        except Exception as error:  # each tokenizer needs a package or a download of its own, and fails in its own way
+        except Exception as error:  # each tokenizer needs its own package or download, and fails in its own way
             raise UserError(f"{field}: {tokenizer!r} cannot be used here: {error}") from None
 
 
 def _check_name(own: str, names: list[str]) -> None:
-    """Refuses a metric of the user's own that the scores could not tell from something else."""
+    """Refuses the user's own metric if its name is that of another score."""
     name = name_of_own(own)
     others = {name_of_own(other) for other in names if absolute_own(other) != absolute_own(own)}
     if name in _TAKEN | others or name.endswith("_signature"):
-        raise UserError(f"{_FIELD}: {own!r}: {name!r} is the name of another score; call the metric something else")
+        raise UserError(f"{_FIELD}: {own!r}: {name!r} is the name of another score; rename the metric")
 
 
 def _try(name: str, metric: Metric) -> None:
-    """Makes sure that a metric of the user's own can score a text."""
+    """Checks that the user's own metric can score a text."""
     text = Reading("a", ("a",))
     try:
         score({name: metric}, [text], [[text]])
-    except Exception as error:  # of whatever kind the metric's own code raises
+    except Exception as error:  # the metric's own code may raise anything
         raise UserError(f"{_FIELD}: {name!r} cannot score a text: {type(error).__name__}: {error}") from None

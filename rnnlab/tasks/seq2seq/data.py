@@ -1,4 +1,4 @@
-"""What the task takes from its data, beside the pairs: the dataset, vocabularies, pretrained embeddings, a probe."""
+"""The dataset of the task, its vocabularies, pretrained embeddings, and a probe."""
 
 import collections
 import functools
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from rnnlab.tasks.seq2seq.task import Seq2SeqTask
 
 _MANY_UNKNOWN = 0.1  # share of a split's tokens
-_PROBED = 8  # sequences whose gradients are measured
+_PROBED = 8  # sequences for measuring gradients
 
 
 def open_corpus(config: ConfigDict, digests: Mapping[str, str] | None = None) -> Corpus:
-    """Opens the dataset that the config names; with `digests`, other contents are refused when they are read."""
+    """Opens the dataset of the config; with `digests`, other contents are refused when they are read."""
     data = config.data
     where = {"prepared": data.prepared, "files": data.files.to_dict(), "directory": data.directory}
     where |= {"validation_share": data.validation_share}
@@ -37,7 +37,7 @@ def open_corpus(config: ConfigDict, digests: Mapping[str, str] | None = None) ->
 
 
 def probe_batch(task: "Seq2SeqTask", examples: Sequence[Example]) -> Batch:
-    """Assembles pairs of the lengths that most of some examples have, at most 8."""
+    """Assembles at most 8 pairs of the most frequent lengths among some examples."""
     pairs = task.encode([example for example in examples if example.source])
     lengths = list(zip(pairs.sources.lengths.tolist(), pairs.targets.lengths.tolist(), strict=True))
     source, target = collections.Counter(lengths).most_common(1)[0][0]
@@ -46,8 +46,8 @@ def probe_batch(task: "Seq2SeqTask", examples: Sequence[Example]) -> Batch:
 
 
 def log_vocabularies(task: "Seq2SeqTask", splits: Mapping[str, Pairs]) -> None:
-    """Logs the size of each vocabulary and the share of unknown tokens in each of `splits`: a warning where it is
-    large, or where a vocabulary is empty."""
+    """Logs the size of each vocabulary and the share of unknown tokens in each of `splits`: a warning if it is large,
+    or if a vocabulary is empty."""
     for side in ("source", "target"):
         size = len(getattr(task, side)) - (UNK + 1)
         shares = {split: getattr(pairs, f"{side}s").share(UNK) for split, pairs in splits.items()}
@@ -61,7 +61,7 @@ def log_vocabularies(task: "Seq2SeqTask", splits: Mapping[str, Pairs]) -> None:
 
 
 def vocabulary_options(config: ConfigDict, side: str) -> dict[str, Any]:
-    """Returns those fields of a side that shape its vocabulary."""
+    """Returns the fields of a side that determine its vocabulary."""
     return {name: value for name, value in config.data[side].items() if name != "embeddings"}
 
 
@@ -80,7 +80,7 @@ def vocabulary_of_another(config: ConfigDict, side: str, options: Mapping[str, A
 
 
 def pretrained(path: str, vocabulary: Vocabulary, table: Array, side: str) -> Array:
-    """Returns a table of embeddings `[tokens, size]` with the rows that a file has.
+    """Returns a table of embeddings `[tokens, size]` with the rows of a file.
 
     Raises:
       UserError: a vocabulary without ids, or a file that cannot be read or has another size.
@@ -98,7 +98,7 @@ def pretrained(path: str, vocabulary: Vocabulary, table: Array, side: str) -> Ar
 
 @functools.cache  # the runs of a sweep mostly have the same data
 def digests_of(data: str) -> dict[str, str]:
-    """Returns the digest of each split of the data that a config names, in JSON; none where they are out of reach."""
+    """Returns the digest of each split of a config's data, in JSON; none if they are not available."""
     try:
         corpus = open_corpus(ConfigDict({"data": json.loads(data)}))
         return {split: corpus.digest(split) for split in corpus.splits}
@@ -107,8 +107,8 @@ def digests_of(data: str) -> dict[str, str]:
 
 
 def same_data(saved: ConfigDict, config: ConfigDict, split: str) -> bool:
-    """Whether two configs take a split from the same place."""
+    """Returns whether two configs take a split from the same location."""
     fields = ["data.name", "data.language", "data.directory", f"data.files.{split}"]
-    if split in ("train", "validation") and not saved.data.files.validation:  # which is a share of train, then
+    if split in ("train", "validation") and not saved.data.files.validation:  # validation is then a share of train
         fields += ["data.files.train", "data.files.validation", "data.validation_share"]
     return all(get_field(saved, field) == get_field(config, field) for field in fields)

@@ -21,8 +21,8 @@ def free_running(
     *,
     special: SpecialTokens,
 ) -> Float[Array, "target batch vocabulary"]:
-    """Computes logits of as many steps as `targets` has: the first reads `targets[0]`, each other one the token that
-    greedy search takes after the step before it."""
+    """Computes free-running logits for the number of steps of `targets`: the first step reads `targets[0]`, each other
+    one the most likely token of the step before."""
     memory: Any
     states, memory = model.encode(source, seq_lengths)
 
@@ -42,7 +42,7 @@ def attention(
     seq_lengths: Int[Array, "batch"],
     targets: Int[Array, "target batch"],
 ) -> Float[Array, "target batch source"] | None:
-    """Computes where a model looks at the step after each of `targets` is read; None for one that never looks."""
+    """Computes the attention weights after reading each of `targets`; None for a model without attention."""
     memory: Any
     states, memory = model.encode(source, seq_lengths)
 
@@ -54,7 +54,7 @@ def attention(
 
 
 class Sampling(NamedTuple):
-    """How `decode` draws its outputs: the options of `sample`, with a key for each source, `[batch]`."""
+    """The options of `sample` for `decode`, with a key for each source, `[batch]`."""
 
     keys: Key[Array, "batch"]
     temperature: float = 1.0
@@ -75,10 +75,10 @@ def decode(
     beta: float = 0.0,
     sampling: Sampling | None = None,
 ) -> Hypotheses:
-    """Searches the best outputs of a model for `source` `[source, batch]`; a row of length 0 gets none.
+    """Searches the best outputs of a model for `source` `[source, batch]`; a row of length 0 gets no output.
 
     `limits` and `max_length` are as in `greedy`. `beam_size` 1 is greedy search; with `sampling` it is the number of
-    outputs that are drawn, most likely first. `alpha` and `beta` are those of `Penalties`, for a beam.
+    sampled outputs, most likely first. `alpha` and `beta` are those of `Penalties`, for a beam.
     """
     limits = jnp.where(seq_lengths > 0, limits, 0)
     states: Any

@@ -1,4 +1,4 @@
-"""A model's scores on a split: loss by teacher forcing, and the metrics of the task on what it predicts."""
+"""A model's scores on a split: loss by teacher forcing, and metrics of its predictions."""
 
 import logging
 import math
@@ -25,11 +25,11 @@ from rnnlab.tasks.seq2seq.task import Seq2SeqTask
 from rnnlab.training.step import split_model
 
 _LOG = logging.getLogger("rnnlab")
-CUT = "reached the longest output that is searched (config.evaluation.max_tokens) and were cut there"
+CUT = "reached the maximum length of an output (config.evaluation.max_tokens) and were cut there"
 
 
 class Encoded(NamedTuple):
-    """What an encoder makes of a line: `outputs` `[source, features]`, and the last state of each layer, entries
+    """The encoder's results for a line: `outputs` `[source, features]`, and the last state of each layer, entries
     `[features]`."""
 
     outputs: np.ndarray
@@ -40,9 +40,9 @@ class Evaluator:
     """The compiled functions that score a task's model; one object serves every split and step.
 
     Args:
-      task: whose model, vocabularies and buckets to use.
+      task: has the model, vocabularies and buckets to use.
       beam_size: of the search; 1 is greedy.
-      draws: whether it draws outputs at random, `beam_size` of them, where the config's temperature is above 0.
+      draws: whether to sample `beam_size` outputs if the config's temperature is above 0.
     """
 
     def __init__(self, task: Seq2SeqTask, *, beam_size: int, draws: bool = False):
@@ -85,9 +85,9 @@ class Evaluator:
         self._warned = False
 
     def loss(self, params: ModelParams, examples: list[Example], *, forced: bool = True) -> float:
-        """Computes the mean cross-entropy per label in nats, EOS counted, over every target of every example.
+        """Computes the mean cross-entropy per label in nats, including EOS, over every target of every example.
 
-        Each step reads the label before it if `forced`, else the model's own prediction of that.
+        Each step reads the label before it if `forced`, else the model's own prediction of it.
         """
         pairs, total, tokens = self.task.encode(examples), jnp.zeros(()), 0
         for _, batch in self._batches(pairs):
@@ -96,7 +96,7 @@ class Evaluator:
         return float(total) / max(1, tokens)
 
     def predict(self, params: ModelParams, sources: list[str]) -> list[str]:
-        """The best output for each source, in their order."""
+        """Returns the best output for each source, in their order."""
         return [self.task.target.decode(ids) for ids in self._best_outputs(params, sources)]
 
     def _best_outputs(self, params: ModelParams, sources: list[str]) -> list[Ids]:
@@ -104,9 +104,9 @@ class Evaluator:
         return [hypotheses.tokens[0] for hypotheses in self.search(params, encoded)]
 
     def search(self, params: ModelParams, sources: list[list[int]], *, start: int = 0) -> list[Hypotheses]:
-        """The hypotheses for each encoded source, in their order; their arrays have no axis `batch`.
+        """Returns the hypotheses for each encoded source, in their order; their arrays have no axis `batch`.
 
-        What is drawn at random for a source follows from the seed and its number, counted from `start`.
+        Random draws for a source depend only on the seed and its number, counted from `start`.
         """
         pairs = Pairs(sources, [[]] * len(sources))
         found: list[Any] = [None] * len(sources)
@@ -122,7 +122,7 @@ class Evaluator:
         return found
 
     def attention(self, params: ModelParams, sources: list[list[int]], targets: list[list[int]]) -> list[np.ndarray]:
-        """For each encoded source and target where the model looks, `[target, source]`, EOS's row last."""
+        """Returns the attention weights of each encoded source and target, `[target, source]`, EOS's row last."""
         pairs = Pairs(sources, targets)
         found: list[Any] = [None] * len(sources)
         for rows, batch in self._batches(pairs):
@@ -144,7 +144,7 @@ class Evaluator:
         return found
 
     def evaluate(self, params: ModelParams, examples: list[Example]) -> Scores:
-        """Computes loss, perplexity and the metrics that the config names."""
+        """Computes loss, perplexity and the metrics of the config."""
         target = self.task.target
         loss = self.loss(params, examples)
         scores: Scores = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
@@ -159,13 +159,13 @@ class Evaluator:
         return scores | score(self._metrics, [target.read(ids) for ids in outputs], references)
 
     def _check_tokenizer(self, references: list[list[Reading]]) -> None:
-        """Warns, once, where BLEU's tokenizer will find no words."""
+        """Warns once if BLEU's tokenizer will find no words."""
         if self.task.config.evaluation.bleu_tokenizer == "13a" and not self._warned:
             self._warned = needs_a_tokenizer([[text for text, _ in answers] for answers in references])
             if self._warned:
                 _LOG.warning(
                     "config.evaluation.bleu_tokenizer: '13a' splits at blanks, which the script of the targets does not"
-                    " put between words, so that BLEU means little; allowed, too: zh, ja-mecab, char"
+                    " put between words, so BLEU means little; also allowed: zh, ja-mecab, char"
                 )
 
     def _batches(self, pairs: Pairs) -> Iterator[tuple[list[int], Batch]]:
@@ -173,5 +173,5 @@ class Evaluator:
 
 
 def was_cut(tokens: Ids) -> bool:
-    """Whether an output `[time]` reached its longest length without EOS."""
+    """Returns whether an output `[time]` reached its maximum length without EOS."""
     return bool((tokens != PAD).any() and not (tokens == EOS).any())

@@ -1,4 +1,4 @@
-"""The model of a config, by the sizes of its vocabularies."""
+"""The model of a config, for the sizes of its vocabularies."""
 
 import jax
 from flax import nnx
@@ -13,10 +13,10 @@ SPECIAL = SpecialTokens(bos=BOS, eos=EOS, pad=PAD)
 
 
 def make_model(config: ConfigDict, source_size: int, target_size: int) -> Seq2Seq:
-    """Makes the model with its initial parameters, which follow from the seed.
+    """Makes the model with its initial parameters, drawn from the seed.
 
     Raises:
-      UserError: names that the model does not know, or sizes that do not fit.
+      UserError: unknown names, or sizes that do not fit.
     """
     options = config.model.to_dict() | {"never_predicted": SPECIAL.never_predicted}
     try:

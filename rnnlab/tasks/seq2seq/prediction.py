@@ -13,26 +13,26 @@ from rnnlab.tasks.seq2seq.attention import write_attention
 from rnnlab.tasks.seq2seq.evaluation import CUT, Evaluator, was_cut
 from rnnlab.tasks.seq2seq.task import Seq2SeqTask
 
-_LONGEST = 4  # times the longest source of training: what is longer is cut there
+_LONGEST = 4  # longer sources than this multiple of the longest one in training are cut
 
 
 class LinePredictor(Predictor):
-    """Answers lines by the best output, or by several.
+    """Predicts the best output, or several, for each line.
 
-    An empty line gives an empty line. Symbols that training did not have, bytes that are not UTF-8 and lines longer
-    than training's longest are predicted as well as can be, and counted in `remarks`.
+    An empty line gives an empty line. Lines with symbols that training did not have, bytes that are not UTF-8, or
+    longer than the longest in training get a best-effort prediction, and are counted in `remarks`.
 
     Args:
-      task: what to use, with the search of its config.
+      task: the task to use, with the search of its config.
       params: of its model.
       n_best: 0 gives the best output; n gives the n best, each followed by its score (log-probability in nats over the
-        length penalty, less the coverage penalty), all between TABs.
-      token_scores: follows each output, and its score, with the log-probabilities of its tokens, EOS's last.
+        length penalty, minus the coverage penalty), separated by TABs.
+      token_scores: adds the log-probabilities of its tokens after each output and its score, with EOS's last.
       attention: folder for an array `line_<i>.npy` `[output, source]`, EOS's row last, and a picture of it,
         `line_<i>.png`, for the best output of each line i, counted from 1, that is not empty.
 
     Raises:
-      UserError: more outputs wanted than the beam holds, or attention of a model without.
+      UserError: more outputs than the beam size, or attention of a model without it.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class LinePredictor(Predictor):
         attention: pathlib.Path | None = None,
     ):
         if attention is not None and task.config.model.attention == "none":
-            raise UserError(f"--attention: the model of {task.workdir} has none")
+            raise UserError(f"--attention: the model of {task.workdir} has no attention")
         beam_size = task.config.evaluation.beam_size
         if n_best > beam_size:
-            raise UserError(f"--n_best: {n_best} is more than --beam_size={beam_size} keeps; make the beam as wide")
+            raise UserError(f"--n_best: {n_best} is more than --beam_size={beam_size}; increase the beam size")
         if attention is not None:
             attention.mkdir(parents=True, exist_ok=True)
         self._task, self._params = task, params
@@ -58,7 +58,7 @@ class LinePredictor(Predictor):
         self._total = self._unknown = self._long = self._cut = self._cut_outputs = 0
 
     def __call__(self, lines: Sequence[bytes], first: int) -> list[str]:
-        """Returns an answer for each line, in order; the number of the first one counts from 0."""
+        """Returns an answer for each line, in order; `first`, the number of the first line, counts from 0."""
         sources = [self._task.source.encode(line.decode("utf-8-sig", "replace").strip()) for line in lines]
         self._total += len(sources)
         self._unknown += sum(UNK in ids for ids in sources)
@@ -75,7 +75,7 @@ class LinePredictor(Predictor):
     def remarks(self) -> Iterator[str]:
         """Yields what to log once all lines are answered."""
         counts = {
-            "held unknown symbols": self._unknown,
+            "had unknown symbols": self._unknown,
             f"were longer than the {self._longest} symbols of training": self._long,
             f"were cut at {_LONGEST * self._longest} symbols": self._cut,
             f"have outputs that {CUT}": self._cut_outputs,
@@ -84,7 +84,7 @@ class LinePredictor(Predictor):
 
 
 def _answer(task: Seq2SeqTask, found: Hypotheses, n_best: int, token_scores: bool) -> str:
-    """The output, or columns of them; what would begin another line or column becomes a blank."""
+    """Joins the output, or columns of outputs; characters that start another line or column become blanks."""
     breaking = str.maketrans(dict.fromkeys("\n\r\t" if n_best or token_scores else "\n\r", " "))
     columns = []
     for tokens, score, log_p in zip(*(part[: n_best or 1] for part in found), strict=True):

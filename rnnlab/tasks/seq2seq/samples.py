@@ -1,4 +1,4 @@
-"""What a finished run shows: predictions of the test split, and where the attention looks."""
+"""The samples of a finished run: predictions of the test split, and pictures of attention weights."""
 
 from rnnlab.printing import show
 from rnnlab.tasks.base import ModelParams
@@ -10,7 +10,7 @@ _PICTURES = 4
 
 
 def write_samples(task: Seq2SeqTask, params: ModelParams) -> None:
-    """Writes pictures of the attention on validation, and prints `evaluation.samples` predictions of the test split."""
+    """Writes pictures of attention weights on validation; prints `evaluation.samples` predictions of the test split."""
     evaluator = Evaluator(task, beam_size=task.config.evaluation.beam_size)
     if task.config.model.attention != "none":
         shown = [task.source.encode(example.source) for example in task.corpus.read("validation")[:_PICTURES]]

@@ -1,4 +1,4 @@
-"""Sequence to sequence: texts in, texts out."""
+"""Sequence to sequence: texts to texts."""
 
 import dataclasses
 import functools
@@ -47,9 +47,9 @@ from rnnlab.training.workdir import reading_json
 
 @dataclasses.dataclass(frozen=True)
 class Seq2SeqTask(Task):
-    """Texts in, texts out, by an encoder and a decoder.
+    """Texts to texts, by an encoder and a decoder.
 
-    With `others` it is an ensemble: what answers is its own model and theirs together.
+    With `others` it is an ensemble of its own model and theirs.
     """
 
     config: ConfigDict
@@ -63,13 +63,13 @@ class Seq2SeqTask(Task):
 
     fields: ClassVar = FIELDS
     fixed_in_use: ClassVar = ("model", "data.source", "data.target", "data.buckets")
-    places: ClassVar = ("data.prepared", "data.directory", "data.files")  # the same data may lie elsewhere
+    places: ClassVar = ("data.prepared", "data.directory", "data.files")  # the same data may move
 
     # --- the work directory
 
     @classmethod
     def check(cls, config: ConfigDict) -> None:
-        """Refuses a config that no run can use, before anything is read or written.
+        """Refuses an invalid config, before anything is read or written.
 
         Raises:
           UserError: names the field, its value and what is allowed.
@@ -78,7 +78,7 @@ class Seq2SeqTask(Task):
         make_optimizer(config.training)
         check_metrics(config)
         check_best_metric(config)
-        model = nnx.eval_shape(lambda: make_model(config, EOS + 2, EOS + 2))  # however large, it costs no memory
+        model = nnx.eval_shape(lambda: make_model(config, EOS + 2, EOS + 2))  # takes no memory, whatever its size
         Intervention(config.training.intervention, model)
         make_teacher_forcing(config)
 
@@ -93,8 +93,8 @@ class Seq2SeqTask(Task):
 
     @classmethod
     def has_data_of(cls, config: ConfigDict, workdir: pathlib.Path) -> bool:
-        """Whether a config names the same data, as they are now, that a work directory was made with; data that are out
-        of reach cannot be others."""
+        """Returns whether the current data of a config are those of a work directory; unavailable data count as the
+        same."""
         try:
             with reading_json(workdir / "data.json") as found:
                 made = dict(found)
@@ -123,7 +123,7 @@ class Seq2SeqTask(Task):
 
     @classmethod
     def load(cls, config: ConfigDict, saved: ConfigDict, workdir: pathlib.Path) -> Self:
-        """Reads vocabularies, buckets, lengths and digests; digests only of splits that come from where they did.
+        """Reads vocabularies, buckets, lengths and digests; digests only of splits with the same location.
 
         Raises:
           UserError: a file is missing or damaged.
@@ -141,7 +141,7 @@ class Seq2SeqTask(Task):
         return cls(config, workdir, source, target, sizes, lengths, digests)
 
     def save(self) -> None:
-        """Writes what `load` reads to the work directory."""
+        """Writes the files of `load` to the work directory."""
         for side in ("source", "target"):
             getattr(self, side).save(self.workdir / f"{side}_vocabulary.json")
         write_text(self.workdir / "buckets.json", json.dumps(self.sizes))
@@ -152,23 +152,23 @@ class Seq2SeqTask(Task):
 
     @functools.cached_property
     def corpus(self) -> Corpus:
-        """The dataset that the config names, whose contents are those of `digests`."""
+        """The dataset of the config, with the contents of `digests`."""
         return open_corpus(self.config, self.digests)
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that there are, of train, validation and test."""
+        """The available splits among train, validation and test."""
         return self.corpus.splits
 
     def open_data(self) -> None:
-        """Makes sure that every split of the run is there, unchanged, and short enough.
+        """Checks that every split of the run is available, unchanged, and short enough.
 
         Raises:
           UserError: names the split, or the first text with more than `data.longest` tokens.
         """
         if gone := [split for split in self.digests if split not in self.splits]:
             raise UserError(
-                f"config.data: {self.workdir} was made with a {gone[0]} split; give it back, or use another --workdir"
+                f"config.data: {self.workdir} was made with a {gone[0]} split; restore it, or use another --workdir"
             )
         for split in self.splits[1:]:
             self.check_lengths(self.corpus.read(split), split)
@@ -183,7 +183,7 @@ class Seq2SeqTask(Task):
 
     @functools.cached_property
     def training_pairs(self) -> Pairs:
-        """The pairs that are trained on.
+        """The pairs to train on.
 
         Raises:
           UserError: as `not_too_long`.
@@ -198,7 +198,7 @@ class Seq2SeqTask(Task):
         """Returns the pairs with at most `data.longest` tokens on each side.
 
         Raises:
-          UserError: there are none.
+          UserError: no such pairs.
         """
         longest = self.config.data.longest
         kept = np.flatnonzero(np.maximum(pairs.sources.lengths, pairs.targets.lengths) <= longest)
@@ -207,7 +207,7 @@ class Seq2SeqTask(Task):
         return pairs if len(kept) == len(pairs) else pairs.take(kept)
 
     def check_lengths(self, examples: list[Example], split: str) -> None:
-        """Refuses what can be neither left out, for the scores would not be those of the split, nor held in memory.
+        """Refuses examples that cannot be skipped, as the scores are those of the whole split, nor held in memory.
 
         Raises:
           UserError: names the first text with more than `data.longest` tokens.
@@ -217,7 +217,7 @@ class Seq2SeqTask(Task):
             if max(lengths, default=0) > longest:
                 raise UserError(
                     f"config.data.longest: a {side} of the {split} split has {max(lengths):,} tokens, more than "
-                    f"{longest:,}; take it out of the data, or allow it"
+                    f"{longest:,}; remove it from the data, or raise the limit"
                 )
 
     def longest(self) -> int:
@@ -225,24 +225,24 @@ class Seq2SeqTask(Task):
         return max(map(max, self.sizes))
 
     def output_limit(self, source_lengths: np.ndarray) -> np.ndarray:
-        """Bounds the tokens of an output, EOS counted, for sources of these lengths: `evaluation.max_tokens` where it
-        is set, else by what training had."""
+        """Bounds the tokens of an output, including EOS, for sources of these lengths: `evaluation.max_tokens` if set,
+        else a limit from the lengths in training."""
         fixed = self.config.evaluation.max_tokens
         return np.full_like(source_lengths, fixed) if fixed else self.lengths.output_limit(source_lengths)
 
     def batches(self, *, seed: int, process: int, processes: int) -> Batches:
-        """Begins the training batches in the order that follows from a seed."""
+        """Starts the training batches in an order drawn from a seed."""
         how = {"seed": seed, "process": process, "processes": processes, "alike": self.config.training.steps_per_call}
         return iter(training_batches(self.training_pairs, self.sizes, self.config.training.batch_size, **how))
 
     def describe(self, rows: Sequence[int]) -> str:
-        """Names training examples by their lines, or by their sources where there are no files of the user's."""
+        """Names training examples by their lines, or by their sources if they are not from the user's files."""
         return self.corpus.describe("train", self.training_pairs.examples[list(rows)].tolist())
 
     def summary(self) -> Iterator[str]:
         """Yields the number of pairs and the length buckets."""
         left = len(self._encoded) - len(self.training_pairs)
-        out = f" ({left:,} longer than config.data.longest left out)" if left else ""
+        out = f" ({left:,} longer than config.data.longest skipped)" if left else ""
         yield f"{len(self.training_pairs):,} pairs{out}, buckets {self.sizes}"
 
     def log_data(self) -> None:
@@ -254,10 +254,10 @@ class Seq2SeqTask(Task):
     # --- model and loss
 
     def make_model(self) -> Seq2Seq:
-        """Makes its own model with the initial parameters, which follow from the seed.
+        """Makes its own model with the initial parameters, drawn from the seed.
 
         Raises:
-          UserError: names in the config that the model does not know, or sizes that do not fit.
+          UserError: unknown names in the config, or sizes that do not fit.
         """
         return make_model(self.config, len(self.source), len(self.target))
 
@@ -267,7 +267,7 @@ class Seq2SeqTask(Task):
         return {"source vocabulary": self.source, "target vocabulary": self.target}
 
     def start_params(self, params: ModelParams) -> ModelParams:
-        """Returns initial parameters with pretrained embeddings for the tokens that have some.
+        """Returns initial parameters with the available pretrained embeddings.
 
         Raises:
           UserError: a file of embeddings that cannot be read, or of another size.
@@ -291,12 +291,12 @@ class Seq2SeqTask(Task):
         return Loss(total, labels, carry, {"padding": padding})
 
     def probe(self, split: str) -> Batch:
-        """Returns pairs of the lengths that most of a split have."""
+        """Returns pairs of the most frequent lengths of a split."""
         return probe_batch(self, self.corpus.read(split))
 
     def watched_loss(self, model: Seq2Seq, batch: Batch) -> Array:
-        """Computes the mean cross-entropy of a batch without padding; a decoder whose steps read what attention found
-        is called step by step, so that a watched recurrence can tell its steps apart."""
+        """Computes the mean cross-entropy of a batch without padding; a decoder with attention in its steps is called
+        step by step, so that a watched recurrence records each step."""
         states, memory = model.encode(batch.source, batch.source_lengths)
         if model.decoder.one_by_one:
             found = []
@@ -311,7 +311,7 @@ class Seq2SeqTask(Task):
     # --- scores and answers
 
     def evaluator(self, *, final: bool) -> Callable[[ModelParams, str], Scores]:
-        """Makes what scores a split: by greedy search, or `final` by the search of the config."""
+        """Makes the scorer of a split: by greedy search, or if `final` by the search of the config."""
         from rnnlab.tasks.seq2seq.evaluation import Evaluator
 
         evaluator = Evaluator(self, beam_size=self.config.evaluation.beam_size if final else 1)
@@ -325,11 +325,11 @@ class Seq2SeqTask(Task):
         return scores
 
     def lower_is_better(self, metric: str) -> bool:
-        """Whether a metric is an error."""
+        """Returns whether a metric is an error."""
         return metric in LOSSES or find_metrics(self.config)[metric].lower_is_better
 
     def scored_by(self, metric: str) -> dict[str, Any]:
-        """Returns the fields of `evaluation` that a metric's value on validation, by greedy search, depends on."""
+        """Returns the fields of `evaluation` that affect a metric on validation, by greedy search."""
         names = ("max_tokens", "bleu_tokenizer") if metric == "bleu" else () if metric in LOSSES else ("max_tokens",)
         return {name: self.config.evaluation[name] for name in names}
 
@@ -339,7 +339,7 @@ class Seq2SeqTask(Task):
         return {name: f"{name.upper()} (%)" if name in METRICS else name for name in names}
 
     def finish(self, params: ModelParams) -> None:
-        """Writes pictures of the attention and prints samples."""
+        """Writes pictures of attention weights and prints samples."""
         from rnnlab.tasks.seq2seq.samples import write_samples
 
         write_samples(self, params)
@@ -352,7 +352,7 @@ class Seq2SeqTask(Task):
         token_scores: bool = False,
         attention: pathlib.Path | None = None,
     ) -> Predictor:
-        """Makes what answers lines; options as in `LinePredictor`."""
+        """Makes the predictor of lines; options as in `LinePredictor`."""
         from rnnlab.tasks.seq2seq.prediction import LinePredictor
 
         return LinePredictor(self, params, n_best=n_best, token_scores=token_scores, attention=attention)
@@ -364,7 +364,7 @@ class Seq2SeqTask(Task):
         return Evaluator(self, beam_size=1).encode(params, [self.source.encode(line) for line in lines])
 
     def attention(self, params: ModelParams, lines: Sequence[str]) -> list[np.ndarray]:
-        """Returns where the model looks for the best output of each line, `[output, source]`, EOS's row last.
+        """Returns the attention weights for the best output of each line, `[output, source]`, EOS's row last.
 
         Raises:
           UserError: the model has no attention.
@@ -379,22 +379,22 @@ class Seq2SeqTask(Task):
 
         breakdown(self)
 
-    # --- several models together
+    # --- ensembles
 
     @property
     def members(self) -> tuple[Task, ...]:
-        """The tasks whose models answer together, this one first."""
+        """The tasks of an ensemble, this one first."""
         return (self, *self.others)
 
     def join_params(self, each: Sequence[ModelParams]) -> ModelParams:
-        """Joins the parameters of the members, as the model that answers reads them."""
+        """Joins the parameters of the members for the ensemble's model."""
         if not self.others:
             return each[0]
         return {f"models/{i}/{name}": value for i, own in enumerate(each) for name, value in own.items()}
 
     @functools.cached_property
     def answering_sketch(self) -> Any:
-        """The model that `join_params` are of, as `sketch`: its own, or an ensemble."""
+        """Returns the abstract model of `join_params`, as `sketch`: its own, or an ensemble."""
         if not self.others:
             return self.sketch
         return nnx.eval_shape(lambda: Ensemble([own.make_model() for own in (self, *self.others)]))

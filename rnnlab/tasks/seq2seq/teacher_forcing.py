@@ -1,5 +1,4 @@
-"""Scheduled sampling (Bengio et al. 2015, arXiv 1506.03099): the share of a decoder's inputs that are the target's, by
-step."""
+"""Scheduled sampling (Bengio et al. 2015, arXiv 1506.03099): the teacher-forcing ratio by step."""
 
 from collections.abc import Callable
 
@@ -19,14 +18,14 @@ _BELOW_ONE = ("linear", "exponential")
 
 
 def make_teacher_forcing(config: ConfigDict) -> Callable[[Array], Array] | None:
-    """The share of each step, from `training.teacher_forcing_decay`, never below `model.teacher_forcing`.
+    """Returns the schedule of `training.teacher_forcing_decay`, never below `model.teacher_forcing`.
 
     Returns:
-      None where the share is the model's own at every step.
+      None if the ratio is the model's own at every step.
 
     Raises:
       UserError: a decay that is not one of "linear:k", "exponential:k" (both 0 < k < 1) and "inverse_sigmoid:k"
-        (k >= 1), or one that a least share of 1 leaves without effect.
+        (k >= 1), or one that has no effect with a minimum of 1.
     """
     text, least = config.training.teacher_forcing_decay, config.model.teacher_forcing
     if text == "none":
@@ -39,8 +38,8 @@ def make_teacher_forcing(config: ConfigDict) -> Callable[[Array], Array] | None:
         k = 0.0
     if name not in _DECAYS or not (0 < k < 1 if name in _BELOW_ONE else k >= 1):
         raise UserError(
-            f"{where} is none; allowed: none, linear:k or exponential:k with 0 < k < 1, inverse_sigmoid:k with k >= 1"
+            f"{where}: unknown; allowed: none, linear:k or exponential:k with 0 < k < 1, inverse_sigmoid:k with k >= 1"
         )
     if least == 1:
-        raise UserError(f"{where} ends at config.model.teacher_forcing, which is 1; set that to the least share")
+        raise UserError(f"{where} ends at config.model.teacher_forcing, which is 1; lower that to the final ratio")
     return lambda step: jnp.clip(_DECAYS[name](k, step.astype(jnp.float32)), least, 1)

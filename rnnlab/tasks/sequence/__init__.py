@@ -1,1 +1,1 @@
-"""Sequences of numbers or tokens in; a class, numbers, or an answer at each step out."""
+"""Sequences of numbers or tokens, answered by a class, by numbers, or at each step."""

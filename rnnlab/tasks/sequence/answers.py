@@ -1,6 +1,6 @@
-"""The kinds of answers: what is learnt of them, their losses, their scores, and how predictions are written.
+"""The kinds of answers: their statistics in training, losses, scores, and the format of predictions.
 
-An output of the model is of one example: `[out]`, or of one answer a step `[steps, out]`.
+An output of the model belongs to one example: `[out]`, or `[steps, out]` for one answer per step.
 """
 
 import abc
@@ -20,8 +20,8 @@ from rnnlab.losses import binary_cross_entropy, cross_entropy, length_weights, s
 from rnnlab.tasks.base import Scores
 from rnnlab.tasks.sequence.rows import SequenceBatch
 
-_FEW = 20  # classes, up to which the scores have the F1 of each
-Learnt = dict[str, Any]  # what training data tell of the answers; JSON can hold it
+_FEW = 20  # classes, up to which the scores include the F1 of each
+Learnt = dict[str, Any]  # statistics of the answers in training, representable in JSON
 Outputs = Sequence[np.ndarray]
 
 
@@ -29,11 +29,11 @@ class Answer(abc.ABC):
     """One kind of answer.
 
     Args:
-      learnt: what `learn` returned.
+      learnt: from `learn`.
 
     Attributes:
       per_step: whether there is one at each step.
-      metrics: the scores beside the loss; whether lower is better.
+      metrics: the scores in addition to the loss; whether lower is better.
       out_features: numbers of an output.
       separator: between the cells of a line.
     """
@@ -48,10 +48,10 @@ class Answer(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def learn(cls, examples: Examples) -> Learnt:
-        """Collects what the training data tell of the answers.
+        """Collects statistics of the answers in training.
 
         Raises:
-          UserError: answers that nothing can be learnt from.
+          UserError: answers from which nothing can be learnt.
         """
 
     @property
@@ -64,17 +64,17 @@ class Answer(abc.ABC):
         """Encodes the answer of each example.
 
         Raises:
-          UserError: an answer that training does not know, with its place.
+          UserError: an answer that does not occur in training, with its place.
         """
 
     @abc.abstractmethod
     def loss(self, outputs: Array, batch: SequenceBatch, training: Any) -> tuple[Array, Array]:
-        """Computes the sum of the losses of a batch and what it is divided by; `training` is the config's part, or None
-        in evaluation."""
+        """Computes the sum of the losses of a batch and its divisor; `training` is the config's part, or None in
+        evaluation."""
 
     @abc.abstractmethod
     def scores(self, outputs: Outputs, labels: Outputs, *, final: bool) -> Scores:
-        """Computes `loss` and the metrics of encoded answers; `final` with those of each class."""
+        """Computes `loss` and the metrics of encoded answers; if `final`, also those of each class."""
 
     @abc.abstractmethod
     def cells(self, output: np.ndarray, *, n_best: int = 0) -> list[list[str]]:
@@ -93,7 +93,7 @@ class Answer(abc.ABC):
         return self.written(label)
 
     def warnings(self) -> Iterator[str]:
-        """Yields what may make it hard to learn."""
+        """Yields remarks on answers that may be hard to learn."""
         yield from ()
 
 
@@ -149,7 +149,7 @@ class Classes(Answer):
         return found
 
     def loss(self, outputs: Array, batch: SequenceBatch, training: Any) -> tuple[Array, Array]:
-        """Computes the cross-entropy; in training smoothed and weighted by class, as the config says."""
+        """Computes the cross-entropy; in training smoothed and weighted by class, by the config."""
         weights = (length_weights(batch.seq_lengths, len(outputs)) if self.per_step else batch.seq_lengths > 0) * 1.0
         if training is not None and training.class_weights:
             counts = np.array(self.learnt["counts"], np.float32)
@@ -159,7 +159,7 @@ class Classes(Answer):
         return cross_entropy(outputs, batch.labels, weights, smoothing=smoothing), weights.sum()
 
     def scores(self, outputs: Outputs, labels: Outputs, *, final: bool) -> Scores:
-        """Computes `loss`, `accuracy` and `macro_f1`; `final` of few classes the F1 of each, too."""
+        """Computes `loss`, `accuracy` and `macro_f1`; if `final`, for few classes also the F1 of each."""
         logits, right = self._flat(outputs, labels)
         found: Scores = {"loss": float(-_log_softmax(logits)[np.arange(len(right)), right].mean())}
         counts = Confusion.of(right, logits.argmax(-1), self.out_features)
@@ -169,7 +169,7 @@ class Classes(Answer):
         return found
 
     def confusion(self, outputs: Outputs, labels: Outputs) -> Confusion:
-        """Counts right and predicted classes."""
+        """Counts true and predicted classes."""
         logits, right = self._flat(outputs, labels)
         return Confusion.of(right, logits.argmax(-1), self.out_features)
 
@@ -193,11 +193,11 @@ class Classes(Answer):
         return [self.labels[i] for i in np.atleast_1d(label)]
 
     def warnings(self) -> Iterator[str]:
-        """Yields the classes of which there is one example."""
+        """Yields the classes with a single example."""
         single = [label for label, count in zip(self.labels, self.learnt["counts"], strict=True) if count == 1]
         if single:
             more = f" and {len(single) - _FEW} more" if len(single) > _FEW else ""
-            yield f"train has one example only of {', '.join(map(repr, single[:_FEW]))}{more}"
+            yield f"train has only one example of {', '.join(map(repr, single[:_FEW]))}{more}"
 
 
 class ClassPerStep(Classes):
@@ -259,7 +259,7 @@ class Numbers(Answer):
         return squared_error(outputs, batch.labels.T, weights), weights.sum().astype(jnp.float32)
 
     def scores(self, outputs: Outputs, labels: Outputs, *, final: bool) -> Scores:
-        """Computes `loss`, of standardised numbers, and `mse` and `mae` of the numbers as they are."""
+        """Computes `loss` of standardised numbers, and `mse` and `mae` in the units of the data."""
         loss, _ = squared_and_absolute(np.stack(labels), np.stack(outputs))
         mse, mae = squared_and_absolute(*(np.stack([self._restored(each) for each in v]) for v in (labels, outputs)))
         return {"loss": loss, "mse": mse, "mae": mae}
@@ -317,7 +317,7 @@ class LabelsPerStep(Answer):
         return {"loss": nll, "nll_per_step": nll, "accuracy": frame_accuracy(right > 0, logits > 0)}
 
     def columns(self, names: Sequence[str]) -> list[str]:
-        """Names one for each label: as the config does, or by numbers."""
+        """Names a column for each label: by the config, or by numbers."""
         if len(names) == self.out_features:
             return list(names)
         return [f"label_{number}" for number in range(1, self.out_features + 1)]
@@ -328,7 +328,7 @@ class LabelsPerStep(Answer):
 
 
 def find_answer(data: ConfigDict) -> type[Answer]:
-    """Finds the kind of answer that `config.data` asks for."""
+    """Finds the kind of answer of `config.data`."""
     if data.name == "tagged" and data.tag_scheme != "any":
         return Tags
     kinds: dict[str, type[Answer]] = {
@@ -341,7 +341,7 @@ def find_answer(data: ConfigDict) -> type[Answer]:
 
 
 def _each(examples: Examples) -> Iterator[Sequence[str]]:
-    """The labels of each example: one, or one a step."""
+    """Returns the labels of each example: one, or one per step."""
     for answer in examples.answers or []:
         yield (answer,) if isinstance(answer, str) else answer
 
@@ -349,7 +349,7 @@ def _each(examples: Examples) -> Iterator[Sequence[str]]:
 def _check_number(
     examples: Examples, answers: Outputs, number: int, unit: str, where: str, *, there: str = "train"
 ) -> None:
-    """Refuses an answer `[..., number]` of more or fewer numbers (`unit`) than there are elsewhere, or of none."""
+    """Refuses an answer `[..., number]` with another number of values (`unit`) than elsewhere, or without any."""
     for i, answer in enumerate(answers):
         own = answer.shape[-1]
         if own != number:

@@ -1,4 +1,4 @@
-"""What a config of sequences must fulfil beyond the ranges of its fields."""
+"""Checks of a config of sequences beyond the ranges of its fields."""
 
 from collections.abc import Sequence
 
@@ -12,20 +12,20 @@ from rnnlab.tasks.sequence.model import TOKENS
 
 
 def check_best_metric(config: ConfigDict, allowed: Sequence[str]) -> None:
-    """Refuses a best metric that is none of the scores.
+    """Refuses a best metric that is not one of the scores.
 
     Raises:
-      UserError: names them.
+      UserError: names the scores.
     """
     if config.training.best_metric not in allowed:
         raise UserError(
-            f"config.training.best_metric: {config.training.best_metric!r} is no score of config.data.answer="
+            f"config.training.best_metric: {config.training.best_metric!r} is not a score of config.data.answer="
             f"{config.data.answer!r}; allowed: {', '.join(allowed)}"
         )
 
 
 def check_used(config: ConfigDict) -> None:
-    """Refuses values of fields that would do nothing.
+    """Refuses values of fields that would have no effect.
 
     Raises:
       UserError: names the field.
@@ -37,7 +37,7 @@ def check_used(config: ConfigDict) -> None:
         if value != own.default and not used.get(path, True):
             raise UserError(
                 f"config.{path}: {value!r} has no effect with config.data.name={data.name!r} and "
-                f"answer={data.answer!r}; leave it out"
+                f"answer={data.answer!r}; omit it"
             )
     if config.model.pooling not in ("last", *POOLINGS):
         allowed = ", ".join(("last", *POOLINGS))
@@ -45,10 +45,10 @@ def check_used(config: ConfigDict) -> None:
 
 
 def _used(config: ConfigDict) -> dict[str, bool]:
-    """Whether something reads a field; those that everything reads are not in it."""
+    """Returns whether something uses a field; fields that are always used are not included."""
     data = config.data
     tokens, forecast = data.name in TOKENS, data.answer == "forecast"
-    table = data.name in ("csv", "mnist1d", "generated")  # of what is made, a file that is predicted is a CSV
+    table = data.name in ("csv", "mnist1d", "generated")  # for generated data, prediction reads a CSV
     classes = data.answer in ("class", "class_per_step")
     used = {
         "data.columns.inputs": table,
@@ -81,7 +81,7 @@ def _used(config: ConfigDict) -> dict[str, bool]:
 
 
 def check_order(config: ConfigDict) -> None:
-    """Refuses a model that would read the answer of a step, where that is the next input.
+    """Refuses a model that would read the answer of a step, if that is the next input.
 
     Raises:
       UserError: names the field.

@@ -1,4 +1,4 @@
-"""The splits of the data that a config names."""
+"""The splits of the data of a config."""
 
 from ml_collections import ConfigDict
 
@@ -9,7 +9,7 @@ from rnnlab.errors import UserError
 
 
 def read_splits(data: ConfigDict) -> dict[str, Examples]:
-    """Reads all splits that there are; without files of validation a share of train is held out for it.
+    """Reads all available splits; without a validation file, a share of train is held out.
 
     Raises:
       UserError: data that cannot be read, or no validation.
@@ -19,7 +19,7 @@ def read_splits(data: ConfigDict) -> dict[str, Examples]:
         if not data.validation_share:
             raise UserError(
                 "config.data.validation_share: 0 is not allowed without config.data.files.validation; the best step is "
-                "chosen on validation"
+                "selected on validation"
             )
         train, validation = held_out(found["train"], data.validation_share)
         found |= {"train": train, "validation": validation}

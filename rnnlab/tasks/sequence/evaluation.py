@@ -19,7 +19,7 @@ class Evaluator:
         self._run = jax.jit(lambda params, batch: merge(params)(batch.inputs, batch.seq_lengths, dt=batch.dt))
 
     def outputs(self, params: ModelParams, rows: SequenceRows) -> list[np.ndarray]:
-        """Returns the output of each sequence, `[out]`, or of one answer a step `[steps, out]`."""
+        """Returns the output of each sequence, `[out]`, or `[steps, out]` for one answer per step."""
         found: list[np.ndarray | None] = [None] * len(rows)
         size = self._task.config.evaluation.batch_size
         for numbers, batch in evaluation_batches(rows, self._task.known.sizes, size):

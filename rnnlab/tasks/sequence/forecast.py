@@ -1,4 +1,4 @@
-"""Forecasting: the steps of series of numbers that follow a look-back."""
+"""Forecasting: predicts the steps of series of numbers after a look-back."""
 
 import functools
 import json
@@ -31,21 +31,21 @@ from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.workdir import reading_json
 
-_PROBED = 8  # windows whose gradients are measured
+_PROBED = 8  # windows for measuring gradients
 _FILE = "series.json"
-_SKETCHED = 2  # channels of a model that is made to check a config
-_HOURS = 24  # of a day: what most published sets have a season of
+_SKETCHED = 2  # channels of a model for checking a config
+_HOURS = 24  # of a day: the season of most published datasets
 _SCORES = ("loss", "mse", "mae")
 
 
 class Known(NamedTuple):
-    """What a run knows of its data.
+    """The metadata of a run's data.
 
     Attributes:
-      names: of the channels, where the data have such.
-      standard: of the training rows.
-      splits: that there are.
-      digests: of the contents of what was read.
+      names: of the channels, if the data have names.
+      standard: statistics of the training rows.
+      splits: the available ones.
+      digests: of the contents of the data.
     """
 
     names: tuple[str, ...]
@@ -55,21 +55,21 @@ class Known(NamedTuple):
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """What the channels are called."""
+        """The names of the channels."""
         return self.names or tuple(f"channel_{number + 1}" for number in range(len(self.standard.learnt.mean)))
 
 
 class ForecastTask(Task):
-    """The next `data.horizon` steps of every window of some series.
+    """Prediction of the next `data.horizon` steps of every window of some series.
 
     Attributes:
-      known: what was learnt of the data before training.
-      output: what is predicted of each number.
+      known: the metadata of the data, from before training.
+      output: the kind of prediction for each number.
     """
 
     fields: ClassVar = FIELDS
     fixed_in_use: ClassVar = ("model", "data.look_back", "data.horizon", "data.answer")
-    places: ClassVar = ("data.directory", "data.files")  # the same data may lie elsewhere
+    places: ClassVar = ("data.directory", "data.files")  # the same data may move
     unit: ClassVar = "numbers"
 
     def __init__(self, config: ConfigDict, workdir: pathlib.Path, known: Known):
@@ -81,7 +81,7 @@ class ForecastTask(Task):
 
     @classmethod
     def check(cls, config: ConfigDict) -> None:
-        """Refuses a config that no run can use.
+        """Refuses an invalid config.
 
         Raises:
           UserError: names the field, its value and what is allowed.
@@ -105,12 +105,12 @@ class ForecastTask(Task):
 
     @classmethod
     def resolve_paths(cls, config: ConfigDict) -> None:
-        """Makes the names of files absolute, in place."""
+        """Makes file names absolute, in place."""
         resolve_files(config.data)
 
     @classmethod
     def has_data_of(cls, config: ConfigDict, workdir: pathlib.Path) -> bool:
-        """Whether a config names the same data, as they are now, that a work directory was made with."""
+        """Returns whether the current data of a config are those of a work directory."""
         try:
             with reading_json(workdir / _FILE) as made:
                 digests = made["digests"]
@@ -120,7 +120,7 @@ class ForecastTask(Task):
 
     @classmethod
     def create(cls, config: ConfigDict, workdir: pathlib.Path) -> Self:
-        """Reads the series and learns mean and deviation of each channel from the training rows."""
+        """Reads the series and computes mean and deviation of each channel over the training rows."""
         series = read_series(config.data)
         standard = Standard(series.scaler(), config.data.standardise)
         task = cls(config, workdir, Known(series.names, standard, tuple(series.splits), series.digests))
@@ -129,7 +129,7 @@ class ForecastTask(Task):
 
     @classmethod
     def load(cls, config: ConfigDict, saved: ConfigDict, workdir: pathlib.Path) -> Self:
-        """Reads what `save` wrote.
+        """Reads the file of `save`.
 
         Raises:
           UserError: the file is missing or damaged.
@@ -141,7 +141,7 @@ class ForecastTask(Task):
             return cls(config, workdir, Known(tuple(found["names"]), standard, tuple(found["splits"]), digests))
 
     def save(self) -> None:
-        """Writes what `load` reads to the work directory."""
+        """Writes the file of `load` to the work directory."""
         learnt, standardise = self.known.standard
         found = self.known._asdict() | {name: values.tolist() for name, values in learnt._asdict().items()}
         found["standardise"] = standardise
@@ -152,30 +152,30 @@ class ForecastTask(Task):
 
     @functools.cached_property
     def series(self) -> Series:
-        """The series, whose contents are those that the run was made with.
+        """The series, unchanged since the start of the run.
 
         Raises:
-          UserError: they are not, or cannot be read.
+          UserError: they have changed, or cannot be read.
         """
         found = read_series(self.config.data)
         if found.digests != self.known.digests:
             changed = [split for split, made in self.known.digests.items() if found.digests.get(split) != made]
             raise UserError(
-                f"config.data: the contents of the {(changed or ['further'])[0]} series are not those that "
-                f"{self.workdir} was made with; give them back, or use another --workdir"
+                f"config.data: the {(changed or ['further'])[0]} series have changed since {self.workdir} was made; "
+                "restore them, or use another --workdir"
             )
         return found
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that there are."""
+        """The available splits."""
         return self.known.splits
 
     def open_data(self) -> None:
-        """Makes sure that every split is there, unchanged, and has a window.
+        """Checks that every split is available, unchanged, and has a window.
 
         Raises:
-          UserError: names what is wrong.
+          UserError: names the error.
         """
         for split in self.series.splits:
             self.windows(split)
@@ -184,7 +184,7 @@ class ForecastTask(Task):
         """Returns all windows of a split, of standardised numbers.
 
         Raises:
-          UserError: there is none.
+          UserError: no window.
         """
         if split not in self._windows:
             part = self.series.splits[split]
@@ -192,7 +192,7 @@ class ForecastTask(Task):
         return self._windows[split]
 
     def log_data(self) -> None:
-        """Logs how the data were treated, and series without a window."""
+        """Logs the treatment of the data, and series without a window."""
         log = logging.getLogger("rnnlab")
         for remark in self.series.remarks:
             log.info("%s", remark)
@@ -202,40 +202,40 @@ class ForecastTask(Task):
                 log.info("%s: %d of %d series have no window", split, short, len(counts))
 
     def summary(self) -> Iterator[str]:
-        """Yields how many windows there are, and of what."""
+        """Yields the number and size of windows."""
         windows = ", ".join(f"{len(self.windows(split)):,} of {split}" for split in self.splits)
         channels, data = len(self.known.channels), self.config.data
         yield f"windows: {windows}; {data.look_back} + {data.horizon} steps of {channels} channels"
 
     def longest(self) -> int:
-        """Returns how many segments a recurrence reads."""
+        """Returns the number of segments that a recurrence reads."""
         return self.config.data.look_back // _segment(self.config)
 
     def batches(self, *, seed: int, process: int, processes: int) -> Batches:
-        """Begins the training windows in the order that follows from a seed."""
+        """Starts the training windows in an order drawn from a seed."""
         windows = self.windows("train")
         how = {"seed": seed, "process": process, "processes": processes}
         return iter(training_batches(windows, [windows.size], self.config.training.batch_size, **how))
 
     def describe(self, rows: Sequence[int]) -> str:
-        """Names training windows by the file of their series and the first row that they predict."""
+        """Names training windows by the file of their series and the first predicted row."""
         examples, windows = self.series.splits["train"].examples, self.windows("train")
         found = (windows.place(row) for row in rows[:_PROBED])
         return ", ".join(f"{examples.places(series)}: from its row {row + 1:,}" for series, row in found)
 
     @property
     def period(self) -> int:
-        """The steps of the season that the naive baseline repeats."""
+        """The steps of the season of the naive baseline."""
         return _period(self.config)
 
     # --- model and loss
 
     def make_model(self) -> Forecaster:
-        """Makes the model with its initial parameters, which follow from the seed."""
+        """Makes the model with its initial parameters, drawn from the seed."""
         return _make_model(self.config, len(self.known.channels))
 
     def loss(self, model: Forecaster, batch: WindowBatch, carry: Carry, *, rngs: nnx.Rngs | None, step: Array) -> Loss:
-        """Computes the loss of every predicted number of the windows; in training with noise on what is read."""
+        """Computes the loss of every predicted number of the windows; in training with noise on the inputs."""
         inputs, noise = batch.inputs, self.config.training.input_noise
         if noise and rngs is not None:
             inputs += noise * jax.random.normal(rngs.dropout(), inputs.shape)
@@ -252,14 +252,14 @@ class ForecastTask(Task):
         return windows.assemble(chosen, windows.size, len(chosen))
 
     def watched_loss(self, model: Forecaster, batch: WindowBatch) -> Array:
-        """Computes the mean loss of the first segment: the others are steps from the same state, and not after it."""
+        """Computes the mean loss of the first segment: the others are parallel steps from the same state."""
         found = self._loss(model(batch.inputs, segments=1), batch)
         return found.total / jnp.maximum(found.weight, 1)  # all of a segment may be missing
 
     # --- scores and answers
 
     def evaluator(self, *, final: bool) -> Callable[[ModelParams, str], Scores]:
-        """Makes what scores a split, on standardised numbers, beside the seasonal-naive baseline."""
+        """Makes the scorer of a split, on standardised numbers, with the seasonal-naive baseline."""
         from rnnlab.tasks.sequence.forecast_evaluation import Evaluator
 
         evaluator = Evaluator(self)
@@ -271,7 +271,7 @@ class ForecastTask(Task):
         return scores
 
     def lower_is_better(self, metric: str) -> bool:
-        """Whether a metric is an error."""
+        """Returns whether a metric is an error."""
         return metric != "coverage"
 
     def curves(self) -> dict[str, str]:
@@ -285,27 +285,27 @@ class ForecastTask(Task):
         write_report(self, params)
 
     def predictor(self, params: ModelParams) -> Predictor:
-        """Makes what continues the series of a file."""
+        """Makes the predictor that continues the series of a file."""
         from rnnlab.tasks.sequence.forecast_prediction import SeriesPredictor
 
         return SeriesPredictor(self, params)
 
 
 def weighted_targets(batch: WindowBatch) -> tuple[Array, Array]:
-    """Returns the targets and their weights, `[horizon, batch, channels]`: 0 where a value is missing, whose target is
-    then 0, too (a gradient would not survive NaN)."""
+    """Returns the targets and their weights, `[horizon, batch, channels]`: both are 0 where a value is missing (NaN
+    would spoil the gradient)."""
     missing = jnp.isnan(batch.targets)
     return jnp.where(missing, 0, batch.targets), jnp.where(missing, 0, batch.weights[:, None])
 
 
 def _segment(config: ConfigDict) -> int:
-    """The steps of a segment."""
+    """Returns the steps of a segment."""
     look_back, segment = config.data.look_back, config.model.forecast.segment
     return segment or max(steps for steps in range(1, _HOURS + 1) if look_back % steps == 0)
 
 
 def _period(config: ConfigDict) -> int:
-    """The steps of the season that the naive baseline repeats."""
+    """Returns the steps of the season of the naive baseline."""
     return config.data.period or (_HOURS if config.data.look_back >= _HOURS else 1)
 
 

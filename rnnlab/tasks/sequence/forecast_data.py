@@ -1,4 +1,4 @@
-"""The series that a config of forecasts names, and the rows of them that each split predicts."""
+"""The series of a forecasting config, and the rows that each split predicts."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from rnnlab.tasks.sequence.features import check_number, match_features
 
 
 class Part(NamedTuple):
-    """Some series, `[steps, channels]` each, and the rows of each that a split predicts; where the first one stands."""
+    """Series, `[steps, channels]` each, the rows of each that a split predicts, and the place of the first one."""
 
     series: list[np.ndarray]
     spans: list[Span]
@@ -23,13 +23,13 @@ class Part(NamedTuple):
 
 
 class Series(NamedTuple):
-    """What was read.
+    """The series of all splits.
 
     Attributes:
-      splits: of each split its part.
-      names: of the channels, where the data have such.
-      digests: of the contents of what was read, by the split that names it.
-      remarks: documented treatments with their counts, a line each.
+      splits: the part of each split.
+      names: of the channels, if the data have names.
+      digests: of the contents, by the split that names them.
+      remarks: treatments of the data with their counts, a line each.
     """
 
     splits: dict[str, Part]
@@ -38,7 +38,7 @@ class Series(NamedTuple):
     remarks: tuple[str, ...]
 
     def scaler(self) -> Scaler:
-        """Learns mean and deviation of each channel from the training rows.
+        """Computes mean and deviation of each channel over the training rows.
 
         Raises:
           UserError: a channel has no value in them.
@@ -50,17 +50,17 @@ class Series(NamedTuple):
             channel = int(np.argmax(without))
             raise UserError(
                 f"{train.examples.places(0)}: channel {self.names[channel] if self.names else channel + 1} has no "
-                "value in the training rows; leave it out by config.data.columns.inputs, or give it some"
+                "value in the training rows; exclude it by config.data.columns.inputs, or give it some"
             )
         return Scaler.learn(rows)
 
 
 class Standard(NamedTuple):
-    """How numbers of series become those of the model, and back.
+    """Converts numbers of series to those of the model, and back.
 
     Attributes:
-      learnt: mean and deviation of each channel over the training rows; the mean fills what is missing at the start.
-      standardise: whether numbers are standardised by these; else they stay as they are.
+      learnt: mean and deviation of each channel over the training rows; the mean fills values missing at the start.
+      standardise: whether numbers are standardised by these.
     """
 
     learnt: Scaler
@@ -68,24 +68,24 @@ class Standard(NamedTuple):
 
     @property
     def scaler(self) -> Scaler:
-        """What is applied once all is filled."""
+        """The scaler to apply after filling."""
         if self.standardise:
             return self.learnt
         return Scaler(np.zeros_like(self.learnt.mean), np.ones_like(self.learnt.deviation))
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
-        """Takes rows `[steps, channels]` to the numbers of the model, missing values filled."""
+        """Converts rows `[steps, channels]` to the numbers of the model, with missing values filled."""
         return self.scaler.apply(self.learnt.fill(rows))
 
 
 def read_series(data: ConfigDict) -> Series:
     """Reads the series of all splits.
 
-    Where there is a file of train only, each of its series is divided by `data.rows`; else each file is a split, and
-    without one of validation the last `data.validation_share` of the rows of each training series are.
+    If there is only a train file, each of its series is split by `data.rows`; else each file is a split, and without a
+    validation file the last `data.validation_share` of the rows of each training series is the validation split.
 
     Raises:
-      UserError: data that cannot be read, other channels than in train, or rows that cannot be divided.
+      UserError: data that cannot be read, other channels than in train, or rows that cannot be split.
     """
     read = {split: read_split(data, split) for split in SPLITS if has_split(data, split)}
     train = read["train"]
@@ -105,13 +105,13 @@ def read_series(data: ConfigDict) -> Series:
 
 
 def _uneven(examples: Examples) -> Iterator[str]:
-    """Remarks on times that are not evenly spaced, which windows do not see."""
+    """Yields remarks on times that are not evenly spaced, which windows ignore."""
     for number, dt in enumerate(examples.dt or ()):
         usual = float(np.median(dt[1:])) if len(dt) > 1 else 0.0
         if others := int((~np.isclose(dt[1:], usual, rtol=1e-3)).sum()):
             yield (
                 f"{examples.places(number)}: {others:,} of {len(dt) - 1:,} steps are longer or shorter than the usual "
-                f"{usual:g}; windows take all steps as even"
+                f"{usual:g}; windows treat all steps as evenly spaced"
             )
 
 
@@ -137,11 +137,11 @@ def _unused(parts: dict[str, Part]) -> Iterator[str]:
 
 
 def _held_out(data: ConfigDict, train: Examples) -> dict[str, Part]:
-    """The last share of the rows of each series for validation."""
+    """Splits off the last share of the rows of each series for validation."""
     if not data.validation_share:
         raise UserError(
             "config.data.validation_share: 0 is not allowed without config.data.files.validation; the best step is "
-            "chosen on validation"
+            "selected on validation"
         )
     cuts = [len(rows) - round(data.validation_share * len(rows)) for rows in train.inputs]
     spans = [Span(cut, len(rows)) for cut, rows in zip(cuts, train.inputs, strict=True)]
@@ -155,7 +155,7 @@ def make_windows(part: Part, split: str, standard: Standard, data: ConfigDict) -
     """Makes every window of a split, of standardised numbers; filled values are read, but not predicted.
 
     Raises:
-      UserError: there is none.
+      UserError: no window.
     """
     series, missing = [standard.apply(rows) for rows in part.series], [np.isnan(rows) for rows in part.series]
     gaps = missing if any(each.any() for each in missing) else None

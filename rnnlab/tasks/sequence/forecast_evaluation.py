@@ -1,4 +1,4 @@
-"""Errors of forecasts over all windows of a split, by step and channel, and those of a seasonal-naive baseline."""
+"""Errors of forecasts over all windows of a split, by step and channel, with a seasonal-naive baseline."""
 
 from typing import NamedTuple
 
@@ -18,13 +18,13 @@ ERRORS = ("mse", "mae", "naive_mse", "naive_mae")
 
 
 class Errors(NamedTuple):
-    """Of a split.
+    """The errors on a split.
 
     Attributes:
-      by_step: the mean of each of `ERRORS` at each step of the horizon, `[errors, horizon]`; NaN where all of
-        its values are missing.
-      by_channel: the same of each channel, `[errors, channels]`.
-      scores: means over all values that are there.
+      by_step: the mean of each of `ERRORS` at each step of the horizon, `[errors, horizon]`; NaN if all of its values
+        are missing.
+      by_channel: the same for each channel, `[errors, channels]`.
+      scores: means over all values that are not missing.
     """
 
     by_step: np.ndarray
@@ -67,8 +67,8 @@ class Evaluator:
         return np.concatenate(found, axis=1)
 
     def _sums(self, model: Forecaster, batch: WindowBatch) -> tuple[Array, Array, dict[str, Array]]:
-        """Sums of a batch: of each of `ERRORS` and of what they count over its windows, and of further scores over all
-        numbers."""
+        """Returns the sums of a batch: of each of `ERRORS` and of its weights over the windows, and of further scores
+        over all numbers."""
         output, outputs = self._task.output, model(batch.inputs)
         targets, weights = weighted_targets(batch)
         naive = seasonal_naive(batch.inputs, len(targets), self._task.period)
@@ -83,5 +83,5 @@ class Evaluator:
 
 
 def seasonal_naive(inputs: Numbers, horizon: int, period: int) -> Numbers:
-    """Repeats the last `period` steps of look-backs `[look_back, batch, channels]`, which have at least as many."""
+    """Repeats the last `period` steps of look-backs `[look_back, batch, channels]`, which have at least that many."""
     return inputs[len(inputs) - period + np.arange(horizon) % period]

@@ -1,4 +1,4 @@
-"""What a forecast says of each number: a value, quantiles, or a distribution; its loss, and its columns in a CSV."""
+"""The prediction for each number: a value, quantiles, or a distribution; its loss, and its columns in a CSV."""
 
 from typing import NamedTuple
 
@@ -18,12 +18,12 @@ _POINTS = {"squared": squared_error, "absolute": absolute_error}
 
 
 class Output(NamedTuple):
-    """What is predicted of each number.
+    """The prediction for each number.
 
     Attributes:
       kind: as `output` of `rnnlab.models.forecaster.Forecaster`.
-      quantiles: in ascending order, 0.5 among them; none: the kind's mean.
-      error: of values, by what they are trained: "squared" or "absolute".
+      quantiles: in ascending order, including 0.5; empty: the mean.
+      error: the training loss of values: "squared" or "absolute".
     """
 
     kind: str
@@ -32,7 +32,7 @@ class Output(NamedTuple):
 
     @classmethod
     def of(cls, config: ConfigDict) -> "Output":
-        """Reads it out of a config.
+        """Reads it from a config.
 
         Raises:
           UserError: names the field, its value and what is allowed.
@@ -54,16 +54,16 @@ class Output(NamedTuple):
                 "ascending order, 0.5 (which is scored) among them, such as 0.1,0.5,0.9"
             )
         if quantiles and distribution != "none":
-            raise UserError("config.model.forecast.quantiles: not allowed beside config.model.forecast.distribution")
+            raise UserError("config.model.forecast.quantiles: not allowed with config.model.forecast.distribution")
         return cls("values" if distribution == "none" else distribution, quantiles, config.training.loss)
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The scores that there are beside those of every forecast."""
+        """The scores in addition to those of every forecast."""
         return ("quantile_loss", "coverage") if self.quantiles else ("nll",) if self.kind != "values" else ()
 
     def forecast(self, outputs: Numbers) -> Numbers:
-        """Returns what is scored of outputs `[..., numbers]`: the value, the median, or the mean."""
+        """Returns the scored forecast of outputs `[..., numbers]`: the value, the median, or the mean."""
         return outputs[..., self.quantiles.index(0.5) if self.quantiles else 0]
 
     def loss(self, outputs: Array, targets: Array, weights: Array) -> Array:
@@ -77,7 +77,7 @@ class Output(NamedTuple):
         return _POINTS[self.error](outputs[..., 0], targets, weights)
 
     def columns(self, channel: str) -> list[str]:
-        """Names the columns of a channel: the forecast, then what else is known of it."""
+        """Names the columns of a channel: the forecast, then its further numbers."""
         others = [f"{each:g}" for each in self.quantiles if each != 0.5] or _DISTRIBUTIONS.get(self.kind, ())
         return [channel, *(f"{channel}_{other}" for other in others)]
 
@@ -88,7 +88,7 @@ class Output(NamedTuple):
         return outputs[..., order].reshape(*outputs.shape[:-2], -1)
 
     def in_units(self, outputs: np.ndarray, scaler: Scaler) -> np.ndarray:
-        """Takes outputs `[..., channels, numbers]` back to the units of the data."""
+        """Converts outputs `[..., channels, numbers]` to the units of the data."""
         if self.kind == "values":
             return np.moveaxis(scaler.inverse(np.moveaxis(outputs, -1, 0)), 0, -1)
         parts = [scaler.inverse(outputs[..., 0]), outputs[..., 1] * scaler.deviation]

@@ -1,4 +1,4 @@
-"""The steps that follow each series of a file."""
+"""Continuations of each series of a file."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -19,14 +19,14 @@ _PLACE = "standard input"
 
 
 class SeriesPredictor(Predictor):
-    """Answers a file of the format that the model was trained on with a CSV, in the units of the data.
+    """Predicts a CSV, in the units of the data, for a file of the training format.
 
     Its rows are the `data.horizon` steps after the end of each series, numbered from 1; its columns are the number of
-    the series, where the file has several, the step, and the channels, each followed by its further quantiles
-    ("OT_0.1"), or by scale and degrees of freedom of its distribution ("OT_scale").
+    the series (if the file has several), the step, and the channels, each followed by its further quantiles ("OT_0.1"),
+    or by scale and degrees of freedom of its distribution ("OT_scale").
 
     Args:
-      task: whose model answers.
+      task: the task of the model.
       params: of its model.
     """
 
@@ -60,19 +60,19 @@ class SeriesPredictor(Predictor):
         return to_csv(rows).splitlines()
 
     def _stream_data(self) -> ConfigDict:
-        """The fields of the data, in which the columns are those of training: others in the file are left out."""
+        """Returns the fields of the data with the columns of training; others in the file are ignored."""
         data = copy.deepcopy(self._task.config.data)
         if names := self._task.known.names:
             data.columns.inputs = join_names(names)
         return data
 
     def _look_back(self, examples: Examples, number: int) -> np.ndarray:
-        """The last steps of a series, standardised."""
+        """Returns the last steps of a series, standardised."""
         rows, wanted = examples.inputs[number], self._task.config.data.look_back
         if len(rows) < wanted:
             raise UserError(f"{examples.places(number)}: {len(rows):,} steps; the model reads the last {wanted:,}")
         return self._task.known.standard.apply(rows)[-wanted:]
 
     def remarks(self) -> Iterator[str]:
-        """Yields what to log once all is answered."""
+        """Yields what to log at the end."""
         yield from self._remarks

@@ -1,4 +1,4 @@
-"""What a finished run shows of its forecasts: errors by step and by channel, and a picture beside the truth."""
+"""The report of a finished run's forecasts: errors by step and by channel, and a picture with the true values."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from rnnlab.tasks.sequence.forecast import ForecastTask
 from rnnlab.tasks.sequence.forecast_evaluation import ERRORS, Evaluator, seasonal_naive
 
 _DRAWN_WINDOWS, _DRAWN_CHANNELS = 3, 4
-_SHOWN = 2  # horizons of the look-back that are drawn, at most
+_SHOWN = 2  # maximum length of the drawn look-back, in horizons
 
 
 def write_report(task: ForecastTask, params: ModelParams) -> None:
@@ -61,11 +61,11 @@ def _draw(task: ForecastTask, params: ModelParams, split: str, evaluator: Evalua
             axis.set_ylabel(drawable(name))
         for axis in axes[-1]:
             axis.set_xlabel("step")
-        axes[-1, 0].legend(loc="upper left", bbox_to_anchor=(0, -0.25), ncols=4, fontsize=8)  # hides no curve there
+        axes[-1, 0].legend(loc="upper left", bbox_to_anchor=(0, -0.25), ncols=4, fontsize=8)  # where it hides no curve
 
 
 def _bands(output, outputs: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, str]]:
-    """Pairs of lines around a forecast, of outputs `[horizon, numbers]`, and what lies between them."""
+    """Returns pairs of lines around a forecast, of outputs `[horizon, numbers]`, and the label of the band."""
     quantiles = output.quantiles
     if quantiles:
         pairs = [(i, len(quantiles) - 1 - i) for i in range(len(quantiles) // 2)]

@@ -1,4 +1,4 @@
-"""What training data tell of the inputs, and inputs encoded by it: numbers standardised, tokens as ids."""
+"""Encodes inputs by statistics of the training data: numbers standardised, tokens as ids."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,25 +14,25 @@ from rnnlab.errors import UserError
 from rnnlab.tasks.sequence.features import check_number, match_features
 from rnnlab.tasks.sequence.rows import SequenceRows, Steps
 
-_LETTERS = 32  # of a word, whose others its encoder does not read
+_LETTERS = 32  # of a word, at most, for its character encoder
 _TEXT = ("unit", "lowercase", "normal_form", "min_count", "size", "language")
-_PLAIN = ("standardise", "timed", "interval", "continuous", "steps")  # fields that JSON holds as they are
+_PLAIN = ("standardise", "timed", "interval", "continuous", "steps")  # fields that JSON represents directly
 
 
 class Inputs(NamedTuple):
-    """How inputs become arrays.
+    """The encoding of inputs as arrays.
 
     Attributes:
-      names: of the features, where the data have such.
-      scaler: of numbers; None of tokens.
-      vocabulary: of tokens; None of numbers.
-      characters: of the characters of words, where words are read.
+      names: of the features, if the data have names.
+      scaler: of numbers; None for tokens.
+      vocabulary: of tokens; None for numbers.
+      characters: vocabulary of characters, if words are read.
       standardise: whether numbers are standardised by the scaler; else it only fills missing values.
       timed: whether the data have times.
-      interval: the mean time between two steps of training; 0 where times tell nothing, or there are none.
-      continuous: whether the cell steps by these times; every other cell reads them as one more feature.
-      steps: of every sequence, where they are permuted; else 0.
-      step_names: of the steps, where the data have such.
+      interval: the mean time between two steps of training; 0 if times are uninformative or missing.
+      continuous: whether the cell steps by these times; every other cell reads them as an additional feature.
+      steps: of every sequence, if they are permuted; else 0.
+      step_names: of the steps, if the data have names.
     """
 
     names: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Inputs(NamedTuple):
         """Learns from the training split.
 
         Raises:
-          UserError: options that no vocabulary can have, or examples of unequal features.
+          UserError: invalid options of a vocabulary, or examples with unequal features.
         """
         first = examples.inputs[0]
         if isinstance(first, np.ndarray):
@@ -77,7 +77,7 @@ class Inputs(NamedTuple):
 
     @classmethod
     def of(cls, description: dict[str, Any]) -> "Inputs":
-        """Makes what `description` was of."""
+        """Makes it from its `description`."""
         scaler = description["scaler"] and Scaler(*map(np.array, description["scaler"]))
         words, characters = (
             description[name] and Vocabulary(description[name]) for name in ("vocabulary", "characters")
@@ -87,7 +87,7 @@ class Inputs(NamedTuple):
 
     @property
     def description(self) -> dict[str, Any]:
-        """What it is made of, as JSON can hold it."""
+        """Its contents, in a form that JSON can represent."""
         return {
             "names": list(self.names),
             "step_names": list(self.step_names),
@@ -98,7 +98,7 @@ class Inputs(NamedTuple):
 
     @property
     def features(self) -> int:
-        """The numbers of a step; of tokens the size of the vocabulary."""
+        """The numbers of a step; for tokens the size of the vocabulary."""
         if self.vocabulary is not None:
             return len(self.vocabulary)
         return len(self.scaler.mean) + self._reads_times  # type: ignore[union-attr]
@@ -108,11 +108,11 @@ class Inputs(NamedTuple):
         return bool(self.interval) and not self.continuous
 
     def encode(self, examples: Examples, labels: Steps | np.ndarray | None) -> SequenceRows:
-        """Encodes the inputs of examples, whose encoded answers are `labels`.
+        """Encodes the inputs of examples with encoded answers `labels`.
 
         Raises:
-          UserError: other features than in training, times where training has none or the other way round, another
-            length than the permuted one, or a sequence without steps, with its place.
+          UserError: other features than in training, times where training has no times or the reverse, another length
+            than the permuted one, or a sequence without steps, with its place.
         """
         for number, each in enumerate(examples.inputs):
             if not isinstance(each, str) and not len(each):
@@ -150,10 +150,10 @@ class Inputs(NamedTuple):
                 )
 
     def _dt(self, examples: Examples) -> Steps | None:
-        """The time since the step before in units of the mean interval; that of the first step, of which nothing is
-        known, is 1."""
+        """Returns the time since the step before in units of the mean interval; 1 for the first step, where it is
+        unknown."""
         if self.timed != (examples.dt is not None):
-            found = "no times of steps, but train has them" if self.timed else "times of steps, but train has none"
+            found = "no times of steps, but train has times" if self.timed else "times of steps, but train has none"
             raise UserError(f"{examples.places(0)}: {found}")
         if not self.interval or examples.dt is None:
             return None
@@ -172,12 +172,12 @@ class Inputs(NamedTuple):
         return float((rows.inputs.values == UNK).mean()) if self.vocabulary is not None else 0.0
 
     def remarks(self) -> Iterator[str]:
-        """Yields what of the training data is not used."""
+        """Yields remarks on unused parts of the training data."""
         if self.timed and not self.interval:
-            yield "train: no step is later than the one before it; times are not read"
+            yield "train: no step is later than the one before it; times are ignored"
 
     def lines(self) -> Iterator[str]:
-        """Yields what a person should know of it."""
+        """Yields a description."""
         if self.vocabulary is not None:
             yield f"vocabulary: {len(self.vocabulary) - UNK - 1:,} tokens"
 
@@ -190,13 +190,12 @@ def _vocabulary(texts: Sequence[str], options: dict[str, Any]) -> Vocabulary:
 
 
 def _spaced(words: Sequence[str]) -> str:
-    """Words with blanks between them; a blank within one becomes a no-break space."""
+    """Joins words with blanks; a blank within a word becomes a no-break space."""
     return " ".join(word.replace(" ", "\u00a0") for word in words)
 
 
 def _are_on_or_off(inputs: Sequence[np.ndarray]) -> bool:
-    """Whether all numbers that are there are 0 or 1, of which those that are rarely 1 would become large by their
-    deviation."""
+    """Returns whether all available numbers are 0 or 1; standardised, features that are rarely 1 would become large."""
     return all((np.isin(each, (0, 1)) | np.isnan(each)).all() for each in inputs)
 
 

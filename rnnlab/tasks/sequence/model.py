@@ -1,4 +1,4 @@
-"""The model of a config, by what its data decide of it."""
+"""The model of a config and its data."""
 
 from typing import NamedTuple
 
@@ -12,14 +12,14 @@ from rnnlab.models.tokens import TokenInputs, WordInputs
 from rnnlab.tasks.sequence.answers import Answer, find_answer
 from rnnlab.tasks.sequence.inputs import Inputs
 
-TOKENS = ("labelled_text", "tagged")  # formats whose inputs are tokens
-_OWN = ("embedding", "character_features", "pooling", "output_dropout", "forecast")  # of the model, beside the stack
-_SKETCH = {"features": 3, "classes": 2}  # of a model that is made to check a config
+TOKENS = ("labelled_text", "tagged")  # formats with tokens as inputs
+_OWN = ("embedding", "character_features", "pooling", "output_dropout", "forecast")  # beyond the stack
+_SKETCH = {"features": 3, "classes": 2}  # of a model for checking a config
 
 
 class Sizing(NamedTuple):
-    """What of a model its data decide: features of a step or tokens of the vocabulary, characters of words (0: none),
-    whether inputs are tokens, and outputs."""
+    """The sizes of a model that depend on its data: features of a step or tokens of the vocabulary, characters of words
+    (0: not read), whether inputs are tokens, and outputs."""
 
     inputs: int
     characters: int
@@ -28,13 +28,13 @@ class Sizing(NamedTuple):
 
     @classmethod
     def of(cls, inputs: Inputs, answer: Answer) -> "Sizing":
-        """That of a run."""
+        """Returns the sizes of a run."""
         characters = 0 if inputs.characters is None else len(inputs.characters)
         return cls(inputs.features, characters, inputs.vocabulary is not None, answer.out_features)
 
     @classmethod
     def sketch(cls, config: ConfigDict) -> "Sizing":
-        """One of about the kind that a config will have."""
+        """Returns sizes similar to those of a config."""
         tagged = config.data.name == "tagged"
         tokens = config.data.name in TOKENS
         characters = UNK + 2 if tagged and config.model.character_features else 0
@@ -42,10 +42,10 @@ class Sizing(NamedTuple):
 
 
 def make_model(config: ConfigDict, sizing: Sizing) -> ManyToOne | ManyToMany:
-    """Makes the model with its initial parameters, which follow from the seed.
+    """Makes the model with its initial parameters, drawn from the seed.
 
     Raises:
-      UserError: options that no model can have.
+      UserError: invalid options of the model.
     """
     options, rngs = config.model.to_dict(), nnx.Rngs(config.seed)
     own = {name: options.pop(name) for name in _OWN}

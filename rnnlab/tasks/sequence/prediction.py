@@ -1,4 +1,4 @@
-"""The answers of a trained model for a file of sequences."""
+"""The predictions of a trained model for a file of sequences."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,16 +18,16 @@ _PLACE = "standard input"
 
 
 class FilePredictor(Predictor):
-    """Answers a file of the format that the model was trained on; answers in it are not looked at.
+    """Predicts answers for a file of the training format; answers in it are ignored.
 
-    One answer for a sequence is a line: a class, or numbers between commas. Tags are lines of a word, a TAB and its
-    tag, with an empty line after each sentence. Other answers at each step are a CSV: the number of the sequence and
-    of the step, from 1, and the class or the probability of each label.
+    One answer per sequence is a line: a class, or numbers separated by commas. Tags are lines of a word, a TAB and its
+    tag, with an empty line after each sentence. Other per-step answers are a CSV: the number of the sequence and of the
+    step, from 1, and the class or the probability of each label.
 
     Args:
-      task: whose model answers.
+      task: the task of the model.
       params: of its model.
-      n_best: of classes, the n most likely, each with its probability; 0 gives the most likely alone.
+      n_best: for classes, the n most likely, each with its probability; 0 gives only the most likely.
     """
 
     takes_whole = True
@@ -66,5 +66,5 @@ class FilePredictor(Predictor):
             yield from to_csv(rows).splitlines()
 
     def remarks(self) -> Iterator[str]:
-        """Yields what to log once all is answered."""
+        """Yields what to log at the end."""
         yield from self._remarks

@@ -10,11 +10,11 @@ from rnnlab.models.tokens import Words
 
 
 class SequenceBatch(NamedTuple):
-    """Padded sequences. A row that only fills the batch up has length 0.
+    """Padded sequences. A row that only fills up the batch has length 0.
 
-    `inputs` `[time, batch, features]`, ids `[time, batch]`, or `Words`; `seq_lengths` `[batch]`; `labels` of one answer
-    `[batch]` or `[numbers, batch]`, of one a step `[time, batch]` or `[time, batch, labels]`; `dt` `[time, batch]`
-    where time is irregular.
+    `inputs` `[time, batch, features]`, ids `[time, batch]`, or `Words`; `seq_lengths` `[batch]`; `labels` `[batch]`
+    or `[numbers, batch]` for one answer, `[time, batch]` or `[time, batch, labels]` for one per step; `dt`
+    `[time, batch]` if time is irregular.
     """
 
     inputs: Any
@@ -24,7 +24,7 @@ class SequenceBatch(NamedTuple):
 
 
 class Steps:
-    """Sequences of unequal length, one after the other.
+    """Concatenated sequences of unequal length.
 
     Args:
       values: of all steps, `[steps, ...]`.
@@ -37,7 +37,7 @@ class Steps:
 
     @classmethod
     def of(cls, sequences: Sequence[np.ndarray]) -> "Steps":
-        """Joins sequences, of which there is at least one."""
+        """Joins one or more sequences."""
         return cls(np.concatenate(sequences), np.array([len(each) for each in sequences]))
 
     def row(self, number: int) -> np.ndarray:
@@ -57,7 +57,7 @@ class SequenceRows:
 
     Args:
       inputs: numbers `[steps, features]` or ids.
-      labels: of each step, or an array `[sequences, ...]`; None: there are none.
+      labels: of each step, or an array `[sequences, ...]`; None: no labels.
       characters: ids `[steps, letters]` of the characters of each word.
       dt: the time between steps.
     """

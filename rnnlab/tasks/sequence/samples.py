@@ -1,4 +1,4 @@
-"""What a finished run shows of its answers: samples, the confusion matrix, music."""
+"""The report of a finished run's answers: samples, the confusion matrix, music."""
 
 import pathlib
 
@@ -15,7 +15,7 @@ from rnnlab.tasks.sequence.evaluation import Evaluator
 from rnnlab.tasks.sequence.task import SequenceTask
 
 _DRAWN = 50  # classes, up to which the confusion matrix is drawn
-_NUMBERED = 20  # and up to which its cells have their counts
+_NUMBERED = 20  # classes, up to which its cells show their counts
 _SHOWN = 60  # characters of a sample
 
 
@@ -39,7 +39,7 @@ def write_samples(task: SequenceTask, params: ModelParams) -> None:
 
 
 def _shown(examples: Examples, number: int) -> str:
-    """The start of a text or of a sentence; of numbers where they stand."""
+    """Returns the start of a text or of a sentence, or the place of numbers."""
     read = examples.inputs[number]
     if isinstance(read, np.ndarray):
         return examples.places(number)[-_SHOWN:]

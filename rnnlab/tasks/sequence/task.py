@@ -1,4 +1,4 @@
-"""Sequences in, answers out: a class, numbers, or an answer at each step."""
+"""Predicts answers to sequences: a class, numbers, or an answer at each step."""
 
 import collections
 import functools
@@ -36,16 +36,16 @@ from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.workdir import reading_json
 
-_PROBED = 8  # sequences whose gradients are measured
+_PROBED = 8  # sequences for measuring gradients
 _FILE = "sequence.json"
 
 
 class Known(NamedTuple):
-    """What a run knows of its training data.
+    """The metadata of a run's training data.
 
     Attributes:
-      inputs: how inputs are encoded.
-      answer: what is learnt of the answers.
+      inputs: the encoding of inputs.
+      answer: the statistics of answers.
       sizes: the length buckets.
       digests: of the contents of each split.
     """
@@ -60,12 +60,12 @@ class SequenceTask(Task):
     """One answer for each sequence, or one for each of its steps.
 
     Attributes:
-      known: what was learnt of the training data before training.
+      known: the metadata of the training data, from before training.
       answer: the kind of answer.
     """
 
     fields: ClassVar = FIELDS
-    places: ClassVar = ("data.directory", "data.files")  # the same data may lie elsewhere
+    places: ClassVar = ("data.directory", "data.files")  # the same data may move
     unit: ClassVar = "sequences"
 
     def __init__(self, config: ConfigDict, workdir: pathlib.Path, known: Known):
@@ -77,7 +77,7 @@ class SequenceTask(Task):
 
     @classmethod
     def variant(cls, config: ConfigDict) -> type[Task]:
-        """Returns the task of forecasts for a config that asks for such."""
+        """Returns the forecasting task if the config selects it."""
         if config.data.answer != "forecast":
             return cls
         from rnnlab.tasks.sequence.forecast import ForecastTask
@@ -86,7 +86,7 @@ class SequenceTask(Task):
 
     @classmethod
     def check(cls, config: ConfigDict) -> None:
-        """Refuses a config that no run can use.
+        """Refuses an invalid config.
 
         Raises:
           UserError: names the field, its value and what is allowed.
@@ -101,12 +101,12 @@ class SequenceTask(Task):
 
     @classmethod
     def resolve_paths(cls, config: ConfigDict) -> None:
-        """Makes the names of files absolute, in place."""
+        """Makes file names absolute, in place."""
         resolve_files(config.data)
 
     @classmethod
     def has_data_of(cls, config: ConfigDict, workdir: pathlib.Path) -> bool:
-        """Whether a config names the same data, as they are now, that a work directory was made with."""
+        """Returns whether the current data of a config are those of a work directory."""
         try:
             with reading_json(workdir / _FILE) as made:
                 digests = made["digests"]
@@ -116,7 +116,7 @@ class SequenceTask(Task):
 
     @classmethod
     def create(cls, config: ConfigDict, workdir: pathlib.Path) -> Self:
-        """Learns scalers, vocabularies, classes and length buckets from the training split."""
+        """Computes scalers, vocabularies, classes and length buckets from the training split."""
         splits = read_splits(config.data)
         train = splits["train"]
         inputs, answer = Inputs.learn(train, config), find_answer(config.data).learn(train)
@@ -129,7 +129,7 @@ class SequenceTask(Task):
 
     @classmethod
     def load(cls, config: ConfigDict, saved: ConfigDict, workdir: pathlib.Path) -> Self:
-        """Reads what `save` wrote.
+        """Reads the file of `save`.
 
         Raises:
           UserError: the file is missing or damaged.
@@ -141,7 +141,7 @@ class SequenceTask(Task):
             return cls(config, workdir, known)
 
     def save(self) -> None:
-        """Writes what `load` reads to the work directory."""
+        """Writes the file of `load` to the work directory."""
         found = self.known._asdict() | {"inputs": self.known.inputs.description}
         write_text(self.workdir / _FILE, json.dumps(found))
 
@@ -149,32 +149,32 @@ class SequenceTask(Task):
 
     @functools.cached_property
     def examples(self) -> dict[str, Examples]:
-        """The examples of each split, whose contents are those that the run was made with.
+        """The examples of each split, unchanged since the start of the run.
 
         Raises:
-          UserError: they are not, or cannot be read.
+          UserError: they have changed, or cannot be read.
         """
         found = read_splits(self.config.data)
         for split, made in self.known.digests.items():
             if split not in found:
-                raise UserError(f"config.data: {self.workdir} was made with a {split} split; give it back")
+                raise UserError(f"config.data: {self.workdir} was made with a {split} split; restore it")
             if digest(found[split]) != made:
                 raise UserError(
-                    f"{found[split].places(0)}: the contents of the {split} split are not those that the run was made "
-                    "with; give them back, or use another --workdir"
+                    f"{found[split].places(0)}: the {split} split has changed since the run was started; restore it, "
+                    "or use another --workdir"
                 )
         return found
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that there are."""
+        """The available splits."""
         return tuple(self.known.digests)
 
     def open_data(self) -> None:
-        """Makes sure that every split is there, unchanged, and can be encoded.
+        """Checks that every split is available, unchanged, and can be encoded.
 
         Raises:
-          UserError: names the place of what is wrong.
+          UserError: names the place of the error.
         """
         for split in self.examples:
             self.rows(split)
@@ -206,7 +206,7 @@ class SequenceTask(Task):
         return self.known.inputs.encode(examples, np.stack(labels))
 
     def log_data(self) -> None:
-        """Logs how examples were treated, the shares of unknown tokens, and classes that can hardly be learnt."""
+        """Logs the treatment of examples, the shares of unknown tokens, and classes that are hard to learn."""
         log = logging.getLogger("rnnlab")
         remarks = [remark for examples in self.examples.values() for remark in examples.remarks]
         for remark in dict.fromkeys((*remarks, *self.known.inputs.remarks())):  # splits of one file share its remarks
@@ -218,7 +218,7 @@ class SequenceTask(Task):
             log.warning("%s", line)
 
     def summary(self) -> Iterator[str]:
-        """Yields the sizes of the splits and of what is learnt."""
+        """Yields the sizes of the splits and of the outputs."""
         sizes = ", ".join(f"{len(self.rows(split)):,} of {split}" for split in self.splits)
         lengths = self.rows("train").inputs.lengths
         buckets = [steps for (steps,) in self.known.sizes]
@@ -231,7 +231,7 @@ class SequenceTask(Task):
         return int(self.known.sizes[-1][0])
 
     def batches(self, *, seed: int, process: int, processes: int) -> Batches:
-        """Begins the training batches in the order that follows from a seed."""
+        """Starts the training batches in an order drawn from a seed."""
         how = {"seed": seed, "process": process, "processes": processes, "alike": self.config.training.steps_per_call}
         return iter(training_batches(self.rows("train"), self.known.sizes, self.config.training.batch_size, **how))
 
@@ -242,7 +242,7 @@ class SequenceTask(Task):
     # --- model and loss
 
     def make_model(self) -> ManyToOne | ManyToMany:
-        """Makes the model with its initial parameters, which follow from the seed."""
+        """Makes the model with its initial parameters, drawn from the seed."""
         return make_model(self.config, Sizing.of(self.known.inputs, self.answer))
 
     @property
@@ -256,7 +256,7 @@ class SequenceTask(Task):
         }
 
     def loss(self, model: Any, batch: SequenceBatch, carry: Carry, *, rngs: nnx.Rngs | None, step: Array) -> Loss:
-        """Computes the loss of the answers; in training with the noise that the config asks for."""
+        """Computes the loss of the answers; in training with the noise of the config."""
         inputs = batch.inputs if rngs is None else self._disturbed(batch.inputs, rngs)
         outputs = model(inputs, batch.seq_lengths, dt=batch.dt, rngs=rngs)
         total, weight = self.answer.loss(outputs, batch, None if rngs is None else self.config.training)
@@ -276,17 +276,17 @@ class SequenceTask(Task):
         return inputs._replace(ids=ids) if isinstance(inputs, Words) else ids
 
     def probe(self, split: str) -> SequenceBatch:
-        """Returns a few sequences of the length that most of a split have."""
+        """Returns a few sequences of the most frequent length of a split."""
         rows = self.rows(split)
         lengths = rows.inputs.lengths.tolist()
         length, _ = collections.Counter(lengths).most_common(1)[0]
         chosen = [row for row, own in enumerate(lengths) if own == length][:_PROBED]
-        return rows.assemble(chosen, (length,), len(chosen))._replace(dt=None)  # the flow is that of equal steps
+        return rows.assemble(chosen, (length,), len(chosen))._replace(dt=None)  # gradient flow assumes equal steps
 
     # --- scores and answers
 
     def evaluator(self, *, final: bool) -> Callable[[ModelParams, str], Scores]:
-        """Makes what scores a split: the loss and the scores of the kind of answer."""
+        """Makes the scorer of a split: the loss and the scores of the kind of answer."""
         from rnnlab.tasks.sequence.evaluation import Evaluator
 
         evaluator = Evaluator(self)
@@ -300,7 +300,7 @@ class SequenceTask(Task):
         return scores
 
     def lower_is_better(self, metric: str) -> bool:
-        """Whether a metric is an error."""
+        """Returns whether a metric is an error."""
         return self.answer.metrics.get(metric, True)
 
     def curves(self) -> dict[str, str]:
@@ -314,7 +314,7 @@ class SequenceTask(Task):
         write_samples(self, params)
 
     def predictor(self, params: ModelParams, *, n_best: int = 0) -> Predictor:
-        """Makes what answers a file; options as in `FilePredictor`."""
+        """Makes the predictor for a file; options as in `FilePredictor`."""
         from rnnlab.tasks.sequence.prediction import FilePredictor
 
         return FilePredictor(self, params, n_best=n_best)

@@ -25,7 +25,7 @@ def test_rows_of_a_forecast_are_the_steps_of_one_sequence(tmp_path):
     examples = _read(tmp_path, "date,p,q\n2020-01-01,1,2\n2020-01-02,3,4\n", answer="forecast")
     assert examples.inputs[0].tolist() == [[1, 2], [3, 4]]
     assert (examples.answers, examples.dt, examples.names) == (None, None, ("p", "q"))
-    assert "column 'date' has no numbers (line 2: '2020-01-01') and is left out" in examples.remarks[0]
+    assert "column 'date' has no numbers (line 2: '2020-01-01') and is ignored" in examples.remarks[0]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_row_is_a_sequence_that_ends_where_its_cells_do(tmp_path):
 def test_the_index_that_pandas_writes_is_left_out_with_a_remark(tmp_path):
     examples = _read(tmp_path, ",0,1,label\n0,5,6,x\n1,7,8,y\n")
     assert [one.ravel().tolist() for one in examples.inputs] == [[5, 6], [7, 8]]
-    assert examples.remarks[0].endswith("columns without a name are left out")
+    assert examples.remarks[0].endswith("columns without a name are ignored")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_column_without_a_value_is_a_step_that_is_missing(tmp_path, cell):
     np.testing.assert_array_equal(first.inputs, [[[np.nan], [2]]])
     noted = _read(tmp_path, "label,t0,note,t1\nx,1,some,2\n")
     assert noted.inputs[0].tolist() == [[1], [2]]
-    assert "column 'note' has no numbers (line 2: 'some') and is left out" in noted.remarks[0]
+    assert "column 'note' has no numbers (line 2: 'some') and is ignored" in noted.remarks[0]
 
 
 @pytest.mark.parametrize("cell", ["", "NaN", "NA", "?", " nan "])

@@ -58,7 +58,7 @@ def _images(value: float) -> np.ndarray:
         (
             _idx(_IMAGES),
             _idx(_LABELS[:4]),
-            "labels: an array of sizes .*; a label for each image is needed, and there are 5",
+            "labels: an array of sizes .*; a label is needed for each of the 5",
         ),
         (_idx(_LABELS), _idx(_LABELS), "images.gz: an array of sizes \\(5,\\); images are needed"),
     ],

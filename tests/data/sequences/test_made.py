@@ -53,7 +53,7 @@ def test_the_generated_series_has_a_day_a_week_and_noise():
 
 def test_mnist1d_refuses_a_second_test_split():
     for split in ("train", "test"):
-        with pytest.raises(UserError, match=r"test_every: 5 is not allowed beside the test split of .*name='mnist1d'"):
+        with pytest.raises(UserError, match=r"test_every: 5 is not allowed with the test split of .*name='mnist1d'"):
             read_split(data_config("mnist1d", test_every=5), split)
 
 

@@ -96,7 +96,7 @@ def test_files_of_train_that_hold_different_splits_are_refused(tmp_path):
         config = _join(tmp_path, {}, *files)
         for part in ("validation", "test"):
             for ask in (has_split, read_split):
-                with pytest.raises(UserError, match=r"\d.npz: holds .*, but .*0.npz holds .*must hold the same splits"):
+                with pytest.raises(UserError, match=r"\d.npz: has .*, but .*0.npz has .*must have the same splits"):
                     ask(config, part)
     config = _join(tmp_path, {}, split, split)
     assert [len(read_split(config, part).inputs) for part in ("train", "validation", "test")] == [4, 4, 4]
@@ -107,9 +107,7 @@ def test_a_second_test_split_by_test_every_is_refused(tmp_path):
     arrays = {"x": _X, "y": _Y, "x_test": _X, "y_test": _Y}
     config = _join(tmp_path, {"test_every": 2}, arrays)
     for part in ("train", "test"):
-        with pytest.raises(
-            UserError, match=r"config.data.test_every: 2 is not allowed beside the test split of .*0.npz"
-        ):
+        with pytest.raises(UserError, match=r"config.data.test_every: 2 is not allowed with the test split of .*0.npz"):
             read_split(config, part)
     without = _join(tmp_path, {"test_every": 2}, {"x": _X, "y": _Y})
     assert [len(read_split(without, part).inputs) for part in ("train", "test")] == [1, 1]

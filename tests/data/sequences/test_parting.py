@@ -64,7 +64,7 @@ def test_every_nth_example_is_the_test_split(tmp_path):
     with pytest.raises(UserError, match=r"config.data.files.validation: ''"):
         read_split(config, "validation")
     for split in ("train", "test"):
-        with pytest.raises(UserError, match=r"test_every: 5 is not allowed beside config.data.files.test='.*t.csv'"):
+        with pytest.raises(UserError, match=r"test_every: 5 is not allowed with config.data.files.test='.*t.csv'"):
             read_split(data_config("csv", files__train="t.csv", files__test=f"{tmp_path}/t.csv", test_every=5), split)
 
 

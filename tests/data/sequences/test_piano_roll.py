@@ -69,7 +69,7 @@ def test_files_of_train_that_hold_different_splits_are_refused(tmp_path):
     scipy.io.savemat(names[0], {key: _rolls(_LONG) for key in ("traindata", "validdata", "testdata")})
     scipy.io.savemat(names[1], {"rolls": _rolls(_LONG)})
     for order in (names, names[::-1]):
-        with pytest.raises(UserError, match=rf"{order[1]}: holds .*, but {order[0]} holds "):
+        with pytest.raises(UserError, match=rf"{order[1]}: has .*, but {order[0]} has "):
             has_split(_config(",".join(order)), "test")
     assert len(read_split(_config(f"{names[0]},{names[0]}"), "test").inputs) == 2
 

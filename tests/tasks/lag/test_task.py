@@ -104,13 +104,13 @@ def test_batches_are_those_of_the_seed_and_their_number_however_many_are_drawn_a
         ("data__name", "addin", r"config\.data\.name: unknown problem 'addin'; allowed: adding, copy_memory"),
         ("data__name", "wave:perod=3", r"config\.data\.name: unknown option 'perod' of wave; allowed: period, decay"),
         ("data__name", "wave:period=x", r"period='x' of wave is not of type int"),
-        ("data__name", "adding:x=1", r"unknown option 'x' of adding; it has none"),
+        ("data__name", "adding:x=1", r"unknown option 'x' of adding; it has no options"),
         ("data__name", "wave:open", r"unknown option 'open' of wave; allowed: period, decay"),
         ("data__name", "wave:period", r"option 'period' of wave: write period=value, once"),
         ("data__name", "wave:period=5,period=6", r"option 'period' of wave: write period=value, once"),
         ("data__lag", 1, r"config\.data: adding with a lag of 1: a lag of 1 is too short"),
         ("model__cell", "grru", r"config\.model: cell: unknown"),
-        ("training__best_metric", "accuracy", r"best_metric: 'accuracy' is no metric of adding; allowed: loss"),
+        ("training__best_metric", "accuracy", r"best_metric: 'accuracy' is not a metric of adding; allowed: loss"),
         ("training__intervention", "chrono:2+x", r"config\.training\.intervention: unknown"),
         ("evaluation__sequences", 0, r"config\.evaluation\.sequences: 0 is not allowed"),
     ],
@@ -167,7 +167,7 @@ def test_a_problem_of_ones_own_takes_options_and_is_what_its_file_says_now(own, 
     assert task.problem.floor == 1.5
     own.write_text(OWN.replace("FLOOR", "2.5"))
     assert create_task(config, tmp_path / "again").problem.floor == 2.5
-    with pytest.raises(UserError, match=r"mine\.py has changed since the run was made"):
+    with pytest.raises(UserError, match=r"mine\.py has changed since the run was started"):
         create_task(config, tmp_path / "w")
 
 
@@ -179,7 +179,7 @@ def test_a_problem_of_ones_own_takes_options_and_is_what_its_file_says_now(own, 
         ("tuple_of", "its sample is a tuple, not a LagBatch"),
         ("seven", r"its inputs of 3 sequences are float32\[8, 7, 2\], not floating\[8, 3, 2\]"),
         ("breaks", "TypeError: "),
-        ("NUMBER", "is no function from a lag to a LagProblem"),
+        ("NUMBER", "is not a function from a lag to a LagProblem"),
         ("last,reverse=yes", "reverse='yes' of .*:last is not of type bool"),
     ],
 )
@@ -204,13 +204,13 @@ def test_images_are_scored_whole(tmp_path):
 
 def test_a_split_that_there_is_not_is_refused(tmp_path):
     train(_config(), tmp_path / "w")
-    with pytest.raises(UserError, match="split 'nope': there is none; allowed: train, validation, test"):
+    with pytest.raises(UserError, match="split 'nope': not available; allowed: train, validation, test"):
         load(tmp_path / "w").scores("nope")
 
 
 def test_the_example_of_the_docs_is_trained(tmp_path, monkeypatch):
     docs = (pathlib.Path(__file__).parents[3] / "docs" / "tasks.md").read_text(encoding="utf-8")
-    section = docs.partition("## A problem with a known lag of your own")[2]
+    section = docs.partition("## Your own problem with a known lag")[2]
     (code,), given = (
         re.findall(r"```python\n(.*?)```", section, re.DOTALL),
         re.findall(r"--config\.(\S+?)=(\S+)", section),

@@ -125,7 +125,7 @@ def test_free_running_loss_and_token_bleu_follow_their_definitions(trained):
     _, params = best_params(experiment)
     experiment.config.evaluation.metrics = "free_running_loss,token_bleu"
     number = jnp.arange(len(experiment.target))
-    wrong = jnp.where(number > 3, 3.0 * (-1.0) ** number, 0.0)  # so that what is likeliest is often not the label
+    wrong = jnp.where(number > 3, 3.0 * (-1.0) ** number, 0.0)  # so that the most likely token is often not the label
     params |= {"decoder/output/bias": params["decoder/output/bias"] + wrong}
     examples = experiment.corpus.read("test")[:6]
     scores = Evaluator(experiment, beam_size=1).evaluate(params, examples)
@@ -230,11 +230,11 @@ def test_the_longest_output_follows_from_the_lengths_of_training_and_what_reache
     assert (lengths.source, lengths.ratio) == (6, 2.0)
     wanted = [round(1.5 * n + 0.49) + 10 for n in (2, 6, lengths.target, lengths.target + 4)]
     assert [len(line.split(" ")) for line in endless.predict(words)] == wanted
-    assert "4 of 4 lines have outputs that reached the longest output" in caplog.text
+    assert "4 of 4 lines have outputs that reached the maximum length" in caplog.text
     experiment.config.evaluation.max_tokens = 2
     assert [len(line.split(" ")) for line in endless.predict(words)] == [2] * 4
     evaluate(experiment, "test")
-    assert "50 of 50 outputs reached the longest output" in caplog.text
+    assert "50 of 50 outputs reached the maximum length" in caplog.text
 
 
 def test_neither_scheduled_sampling_nor_the_free_running_loss_reads_what_no_search_predicts(trained):

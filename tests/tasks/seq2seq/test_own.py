@@ -1,4 +1,4 @@
-"""A metric and a dataset of one's own in a seq2seq run."""
+"""A user's metric and dataset in a seq2seq run."""
 
 import copy
 import json
@@ -53,7 +53,7 @@ def metrics(tmp_path):
 def test_the_examples_of_the_docs_are_trained_on_and_scored_from_the_workdir_alone(
     tiny_data, tiny_config, tmp_path, monkeypatch
 ):
-    section = DOCS.read_text(encoding="utf-8").partition("## A metric, a dataset of your own")[2]
+    section = DOCS.read_text(encoding="utf-8").partition("## Your own metric or dataset")[2]
     section = section.partition("\n## ")[0]
     for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
         (tmp_path / code.splitlines()[0].removeprefix("# ")).write_text(code)
@@ -94,7 +94,7 @@ def test_a_metric_of_ones_own_is_scored_by_its_name_with_its_signature(metrics, 
     lengths = [len(text.split()) for example in task.corpus.read("test") for text in example.targets]
     assert (scores["RIGHT"], scores["RIGHT_signature"]) == (sum(lengths), "version:1")
     metrics.write_text(METRICS + "# other")
-    with pytest.raises(UserError, match=r"mine\.py has changed since the run was made"):
+    with pytest.raises(UserError, match=r"mine\.py has changed since the run was started"):
         load(tmp_path / "w")
 
 
@@ -102,7 +102,7 @@ def test_a_metric_of_ones_own_is_scored_by_its_name_with_its_signature(metrics, 
     ("names", "message"),
     [
         ("{}:RIHGT", "has no RIHGT; it has .*RIGHT"),
-        ("{}:letters", "is no rnnlab.metrics.Metric but of type function"),
+        ("{}:letters", "is not a rnnlab.metrics.Metric but of type function"),
         ("nowhere.py:RIGHT", "cannot be imported: FileNotFoundError"),
         ("{}:RIGHT/heads4", "nothing may follow RIGHT"),
         ("{}:FAILS", "cannot score a text: ZeroDivisionError: division by zero"),
@@ -111,7 +111,7 @@ def test_a_metric_of_ones_own_is_scored_by_its_name_with_its_signature(metrics, 
         ("{}:examples", "'examples' is the name of another score"),
         ("{}:x_signature", "'x_signature' is the name of another score"),
         ("{0}:RIGHT,{0}:LETTERS,{1}/../my metrics/mine.py:LETTERS", "'LETTERS' is the name of another score"),
-        ("a,b.py:RIGHT", "unknown 'a'; allowed: wer, .*, or a metric of your own as module:NAME or file.py:NAME"),
+        ("a,b.py:RIGHT", "unknown 'a'; allowed: wer, .*, or your own metric as module:NAME or file.py:NAME"),
     ],
 )
 def test_what_is_no_metric_is_refused_in_a_line_before_anything_is_written(
@@ -127,7 +127,8 @@ def test_a_path_that_a_list_of_names_would_cut_is_refused(metrics, tiny_config, 
     folder = metrics.parent.rename(tmp_path / "a,b")
     monkeypatch.chdir(folder)
     with pytest.raises(
-        UserError, match=r"config\.evaluation\.metrics: '.*a,b/mine\.py:RIGHT' is a path that this list divides"
+        UserError,
+        match=r"config\.evaluation\.metrics: '.*a,b/mine\.py:RIGHT' has a comma or blank, at which this list is split",
     ):
         create_task(tiny_config(evaluation__metrics="mine.py:RIGHT", training__best_metric="loss"), tmp_path / "w")
 
@@ -190,7 +191,7 @@ def test_a_dataset_of_ones_own_is_tied_to_its_file_and_its_contents(data, tiny_c
     assert task.describe([0, 5]) == "'abc', 'bcd'"
     assert task.has_data_of(task.config, tmp_path / "w")
     data.write_text(DATA + "# other")
-    with pytest.raises(UserError, match=r"mine\.py has changed since the run was made"):
+    with pytest.raises(UserError, match=r"mine\.py has changed since the run was started"):
         open_task(tmp_path / "w")
 
 
@@ -201,7 +202,7 @@ def test_a_dataset_that_gives_other_examples_at_the_next_start_is_refused(data, 
     config = tiny_config(data__name=f"{data}:words")
     create_task(copy.deepcopy(config), tmp_path / "w")
     words.write_text("abc bce")
-    with pytest.raises(UserError, match=r"dataset '.*mine\.py:words': its contents are not those of the .* split"):
+    with pytest.raises(UserError, match=r"dataset '.*mine\.py:words': the .* split has changed"):
         create_task(config, tmp_path / "w")
 
 
@@ -210,7 +211,7 @@ def test_a_dataset_that_gives_other_examples_at_the_next_start_is_refused(data, 
     [
         ("def wards(data): pass", "has no words; it has wards"),
         ("1 / 0", "cannot be imported: ZeroDivisionError"),
-        ("words = 3", "is no function but of type int"),
+        ("words = 3", "is not a function but of type int"),
         ("def words(data): return data.nothing", "failed: AttributeError"),
         ("def words(data): return [('a', 'b')]", "returned something of type list; a dict of splits is needed"),
         ("def words(data): return {'dev': []}", "returned a split 'dev'; allowed: train, validation, test"),

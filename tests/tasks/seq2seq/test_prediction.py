@@ -31,7 +31,7 @@ def test_unknown_overlong_and_broken_lines_are_answered_and_counted(trained, cap
     answers = _predict(trained, b"\n".join(lines))
     assert len(answers) == 4
     assert answers[3] == "C A B"
-    assert "2 of 4 lines held unknown symbols" in caplog.text
+    assert "2 of 4 lines had unknown symbols" in caplog.text
     assert "1 of 4 lines were longer than the 6 symbols of training" in caplog.text
     assert "1 of 4 lines were cut at 24 symbols" in caplog.text
 
@@ -129,7 +129,7 @@ def test_attention_is_written_for_each_line_by_its_number(trained, tmp_path):
 def test_attention_of_a_model_without_is_refused(trained, tmp_path):
     experiment = open_task(trained)
     experiment.config.model.attention = "none"
-    with pytest.raises(UserError, match=r"--attention: the model of .* has none"):
+    with pytest.raises(UserError, match=r"--attention: the model of .* has no attention"):
         experiment.predictor({}, attention=tmp_path / "seen")
 
 

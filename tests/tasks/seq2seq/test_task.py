@@ -95,9 +95,9 @@ def test_a_run_with_other_data_is_refused_in_a_line_and_nothing_is_written(own_d
     text = path.read_text()
     for change in CHANGES.values():
         path.write_text(change(text))
-        with pytest.raises(UserError, match=rf"{split}.tsv: .*not those of the {split} split .*another --workdir"):
+        with pytest.raises(UserError, match=rf"{split}.tsv: the {split} split has changed .*another --workdir"):
             create_task(tiny.get_config(str(own_data)), workdir)
-        with pytest.raises(UserError, match=rf"{split}.tsv: .*not those of the {split} split"):
+        with pytest.raises(UserError, match=rf"{split}.tsv: the {split} split has changed"):
             open_corpus((opened := open_task(workdir)).config, opened.digests).read(split)
     assert {path.name: path.read_bytes() for path in workdir.iterdir()} == left
     path.write_text(text)
@@ -111,7 +111,7 @@ def test_a_changed_file_is_noticed_whatever_its_size_and_time_say(own_data, tmp_
     path.write_text(path.read_text().replace("A", "B", 1))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert path.stat().st_size == before.st_size
-    with pytest.raises(UserError, match=r"train.tsv: .*not those of the train split"):
+    with pytest.raises(UserError, match=r"train.tsv: the train split has changed"):
         create_task(tiny.get_config(str(own_data)), tmp_path / "w")
 
 
@@ -233,7 +233,7 @@ def test_a_folder_that_is_no_work_directory_or_is_damaged_is_named(tiny_config, 
     with pytest.raises(UserError, match="not a work directory"):
         open_task(tmp_path)
     experiment = create_task(tiny_config(), tmp_path / "w")
-    with pytest.raises(UserError, match="no whole checkpoint in its folder best; train it first"):
+    with pytest.raises(UserError, match="no intact checkpoint in its folder best; train it first"):
         best_params(experiment)
     for name, text in {
         "data.json": '{"train": ',

@@ -36,7 +36,7 @@ def test_without_a_decay_the_share_is_the_models_own():
     "decay", ["lineal:0.1", "linear", "linear:2", "exponential:1", "inverse_sigmoid:0.5", "linear:x"]
 )
 def test_what_is_no_decay_is_refused(decay):
-    with pytest.raises(UserError, match=f"teacher_forcing_decay: '{decay}' is none; allowed: none, linear:k"):
+    with pytest.raises(UserError, match=f"teacher_forcing_decay: '{decay}': unknown; allowed: none, linear:k"):
         make_teacher_forcing(_config(decay))
 
 

@@ -270,10 +270,10 @@ def test_segments_and_the_season_follow_from_the_look_back_where_they_are_not_gi
             {"model__forecast__distribution": "cauchy"},
             r"'cauchy' is not allowed; it must be one of none, normal, student",
         ),
-        ({"model__forecast__distribution": "normal", "model__forecast__quantiles": "0.5"}, "not allowed beside"),
+        ({"model__forecast__distribution": "normal", "model__forecast__quantiles": "0.5"}, "not allowed with"),
         (
             {"training__best_metric": "accuracy"},
-            r"'accuracy' is no score of config.data.answer='forecast'; allowed: loss, mse, mae",
+            r"'accuracy' is not a score of config.data.answer='forecast'; allowed: loss, mse, mae",
         ),
         ({"model__bidirectional": True}, r"config.model: bidirectional: decoding 'segments' .* use direct"),
     ],
@@ -302,7 +302,7 @@ def test_series_that_changed_since_training_are_refused(tmp_path):
     create_task(_config(tmp_path), tmp_path / "w")
     _write(tmp_path / "series.csv", SERIES + 1)
     assert not ForecastTask.has_data_of(_config(tmp_path), tmp_path / "w")
-    with pytest.raises(UserError, match="the contents of the train series are not those that"):
+    with pytest.raises(UserError, match="the train series have changed since"):
         create_task(_config(tmp_path), tmp_path / "w")
 
 
@@ -407,7 +407,7 @@ def test_steps_of_unequal_length_are_told(tmp_path, caplog):
     (tmp_path / "series.csv").write_text("\n".join(["date,load", *rows]) + "\n")
     task = create_task(_config(tmp_path, data__columns__time="date"), tmp_path / "w")
     assert (
-        "2 of 119 steps are longer or shorter than the usual 60; windows take all steps as even"
+        "2 of 119 steps are longer or shorter than the usual 60; windows treat all steps as evenly spaced"
         in (task.series.remarks[0])
     )
 

@@ -227,7 +227,7 @@ def test_a_class_with_one_example_stays_in_train_and_is_told(tmp_path, caplog, m
     assert task.examples["train"].answers.count("perhaps") == 1
     monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
     task.log_data()
-    assert "train has one example only of 'perhaps'" in caplog.text
+    assert "train has only one example of 'perhaps'" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_a_split_that_there_is_not_is_refused_on_one_line(tmp_path):
     made = files.ts(tmp_path)
     task = create_task(files.config("ts", "class", {"train": made["train"]}), tmp_path / "w")
     for use in (split_scores, lambda task, params, split: measure_flow(task, params, split)):
-        with pytest.raises(UserError, match="split 'test': there is none; allowed: train, validation"):
+        with pytest.raises(UserError, match="split 'test': not available; allowed: train, validation"):
             use(task, split_model(task.make_model())[1], "test")
 
 
@@ -301,7 +301,7 @@ def test_data_that_have_changed_are_refused(tmp_path):
     create_task(config, tmp_path / "w")
     text = (tmp_path / "test.ts").read_text()
     (tmp_path / "test.ts").write_text(text.replace(":a\n", ":b\n", 1))
-    with pytest.raises(UserError, match="the contents of the test split are not those that the run was made with"):
+    with pytest.raises(UserError, match="the test split has changed since the run was started"):
         create_task(config, tmp_path / "w")
 
 
@@ -310,7 +310,7 @@ def test_data_that_have_changed_are_refused(tmp_path):
     [
         (
             {"training__best_metric": "mse"},
-            "best_metric: 'mse' is no score of config.data.answer='class'; allowed: loss",
+            "best_metric: 'mse' is not a score of config.data.answer='class'; allowed: loss",
         ),
         ({"data__answer": "clas"}, "config.data.answer: clas is not allowed; it must be one of 'class'"),
         ({"model__pooling": "median"}, "config.model.pooling: unknown 'median'; allowed: last, mean"),
@@ -504,7 +504,7 @@ def test_every_split_and_prediction_have_times_where_training_has_them(tmp_path,
     own, other = _arrays(**(dt if timed else {})), _arrays(**({} if timed else dt))
     splits = {each: [own] for each in ("train", "validation", "test")} | {split: [other]}
     new = splits.pop("prediction", None)
-    message = "no times of steps, but train has them" if timed else "times of steps, but train has none"
+    message = "no times of steps, but train has times" if timed else "times of steps, but train has none"
     config = _npz_config(tmp_path, "class", splits)
     if new is None:
         with pytest.raises(UserError, match=rf"{split}0.npz, x\[0\]: {message}"):
