@@ -46,7 +46,7 @@ def scan(
     """Runs a cell over time.
 
     Main arguments:
-      cell: a description from `CELLS`, or one of your own.
+      cell: a description from `CELLS`, or your own.
       params: what `cell.init(...)` returns, or any mapping with these names; other names are ignored.
       inputs: `[time, batch, features]`; time may be 0. Or ids `[time, batch]`, integers from 0 to features - 1, which
         represent one-hot vectors: a step then reads a row of `W` instead of a product. An id outside this range makes
@@ -75,7 +75,7 @@ def scan(
       method: "auto" (chosen by `resolve_method`), "sequential" (one loop, weight gradients after it), "reference"
         (plain, differentiated by jax), "associative" (parallel in time, for linear cells), "newton" (parallel in time
         by iteration, for every cell; `newton_scan` also reports how it converged), or a `Plan`, `Associative` or
-        `Newton` with settings of your own.
+        `Newton` with your own settings.
       checkpoint_every: store only every n-th state ("sqrt": n is the square root of time) and recompute the rest in the
         backward pass. Takes less memory and more time; the gradients are the same.
 

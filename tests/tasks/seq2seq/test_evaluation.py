@@ -117,7 +117,7 @@ def test_best_parameters_may_be_the_mean_of_several_checkpoints(tiny_config, tmp
     config.evaluation.average = 3
     again = best_params(experiment)[1]
     jax.tree.map(np.testing.assert_array_equal, again, mean)
-    assert "holds 2 best checkpoints, fewer than evaluation.average=3" in caplog.text
+    assert "has 2 best checkpoints, fewer than evaluation.average=3" in caplog.text
 
 
 def test_free_running_loss_and_token_bleu_follow_their_definitions(trained):

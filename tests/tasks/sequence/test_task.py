@@ -532,7 +532,7 @@ def test_times_that_tell_nothing_are_left_out_with_a_remark(tmp_path, caplog, mo
     assert batch.dt is None
     assert batch.inputs.shape == (5, 1, 2)
     logged = _logged(task, caplog, monkeypatch)
-    assert logged.count("train: no step is later than the one before it; times are not read") == 1
+    assert logged.count("train: no step is later than the one before it; times are ignored") == 1
 
 
 @pytest.mark.parametrize("fields", [{}, {"data__test_every": 4}])
