@@ -1,12 +1,14 @@
 """Pages of the site that are made from the README and from the code: the home page, the API, the fields of configs."""
 
-import importlib
 import pathlib
 from collections.abc import Iterator
 
 import mkdocs_gen_files
 
-from rnnlab.config import Fields, each_field
+from rnnlab.app import LABS
+from rnnlab.config import each_field
+from rnnlab.own import load_own
+from rnnlab.tasks import TASKS, find_task
 
 _API = {
     "Cells": "rnnlab.cells",
@@ -18,14 +20,6 @@ _API = {
     "Conformance of a cell": "rnnlab.testing",
     "Runs": "rnnlab.run",
     "A task of your own": "rnnlab.tasks.base",
-}
-_FIELDS = {
-    "seq2seq": "rnnlab.tasks.seq2seq.config",
-    "language_model": "rnnlab.tasks.language_model.config",
-    "sequence": "rnnlab.tasks.sequence.config",
-    "lag": "rnnlab.tasks.lag.task",
-    "gradient_flow": "rnnlab.flow_lab.config",
-    "benchmark": "rnnlab.benchmark.cases",
 }
 
 
@@ -44,8 +38,9 @@ def _api() -> Iterator[str]:
 def _fields() -> Iterator[str]:
     yield "# Fields of the configs\n"
     yield "`--config.PATH=VALUE` overrides a field; `--mode=config` prints those of a config with its own values.\n"
-    for experiment, module in _FIELDS.items():
-        fields: Fields = importlib.import_module(module).FIELDS
+    tasks = {name: find_task(name).fields for name in TASKS}
+    labs = {name: load_own(fields) for name, fields in LABS.items()}
+    for experiment, fields in (tasks | labs).items():
         yield f"## {experiment}\n"
         yield "| field | default | meaning | allowed |\n|---|---|---|---|"
         for path, field in each_field(fields):

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from rnnlab.tasks.base import Task
 
 MODES = ("train", "evaluate", "predict", "breakdown", "flow", "config")
-_LABS = {"benchmark": "rnnlab.benchmark.cases:FIELDS", "gradient_flow": "rnnlab.flow_lab.config:FIELDS"}
+LABS = {"benchmark": "rnnlab.benchmark.cases:FIELDS", "gradient_flow": "rnnlab.flow_lab.config:FIELDS"}
 _HOMES = (pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1])  # of configs/: installed, in a clone
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file in configs/.")
@@ -124,10 +124,10 @@ def _check_flags(argv: list[str]):
         raise UserError("--config: missing; training needs one, such as --config=configs/cmudict.py")
     experiment = None if config is None else str(config.get("experiment"))
     is_task = experiment in TASKS or (experiment is not None and is_own(experiment))
-    if experiment is not None and not is_task and experiment not in _LABS:
-        known = ", ".join((*TASKS, *_LABS))
+    if experiment is not None and not is_task and experiment not in LABS:
+        known = ", ".join((*TASKS, *LABS))
         raise UserError(f"config.experiment: unknown {experiment!r}; allowed: {known}, or file.py:NAME")
-    if experiment in _LABS and _MODE.value not in ("train", "config"):
+    if experiment in LABS and _MODE.value not in ("train", "config"):
         raise UserError(f"--mode={_MODE.value}: not available for a {experiment}; omit --mode")
     if _SWEEP.value is None and _SWEEP_CELL.value is not None:
         raise UserError("--sweep_cell: requires --sweep")
@@ -186,7 +186,7 @@ def _show_config(config, workdir: pathlib.Path) -> None:
     from rnnlab.training.workdir import read_config
 
     config = read_config(workdir) if config is None else config
-    lab = _LABS.get(config.experiment)
+    lab = LABS.get(config.experiment)
     for line in show_fields(config, load_own(lab) if lab else find_task(config.experiment).fields):
         show(line)
 

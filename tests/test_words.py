@@ -26,7 +26,7 @@ BANNED = {
     r"\bnone: 0\b": "0 disables it",
     r"\bof one's own\b": "your own, the user's own",
     r"\bgiven? back\b": "returned or restored",
-    r"\bmade[ -]up\b": "synthetic or generated",
+    r"\bmade(-| )up\b": "synthetic or generated",
     r"\bnats an? (step|token|character|example)\b": "nats per",
 }
 _INLINE_CODE = re.compile(r"(`+)[^`]*?\1", re.DOTALL)
@@ -85,7 +85,7 @@ def test_prose_uses_the_words_of_the_field():
     ("name", "text", "line"),
     [
         ("doc.py", '"""First.\n\nIt takes the likeliest token.\n"""\n', 3),
-        ("comment.py", "x = 1\n# why: the network\n# hears itself\n", 3),
+        ("comment.py", "x = 1\n# why: it is\n# given back\n", 3),
         ("message.py", 'x = 1\nraise ValueError(f"{x}: the value is\\n none")\n', 2),
         ("inner.py", 'def f():\n    """Runs all steps at\n    once.\n    """\n', 2),
         ("page.md", "# Page\n\nThe run goes\non from there.\n", 3),

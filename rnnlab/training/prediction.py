@@ -80,7 +80,7 @@ def _chunks(lines: BinaryIO) -> Iterator[list[bytes]]:
         try:
             for line in lines:
                 waiting.put(line)
-        except Exception as error:  # depends on the source of the lines
+        except Exception as error:  # depends on where the lines come from
             failure = error
         waiting.put(_End(failure))
 

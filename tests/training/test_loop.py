@@ -62,6 +62,8 @@ def test_a_run_killed_and_stopped_ends_bit_identical_to_one_left_alone(tiny_conf
     assert _stop_at(tiny_data, tmp_path / "disturbed", 30, signal.SIGTERM) == 128 + signal.SIGTERM
     train(config, tmp_path / "disturbed")
     assert capsys.readouterr().out.splitlines()[-1] == out[-1]
+    plot_curves(open_task(tmp_path / "disturbed"))
+    assert (tmp_path / "disturbed" / "curves.png").exists()
 
     (alone, record), (disturbed, other_record) = (_final_state(tmp_path / name) for name in ("alone", "disturbed"))
     assert record == other_record
