@@ -1,7 +1,7 @@
 """Long-term Jacobians d s_T / d s_(T-lag): their norms and whole singular spectra, for lags of thousands."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -54,7 +54,7 @@ def lag_jacobians(
     Raises:
       ValueError: no lags, lags that are not ascending, or one outside 0 to time.
     """
-    found = _at_lags(cell, params, inputs, lags, state, graded.identity, _go_back, _measure)
+    found = _at_lags(_GRADED, cell, params, inputs, lags=lags, state=state)
     singular, norms = (jnp.stack(values) for values in zip(*found, strict=True))
     return LagJacobians(np.asarray(lags), singular, norms)
 
@@ -72,22 +72,41 @@ def lag_norms(
     A block of entries with a norm far below that of the whole state's Jacobian, by the precision of the dtype, is lost
     in rounding. Arguments and errors are those of `lag_jacobians`.
     """
-    return jnp.stack(_at_lags(cell, params, inputs, lags, state, _rescaled_identity, _go_back_rescaled, _block_norms))
+    return jnp.stack(_at_lags(_RESCALED, cell, params, inputs, lags=lags, state=state))
 
 
-def _at_lags(cell, params, inputs, lags, state, identity, go_back, measure) -> list:
-    """Applies `measure` to the product at each lag; `go_back` extends the product, starting from `identity`."""
+class _Product(NamedTuple):
+    """How a product of transposed step Jacobians is represented, so that it neither over- nor underflows.
+
+    `identity(shape, dtype)` is the empty product of a batch, `multiply(jacobian, product)` the next one, and
+    `measure(product, entries)` what is found of it, for a state of so many entries.
+    """
+
+    identity: Callable
+    multiply: Callable
+    measure: Callable
+
+
+class _Steps(NamedTuple):
+    """The points at which the Jacobians of steps are taken, all `[time, batch, ...]`."""
+
+    before: State
+    inputs: Array
+
+
+def _at_lags(kind: _Product, cell: Cell, params: Params, inputs: Array, *, lags: Sequence[int], state) -> list:
+    """Measures the product at each lag."""
     time, batch, _ = inputs.shape
     wanted = np.asarray(lags)
     if not wanted.size or (np.diff(wanted) <= 0).any() or wanted[0] < 0 or wanted[-1] > time:
         raise ValueError(f"lags must be ascending and in 0 to {time} (the time of inputs), not {list(lags)}")
     params, inputs, state = widen(params, inputs, state)
     before = run(cell, params, inputs, state).before
-    product = identity((batch, sum(entry.shape[-1] for entry in before)), before[0].dtype)
+    product = kind.identity((batch, sum(entry.shape[-1] for entry in before)), before[0].dtype)
     found, done = [], 0
     for lag in wanted.tolist():
-        product = go_back(cell, params, inputs, before, product, time - done, time - lag)
-        found.append(measure(product, len(before)))
+        product = _go_back(kind, cell, params, _Steps(before, inputs), product, end=time - done, start=time - lag)
+        found.append(kind.measure(product, len(before)))
         done = lag
     return found
 
@@ -98,26 +117,20 @@ def _rescaled_identity(shape: tuple[int, int], dtype) -> tuple[Array, Array]:
     return jnp.broadcast_to(jnp.eye(size, dtype=dtype), (batch, size, size)), jnp.zeros(batch, dtype)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _go_back_rescaled(cell: Cell, params: Params, inputs: Array, before: State, product, end, start):
-    def step(index, product: tuple[Array, Array]) -> tuple[Array, Array]:
-        matrix, log_scale = product
-        at_step = jax.tree.map(lambda v: v[end - 1 - index], (before, inputs))
-        matrix = jnp.swapaxes(step_jacobian(cell, params, *at_step), -1, -2) @ matrix
-        norm = jnp.linalg.norm(matrix, axis=(-2, -1))
-        return matrix / jnp.where(norm > 0, norm, 1)[:, None, None], log_scale + jnp.log(norm)
-
-    return jax.lax.fori_loop(0, end - start, step, product)
+def _rescaled_multiply(jacobian: Array, product: tuple[Array, Array]) -> tuple[Array, Array]:
+    matrix, log_scale = product
+    matrix = jacobian @ matrix
+    norm = jnp.linalg.norm(matrix, axis=(-2, -1))
+    return matrix / jnp.where(norm > 0, norm, 1)[:, None, None], log_scale + jnp.log(norm)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _go_back(cell: Cell, params: Params, inputs: Array, before: State, product: Graded, end, start) -> Graded:
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _go_back(kind: _Product, cell: Cell, params: Params, steps: _Steps, product, *, end, start):
     """Extends the transposed product, which reaches back to before step `end`, to before step `start`."""
 
-    def step(index, product: Graded) -> Graded:
-        at_step = jax.tree.map(lambda v: v[end - 1 - index], (before, inputs))
-        jacobian = step_jacobian(cell, params, *at_step)
-        return graded.multiply(jnp.swapaxes(jacobian, -1, -2), product)
+    def step(index, product):
+        jacobian = step_jacobian(cell, params, *jax.tree.map(lambda v: v[end - 1 - index], steps))
+        return kind.multiply(jnp.swapaxes(jacobian, -1, -2), product)
 
     return jax.lax.fori_loop(0, end - start, step, product)
 
@@ -134,3 +147,7 @@ def _block_norms(product: tuple[Array, Array], entries: int) -> Array:
     blocks = matrix.reshape(batch, entries, size // entries, entries, size // entries).transpose(0, 3, 1, 4, 2)
     norms = jnp.log(jnp.linalg.norm(blocks, ord=2, axis=(-2, -1)))  # transposed: [batch, after, before, ...]
     return norms + log_scale[:, None, None]
+
+
+_GRADED = _Product(graded.identity, graded.multiply, _measure)
+_RESCALED = _Product(_rescaled_identity, _rescaled_multiply, _block_norms)
