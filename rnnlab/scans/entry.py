@@ -79,9 +79,9 @@ def scan(
       checkpoint_every: store only every n-th state ("sqrt": n is the square root of time) and recompute the rest in the
         backward pass. Takes less memory and more time; the gradients are the same.
 
-    Products are computed in the dtype of the weights. Where that is narrower than float32 (bfloat16), state and sums
-    are float32. Every method can be mapped by `jax.vmap`; "newton" then iterates until the slowest
-    member has converged, and always computes the sequential scan that it falls back to, too.
+    Products are computed in the dtype of the weights. Where that is narrower than float32 (bfloat16), state, sums and
+    what `combine` computes are float32. Every method can be mapped by `jax.vmap`; "newton" then iterates until the
+    slowest member has converged, and always computes the sequential scan that it falls back to, too.
 
     Returns:
       `h` of every step `[time, batch, hidden]` in the dtype of inputs and weights, and the state after the last step of
@@ -204,6 +204,7 @@ def _scan_arrays(
     wide = at_least_float32(jnp.result_type(inputs, weights_dtype(params), *(state or ())))
     if state is None:
         state = cell.initial_state(batch, cell.features(params), wide)
+    params = params | {name: params[name].astype(wide) for name in cell.unit_params}
     block = method.block if isinstance(method, Plan) else 1
     steps, valid = _steps(cell, block, reverse, given)
     if are_ids(inputs):
