@@ -11,7 +11,22 @@ from rnnlab.tasks.fields import cells_field, problem_field
 if TYPE_CHECKING:
     from rnnlab.data.lag_problems import LagProblem
 
-STUDIES = ("criterion", "flow", "newton", "reach", "explosion", "vanishing", "warm", "generation", "cost")
+STUDIES = (
+    "criterion",
+    "flow",
+    "newton",
+    "direction",
+    "reach",
+    "explosion",
+    "vanishing",
+    "lengths",
+    "warm",
+    "generation",
+    "context",
+    "outputs",
+    "dropout",
+    "cost",
+)
 _LONGER_THAN_ONE = Allowed("2 or above", lambda value: value >= 2)
 _GRID: Fields = {  # of training runs
     "task": problem_field("adding"),
@@ -29,6 +44,18 @@ _LOOK: Fields = {  # of untrained cells
     "interventions": field("default", "of rnnlab.gradient_flow.Treatment"),
     "lag": field(200, "steps of a sequence", _LONGER_THAN_ONE),
 }
+_TRANSLATIONS: Fields = {  # of training runs of an encoder and a decoder
+    "cells": cells_field("gru"),
+    "interventions": field(
+        "context:init",
+        "context:init|every_step, attention:none|dot|general, dropout:rate, target:copy|double|halve|phones, with + "
+        "between them",
+    ),
+    "lags": field("24", "symbols of the longest source"),
+    "features": field(128, "units of every state in this study", POSITIVE),
+    "learning_rate": field(0.003, "of Adam", POSITIVE),
+    "steps": field(1000, "training steps", POSITIVE),
+}
 
 
 def _changed(fields: Fields, **defaults: Any) -> Fields:
@@ -38,7 +65,7 @@ def _changed(fields: Fields, **defaults: Any) -> Fields:
 
 FIELDS: Fields = {
     "experiment": field("gradient_flow", "the lab"),
-    "studies": field(",".join(STUDIES), "the parts below to run"),
+    "studies": field(",".join(STUDIES), "the parts below to run, or the names of statements"),
     "seeds": field(5, "runs of each setting", POSITIVE),
     "features": field(64, "units of every state", POSITIVE),
     "batch_size": field(64, "sequences", POSITIVE),
@@ -70,6 +97,16 @@ FIELDS: Fields = {
         clippings="none,norm:1,value:0.1",
         learning_rates="0.001",
     ),
+    "lengths": _changed(_GRID, cells="gru,lstm", learning_rates="gru:0.003,lstm:0.01", steps=1600),
+    "direction": {  # of clipped gradients
+        **_changed(_LOOK, lag=50),
+        "clippings": field("norm:1,norm:0.1,norm:0.01,value:0.1,value:0.01,value:0.001", "norm:limit, value:limit"),
+    },
+    "context": _changed(_TRANSLATIONS, interventions="context:init context:every_step attention:general"),
+    "outputs": _changed(
+        _TRANSLATIONS, interventions="attention:general+target:double attention:general+target:halve", lags="12"
+    ),
+    "dropout": _changed(_TRANSLATIONS, interventions="dropout:0+target:phones dropout:0.3+target:phones", steps=2000),
     "warm": _changed(  # parallel in time during training; `solved` ends no run
         _GRID,
         cells="rnn,gru,lstm",

@@ -51,6 +51,8 @@ def _run(config: ConfigDict, workdir: pathlib.Path, own: dict[str, str], signals
     except ValueError as error:
         raise UserError(str(error)) from None
     logger, started = logging.getLogger("rnnlab"), time.monotonic()
+    if config.seeds == 1:
+        logger.warning("config.seeds: 1; an interval needs two, so that checks of a mean over seeds cannot tell")
     open_units = [unit for unit in plan if unit not in results.done]
     logger.info("%d units of work, %d of them done already", len(plan), len(plan) - len(open_units))
     for index, unit in enumerate(open_units, 1):

@@ -19,6 +19,8 @@ class Interval(NamedTuple):
 
     def text(self, digits: int = 3) -> str:
         """Returns the value with its interval, to `digits` significant digits."""
+        if self.number == 1 and not np.isfinite(self.low):
+            return f"{self.value:.{digits}g} (one seed; an interval needs two)"
         return f"{self.value:.{digits}g} ({self.low:.{digits}g} to {self.high:.{digits}g})"
 
 

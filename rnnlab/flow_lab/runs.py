@@ -27,6 +27,7 @@ from rnnlab.training.watch import Record
 from rnnlab.training.workdir import create_task
 
 CALL = 50  # maximum steps of one compiled call; validation is scored after each
+OTHER_LENGTHS = (0.5, 1, 2, 4)  # times the length in training
 _TRACED = 2  # sequences for measuring Jacobians
 _RECURRENCE, _LAYER = "0", "stack/layers/0/0/params/"  # the only one of a run
 _TOLD = {("train", "loss"): "loss", ("train", "gradient_norm_max"): "gradient_norm"}
@@ -157,6 +158,22 @@ def learn(setting: Setting, seed: int, folder: pathlib.Path) -> Figures:
     return figures + [(step, name, float(value)) for name, value in ended.items()]
 
 
+def read_other_lengths(setting: Setting, seed: int, folder: pathlib.Path) -> Figures:
+    """Trains at one length, and reads sequences of others by the same weights.
+
+    Figures by length (step): `loss` of the test split, with the best parameters on validation.
+    """
+    with LagRun(setting, seed, folder, call=longest_call(setting)) as run:
+        run.to_the_end()
+        params, _ = run.best()
+    figures: Figures = []
+    for factor in OTHER_LENGTHS:
+        lag = round(factor * setting.lag)
+        other = LagTask(_config(dataclasses.replace(setting, lag=lag), seed, CALL, CALL), folder)
+        figures.append((lag, "loss", float(other.evaluator(final=True)(params, "test")["loss"])))
+    return figures
+
+
 def longest_call(setting: Setting) -> int:
     """Returns the steps of a call, so that all requested steps fall between two calls."""
     return math.gcd(CALL, setting.steps, setting.measure_every)
@@ -167,8 +184,15 @@ def layer_params(params: ModelParams) -> Params:
     return {name.removeprefix(_LAYER): value for name, value in params.items() if name.startswith(_LAYER)}
 
 
+def clip_fields(clipping: str) -> dict[str, float]:
+    """Returns the fields of `config.training` for "none", "norm:limit" or "value:limit"."""
+    kind, _, limit = clipping.partition(":")
+    names = {"norm": "clip_global_norm", "value": "clip_value"}
+    return {name: float(limit) if kind == own else 0.0 for own, name in names.items()}
+
+
 def _config(setting: Setting, seed: int, call: int, scored_every: int) -> ConfigDict:
-    config, (kind, _, limit) = default_config(), setting.clipping.partition(":")
+    config = default_config()
     config.seed = seed
     config.data.update({"name": setting.task, "lag": setting.lag})
     config.model.update({"cell": setting.cell, "features": setting.features})
@@ -180,8 +204,7 @@ def _config(setting: Setting, seed: int, call: int, scored_every: int) -> Config
             "optimizer": setting.optimizer,
             "learning_rate": setting.learning_rate,
             "schedule": "constant",
-            "clip_global_norm": float(limit) if kind == "norm" else 0.0,
-            "clip_value": float(limit) if kind == "value" else 0.0,
+            **clip_fields(setting.clipping),
             "intervention": setting.intervention,
             "log_every": CALL,
             "evaluate_every": scored_every,

@@ -6,44 +6,34 @@ import math
 import pathlib
 from collections.abc import Callable, Mapping
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
-from numpy.typing import ArrayLike
 
-from rnnlab.cells import CELLS, Cell, Params, State, find_cell
+from rnnlab.cells import CELLS, Cell, Params, find_cell
 from rnnlab.choice import check_choice
 from rnnlab.config import split_words
 from rnnlab.data.lag_problems import LagProblem
-from rnnlab.flow_lab import generation, newton
+from rnnlab.flow_lab import generation, newton, untrained
 from rnnlab.flow_lab.config import STUDIES, numbers, read_task, words
 from rnnlab.flow_lab.results import Unit
-from rnnlab.flow_lab.runs import Figures, Setting, learn
-from rnnlab.gradient_flow import Treatment, kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
-from rnnlab.gradient_flow.trajectory import run
+from rnnlab.flow_lab.runs import Figures, Setting, learn, read_other_lengths
+from rnnlab.flow_lab.seq2seq import BINS, Translation, Variant, translate
+from rnnlab.flow_lab.statements import STATEMENTS
+from rnnlab.gradient_flow import Treatment
 from rnnlab.own import absolute_own
-from rnnlab.scans import scan, step_jacobian
-from rnnlab.timing import time_in_turn
 from rnnlab.training.optimizer import OPTIMIZERS
 
 GRIDS = {
     "reach": learn,
     "explosion": learn,
     "vanishing": learn,
+    "lengths": read_other_lengths,
     "warm": newton.in_training,
     "generation": generation.generate,
 }
+TRANSLATIONS = ("context", "outputs", "dropout")
 
 
-def _combine_linear(params: Params, state: State, a: Array, r: Array) -> State:
-    return (a + r,)
-
-
-LINEAR = Cell(name="linear", gates=("h",), combine=_combine_linear)
-_WITH_LINEAR = CELLS | {"linear": LINEAR}
-_SEQUENCES = 2  # for measuring a Jacobian
 _CLIPPINGS = ("none", "norm", "value")
 _NO = "none"
 
@@ -56,13 +46,23 @@ def read_plan(config: ConfigDict) -> Plan:
     Raises:
       ValueError: an unknown name; names the field and what is allowed.
     """
-    studies = [check_choice("config.studies", word, STUDIES) for word in words(config.studies, where="studies")]
+    asked = [
+        check_choice("config.studies", word, (*STUDIES, *STATEMENTS)) for word in words(config.studies, where="studies")
+    ]
+    studies = [word if word in STUDIES else STATEMENTS[word].study for word in asked]
     plan: Plan = {}
-    looks = (("criterion", _criterion, _WITH_LINEAR), ("flow", _flow, CELLS), ("newton", _newton, CELLS))
+    looks = (
+        ("criterion", untrained.criterion, CELLS | {"linear": untrained.LINEAR}),
+        ("flow", untrained.flow, CELLS),
+        ("newton", newton.at_start, CELLS),
+    )
     for study, look, cells in looks:
         plan |= _looks(config, study, look, cells)
     for grid in GRIDS:
         plan |= _trainings(config, grid)
+    for study in TRANSLATIONS:
+        plan |= _translations(config, study)
+    plan |= _directions(config)
     plan |= _costs(config)
     return {unit: work for unit, work in plan.items() if unit.study in studies}
 
@@ -76,8 +76,7 @@ def _looks(config: ConfigDict, study: str, look: Callable[..., Figures], known: 
         if treatment.fits(cells[name]):
             for seed in range(config.seeds):
                 unit = Unit(study, name, text, _NO, part.lag, seed)
-                look_at = functools.partial(look, cells[name], treatment, config.features, part.lag, seed)
-                plan[unit] = _without_files(look_at)
+                plan[unit] = _look_at(look, cells[name], treatment, config.features, part.lag, seed)
     return plan
 
 
@@ -107,6 +106,46 @@ def _trainings(config: ConfigDict, grid: str) -> Plan:
     return plan
 
 
+def _translations(config: ConfigDict, study: str) -> Plan:
+    part = config[study]
+    plan: Plan = {}
+    cells, texts = _cells(part.cells, f"{study}.cells"), words(part.interventions, where=f"{study}.interventions")
+    for cell, text, longest in itertools.product(cells, texts, numbers(part.lags, where=f"{study}.lags")):
+        if longest < BINS:
+            raise ValueError(f"config.{study}.lags: {longest} is too short; it must be at least {BINS}")
+        try:
+            variant = Variant.read(text)
+        except ValueError as error:
+            raise ValueError(f"config.{study}.interventions: {error}") from None
+        setting = Translation(cell, variant, longest, part.features, config.batch_size, part.learning_rate, part.steps)
+        for seed in range(config.seeds):
+            plan[Unit(study, cell, text, _NO, longest, seed)] = functools.partial(translate, setting, seed)
+    return plan
+
+
+def _directions(config: ConfigDict) -> Plan:
+    part, study = config.direction, "direction"
+    plan: Plan = {}
+    cells, limits = _cells(part.cells, f"{study}.cells"), words(part.clippings, where=f"{study}.clippings")
+    for cell, text, limit in itertools.product(
+        cells, words(part.interventions, where=f"{study}.interventions"), limits
+    ):
+        treatment = _read_treatment(text, f"{study}.interventions")
+        _check_clipping(limit, f"config.{study}")
+        if treatment.fits(cells[cell]):
+            for seed in range(config.seeds):
+                look = functools.partial(untrained.clip, clipping=limit)
+                unit = Unit(study, cell, text, limit, part.lag, seed)
+                plan[unit] = _look_at(look, cells[cell], treatment, config.features, part.lag, seed)
+    return plan
+
+
+def _look_at(
+    look: Callable[[Cell, Params, Array], Figures], cell: Cell, treatment: Treatment, features: int, lag: int, seed: int
+) -> Callable[[pathlib.Path], Figures]:
+    return _without_files(lambda: look(cell, *untrained.start(cell, treatment, features, lag, seed)))
+
+
 def _without_files(work: Callable[[], Figures]) -> Callable[[pathlib.Path], Figures]:
     return lambda folder: work()
 
@@ -117,7 +156,7 @@ def _costs(config: ConfigDict) -> Plan:
     lengths = numbers(part.lengths, where="cost.lengths")
     return {
         Unit("cost", cell, "default", _NO, length, 0): _without_files(
-            functools.partial(_cost, cells[cell], config.features, config.batch_size, length, part.repeats)
+            functools.partial(untrained.cost, cells[cell], config.features, config.batch_size, length, part.repeats)
         )
         for cell, length in itertools.product(cells, lengths)
     }
@@ -177,85 +216,3 @@ def read_rates(text: str, cells: list[str], where: str) -> dict[str, float]:
     if missing := [cell for cell, rate in rates.items() if not rate > 0]:
         raise ValueError(f"{where}.learning_rates: {text!r} gives no rate above 0 for {', '.join(missing) or 'all'}")
     return rates
-
-
-def _start(cell: Cell, treatment: Treatment, features: int, lag: int, seed: int) -> tuple[Params, jax.Array]:
-    """Draws parameters, and normal inputs `[lag, sequences, features]`."""
-    init_key, treatment_key, inputs_key = jax.random.split(jax.random.key(seed), 3)
-    params = treatment.start(cell, cell.init(init_key, features, features), treatment_key, longest=lag)
-    return params, jax.random.normal(inputs_key, (lag, _SEQUENCES, features))
-
-
-def _criterion(cell: Cell, treatment: Treatment, features: int, lag: int, seed: int) -> Figures:
-    """Measures the growth of |d h_T / d h_0| in nats per step, the logs of the largest singular value and of the
-    largest absolute eigenvalue of R, and the mean log norm of a single step's Jacobian."""
-    params, inputs = _start(cell, treatment, features, lag, seed)
-    lags = _lags_up_to(lag)
-    norms = np.asarray(lag_jacobians(cell, params, inputs, lags=lags).log_norms[:, :, 0, 0]).mean(1)
-    recurrent = np.asarray(params["R"], np.float64)
-    found = {
-        "growth": norms[-1] / lag,
-        "log_singular_value": math.log(np.linalg.norm(recurrent, 2)),
-        "log_eigenvalue": math.log(np.abs(np.linalg.eigvals(recurrent)).max()),
-        "step_norm": _mean_step_norm(cell, params, inputs),
-    }
-    curve = [(at, "log_norm", float(norm)) for at, norm in zip(lags, norms, strict=True)]
-    return [*curve, *((lag, name, float(value)) for name, value in found.items())]
-
-
-def _mean_step_norm(cell: Cell, params: Params, inputs: jax.Array) -> float:
-    def of_step(at_step):
-        return jnp.log(jnp.linalg.norm(step_jacobian(cell, params, *at_step), ord=2, axis=(-2, -1))).mean()
-
-    return float(jax.lax.map(of_step, (run(cell, params, inputs).before, inputs)).mean())
-
-
-def _flow(cell: Cell, treatment: Treatment, features: int, lag: int, seed: int) -> Figures:
-    """Measures `log_norm` of d h_T / d h_(T-lag) by lag; for a cell with an entry c also `log_norm_c`, and
-    `log_forget`, the largest product of forget gates over the lag; its largest exponent, Kaplan-Yorke dimension, and
-    log condition number."""
-    params, inputs = _start(cell, treatment, features, lag, seed)
-    lags = _lags_up_to(lag)
-    found = lag_jacobians(cell, params, inputs, lags=lags)
-    curves: dict[str, ArrayLike] = {"log_norm": found.log_norms[:, :, 0, 0], "log_condition": found.log_condition}
-    if "c" in cell.state_names:
-        c = cell.state_names.index("c")
-        curves |= {"log_norm_c": found.log_norms[:, :, c, c], "log_forget": _log_forget(cell, params, inputs, lags)}
-    exponents = lyapunov_exponents(cell, params, inputs, burn_in=lag // 4)
-    ends = {"exponent": exponents[:, 0].mean(), "dimension": kaplan_yorke_dimension(exponents).mean()}
-    figures = [
-        (at, name, float(value.mean()))
-        for name, curve in curves.items()
-        for at, value in zip(lags, np.asarray(curve), strict=True)
-    ]
-    return [*figures, *((lag, name, float(value)) for name, value in ends.items())]
-
-
-def _newton(cell: Cell, treatment: Treatment, features: int, lag: int, seed: int) -> Figures:
-    return newton.at_start(cell, *_start(cell, treatment, features, lag, seed))
-
-
-def _log_forget(cell: Cell, params: Params, inputs: jax.Array, lags: list[int]) -> np.ndarray:
-    """Returns the log of the largest product, of any unit, of forget gates over the last steps, `[lags, batch]`."""
-    found = run(cell, params, inputs)
-    gates = jnp.split(found.input_projection + found.recurrent_projection, len(cell.gates), axis=-1)
-    backwards = jnp.cumsum(jax.nn.log_sigmoid(gates[cell.gates.index("f")])[::-1], axis=0)
-    return np.asarray(backwards[np.asarray(lags) - 1].max(-1))
-
-
-def _lags_up_to(lag: int) -> list[int]:
-    return sorted({round(lag ** (i / 12)) for i in range(13)})
-
-
-def _cost(cell: Cell, features: int, batch: int, length: int, repeats: int) -> Figures:
-    """Measures seconds of a forward and backward pass (the best of `repeats`), parameters, and FLOPs per step."""
-    params = cell.init(jax.random.key(0), features, features)
-    inputs = jnp.ones((length, batch, features))
-    step = jax.jit(jax.grad(lambda p, x: scan(cell, p, x)[0].mean(), argnums=(0, 1)))
-    seconds = time_in_turn({0: lambda: jax.block_until_ready(step(params, inputs))}, repeats=repeats)[0].seconds
-    size = sum(value.size for value in params.values())
-    products = 2 * sum(params[name].size for name in ("W", "R") if name in params)
-    return [(repeat, "seconds", value) for repeat, value in enumerate(seconds)] + [
-        (0, "parameters", size),
-        (0, "flops_per_step", products),
-    ]

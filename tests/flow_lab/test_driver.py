@@ -11,7 +11,7 @@ import pytest
 
 from rnnlab.errors import UserError
 from rnnlab.files import alone_in
-from rnnlab.flow_lab import studies
+from rnnlab.flow_lab import untrained
 from rnnlab.flow_lab.driver import run
 from rnnlab.flow_lab.report import write_report
 from rnnlab.flow_lab.results import Results, Unit
@@ -92,7 +92,7 @@ def test_the_page_needs_nothing_but_itself(lab):
 def test_page_and_markdown_say_the_same(lab):
     page, markdown = ((lab / f"report.{kind}").read_text(encoding="utf-8") for kind in ("html", "md"))
     figures = re.findall(r"!\[.*\]\((.*)\)", markdown)
-    assert len(figures) == page.count("<img") == 14
+    assert len(figures) == page.count("<img") == 15
     assert all((lab / figure).exists() for figure in figures)
     assert re.findall(r"\*\*(.*)\*\*", markdown) == re.findall(r'<p class="verdict">(.*?)</p>', page)
 
@@ -110,6 +110,27 @@ def test_a_report_is_made_of_whatever_was_asked_for(lab, tiny_lab, tmp_path, fie
 def test_a_cost_of_one_cell_alone_is_reported(lab, tiny_lab, tmp_path):
     write_report(tmp_path, tiny_lab, [row for row in Results(lab).rows if row.unit.cell == "gru"])
     assert "An RNN cannot be parallelised" in (tmp_path / "report.md").read_text()
+
+
+def test_a_study_is_found_by_its_statement(tiny_lab):
+    config = copy.deepcopy(tiny_lab)
+    config.studies = "singular_value,one_by_one"
+    assert {unit.study for unit in read_plan(config)} == {"criterion", "newton"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("context.interventions", "context:twice", "config.context.interventions: context: unknown value 'twice'"),
+        ("outputs.lags", "5", "config.outputs.lags: 5 is too short; it must be at least 6"),
+        ("direction.clippings", "norm", "config.direction.clippings: 'norm' needs a limit above 0"),
+    ],
+)
+def test_a_mistake_in_a_study_is_refused_with_its_field(tiny_lab, field, value, message):
+    config = copy.deepcopy(tiny_lab)
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match=message):
+        read_plan(config)
 
 
 def test_only_the_studies_that_are_named_are_done(tiny_lab):
@@ -171,7 +192,7 @@ def test_a_lab_that_is_asked_to_stop_stops_after_its_unit_and_resumes(lab, tiny_
     """Also where the signal comes between two calls of a training, when nobody waits for it."""
     config = copy.deepcopy(tiny_lab)
     config.studies = at
-    plain = studies._mean_step_norm if at == "criterion" else LagRun.norms
+    plain = untrained._mean_step_norm if at == "criterion" else LagRun.norms
 
     def asked(*arguments):
         if not sent:
@@ -179,7 +200,7 @@ def test_a_lab_that_is_asked_to_stop_stops_after_its_unit_and_resumes(lab, tiny_
         return plain(*arguments)
 
     sent: list[None] = []
-    monkeypatch.setattr(*((studies, "_mean_step_norm") if at == "criterion" else (LagRun, "norms")), asked)
+    monkeypatch.setattr(*((untrained, "_mean_step_norm") if at == "criterion" else (LagRun, "norms")), asked)
     with pytest.raises(Interrupted, match="stopped by SIGINT; the same command resumes from here"):
         run(config, tmp_path / "w")
     done = Results(tmp_path / "w").done

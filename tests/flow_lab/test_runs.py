@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from rnnlab.flow_lab.config import read_task
-from rnnlab.flow_lab.runs import learn
+from rnnlab.flow_lab.runs import learn, read_other_lengths
 from tests.flow_lab.setting import SETTING
 
 
@@ -80,3 +80,11 @@ def test_validation_is_scored_every_fifty_steps_whatever_the_numbers(learn_in, s
     assert len(found["validation_loss"]) == steps // 50 + 1
     assert len(found["loss"]) == steps // 50 + 2  # that of the first call, too
     assert len(found["early_share"]) == -(-steps // every) + 1
+
+
+@pytest.mark.nightly
+def test_other_lengths_are_read_by_the_weights_of_one(tmp_path, learn_in):
+    """At its own length the loss is that of `learn`."""
+    found = {length: loss for length, _, loss in read_other_lengths(SETTING, 0, tmp_path / "run")}
+    assert list(found) == [4, 8, 16, 32]
+    assert found[8] == learn_in()["final_loss"][0]

@@ -6,7 +6,7 @@ from rnnlab.flow_lab.config import default_config
 from rnnlab.flow_lab.results import Row, Unit
 from rnnlab.flow_lab.statements import judge
 from rnnlab.flow_lab.table import Table, held
-from rnnlab.flow_lab.verdicts import CONDITION, FAILS, HOLDS
+from rnnlab.flow_lab.verdicts import CONDITION, FAILS, HOLDS, OPEN
 
 SEEDS = range(5)
 
@@ -104,3 +104,53 @@ def test_a_run_that_ended_keeps_its_last_value_beside_those_that_go_on():
     rows += _rows("reach", "validation_loss", [0.05], step=100)
     assert sorted(row.value for row in held(rows) if row.step == 100) == [0.05, 0.2]
     assert len(held(rows)) == 6
+
+
+@pytest.mark.parametrize(("right", "verdict"), [((1.0, 1.0), HOLDS), ((1.0, 0.4), CONDITION), ((0.5, 0.4), FAILS)])
+def test_one_vector_carries_the_whole_source_if_every_length_is_right(right, verdict):
+    noise = [0.001 * s for s in SEEDS]
+    rows = [
+        row._replace(unit=row.unit._replace(intervention="context:init"))
+        for length, share in zip((4, 24), right, strict=True)
+        for row in _rows("context", "right", [share - n for n in noise], cell="gru", step=length)
+    ]
+    assert _verdicts(rows)["one_vector"] == verdict
+
+
+@pytest.mark.parametrize(("other", "verdict"), [(0.3, HOLDS), (0.9, FAILS)])
+def test_a_context_need_only_start_the_decoder_if_nothing_else_is_better(other, verdict):
+    noise = [0.001 * s for s in SEEDS]
+    rows = [
+        row._replace(unit=row.unit._replace(intervention=name))
+        for name, share in (("context:init", 0.6), ("attention:general", other))
+        for row in _rows("context", "right", [share + n * share for n in noise], cell="gru", step=8)
+    ]
+    assert _verdicts(rows)["at_the_start"] == verdict
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(1.0, HOLDS), (0.2, FAILS)])
+def test_outputs_of_other_lengths_must_be_right(right, verdict):
+    rows = _rows("outputs", "right", [right - 0.001 * s for s in SEEDS], cell="gru", step=4)
+    assert _verdicts(rows)["other_lengths"] == verdict
+
+
+@pytest.mark.parametrize(("with_it", "verdict"), [(0.8, HOLDS), (1.1, FAILS)])
+def test_dropout_on_embeddings_is_judged_by_the_test_loss(with_it, verdict):
+    rows = [
+        row._replace(unit=row.unit._replace(intervention=name))
+        for name, loss in (("dropout:0", 0.95), ("dropout:0.3", with_it))
+        for row in _rows("dropout", "loss", [loss * (1 + 0.001 * s) for s in SEEDS], cell="gru")
+    ]
+    assert _verdicts(rows)["embedding_dropout"] == verdict
+
+
+@pytest.mark.parametrize(("loss", "verdict"), [(0.01, HOLDS), (0.16, FAILS)])
+def test_a_network_must_keep_what_it_learnt_at_another_length(loss, verdict):
+    rows = _rows("lengths", "loss", [loss + 0.0001 * s for s in SEEDS], cell="gru", step=100)
+    assert _verdicts(rows)["any_length"] == verdict
+
+
+def test_the_interval_of_a_single_seed_is_missing():
+    (finding,) = judge(Table(_rows("lengths", "loss", [0.01], cell="gru", step=100), default_config()))
+    assert finding.verdict == OPEN
+    assert "one seed; an interval needs two" in finding.checks[0].figure
