@@ -65,6 +65,8 @@ def _used(config: ConfigDict) -> dict[str, bool]:
         "data.size": tokens and data.unit == "subword",
         "data.language": tokens and data.unit == "spacy",
         "data.buckets": not forecast,
+        "data.permuted": not forecast,
+        "data.chunk": not forecast,
         "data.rows": forecast,
         "model.embedding": tokens,
         "model.character_features": data.name == "tagged",

@@ -90,12 +90,6 @@ class ForecastTask(Task):
         make_optimizer(config.training)
         check_best_metric(config, (*_SCORES, *Output.of(config).metrics))
         check_used(config)
-        for name, off in (("permuted", 0), ("chunk", 1)):
-            if config.data[name] != off:
-                raise UserError(
-                    f"config.data.{name}: {config.data[name]} is not allowed with config.data.answer='forecast'; it "
-                    f"must be {off}"
-                )
         if _period(config) > config.data.look_back:
             raise UserError(
                 f"config.data.period: {config.data.period} is not allowed; the naive baseline repeats the last period "

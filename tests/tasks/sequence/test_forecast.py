@@ -261,7 +261,7 @@ def test_segments_and_the_season_follow_from_the_look_back_where_they_are_not_gi
         ({"data__horizon": 60}, r"data.horizon: a look-back of 12 and a horizon of 60 need 72 rows; .* has 70"),
         ({"data__look_back": 90}, r"need 97 rows; the longest series of the train split .* has 70"),
         ({"data__rows": "100,20,20"}, r"config.data.rows: '100,20,20' of .*: 140 rows are more than the 120"),
-        ({"data__permuted": 1}, r"config.data.permuted: 1 is not allowed with config.data.answer='forecast'"),
+        ({"data__permuted": 1}, r"config.data.permuted: 1 has no effect with .* answer='forecast'; omit it"),
         ({"data__period": 13}, r"config.data.period: 13 is not allowed; .* config.data.look_back=12"),
         ({"model__forecast__segment": 5}, r"config.model: segment: 5 does not divide the look-back of 12"),
         ({"model__forecast__quantiles": "0.9,0.1"}, r"config.model.forecast.quantiles: '0.9,0.1' is not allowed"),
