@@ -121,7 +121,7 @@ STATEMENTS: dict[str, Statement] = {
     ),
     "any_length": Statement(
         "lengths",
-        "A network reads sequences of any length with the same weights.",
+        "The same weights read sequences of any length: what was learnt at one holds at the others.",
         "The problem {task}, trained at one length and read at others; the floor is the loss without memory.",
         lengths.check_any_length,
         lengths.draw_any_length,
