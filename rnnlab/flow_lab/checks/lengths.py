@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 
 from rnnlab.flow_lab import intervals
 from rnnlab.flow_lab.table import Table, draw_curve, length_ticks
-from rnnlab.flow_lab.verdicts import Check
+from rnnlab.flow_lab.verdicts import Check, above
 
 _MOST = 0.5  # share of runs above which it is most of them
 _REMEMBERED = 0.25  # share of the floor at or below which most of a task is still solved
