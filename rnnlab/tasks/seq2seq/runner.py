@@ -1,0 +1,40 @@
+"""Answers lines of text: python run.py [greedy | beam] < lines > answers. Needs only jax and numpy."""
+
+import itertools
+import sys
+
+import numpy as np
+from exported import Vocabulary, program, read
+
+SHORTEST = 8  # steps of a batch
+
+
+def answers(lines, search, settings, source, target):
+    """Yields an answer for each line; batches have few shapes, because each is compiled."""
+    limits = np.array(settings["limits"], np.int32)  # of an output, by the length of its source
+    ids = [source.encode(line.decode("utf-8-sig", "replace").strip())[: len(limits) - 1] for line in lines]
+    columns = settings["batch_size"]
+    steps = max(SHORTEST, 1 << (max(map(len, ids)) - 1).bit_length())
+    sources, lengths = np.zeros((steps, columns), np.int32), np.zeros(columns, np.int32)
+    for column, own in enumerate(ids):
+        sources[: len(own), column] = own
+        lengths[column] = len(own)
+    longest = limits[min(steps, len(limits) - 1)]
+    room = np.arange(longest)[:, None] < limits[lengths]
+    tokens = np.asarray(search(sources, lengths, room)["tokens"])  # [batch, hypotheses, target], best first
+    for column in range(len(ids)):
+        yield target.decode(tokens[column, 0]).translate({10: " ", 13: " "})
+
+
+def main():
+    settings = read("runner.json")
+    search = program(sys.argv[1] if len(sys.argv) > 1 else settings["program"])
+    vocabularies = Vocabulary("source_vocabulary.json"), Vocabulary("target_vocabulary.json")
+    while lines := list(itertools.islice(sys.stdin.buffer, settings["batch_size"])):
+        for answer in answers(lines, search, settings, *vocabularies):
+            sys.stdout.buffer.write(answer.encode() + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
