@@ -18,8 +18,8 @@ from rnnlab.tasks.exports import Exports, Program
 _TEXT = """\
 # {experiment} model on {data}
 
-Trained and exported by rnnlab {version} with jax {jax}: {number:,} parameters, programs for {platforms}. A newer jax, and
-one that is up to three weeks older, can read them (for six months jax promises it).
+Trained and exported by rnnlab {version} with jax {jax}: {number:,} parameters, programs for {platforms}. Later
+versions of jax can read them for at least six months.
 
 ## Use
 

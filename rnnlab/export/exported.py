@@ -50,6 +50,7 @@ class Vocabulary:
         self.tokens = self.about["tokens"]
         self.ids = {token: number for number, token in enumerate(self.tokens) if number > UNK}
         self.order = -1 if self.about.get("reverse") else 1
+        self.exact = self.about["unit"] in SPLIT  # whether tokens keep blanks and line breaks
 
     def encode(self, text):
         """Returns the ids of a text."""
@@ -63,5 +64,5 @@ class Vocabulary:
     def decode(self, ids):
         """Returns the text of ids, without PAD, BOS and EOS."""
         tokens = [self.tokens[number] for number in ids if number not in (PAD, BOS, EOS)][:: self.order]
-        text = ("" if self.about["unit"] in SPLIT else " ").join(tokens)
+        text = ("" if self.exact else " ").join(tokens)
         return text.encode("latin-1").decode("utf-8", "replace") if self.about["unit"] == "byte" else text

@@ -4,6 +4,8 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
+
 
 class Program(NamedTuple):
     """A function of a model to export.
@@ -41,3 +43,8 @@ class Exports(NamedTuple):
 def plain(tree: Any) -> Any:
     """Converts the named tuples in a pytree of tuples to tuples, which jax can serialise."""
     return tuple(map(plain, tree)) if isinstance(tree, tuple) else tree
+
+
+def array(dtype: Any, *shape: Any) -> jax.ShapeDtypeStruct:
+    """Returns an argument of a program."""
+    return jax.ShapeDtypeStruct(shape, dtype)

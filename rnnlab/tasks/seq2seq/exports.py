@@ -12,7 +12,7 @@ from rnnlab.data.vocabulary import BOS, PAD
 from rnnlab.errors import UserError
 from rnnlab.search.base import log_probabilities
 from rnnlab.tasks.base import ModelParams
-from rnnlab.tasks.exports import Exports, Program, plain
+from rnnlab.tasks.exports import Exports, Program, array, plain
 from rnnlab.tasks.seq2seq.decode import decode
 from rnnlab.tasks.seq2seq.model import SPECIAL
 from rnnlab.tasks.seq2seq.prediction import LONGEST
@@ -21,8 +21,8 @@ from rnnlab.training.step import split_model
 
 _USAGE = """\
 `python run.py < lines.txt` writes an output line for each input line, as `--mode=predict` does; `python run.py greedy`
-uses greedy search. Texts have the units `{source}` and `{target}`: `character`, `byte` and `symbol` are read and written
-as text, any other unit as its tokens, separated by blanks.
+uses greedy search. Texts have the units `{source}` and `{target}`: `character`, `byte` and `symbol` are read and
+written as text, any other unit as its tokens, separated by blanks.
 
 Ids below 4 are special: padding, BOS, EOS, unknown. `source` and `outputs` are ids, time first, padded with 0, and
 `outputs` end with EOS. `lengths` are the tokens of each source. `room[t, b]` is true where output `b` may have a token
@@ -68,17 +68,17 @@ class _Programs:
         """Returns the programs by name."""
         batch, source, target = export.symbolic_shape("batch, source, target")
         int32 = jnp.int32
-        sources = {"source": _array(int32, source, batch), "lengths": _array(int32, batch)}
-        room = {"room": _array(jnp.bool, target, batch)}
+        sources = {"source": array(int32, source, batch), "lengths": array(int32, batch)}
+        room = {"room": array(jnp.bool, target, batch)}
         beam_size = self._options.beam_size
         searches = {"greedy": Program(self.greedy, sources | room, "Takes the most likely token at every step.")}
         if beam_size > 1:
             penalties = f"length penalty {self._options.length_penalty}, coverage penalty"
             meaning = f"Beam search of size {beam_size}, {penalties} {self._options.coverage_penalty}; best first."
             searches["beam"] = Program(self.beam, sources | room, meaning)
-        outputs = {"outputs": _array(int32, target, batch)}
+        outputs = {"outputs": array(int32, target, batch)}
         encoded = jax.eval_shape(self.encode, self._params, *sources.values())
-        step = {"states": encoded["states"], "tokens": _array(int32, batch), "memory": encoded["memory"]}
+        step = {"states": encoded["states"], "tokens": array(int32, batch), "memory": encoded["memory"]}
         return searches | {
             "scores": Program(self.scores, sources | outputs, "Log-probabilities of the tokens of given outputs."),
             "encode": Program(self.encode, sources, "The decoder's initial states, and what its steps read."),
@@ -110,12 +110,8 @@ class _Programs:
 
     def step(self, params: ModelParams, states: Any, tokens: Array, memory: Any) -> dict[str, Any]:
         model = self._merge(params)
-        of_encoder = jax.eval_shape(model.encode, _array(jnp.int32, 1, 1), _array(jnp.int32, 1))
+        of_encoder = jax.eval_shape(model.encode, array(jnp.int32, 1, 1), array(jnp.int32, 1))
         states, memory = jax.tree.unflatten(jax.tree.structure(of_encoder), jax.tree.leaves((states, memory)))
         states, (logits, weights) = model.step(states, tokens, memory)
         found = {"states": plain(states), "log_p": log_probabilities(logits, SPECIAL)}
         return found if weights is None else found | {"attention": weights}
-
-
-def _array(dtype: Any, *shape: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, dtype)
