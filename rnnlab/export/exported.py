@@ -41,6 +41,21 @@ def program(name):
     return functools.partial(jax.jit(exported.call), params())
 
 
+def padded(sequences, steps, columns):
+    """Joins arrays `[at most steps, ...]` into one `[steps, columns, ...]`, 0 where they are shorter or missing."""
+    found = np.zeros((steps, columns, *sequences[0].shape[1:]), sequences[0].dtype)
+    for column, own in enumerate(sequences):
+        found[: len(own), column] = own
+    return found
+
+
+def standardise(rows, about):
+    """Standardises numbers `[steps, features]`; missing ones (NaN) have the last one before them, or else the mean."""
+    last = np.maximum.accumulate(np.where(np.isnan(rows), -1, np.arange(len(rows))[:, None]))
+    filled = np.where(last < 0, about["fill"], np.take_along_axis(rows, np.maximum(last, 0), axis=0))
+    return ((filled - about["mean"]) / about["deviation"]).astype(np.float32)
+
+
 class Vocabulary:
     """Converts between texts and ids. Units whose rules need a library (word, spacy, subword) are read and written as
     tokens separated by blanks."""
@@ -59,7 +74,7 @@ class Vocabulary:
         if self.about["lowercase"]:
             text = unicodedata.normalize(form, text.lower()) if form else text.lower()
         split = SPLIT.get(self.about["unit"], lambda text: text.split(" ") if text else [])
-        return [self.ids.get(token, UNK) for token in split(text)][:: self.order]
+        return np.array([self.ids.get(token, UNK) for token in split(text)], np.int32)[:: self.order]
 
     def decode(self, ids):
         """Returns the text of ids, without PAD, BOS and EOS."""

@@ -5,7 +5,7 @@ import re
 import sys
 
 import numpy as np
-from exported import EOS, PAD, Vocabulary, program, read
+from exported import EOS, PAD, Vocabulary, padded, program, read
 
 PIECE = 64  # tokens of the prompts that are read at a time
 ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}  # so that a text is one line
@@ -32,9 +32,7 @@ def answers(lines, first, settings, vocabulary):
     """Yields a continuation of each line; `first` is the number of the first one."""
     rows, prompts = settings["batch_size"], [[settings["first"], *encode(line, vocabulary)] for line in lines]
     lengths = np.array([len(ids) - 1 for ids in prompts] + [0] * (rows - len(prompts)), np.int32)
-    tokens = np.full((lengths.max() + PIECE, rows), PAD, np.int32)
-    for row, ids in enumerate(prompts):
-        tokens[: len(ids), row] = ids
+    tokens = padded([np.array(ids, np.int32) for ids in prompts], lengths.max() + PIECE, rows)
     states = program("start")(lengths)["states"]
     for begin in range(0, lengths.max(), PIECE):
         states = program("read")(states, tokens[begin : begin + PIECE], np.clip(lengths - begin, 0, PIECE))["states"]

@@ -4,7 +4,7 @@ import itertools
 import sys
 
 import numpy as np
-from exported import Vocabulary, program, read
+from exported import Vocabulary, padded, program, read
 
 SHORTEST = 8  # steps of a batch
 
@@ -14,16 +14,12 @@ def answers(lines, search, settings, source, target):
     limits = np.array(settings["limits"], np.int32)  # of an output, by the length of its source
     ids = [source.encode(line.decode("utf-8-sig", "replace").strip())[: len(limits) - 1] for line in lines]
     columns = settings["batch_size"]
-    steps = max(SHORTEST, 1 << (max(map(len, ids)) - 1).bit_length())
-    sources, lengths = np.zeros((steps, columns), np.int32), np.zeros(columns, np.int32)
-    for column, own in enumerate(ids):
-        sources[: len(own), column] = own
-        lengths[column] = len(own)
-    longest = limits[min(steps, len(limits) - 1)]
-    room = np.arange(longest)[:, None] < limits[lengths]
-    tokens = np.asarray(search(sources, lengths, room)["tokens"])  # [batch, hypotheses, target], best first
-    for column in range(len(ids)):
-        yield target.decode(tokens[column, 0]).translate({10: " ", 13: " "})
+    lengths = np.array([*map(len, ids)] + [0] * (columns - len(ids)), np.int32)
+    steps = 1 << int(max(SHORTEST, lengths.max()) - 1).bit_length()
+    room = np.arange(limits[min(steps, len(limits) - 1)])[:, None] < limits[lengths]
+    tokens = np.asarray(search(padded(ids, steps, columns), lengths, room)["tokens"])  # [batch, hypotheses, target]
+    for best, *_ in tokens[: len(ids)]:
+        yield target.decode(best).translate({10: " ", 13: " "})
 
 
 def main():
