@@ -1,6 +1,8 @@
 import collections
 import json
 import os
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -13,6 +15,7 @@ from rnnlab.data.vocabulary import BOS, EOS
 from rnnlab.errors import UserError
 from rnnlab.export.card import make_card
 from rnnlab.export.programs import lower
+from rnnlab.run import load
 from rnnlab.tasks.exports import Program
 from rnnlab.tasks.lag.task import LagTask
 from rnnlab.tasks.lag.task import default_config as lag_config
@@ -20,9 +23,10 @@ from rnnlab.tasks.seq2seq.ensemble import open_ensemble
 from rnnlab.training.report import best_params
 from rnnlab.training.step import split_model
 from rnnlab.training.workdir import create_task, open_task
-from tests import exporting, nightly
+from tests import exporting, nightly, tiny
 from tests.runs import write_code
 
+DOCS = pathlib.Path(__file__).parents[2] / "docs" / "export.md"
 LINES = "abc\n\nfed\nxyz\na\n  cab \n" + "abcdefg" * 5 + "\ngg"
 
 
@@ -37,9 +41,12 @@ def params(task):
 
 
 @pytest.fixture(scope="module")
-def folder(task, params, tmp_path_factory):
+def folder(trained, tmp_path_factory):
     """The exported model."""
-    return exporting.export(task, params, tmp_path_factory.mktemp("exported") / "model")
+    out = tmp_path_factory.mktemp("exported") / "model"
+    with exporting.symbolic_sizes():
+        load(trained).export(out)
+    return out
 
 
 @pytest.fixture
@@ -76,6 +83,23 @@ def test_the_runner_searches_greedily_in_batches_of_any_size(task, params, folde
         assert exporting.run(folder, LINES.encode(), "greedy") == _predicted(task.configured(config), params)
     finally:
         (folder / "runner.json").write_text(json.dumps(settings))
+
+
+def test_the_python_of_the_docs_runs(folder):
+    (block,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    with exporting.beside(folder):
+        exec(compile(block, "export.md", "exec"), names := {})
+    assert names["found"]["tokens"].shape == (2, 2, 30)
+
+
+@pytest.mark.nightly
+def test_the_command_exports_the_search_of_its_flags(task, params, trained, tmp_path):
+    done = tiny.launch(f"--workdir={trained}", "--mode=export", f"--out={tmp_path}/out", "--beam_size=3")
+    assert done.wait() == 0, done.stderr.read()
+    config = task.config.copy_and_resolve_references()
+    config.evaluation.beam_size = 3
+    assert exporting.run(tmp_path / "out", LINES.encode()) == _predicted(task.configured(config), params)
+    assert "beam search of size 3" in (tmp_path / "out" / "README.md").read_text().lower()
 
 
 def _searched(exported):
@@ -213,7 +237,7 @@ def _untrained(config, workdir):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"model__encoder__cell": "OWN", "data__source__reverse": True, "data__source__lowercase": True},
+        {"model__encoder__cell": "OWN", "data__source__reverse": True, "evaluation__beam_size": 1},
         *nightly.only(
             {"model__attention": "monotonic", "evaluation__length_penalty": 0.5},
             {"model__attention": "additive", "model__decoder__block": "prenorm", "model__tied_embeddings": True},
