@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ def export_model(task: Task, params: ModelParams, out: pathlib.Path) -> None:
         import flatbuffers
         from safetensors.numpy import save
     exports, signatures = task.exports(), {}
-    with _new(out) as folder:
+    with _new(out.resolve()) as folder:
         for name, program in exports.programs.items():
             lowered = lower(name, program, params)
             (folder / f"{name}.stablehlo").write_bytes(lowered.serialize())
@@ -60,18 +61,21 @@ def export_model(task: Task, params: ModelParams, out: pathlib.Path) -> None:
             write_text(folder / name, json.dumps(content, ensure_ascii=False))
         write_text(folder / "config.json", task.config.to_json_best_effort(indent=2))
         write_text(folder / "README.md", make_card(task, exports, signatures, params))
-        shutil.copyfile(exports.runner, folder / "run.py")
-        shutil.copyfile(pathlib.Path(__file__).with_name("exported.py"), folder / "exported.py")
-        # jax needs it to read programs, but does not install it
-        package = pathlib.Path(flatbuffers.__file__).parent
-        shutil.copytree(package, folder / "flatbuffers", ignore=shutil.ignore_patterns("__pycache__"))
+        _copy_code(exports.runner, flatbuffers.__file__, folder)
+
+
+def _copy_code(runner: pathlib.Path, flatbuffers: str, folder: pathlib.Path) -> None:
+    """Copies the runner, and the package that jax needs to read programs, but does not install."""
+    shutil.copyfile(runner, folder / "run.py")
+    shutil.copyfile(pathlib.Path(__file__).with_name("exported.py"), folder / "exported.py")
+    package = pathlib.Path(flatbuffers).parent
+    shutil.copytree(package, folder / "flatbuffers", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 @contextlib.contextmanager
 def _new(out: pathlib.Path) -> Iterator[pathlib.Path]:
     """Makes a folder beside `out`, which takes its place at the end."""
-    part = out.with_name(f"{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    part = out.with_name(f"{out.name}.{os.getpid()}.part")
     part.mkdir(parents=True)
     try:
         yield part
