@@ -7,6 +7,7 @@ python launch.py --workdir=runs/g2p --mode=predict < words.txt > phones.txt
 python launch.py --workdir=runs/g2p --ensemble=runs/b,runs/c --mode=predict < words.txt > phones.txt
 python launch.py --workdir=runs/g2p --mode=breakdown
 python launch.py --workdir=runs/g2p --mode=flow
+python launch.py --workdir=runs/g2p --mode=export --out=exported/g2p
 python launch.py --config=configs/cmudict.py --mode=config
 python launch.py --config=configs/cmudict.py --workdir=runs/grid --sweep="model.encoder.cell=lstm,gru,rnn;seed=0,1,2"
 python launch.py --config=configs/language_model.py --workdir=runs/lm
@@ -38,7 +39,7 @@ from rnnlab.training.signals import Interrupted
 if TYPE_CHECKING:
     from rnnlab.tasks.base import Task
 
-MODES = ("train", "evaluate", "predict", "breakdown", "flow", "config")
+MODES = ("train", "evaluate", "predict", "breakdown", "flow", "export", "config")
 LABS = {"benchmark": "rnnlab.benchmark.cases:FIELDS", "gradient_flow": "rnnlab.flow_lab.config:FIELDS"}
 _HOMES = (pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1])  # of configs/: installed, in a clone
 
@@ -69,6 +70,7 @@ _STREAMS = flags.DEFINE_integer("streams", None, "evaluate: parts of a text to r
 _DYNAMIC_RATE = flags.DEFINE_float("dynamic_rate", None, "evaluate: learning rate of dynamic evaluation.")
 _DYNAMIC_DECAY = flags.DEFINE_float("dynamic_decay", None, "evaluate: its decay towards the trained parameters.")
 _ATTENTION = flags.DEFINE_string("attention", None, "predict: folder for each line's attention (array, picture).")
+_OUT = flags.DEFINE_string("out", None, "export: new folder for the model; search options as for predict.")
 _SWEEP = flags.DEFINE_string("sweep", None, "train: a grid of runs, such as 'model.encoder.cell=lstm,gru;seed=0,1,2'.")
 _SWEEP_CELL = flags.DEFINE_integer("sweep_cell", None, "sweep: does only the run of this number, from 0.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "train: address:port of process 0 of a run with several.")
@@ -117,8 +119,9 @@ def _check_flags(argv: list[str]):
         raise UserError(f"--workdir: {_WORKDIR.value!r} is not text in this locale; set LC_ALL=C.UTF-8, or use ASCII")
     if _MODE.value == "predict" and (sys.stdin is None or sys.stdout is None):
         raise UserError("--mode=predict: needs standard input and standard output, but one of them is closed")
-    if _ENSEMBLE.value and _MODE.value not in ("evaluate", "predict"):
-        raise UserError(f"--ensemble: --mode={_MODE.value} takes one work directory; allowed: evaluate, predict")
+    if _ENSEMBLE.value and _MODE.value not in (several := ("evaluate", "predict", "export")):
+        raise UserError(f"--ensemble: --mode={_MODE.value} takes one work directory; allowed: {', '.join(several)}")
+    _check_out()
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value or ".").expanduser()
     if config is None and _MODE.value == "train":
         raise UserError("--config: missing; training needs one, such as --config=configs/cmudict.py")
@@ -134,6 +137,15 @@ def _check_flags(argv: list[str]):
     if _SWEEP.value is not None and (_MODE.value != "train" or not is_task):
         raise UserError(f"--sweep: is for training; config.experiment must be {', '.join(TASKS)} or file.py:NAME")
     return config, workdir
+
+
+def _check_out() -> None:
+    """Checks the flags of an export."""
+    exports = _MODE.value == "export"
+    if exports != bool(_OUT.value):
+        raise UserError(f"--out: {'missing; give a new folder for the model' if exports else 'is for --mode=export'}")
+    if exports and (given := list(_shown())):
+        raise UserError(f"--{given[0]}: is for --mode=predict; a program of an exported model has all results")
 
 
 def _use(config, workdir: pathlib.Path) -> None:
@@ -166,6 +178,11 @@ def _use(config, workdir: pathlib.Path) -> None:
         from rnnlab.training.flow import measure_flow
 
         measure_flow(task, params, _SPLIT.value)
+    elif _MODE.value == "export":
+        from rnnlab.export.folder import export_model
+
+        export_model(task, params, pathlib.Path(_OUT.value or "").expanduser())
+        show(f"{_OUT.value}: exported step {step}; its README.md describes it")
     else:
         from rnnlab.training.prediction import predict
 

@@ -74,11 +74,22 @@ class Run:
         Raises:
           UserError: no such split or option, or the data are not available.
         """
-        task, others = self._with(options)
-        if others:
-            known = ", ".join(self.config.evaluation)
-            raise UserError(f"{next(iter(others))}: not a field of config.evaluation; allowed: {known}")
-        return split_scores(task, self.params, split)
+        return split_scores(self._configured(options), self.params, split)
+
+    def export(self, out: str | os.PathLike, **options: Any) -> None:
+        """Exports the model into a folder that needs no rnnlab, as `--mode=export` does.
+
+        Args:
+          out: a new or empty folder.
+          options: fields of `config.evaluation`, such as `beam_size`.
+
+        Raises:
+          UserError: no such option, the folder has contents, the task cannot be exported, or a package of the extra
+            `export` is missing.
+        """
+        from rnnlab.export.folder import export_model
+
+        export_model(self._configured(options), self.params, pathlib.Path(out).expanduser())
 
     def encode(self, lines: Sequence[str]) -> list[Any]:
         """Returns the encoder's outputs and states for each line.
@@ -100,6 +111,18 @@ class Run:
         """Reads `metrics.csv`: a row for each value, with its step, split and name."""
         rows = read_metrics(self.task.workdir)
         return [{**row, "step": int(row["step"]), "value": float(row["value"])} for row in rows]
+
+    def _configured(self, options: dict[str, Any]) -> Task:
+        """Returns the task with options that are fields of `config.evaluation`.
+
+        Raises:
+          UserError: another option.
+        """
+        task, others = self._with(options)
+        if others:
+            known = ", ".join(self.config.evaluation)
+            raise UserError(f"{next(iter(others))}: not a field of config.evaluation; allowed: {known}")
+        return task
 
     def _with(self, options: dict[str, Any]) -> tuple[Task, dict[str, Any]]:
         """Returns the task with the options that are fields of `config.evaluation`, and the remaining options."""

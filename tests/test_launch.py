@@ -84,6 +84,10 @@ MISTAKES = [
     ([TEXT, "--config.training.batch_size=100000"], "fewer than one batch of config.training.batch_size=100000"),
     (["--config=configs/tiny_shakespeare.py:gru"], "unknown 'gru'; allowed: min_gru, or empty"),
     (["--mode=predict"], "not a work directory"),
+    (["--mode=export"], "--out: missing; give a new folder for the model"),
+    (["--mode=predict", "--out=x"], "--out: is for --mode=export"),
+    (["--mode=export", "--out=x", "--n_best=2"], "--n_best: is for --mode=predict"),
+    (["--mode=export", "--out=x"], "not a work directory"),
     (["--mode=flow", "--ensemble=a,b"], "--ensemble: --mode=flow takes one work directory; allowed: evaluate"),
 ]
 # All of them in a child each of one process, which has imported what they need.

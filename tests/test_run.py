@@ -55,6 +55,7 @@ def test_a_trained_run_is_returned_with_its_metrics(tiny_config, tmp_path):
     ("use", "message"),
     [
         (lambda run: run.scores("test", beam=3), "beam: not a field of config.evaluation; allowed: .*beam_size"),
+        (lambda run: run.export("x", n_best=3), "n_best: not a field of config.evaluation; allowed: .*beam_size"),
         (lambda run: run.predict(["a"], beam_size=0), r"config\.evaluation\.beam_size: 0 is not allowed"),
         (lambda run: run.predict(["a"], n_best=9), "--n_best: 9 is more than"),
         (lambda run: run.predict(["a"], best=9), "best: not an option of seq2seq; allowed: .*n_best"),

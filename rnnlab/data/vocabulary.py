@@ -229,6 +229,10 @@ class Vocabulary:
             return [str(self._subwords.id_to_token(int(i))) for i in ids]
         return [self.tokens[int(i)] for i in ids]
 
+    def listed(self) -> dict:
+        """Returns `description` with the token of each id as `tokens`, for every unit."""
+        return self.description | {"tokens": self.pieces(range(len(self)))}
+
     def __len__(self) -> int:
         return len(self.tokens) if self._subwords is None else self._subwords.get_vocab_size()
 

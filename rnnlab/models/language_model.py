@@ -10,6 +10,7 @@ from rnnlab.cells import State
 from rnnlab.models.dropout import draw_mask
 from rnnlab.models.embedding import Lookup, rows
 from rnnlab.models.recurrent import Stack
+from rnnlab.scans.plan import is_known
 from rnnlab.scans.product import apply_mask
 
 
@@ -110,7 +111,7 @@ class LanguageModel(nnx.Module):
         types = draw_mask(rngs, self.embedding_dropout, (self.vocabulary_size, 1))
         looked_up = Lookup(tokens, apply_mask(self.embedding.embedding[...], types))
         mask = draw_mask(rngs, self.input_dropout, looked_up.shape, variational=self.variational)
-        if mask is None and self.vocabulary_size <= tokens.size:
+        if mask is None and (not is_known(tokens.size) or self.vocabulary_size <= tokens.size):
             return looked_up
         return apply_mask(rows(looked_up), mask)
 

@@ -1,6 +1,6 @@
 """The trainer's interface to a task, which defines data, model, loss and scores.
 
-Imports only `config` and `errors`.
+Imports only `config`, `errors` and `exports`.
 """
 
 import abc
@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from rnnlab.config import Fields, check_fields
 from rnnlab.errors import UserError
+from rnnlab.tasks.exports import Exports
 
 Carry = Any  # a pytree of `[batch, ...]`: recurrent states carried from step to step; () for most tasks
 ModelParams = dict[str, Array]  # the parameters of a model by their path
@@ -277,6 +278,14 @@ class Task(abc.ABC):
           UserError: the task does not support it.
         """
         raise UserError(f"--mode=breakdown: the task {self.config.experiment} does not have this mode")
+
+    def exports(self) -> Exports:
+        """Returns the programs to export, and what their runner needs.
+
+        Raises:
+          UserError: the task cannot be exported.
+        """
+        raise UserError(f"--mode=export: the task {self.config.experiment} cannot be exported")
 
     def configured(self, config: ConfigDict) -> Self:
         """Returns the same task and data with another config of the same model."""

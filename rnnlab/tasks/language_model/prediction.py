@@ -67,12 +67,11 @@ class TextPredictor(Predictor):
             raise UserError("--token_scores: scores the given lines, so there is no answer; omit --n_best")
         self._task, self._params = task, params
         self._n_best, self._token_scores = n_best, token_scores
-        ends = line_break(task.vocabulary) if options.stop == "line" else None
-        self._special = SpecialTokens(bos=BOS, eos=PAD if ends is None else ends, pad=PAD)
-        never = (UNK,) if task.config.data.min_count == 1 else ()  # training has no unknown token
         merge, _ = split_model(task.sketch)
         self._read = jax.jit(functools.partial(_read, merge))
-        self._search = jax.jit(_Search(merge, options, jax.random.key(task.config.seed), self._special, never).run)
+        search = Search.of(task)
+        self._special = search.special
+        self._search = jax.jit(search.run, static_argnames="max_length")
         self._start = jax.jit(lambda params, rows: merge(params).start(rows), static_argnums=1)
         self._total = self._unknown = 0
 
@@ -106,9 +105,10 @@ class TextPredictor(Predictor):
             return [" ".join(f"{value:.6f}" for value in own[: len(ids) - 1]) for own, ids in found]
         last, limits = np.full(rows, PAD, np.int32), np.zeros(rows, np.int32)
         last[: len(prompts)] = [ids[-1] for ids in prompts]
-        limits[: len(prompts)] = self._task.config.evaluation.max_tokens
-        numbers = number + np.arange(rows, dtype=np.int32)
-        result = jax.device_get(self._search(self._params, states, _Prompts(last, limits, numbers)))
+        longest = self._task.config.evaluation.max_tokens
+        limits[: len(prompts)] = longest
+        given = Prompts(last, limits, number + np.arange(rows, dtype=np.int32))
+        result = jax.device_get(self._search(self._params, states, given, max_length=longest))
         return [self._answer(ids, jax.tree.map(lambda v: v[row], result)) for row, ids in enumerate(prompts)]  # noqa: B023
 
     def _read_all(self, prompts: list[list[int]], rows: int):
@@ -146,7 +146,7 @@ def _read(
     return found.states, jnp.where(length_weights(lengths, len(inputs)), log_p, 0)
 
 
-class _Prompts(NamedTuple):
+class Prompts(NamedTuple):
     """Rows to continue, each `[rows]`: the `last` token of each, which its state has not read, the `limits` of the
     answers and the `numbers` of the rows, which determine their random draws."""
 
@@ -155,7 +155,7 @@ class _Prompts(NamedTuple):
     numbers: Any
 
 
-class _Search(NamedTuple):
+class Search(NamedTuple):
     """Continues rows by the search of the `options`; answers contain no token in `never`."""
 
     merge: Callable[[ModelParams], LanguageModel]
@@ -164,7 +164,18 @@ class _Search(NamedTuple):
     special: SpecialTokens
     never: tuple[int, ...]
 
-    def run(self, params: ModelParams, states: Any, prompts: _Prompts) -> Hypotheses:
+    @classmethod
+    def of(cls, task: LanguageModelTask) -> "Search":
+        """Makes the search of a task's config."""
+        options, vocabulary = task.config.evaluation, task.vocabulary
+        ends = line_break(vocabulary) if options.stop == "line" else None
+        special = SpecialTokens(bos=BOS, eos=PAD if ends is None else ends, pad=PAD)
+        never = (UNK,) if task.config.data.min_count == 1 else ()  # training has no unknown token
+        merge, _ = split_model(task.sketch)
+        return cls(merge, options, jax.random.key(task.config.seed), special, never)
+
+    def run(self, params: ModelParams, states: Any, prompts: Prompts, max_length: int) -> Hypotheses:
+        """Continues prompts from the states before their last tokens; `max_length` as in `greedy`."""
         model, options, n = self.merge(params), self.options, self.options.beam_size
         fresh = jnp.ones_like(prompts.last, bool)
         carry = jax.tree.map(lambda leaf: jnp.repeat(leaf, n, axis=0), (states, prompts.last, fresh))
@@ -175,7 +186,7 @@ class _Search(NamedTuple):
             logits = without_tokens(found.logits[0], self.never)
             return (found.states, first, jnp.zeros_like(fresh)), (logits, None)
 
-        how: dict[str, Any] = {"special": self.special, "max_length": options.max_tokens}
+        how: dict[str, Any] = {"special": self.special, "max_length": max_length}
         if options.temperature:
             how |= {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
             drawn = sample(step, carry, jnp.repeat(prompts.limits, n), keys=self._keys(prompts.numbers), **how)

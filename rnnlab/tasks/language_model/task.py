@@ -23,6 +23,7 @@ from rnnlab.files import write_text
 from rnnlab.losses import cross_entropy, length_weights
 from rnnlab.models.language_model import LanguageModel, Read
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
+from rnnlab.tasks.exports import Exports
 from rnnlab.tasks.language_model.config import FIELDS, check_ranges, resolve_paths
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
@@ -279,6 +280,12 @@ class LanguageModelTask(Task):
         from rnnlab.tasks.language_model.prediction import TextPredictor
 
         return TextPredictor(self, params, n_best=n_best, token_scores=token_scores)
+
+    def exports(self) -> Exports:
+        """Returns the model with its state, and the search of the config."""
+        from rnnlab.tasks.language_model.exports import make_exports
+
+        return make_exports(self)
 
 
 def _make_model(config: ConfigDict, vocabulary_size: int) -> LanguageModel:

@@ -13,7 +13,7 @@ from rnnlab.tasks.seq2seq.attention import write_attention
 from rnnlab.tasks.seq2seq.evaluation import CUT, Evaluator, was_cut
 from rnnlab.tasks.seq2seq.task import Seq2SeqTask
 
-_LONGEST = 4  # longer sources than this multiple of the longest one in training are cut
+LONGEST = 4  # longer sources than this multiple of the longest one in training are cut
 
 
 class LinePredictor(Predictor):
@@ -63,8 +63,8 @@ class LinePredictor(Predictor):
         self._total += len(sources)
         self._unknown += sum(UNK in ids for ids in sources)
         self._long += sum(len(ids) > self._longest for ids in sources)
-        self._cut += sum(len(ids) > _LONGEST * self._longest for ids in sources)
-        kept = [ids[: _LONGEST * self._longest] for ids in sources]
+        self._cut += sum(len(ids) > LONGEST * self._longest for ids in sources)
+        kept = [ids[: LONGEST * self._longest] for ids in sources]
         found = self._evaluator.search(self._params, kept, start=first)
         self._cut_outputs += sum(any(map(was_cut, each.tokens[: self._n_best or 1])) for each in found)
         if self._attention is not None:
@@ -77,7 +77,7 @@ class LinePredictor(Predictor):
         counts = {
             "had unknown symbols": self._unknown,
             f"were longer than the {self._longest} symbols of training": self._long,
-            f"were cut at {_LONGEST * self._longest} symbols": self._cut,
+            f"were cut at {LONGEST * self._longest} symbols": self._cut,
             f"have outputs that {CUT}": self._cut_outputs,
         }
         return (f"{number} of {self._total} lines {what}" for what, number in counts.items() if number)

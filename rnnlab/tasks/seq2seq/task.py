@@ -26,6 +26,7 @@ from rnnlab.metrics import LOSSES, METRICS
 from rnnlab.models import Ensemble, Seq2Seq
 from rnnlab.own import name_of_own
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
+from rnnlab.tasks.exports import Exports
 from rnnlab.tasks.seq2seq.checks import check_best_metric, check_metrics, find_metrics
 from rnnlab.tasks.seq2seq.config import FIELDS, check_ranges, metric_names, resolve_paths
 from rnnlab.tasks.seq2seq.data import (
@@ -378,6 +379,16 @@ class Seq2SeqTask(Task):
         from rnnlab.tasks.seq2seq.breakdown import breakdown
 
         breakdown(self)
+
+    def exports(self) -> Exports:
+        """Returns the searches, the scores of given outputs, and the parts of a search.
+
+        Raises:
+          UserError: the config samples outputs.
+        """
+        from rnnlab.tasks.seq2seq.exports import make_exports
+
+        return make_exports(self)
 
     # --- ensembles
 

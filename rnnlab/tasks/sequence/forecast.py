@@ -22,6 +22,7 @@ from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.models.forecaster import Forecaster
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
+from rnnlab.tasks.exports import Exports
 from rnnlab.tasks.fields import STACK
 from rnnlab.tasks.sequence.checks import check_best_metric, check_used
 from rnnlab.tasks.sequence.config import FIELDS
@@ -283,6 +284,12 @@ class ForecastTask(Task):
         from rnnlab.tasks.sequence.forecast_prediction import SeriesPredictor
 
         return SeriesPredictor(self, params)
+
+    def exports(self) -> Exports:
+        """Returns the model as a program of standardised look-backs."""
+        from rnnlab.tasks.sequence.forecast_exports import make_exports
+
+        return make_exports(self)
 
 
 def weighted_targets(batch: WindowBatch) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ from rnnlab.errors import UserError
 from rnnlab.tasks.sequence.features import check_number, match_features
 from rnnlab.tasks.sequence.rows import SequenceRows, Steps
 
-_LETTERS = 32  # of a word, at most, for its character encoder
+LETTERS = 32  # of a word, at most, for its character encoder
 _TEXT = ("unit", "lowercase", "normal_form", "min_count", "size", "language")
 _PLAIN = ("standardise", "timed", "interval", "continuous", "steps")  # fields that JSON represents directly
 
@@ -161,9 +161,9 @@ class Inputs(NamedTuple):
 
     def _spelled(self, words: Sequence[str]) -> np.ndarray:
         assert self.characters is not None
-        found = np.zeros((len(words), _LETTERS), np.int32)
+        found = np.zeros((len(words), LETTERS), np.int32)
         for row, word in zip(found, words, strict=True):
-            ids = self.characters.encode(word)[:_LETTERS]
+            ids = self.characters.encode(word)[:LETTERS]
             row[: len(ids)] = ids
         return found
 

@@ -25,6 +25,7 @@ from rnnlab.files import write_text
 from rnnlab.models import ManyToMany, ManyToOne
 from rnnlab.models.tokens import Words
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
+from rnnlab.tasks.exports import Exports
 from rnnlab.tasks.sequence.answers import find_answer
 from rnnlab.tasks.sequence.checks import check_best_metric, check_order, check_used
 from rnnlab.tasks.sequence.config import FIELDS
@@ -318,3 +319,9 @@ class SequenceTask(Task):
         from rnnlab.tasks.sequence.prediction import FilePredictor
 
         return FilePredictor(self, params, n_best=n_best)
+
+    def exports(self) -> Exports:
+        """Returns the model as a program of encoded sequences."""
+        from rnnlab.tasks.sequence.exports import make_exports
+
+        return make_exports(self)
