@@ -74,9 +74,9 @@ def draw_curve(axes: Axes, rows: list[Row], label: str, **style) -> None:
     axes.fill_between(steps, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
 
 
-def length_ticks(table: Table, axes: Axes, study: str) -> None:
-    """Makes the axis of T logarithmic, with ticks only at the lengths of the study."""
-    lengths = sorted(table.different(study, "lag"))
+def length_ticks(axes: Axes, lengths: Iterable[int]) -> None:
+    """Makes the axis of T logarithmic, with ticks only at these lengths."""
+    ticks = sorted(set(lengths))
     axes.set_xscale("log")
-    axes.set_xticks(lengths, labels=[str(length) for length in lengths])
+    axes.set_xticks(ticks, labels=[str(length) for length in ticks])
     axes.set_xticks([], minor=True)

@@ -115,7 +115,7 @@ def draw_as_well(table: Table, axes: Axes) -> None:
         if reached := [row for row, hit in zip(rows, table.values("reach", "solved", cell=cell), strict=True) if hit]:
             draw_curve(axes, reached, cell, marker="o")
     axes.set(xlabel="T, steps", ylabel="training steps until solved")
-    length_ticks(table, axes, "reach")
+    length_ticks(axes, table.different("reach", "lag"))
 
 
 def _steps(table: Table, unit: Unit) -> float:

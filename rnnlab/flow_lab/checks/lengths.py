@@ -29,7 +29,7 @@ def draw_same_weights(table: Table, axes: Axes) -> None:
         rows = [row._replace(step=row.unit.lag) for row in table.of("reach", "parameters", cell=cell)]
         draw_curve(axes, rows, cell, marker="o")
     axes.set(xlabel="T, steps", ylabel="parameters", ylim=(0, None))
-    length_ticks(table, axes, "reach")
+    length_ticks(axes, table.different("reach", "lag"))
 
 
 def check_any_length(table: Table) -> list[Check]:
@@ -54,4 +54,5 @@ def draw_any_length(table: Table, axes: Axes) -> None:
         draw_curve(axes, table.of("lengths", "loss", cell=cell), cell, marker="o")
     for lag in table.different("lengths", "lag"):
         axes.axhline(table.floor("lengths", lag), color="gray", linewidth=0.8, label="floor without memory")
-    axes.set(xlabel="T, steps", ylabel="test loss", xscale="log", yscale="log")
+    axes.set(xlabel="T, steps", ylabel="test loss", yscale="log")
+    length_ticks(axes, (row.step for row in table.of("lengths", "loss")))

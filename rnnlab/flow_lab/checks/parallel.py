@@ -33,7 +33,7 @@ def draw_time(table: Table, axes: Axes) -> None:
         rows = [row._replace(step=row.unit.lag) for row in table.of("cost", "seconds", cell=cell)]
         draw_curve(axes, rows, cell, marker="o")
     axes.set(xlabel="T, steps", ylabel="seconds, forward and backward", yscale="log")
-    length_ticks(table, axes, "cost")
+    length_ticks(axes, table.different("cost", "lag"))
 
 
 def check_newton(table: Table) -> list[Check]:

@@ -97,3 +97,4 @@ def _draw(table: Table, axes: Axes, study: str) -> None:
             rows = table.of(study, "right", cell=cell, intervention=name)
             draw_curve(axes, rows, f"{cell}, {name}", marker="o")
     axes.set(xlabel="symbols of the source", ylabel="share of right outputs", ylim=(-0.03, 1.03))
+    axes.set_xticks(sorted({row.step for row in table.of(study, "right")}))
