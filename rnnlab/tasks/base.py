@@ -54,6 +54,45 @@ class Batches(Protocol):
         """Restores a position."""
 
 
+class Sample(NamedTuple):
+    """A prediction of a finished run, to be shown.
+
+    Attributes:
+      source: the input, or its start or place; empty if the model writes without one.
+      predicted: the output.
+      references: the correct outputs, if they are known.
+      right: whether the output is one of them; None where equality means nothing.
+    """
+
+    source: str
+    predicted: str
+    references: Sequence[str] = ()
+    right: bool | None = None
+
+    @classmethod
+    def compared(cls, source: str, predicted: str, references: Sequence[str]) -> "Sample":
+        """Makes a sample whose output must equal a reference."""
+        return cls(source, predicted, references, predicted in references)
+
+    def __str__(self) -> str:
+        if not self.source:
+            return f"{self.predicted}\n"
+        reference = "" if self.right or not self.references else f"   (reference: {' | '.join(self.references)})"
+        return f"{self.source} -> {self.predicted}{reference}"
+
+
+class Shown(NamedTuple):
+    """What a task shows of a finished run.
+
+    Attributes:
+      samples: predictions of the test split, or of validation without one.
+      pictures: file names in the work directory, with their captions.
+    """
+
+    samples: Sequence[Sample] = ()
+    pictures: Mapping[str, str] = {}
+
+
 class Predictor(abc.ABC):
     """Predicts outputs for lines, and collects remarks on them.
 
@@ -243,8 +282,9 @@ class Task(abc.ABC):
         """Returns the titles of the curves of the metrics to plot."""
         return {}
 
-    def finish(self, params: ModelParams) -> None:
-        """Writes pictures and prints samples of a finished run."""
+    def finish(self, params: ModelParams) -> Shown | None:
+        """Draws pictures and predicts samples of a finished run, which are then printed and put in its report."""
+        return None
 
     def predictor(self, params: ModelParams) -> Predictor:
         """Makes the predictor of lines; further arguments of a task are its options.

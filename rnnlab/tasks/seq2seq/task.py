@@ -25,7 +25,7 @@ from rnnlab.losses import cross_entropy, length_weights
 from rnnlab.metrics import LOSSES, METRICS
 from rnnlab.models import Ensemble, Seq2Seq
 from rnnlab.own import name_of_own
-from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
+from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Shown, Task
 from rnnlab.tasks.seq2seq.checks import check_best_metric, check_metrics, find_metrics
 from rnnlab.tasks.seq2seq.config import FIELDS, check_ranges, metric_names, resolve_paths
 from rnnlab.tasks.seq2seq.data import (
@@ -338,11 +338,11 @@ class Seq2SeqTask(Task):
         names = map(name_of_own, metric_names(self.config))
         return {name: f"{name.upper()} (%)" if name in METRICS else name for name in names}
 
-    def finish(self, params: ModelParams) -> None:
-        """Writes pictures of attention weights and prints samples."""
-        from rnnlab.tasks.seq2seq.samples import write_samples
+    def finish(self, params: ModelParams) -> Shown:
+        """Draws attention weights and predicts samples."""
+        from rnnlab.tasks.seq2seq.samples import show_samples
 
-        write_samples(self, params)
+        return show_samples(self, params)
 
     def predictor(
         self,

@@ -21,7 +21,7 @@ from rnnlab.data.windows import WindowBatch, Windows
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.models.forecaster import Forecaster
-from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
+from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Shown, Task
 from rnnlab.tasks.fields import STACK
 from rnnlab.tasks.sequence.checks import check_best_metric, check_used
 from rnnlab.tasks.sequence.config import FIELDS
@@ -278,11 +278,11 @@ class ForecastTask(Task):
         """Returns the title of the curve of each score."""
         return {"mse": "mean squared error", "mae": "mean absolute error", "coverage": "coverage (%)"}
 
-    def finish(self, params: ModelParams) -> None:
-        """Writes the scores by step and by channel, and a picture of forecasts, of the test split."""
-        from rnnlab.tasks.sequence.forecast_report import write_report
+    def finish(self, params: ModelParams) -> Shown:
+        """Writes the scores by step and by channel, and draws forecasts, of the test split."""
+        from rnnlab.tasks.sequence.forecast_report import show_forecasts
 
-        write_report(self, params)
+        return show_forecasts(self, params)
 
     def predictor(self, params: ModelParams) -> Predictor:
         """Makes the predictor that continues the series of a file."""

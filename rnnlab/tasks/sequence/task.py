@@ -24,7 +24,7 @@ from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.models import ManyToMany, ManyToOne
 from rnnlab.models.tokens import Words
-from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
+from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Shown, Task
 from rnnlab.tasks.sequence.answers import find_answer
 from rnnlab.tasks.sequence.checks import check_best_metric, check_order, check_used
 from rnnlab.tasks.sequence.config import FIELDS
@@ -307,11 +307,11 @@ class SequenceTask(Task):
         """Returns the title of the curve of each score."""
         return {name: name if lower else f"{name} (%)" for name, lower in self.answer.metrics.items()}
 
-    def finish(self, params: ModelParams) -> None:
-        """Writes the confusion matrix or a picture of the answers, and prints samples."""
-        from rnnlab.tasks.sequence.samples import write_samples
+    def finish(self, params: ModelParams) -> Shown:
+        """Draws the confusion matrix or the labels of a sequence, and predicts samples."""
+        from rnnlab.tasks.sequence.samples import show_samples
 
-        write_samples(self, params)
+        return show_samples(self, params)
 
     def predictor(self, params: ModelParams, *, n_best: int = 0) -> Predictor:
         """Makes the predictor for a file; options as in `FilePredictor`."""
