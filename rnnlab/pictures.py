@@ -4,11 +4,12 @@ Imports only `fonts` from rnnlab, and matplotlib only when it draws.
 """
 
 import contextlib
+import io
 import logging
 import pathlib
 import unicodedata
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from rnnlab.fonts import families, has_font
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI = 100
+_PANEL = (4.6, 3.2)  # inches
 _LARGEST = 25.0  # inches of a side, 2,500 pixels
 _JOINERS = "\u200c\u200d"  # invisible: they join letters of Arabic and Devanagari, or separate them
 
@@ -26,13 +28,34 @@ def picture(path: pathlib.Path, width: float, height: float) -> Iterator["Figure
 
     Texts are drawn literally: `$` does not start a formula. Fonts are those of the texts that `drawable` has seen.
     """
+    with _figure(width, height) as figure:
+        yield figure
+        figure.savefig(path, dpi=_DPI)
+
+
+def draw_svg(draw: Callable[["Figure"], None], width: float, height: float) -> bytes:
+    """Returns a figure of `width` by `height` inches, on which `draw` has drawn, as an SVG; texts as in `picture`."""
+    file = io.BytesIO()
+    with _figure(width, height) as figure:
+        draw(figure)
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
+
+
+def drawn(caption: str, draw: Callable[..., None], *given: Any) -> list[tuple[str, bytes]]:
+    """Returns the caption and the SVG of what `draw` draws on axes from `given`; nothing, and logs it, if it fails."""
+    with survived(pathlib.Path(caption)):
+        return [(caption, draw_svg(lambda figure: draw(figure.subplots(), *given), *_PANEL))]
+    return []
+
+
+@contextlib.contextmanager
+def _figure(width: float, height: float) -> Iterator["Figure"]:
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"text.parse_math": False, "font.family": families()}):
-        figure = Figure(figsize=(min(width, _LARGEST), min(height, _LARGEST)), layout="tight")
-        yield figure
-        figure.savefig(path, dpi=_DPI)
+        yield Figure(figsize=(min(width, _LARGEST), min(height, _LARGEST)), layout="tight")
 
 
 @contextlib.contextmanager

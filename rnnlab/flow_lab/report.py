@@ -1,12 +1,9 @@
 """The report: one self-contained HTML page and its Markdown twin, with a figure for each statement."""
 
-import datetime
 import html
 import pathlib
-import platform
 from collections.abc import Iterable
 
-import jax
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
@@ -18,6 +15,7 @@ from rnnlab.flow_lab.table import Table
 from rnnlab.flow_lab.verdicts import Check, Finding
 from rnnlab.page import image, page, paragraph, section, table
 from rnnlab.pictures import survived
+from rnnlab.training.devices import describe_machine
 
 _TITLE = "Statements of a tutorial on RNNs, measured"
 _SIGNS = {True: "yes", False: "no", None: "cannot tell"}
@@ -62,8 +60,7 @@ def _draw(finding: Finding, path: pathlib.Path) -> None:
 
 def _conditions(config: ConfigDict) -> str:
     return (
-        f"{config.seeds} seeds, {config.features} units, batch {config.batch_size}; jax {jax.__version__} on "
-        f"{jax.devices()[0].device_kind}, Python {platform.python_version()}, {datetime.date.today().isoformat()}. "
+        f"{config.seeds} seeds, {config.features} units, batch {config.batch_size}; {describe_machine()}. "
         "A figure is a mean over seeds or a share of cases, with its 95 % interval (Student's t, Wilson). A verdict "
         "follows from the checks below each statement: it holds if all do, does not if none does, under a condition "
         "if some do; a check whose interval contains its bound cannot tell, and is not counted."

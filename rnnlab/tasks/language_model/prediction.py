@@ -209,6 +209,5 @@ def sample_texts(task: LanguageModelTask, params: ModelParams) -> list[str]:
     config = copy.deepcopy(task.config)
     config.evaluation.temperature = config.evaluation.temperature or 1.0
     config.evaluation.beam_size = 1
-    return [
-        unescape(text) for text in TextPredictor(task.configured(config), params)([b""] * config.evaluation.samples, 0)
-    ]
+    predict = TextPredictor(task.configured(config), params)
+    return [unescape(text) for text in predict([b""] * config.evaluation.samples, 0)]
