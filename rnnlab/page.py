@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 0 auto; padding: 1rem; color: #1b1b1b; }
 h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
-h1, h2, p, li, td, th, summary, figcaption { overflow-wrap: anywhere; }
+h1, h2, p, td, th, summary, figcaption { overflow-wrap: anywhere; } td, th { min-width: 3.6rem; }
 img { width: 100%; height: auto; } .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top; }

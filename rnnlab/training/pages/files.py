@@ -72,7 +72,7 @@ class RunFiles:
 
     def _read_json(self, name: str) -> Any:
         path = self.workdir / name
-        return self._read(lambda: json.loads(path.read_text(encoding="utf-8")), path) if path.exists() else None
+        return self._read(lambda: dict(json.loads(path.read_text(encoding="utf-8"))), path) if path.exists() else None
 
     def _read(self, read: Any, path: pathlib.Path) -> Any:
         try:

@@ -76,6 +76,8 @@ def _draw_norms(axis: "Axes", by_step: dict[int, list[float]]) -> None:
         norms = by_step[steps[place]]
         axis.plot(range(1, len(norms) + 1), norms, color="tab:blue", alpha=shade, label=f"step {steps[place]:,}")
     axis.set(xlabel="time step", ylabel="norm", yscale="log")
+    axis.yaxis.set_major_formatter("{x:g}")  # the usual one writes a formula
+    axis.yaxis.set_minor_formatter("")
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
 

@@ -84,7 +84,7 @@ def _samples(run: RunFiles) -> str:
     """Returns the samples, with right and wrong ones marked."""
     samples = (run.shown or {}).get("samples")
     if run.shown is None:
-        return _missing("Samples are predicted at the end of the run.")
+        return _missing("There is no shown.json yet: samples are predicted at the end of the run.")
     if not samples:
         return paragraph("The task shows no samples, or config.evaluation.samples is 0.")
     if not any(sample["source"] for sample in samples):
@@ -109,7 +109,7 @@ def _pictures(run: RunFiles) -> str:
     lost = [path.name for _, path in there if not path.exists()]
     body = figures((caption, path.read_bytes()) for caption, path in there if path.exists())
     if run.shown is None:
-        return _missing("Pictures are drawn at the end of the run.")
+        return _missing("There is no shown.json yet: pictures are drawn at the end of the run.")
     if lost:
         body += _missing(f"Not drawn, or deleted: {', '.join(lost)}.")
     return body if named else paragraph("The task draws none.")
