@@ -7,10 +7,13 @@ import base64
 import html
 from collections.abc import Iterable, Sequence
 
+_PNG = b"\x89PNG"
+_WIDE = 700  # pixels
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 0 auto; padding: 1rem; color: #1b1b1b; }
 h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
-h1, h2, p, td, th, summary, figcaption { overflow-wrap: anywhere; } td, th { min-width: 3.6rem; }
+h1, h2, p, td, summary, figcaption { overflow-wrap: anywhere; } td { min-width: 4.6rem; }
+td:first-child { overflow-wrap: normal; }
 img { width: 100%; height: auto; } .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top; }
@@ -19,11 +22,14 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f5f5f5; paddi
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
 figure { margin: 0; } figure img { display: block; width: auto; max-width: 100%; margin: 0 auto; }
 figcaption { font-size: .9rem; text-align: center; }
+figure.alone { grid-column: 1 / -1; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.right { color: #1a7f37; font-weight: 600; } .wrong { color: #b3261e; font-weight: 600; }
+.right td:first-child { color: #1a7f37; font-weight: 600; } .wrong td:first-child { color: #b3261e; font-weight: 600; }
 .missing { color: #7a4b00; background: #fff6e5; padding: .4rem .6rem; }
 .verdict { font-weight: 600; white-space: nowrap; }
-@media (max-width: 40rem) { .verdict { white-space: normal; } th, td { padding: .3rem .3rem; } }
+@media (max-width: 40rem) {
+  .verdict { white-space: normal; } th, td { padding: .3rem .3rem; } td:first-child { overflow-wrap: anywhere; }
+}
 """
 
 
@@ -58,37 +64,47 @@ def details(summary: str, body: str) -> str:
     return f"<details><summary>{html.escape(summary)}</summary>{body}</details>"
 
 
-def table(head: Sequence[str], rows: Iterable[Iterable[str]], *, styles: Sequence[str] = ()) -> str:
+def table(
+    head: Sequence[str], rows: Sequence[Iterable[str]], *, styles: Sequence[str] = (), row_styles: Sequence[str] = ()
+) -> str:
     """Returns a table, which scrolls by itself where it is wider than the page.
 
     Args:
       head: the titles of the columns.
       rows: the cells of each row.
-      styles: a class of the style sheet for each column; by default none.
+      styles: a class of the style sheet for each column; row_styles: for each row; by default none.
     """
-    styles = [*styles, *[""] * (len(head) - len(styles))]
-    lines = [("th", head), *(("td", row) for row in rows)]
-    cells = (
-        "".join(
-            f"<{kind}{_styled(style)}>{html.escape(cell)}</{kind}>" for cell, style in zip(row, styles, strict=True)
-        )
-        for kind, row in lines
-    )
-    return f'<div class="wide"><table>{"".join(f"<tr>{row}</tr>" for row in cells)}</table></div>'
+    styles = styles or [""] * len(head)
+    lines = [_row("th", head, styles)]
+    for row, style in zip(rows, row_styles or [""] * len(rows), strict=True):
+        lines.append(_row("td", row, styles, style))
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
+
+
+def _row(kind: str, cells: Iterable[str], styles: Sequence[str], style: str = "") -> str:
+    parts = (f"<{kind}{_styled(own)}>{html.escape(cell)}</{kind}>" for cell, own in zip(cells, styles, strict=True))
+    return f"<tr{_styled(style)}>{''.join(parts)}</tr>"
 
 
 def image(data: bytes, alt: str) -> str:
     """Returns a picture: the bytes of a PNG or an SVG."""
-    kind = "png" if data.startswith(b"\x89PNG") else "svg+xml"
+    kind = "png" if data.startswith(_PNG) else "svg+xml"
     return f'<img alt="{html.escape(alt)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
 
 
 def figures(captioned: Iterable[tuple[str, bytes]]) -> str:
-    """Returns pictures with their captions, side by side where the page is wide enough."""
+    """Returns pictures with their captions, side by side where the page is wide enough; wide PNGs are alone."""
     parts = (
-        f"<figure>{image(data, text)}<figcaption>{html.escape(text)}</figcaption></figure>" for text, data in captioned
+        f"<figure{_styled('alone' if _png_width(data) > _WIDE else '')}>{image(data, text)}"
+        f"<figcaption>{html.escape(text)}</figcaption></figure>"
+        for text, data in captioned
     )
     return f'<div class="figures">{"".join(parts)}</div>'
+
+
+def _png_width(data: bytes) -> int:
+    """Returns the pixels of a row of a PNG, from its header; 0 for an SVG."""
+    return int.from_bytes(data[16:20]) if data.startswith(_PNG) else 0
 
 
 def _styled(style: str) -> str:

@@ -38,7 +38,7 @@ def flow_body(run: RunFiles) -> str:
     for name, by_step in run.vectors.items():
         recurrence, _, what = name.rpartition("/")
         if what == "input_gradient":
-            title = f"{recurrence}: norm of dL/dx_t at each time step, early in training (light) to late (dark)"
+            title = f"{recurrence}: log norm of dL/dx_t at each time step, early in training (light) to late (dark)"
             found += drawn(title, _draw_norms, by_step)
     return figures(found)
 
@@ -73,11 +73,10 @@ def _draw_norms(axis: "Axes", by_step: dict[int, list[float]]) -> None:
     steps = sorted(by_step)
     chosen = np.unique(np.linspace(0, len(steps) - 1, _STEPS).astype(int)).tolist()
     for place, shade in zip(chosen, np.linspace(0.35, 1, len(chosen)), strict=True):
-        norms = by_step[steps[place]]
+        with np.errstate(divide="ignore"):  # a gradient that is 0 is a gap
+            norms = np.log(by_step[steps[place]])
         axis.plot(range(1, len(norms) + 1), norms, color="tab:blue", alpha=shade, label=f"step {steps[place]:,}")
-    axis.set(xlabel="time step", ylabel="norm", yscale="log")
-    axis.yaxis.set_major_formatter("{x:g}")  # the usual one writes a formula
-    axis.yaxis.set_minor_formatter("")
+    axis.set(xlabel="time step", ylabel="log norm (nats)")
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
 

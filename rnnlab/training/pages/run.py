@@ -96,10 +96,11 @@ def _samples(run: RunFiles) -> str:
         (_MARKS[sample["right"]], sample["source"], sample["predicted"], " | ".join(sample["references"]))
         for sample in samples
     ]
-    return count + table(("", "source", "output", "reference"), rows)
+    styles = [_MARKS[sample["right"]][2:] for sample in samples]
+    return count + table(("", "source", "output", "reference"), rows, row_styles=styles)
 
 
-_MARKS = {True: "✓ right", False: "✗ wrong", None: ""}
+_MARKS = {True: "✓ right", False: "✗ wrong", None: ""}  # a sign and the class of the row
 
 
 def _pictures(run: RunFiles) -> str:
