@@ -13,7 +13,6 @@ from rnnlab.gradient_flow import LagJacobians, kaplan_yorke_dimension, lag_jacob
 from rnnlab.gradient_flow.contributions import StepGradients, each_step
 from rnnlab.printing import show, to_json
 from rnnlab.tasks.base import ModelParams, Task
-from rnnlab.training.reporting import short
 from rnnlab.training.step import split_model
 from rnnlab.training.watch import Nudges, Record, no_nudges, recurrent_cells, watched
 
@@ -95,7 +94,7 @@ def flow_table(flows: Mapping[str, Flow]) -> str:
     """
     lines = ["".join(f"  {name}" for name in _COLUMNS)]
     for recurrence, flow in flows.items():
-        numbers = (f"  {short(float(flow.values[name])):>{len(name)}}" for name in _COLUMNS)
+        numbers = (f" {float(flow.values[name]):>{len(name) + 1}.3g}" for name in _COLUMNS)
         lines.append(f"{recurrence:<{_MARGIN}}{''.join(numbers)}")
     return "\n".join(lines)
 

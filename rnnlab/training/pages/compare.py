@@ -24,7 +24,7 @@ _ABOUT_CURVES = "Each run in its colour; where a value has both, training is in 
 
 
 def compare(workdirs: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
-    """Prints a table of the fields and scores that differ between runs, and writes `compare.html` and `compare.png`.
+    """Writes `compare.html` and `compare.png`, and prints the config fields that differ and the scores of each run.
 
     Args:
       workdirs: of two runs or more, of the same task.
@@ -44,13 +44,13 @@ def compare(workdirs: Sequence[pathlib.Path], folder: pathlib.Path) -> None:
             )
     names = _names(workdirs)
     tables = {"Config fields that differ": _differing(runs), "Scores": _score_rows(runs)}
+    folder.mkdir(parents=True, exist_ok=True)
+    _draw(folder / _PICTURE, names, runs)
+    write_text(folder / "compare.html", _page(names, runs, tables))
     for title, rows in tables.items():
         for line in _lines((title, *names), rows):
             show(line)
         show("")
-    folder.mkdir(parents=True, exist_ok=True)
-    _draw(folder / _PICTURE, names, runs)
-    write_text(folder / "compare.html", _page(names, runs, tables))
     show(folder / "compare.html")
 
 
