@@ -1,6 +1,6 @@
 """The trainer's interface to a task, which defines data, model, loss and scores.
 
-Imports only `config` and `errors`.
+Imports only `config`, `errors` and `shown`.
 """
 
 import abc
@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from rnnlab.config import Fields, check_fields
 from rnnlab.errors import UserError
+from rnnlab.tasks.shown import Shown
 
 Carry = Any  # a pytree of `[batch, ...]`: recurrent states carried from step to step; () for most tasks
 ModelParams = dict[str, Array]  # the parameters of a model by their path
@@ -52,45 +53,6 @@ class Batches(Protocol):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restores a position."""
-
-
-class Sample(NamedTuple):
-    """A prediction of a finished run, to be shown.
-
-    Attributes:
-      source: the input, or its start or place; empty if the model writes without one.
-      predicted: the output.
-      references: the correct outputs, if they are known.
-      right: whether the output is one of them; None where equality means nothing.
-    """
-
-    source: str
-    predicted: str
-    references: Sequence[str] = ()
-    right: bool | None = None
-
-    @classmethod
-    def compared(cls, source: str, predicted: str, references: Sequence[str]) -> "Sample":
-        """Makes a sample whose output must equal a reference."""
-        return cls(source, predicted, references, predicted in references)
-
-    def __str__(self) -> str:
-        if not self.source:
-            return f"{self.predicted}\n"
-        reference = "" if self.right or not self.references else f"   (reference: {' | '.join(self.references)})"
-        return f"{self.source} -> {self.predicted}{reference}"
-
-
-class Shown(NamedTuple):
-    """What a task shows of a finished run.
-
-    Attributes:
-      samples: predictions of the test split, or of validation without one.
-      pictures: file names in the work directory, with their captions.
-    """
-
-    samples: Sequence[Sample] = ()
-    pictures: Mapping[str, str] = {}
 
 
 class Predictor(abc.ABC):

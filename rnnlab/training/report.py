@@ -8,7 +8,8 @@ import jax
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.printing import show, to_json
-from rnnlab.tasks.base import ModelParams, Shown, Task
+from rnnlab.tasks.base import ModelParams, Task
+from rnnlab.tasks.shown import Shown
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.pages.run import write_page
 from rnnlab.training.plots import plot_curves

@@ -22,8 +22,9 @@ from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.losses import cross_entropy, length_weights
 from rnnlab.models.language_model import LanguageModel, Read
-from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Sample, Scores, Shown, Task
+from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.language_model.config import FIELDS, check_ranges, resolve_paths
+from rnnlab.tasks.shown import Sample, Shown
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.workdir import reading_json

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from rnnlab.tasks.base import ModelParams, Sample, Shown
+from rnnlab.tasks.base import ModelParams
 from rnnlab.tasks.seq2seq.attention import write_attention
 from rnnlab.tasks.seq2seq.evaluation import Evaluator
 from rnnlab.tasks.seq2seq.task import Seq2SeqTask
+from rnnlab.tasks.shown import Sample, Shown
 
 _PICTURES = 4
 

@@ -25,7 +25,7 @@ from rnnlab.losses import cross_entropy, length_weights
 from rnnlab.metrics import LOSSES, METRICS
 from rnnlab.models import Ensemble, Seq2Seq
 from rnnlab.own import name_of_own
-from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Shown, Task
+from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.seq2seq.checks import check_best_metric, check_metrics, find_metrics
 from rnnlab.tasks.seq2seq.config import FIELDS, check_ranges, metric_names, resolve_paths
 from rnnlab.tasks.seq2seq.data import (
@@ -40,6 +40,7 @@ from rnnlab.tasks.seq2seq.data import (
 )
 from rnnlab.tasks.seq2seq.model import make_model
 from rnnlab.tasks.seq2seq.teacher_forcing import make_teacher_forcing
+from rnnlab.tasks.shown import Shown
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.workdir import reading_json

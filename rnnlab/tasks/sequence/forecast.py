@@ -21,12 +21,13 @@ from rnnlab.data.windows import WindowBatch, Windows
 from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.models.forecaster import Forecaster
-from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Shown, Task
+from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.fields import STACK
 from rnnlab.tasks.sequence.checks import check_best_metric, check_used
 from rnnlab.tasks.sequence.config import FIELDS
 from rnnlab.tasks.sequence.forecast_data import Series, Standard, make_windows, read_series
 from rnnlab.tasks.sequence.forecast_output import Output
+from rnnlab.tasks.shown import Shown
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.workdir import reading_json

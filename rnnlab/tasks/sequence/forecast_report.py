@@ -5,9 +5,10 @@ import numpy as np
 from rnnlab.files import write_text
 from rnnlab.pictures import drawable, picture, survived
 from rnnlab.printing import show, to_csv
-from rnnlab.tasks.base import ModelParams, Shown
+from rnnlab.tasks.base import ModelParams
 from rnnlab.tasks.sequence.forecast import ForecastTask
 from rnnlab.tasks.sequence.forecast_evaluation import ERRORS, Evaluator, seasonal_naive
+from rnnlab.tasks.shown import Shown
 
 _DRAWN_WINDOWS, _DRAWN_CHANNELS = 3, 4
 _SHOWN = 2  # maximum length of the drawn look-back, in horizons

@@ -9,10 +9,11 @@ from rnnlab.files import write_text
 from rnnlab.label_metrics import Confusion
 from rnnlab.pictures import drawable, picture, survived
 from rnnlab.printing import to_csv
-from rnnlab.tasks.base import ModelParams, Sample, Shown
+from rnnlab.tasks.base import ModelParams
 from rnnlab.tasks.sequence.answers import Classes, LabelsPerStep
 from rnnlab.tasks.sequence.evaluation import Evaluator
 from rnnlab.tasks.sequence.task import SequenceTask
+from rnnlab.tasks.shown import Sample, Shown
 
 _DRAWN = 50  # classes, up to which the confusion matrix is drawn
 _NUMBERED = 20  # classes, up to which its cells show their counts

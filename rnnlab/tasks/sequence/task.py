@@ -24,7 +24,7 @@ from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.models import ManyToMany, ManyToOne
 from rnnlab.models.tokens import Words
-from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Shown, Task
+from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.sequence.answers import find_answer
 from rnnlab.tasks.sequence.checks import check_best_metric, check_order, check_used
 from rnnlab.tasks.sequence.config import FIELDS
@@ -32,6 +32,7 @@ from rnnlab.tasks.sequence.data import read_splits
 from rnnlab.tasks.sequence.inputs import Inputs
 from rnnlab.tasks.sequence.model import Sizing, make_model
 from rnnlab.tasks.sequence.rows import SequenceBatch, SequenceRows, Steps
+from rnnlab.tasks.shown import Shown
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.workdir import reading_json
