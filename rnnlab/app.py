@@ -8,12 +8,16 @@ python launch.py --workdir=runs/g2p --ensemble=runs/b,runs/c --mode=predict < wo
 python launch.py --workdir=runs/g2p --mode=breakdown
 python launch.py --workdir=runs/g2p --mode=flow
 python launch.py --workdir=runs/g2p --mode=export --out=exported/g2p
+python launch.py --workdir=runs/g2p --mode=report
+python launch.py --mode=compare runs/a runs/b --workdir=runs/compared
 python launch.py --config=configs/cmudict.py --mode=config
 python launch.py --config=configs/cmudict.py --workdir=runs/grid --sweep="model.encoder.cell=lstm,gru,rnn;seed=0,1,2"
 python launch.py --config=configs/language_model.py --workdir=runs/lm
 python launch.py --workdir=runs/lm --mode=predict --temperature=0.8 < prompts.txt > texts.txt
 python launch.py --config=configs/benchmark.py --workdir=runs/bench
 python launch.py --config=configs/gradient_flow.py --workdir=runs/flow
+
+--config.x.y=VALUE sets a field of the config; --mode=config prints all fields with their meanings and allowed values.
 """
 
 import difflib
@@ -39,13 +43,24 @@ from rnnlab.training.signals import Interrupted
 if TYPE_CHECKING:
     from rnnlab.tasks.base import Task
 
-MODES = ("train", "evaluate", "predict", "breakdown", "flow", "export", "config")
+MODES = {
+    "train": "trains, or resumes from the last checkpoint",
+    "evaluate": "prints the scores of a split as one JSON object",
+    "predict": "reads lines from stdin, and prints an output for each",
+    "breakdown": "prints where the time of a training step goes",
+    "flow": "prints how far a gradient reaches in each recurrence",
+    "report": "writes report.html of a run, also while it trains",
+    "compare": "compares runs: --mode=compare runs/a runs/b --workdir=FOLDER",
+    "export": "writes a folder that needs no rnnlab: --out=FOLDER",
+    "config": "prints every field of a config: value, meaning, allowed values",
+}
+_MODE_HELP = "What to do:\n" + "\n".join(f"{name:9s} {what}" for name, what in MODES.items())
 LABS = {"benchmark": "rnnlab.benchmark.cases:FIELDS", "gradient_flow": "rnnlab.flow_lab.config:FIELDS"}
 _HOMES = (pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1])  # of configs/: installed, in a clone
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file in configs/.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: created or resumed.")
-_MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
+_MODE = flags.DEFINE_enum("mode", "train", list(MODES), _MODE_HELP)
 _SPLIT = flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "evaluate, flow: the split to use.")
 _BEAM_SIZE = flags.DEFINE_integer("beam_size", None, "evaluate, predict: instead of the config's.", lower_bound=1)
 _MAX_TOKENS = flags.DEFINE_integer("max_tokens", None, "evaluate, predict: instead of the config's.", lower_bound=0)
@@ -88,6 +103,7 @@ def _main(argv: list[str]) -> int:
       UserError: inconsistent flags, or an error of the experiment.
     """
     config, workdir = _check_flags(argv)
+    runs = [pathlib.Path(name).expanduser() for name in argv[1:]]
     absl_logging.set_verbosity(absl_logging.ERROR)  # jax, orbax and tfds log every file that they open
     if _MODE.value == "config":
         _show_config(config, workdir)
@@ -103,6 +119,9 @@ def _main(argv: list[str]) -> int:
 
         run_lab(config, workdir)
         return 0
+    if _MODE.value in ("report", "compare"):
+        _write_page(workdir, runs)
+        return 0
     if _MODE.value != "train":
         _use(config, workdir)
         return 0
@@ -111,7 +130,7 @@ def _main(argv: list[str]) -> int:
 
 def _check_flags(argv: list[str]):
     """Returns the config, if there is one, and the work directory, after checking the flags."""
-    if argv[1:]:
+    if argv[1:] and _MODE.value != "compare":
         raise UserError(f"{argv[1]!r}: not a flag; flags start with --")
     if _WORKDIR.value is None and (_MODE.value != "config" or _CONFIG.value is None):
         raise UserError("--workdir: missing; give the folder of the run")
@@ -187,6 +206,17 @@ def _use(config, workdir: pathlib.Path) -> None:
         from rnnlab.training.prediction import predict
 
         predict(task, params, sys.stdin.buffer, sys.stdout.buffer, **_shown())
+
+
+def _write_page(workdir: pathlib.Path, runs: list[pathlib.Path]) -> None:
+    """Writes the report of a run, or the comparison of several, and prints where it is."""
+    from rnnlab.training.pages.compare import compare
+    from rnnlab.training.pages.run import write_page_of
+
+    if _MODE.value == "compare":
+        compare(runs, workdir)
+    else:
+        show(write_page_of(workdir))
 
 
 def _shown() -> dict[str, object]:

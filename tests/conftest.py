@@ -54,8 +54,8 @@ def _few_programs():
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_curves():
-    """Skips `curves.png`, which takes longer to draw than a tiny run to train; subprocesses still draw it."""
-    with mock.patch("rnnlab.training.report.plot_curves"):
+    """Skips the curves and the page, which take longer to draw than a tiny run to train; subprocesses draw them."""
+    with mock.patch("rnnlab.training.report.plot_curves"), mock.patch("rnnlab.training.report.write_page"):
         yield
 
 

@@ -88,6 +88,9 @@ MISTAKES = [
     (["--mode=predict", "--out=x"], "--out: is for --mode=export"),
     (["--mode=export", "--out=x", "--n_best=2"], "--n_best: is for --mode=predict"),
     (["--mode=export", "--out=x"], "not a work directory"),
+    (["--mode=report"], "not a work directory"),
+    (["--mode=compare"], "needs two work directories or more, such as --mode=compare runs/a runs/b"),
+    (["--mode=compare", "a", "b"], "a: not a work directory"),
     (["--mode=flow", "--ensemble=a,b"], "--ensemble: --mode=flow takes one work directory; allowed: evaluate"),
 ]
 # All of them in a child each of one process, which has imported what they need.
@@ -149,6 +152,14 @@ def test_the_fields_of_a_lab_are_printed_with_values_meanings_and_ranges(config,
     result = _launch(config, *more, "--mode=config")
     assert result.returncode == 0, result.stderr
     assert re.search("^" + line.replace("   ", " +") + "$", result.stdout.decode(), re.MULTILINE)
+
+
+def test_help_lists_each_mode_on_a_line_and_says_where_the_fields_are():
+    text = _launch("--help").stdout.decode()
+    for mode in ("train", "evaluate", "predict", "breakdown", "flow", "report", "compare", "config"):
+        assert re.search(rf"^ +{mode} +\w+.* \w+", text, re.MULTILINE), mode
+    assert "--mode=config prints all fields" in text
+    assert max(map(len, text.partition("flags:")[2].splitlines())) <= 80
 
 
 def test_a_missing_workdir_is_told():

@@ -1,7 +1,7 @@
 """Tasks: a folder for each, `base.py` with the trainer's interface to a task, and here the tasks by name.
 
 A task imports models, data, searches, losses, metrics, and parts of `rnnlab.training`; the trainer receives a task and
-imports only `base`. Importing this package loads none of them.
+imports only `base` and `shown`. Importing this package loads none of them.
 """
 
 import difflib

@@ -1,6 +1,6 @@
 """The trainer's interface to a task, which defines data, model, loss and scores.
 
-Imports only `config`, `errors` and `exports`.
+Imports only `config`, `errors`, `exports` and `shown`.
 """
 
 import abc
@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from rnnlab.config import Fields, check_fields
 from rnnlab.errors import UserError
 from rnnlab.tasks.exports import Exports
+from rnnlab.tasks.shown import Shown
 
 Carry = Any  # a pytree of `[batch, ...]`: recurrent states carried from step to step; () for most tasks
 ModelParams = dict[str, Array]  # the parameters of a model by their path
@@ -244,8 +245,9 @@ class Task(abc.ABC):
         """Returns the titles of the curves of the metrics to plot."""
         return {}
 
-    def finish(self, params: ModelParams) -> None:
-        """Writes pictures and prints samples of a finished run."""
+    def finish(self, params: ModelParams) -> Shown | None:
+        """Draws pictures and predicts samples of a finished run, which are then printed and put in its report."""
+        return None
 
     def predictor(self, params: ModelParams) -> Predictor:
         """Makes the predictor of lines; further arguments of a task are its options.

@@ -1,6 +1,8 @@
 """The layout of a run's arrays: one mesh over all devices of all processes, batches sharded over its axis `data`, large
 parameters over its axis `model`."""
 
+import datetime
+import platform
 from typing import Any, TypeVar
 
 import jax
@@ -11,6 +13,15 @@ from ml_collections import ConfigDict
 from rnnlab.errors import UserError
 
 T = TypeVar("T")
+
+
+def describe_machine() -> str:
+    """Names what this process computes with, and today's date."""
+    number, kind = jax.device_count(), jax.devices()[0].device_kind
+    devices = f"{number} x {kind}" if number > 1 else kind
+    return (
+        f"jax {jax.__version__} on {devices}, Python {platform.python_version()}, {datetime.date.today().isoformat()}"
+    )
 
 
 class Devices:

@@ -1,7 +1,7 @@
 """Gradient flow through the recurrences of a model: measured at intervals in training, and on demand."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +18,8 @@ from rnnlab.training.watch import Nudges, Record, no_nudges, recurrent_cells, wa
 
 _TRACED = 1  # sequences with whole spectra in training
 _EVERY_LAG = 2  # the same at every lag on demand: with a state of 512 numbers each takes half a second
+_COLUMNS = ("exponent", "log_norm", "early_share", "saturated")  # of the table in the log
+_MARGIN = 35  # columns for the names of recurrences, as wide as the start of a log line
 _SATURATED = 4  # beyond this |a + r|, a sigmoid is within 2 % of 0 or 1, and tanh within 0.1 % of +-1
 
 
@@ -83,6 +85,18 @@ class FlowProbe:
 
     def _look(self, cell: Cell, look: Callable[..., Any], record: Record, loss: Array, gradients: Nudges) -> Any:
         return look(cell, record, each_step(cell, record.trajectory, loss, *gradients, edges=self.edges))
+
+
+def flow_table(flows: Mapping[str, Flow]) -> str:
+    """Returns the main measurements as a table: the names of the columns, then a line for each recurrence.
+
+    The first line is meant to follow `_MARGIN` columns of a log line.
+    """
+    lines = ["".join(f"  {name}" for name in _COLUMNS)]
+    for recurrence, flow in flows.items():
+        numbers = (f" {float(flow.values[name]):>{len(name) + 1}.3g}" for name in _COLUMNS)
+        lines.append(f"{recurrence:<{_MARGIN}}{''.join(numbers)}")
+    return "\n".join(lines)
 
 
 def measure_flow(task: Task, params: ModelParams, split: str) -> None:

@@ -1,8 +1,10 @@
 """The training loop: steps, log lines, evaluations, checkpoints; stopping and resuming leave no trace."""
 
+import contextlib
 import logging
 import pathlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -10,11 +12,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rnnlab.errors import UserError
-from rnnlab.files import alone_in
+from rnnlab.files import alone_in, write_text
+from rnnlab.printing import to_json
 from rnnlab.tasks.base import Task
 from rnnlab.training import distributed
 from rnnlab.training.checkpoint import Checkpoints, Restored
-from rnnlab.training.flow import FlowProbe
+from rnnlab.training.devices import describe_machine
+from rnnlab.training.flow import FlowProbe, flow_table
 from rnnlab.training.optimizer import observe_validation
 from rnnlab.training.programs import Programs
 from rnnlab.training.report import report
@@ -23,7 +27,7 @@ from rnnlab.training.selection import Selection
 from rnnlab.training.signals import Interrupted, Signals
 from rnnlab.training.step import TrainState, running_statistics
 from rnnlab.training.warm_start import take_over
-from rnnlab.training.window import Call, Step, fetch, remarks, summarize
+from rnnlab.training.window import Call, Step, fetch, skipped_steps, summarize
 from rnnlab.training.workdir import create_task
 
 _LOG = logging.getLogger("rnnlab")
@@ -95,9 +99,11 @@ class Training:
         statistics = running_statistics(task.sketch)
         size = sum(value.size for name, value in params.items() if name not in statistics)
         begun = f"from step {self.step}" if self.step else "from the start"
-        for line in (*task.summary(), f"{size:,} parameters; {begun}"):
-            self.reporter.say(line)
+        lines = [*task.summary(), f"{size:,} parameters; {begun}"]
+        for line in lines:
+            self.reporter.terminal.say(line)
         if distributed.is_first() and not quiet:
+            write_text(task.workdir / "start.json", to_json({"lines": lines, "machine": describe_machine()}))
             task.log_data()
 
     def __enter__(self) -> "Training":
@@ -180,8 +186,7 @@ class Training:
         logs = self._is_due(config.log_every) or last
         if logs:
             steps, self._window = fetch(self._window), []
-            for line in () if self._quiet else remarks(steps, self.step, self.task.describe):
-                _LOG.warning("%s", line)
+            self._tell_skipped(steps)
             if self._too_many(steps):
                 self._go_back(steps)
                 return
@@ -211,24 +216,37 @@ class Training:
             batches.append(next(self._batches))
             rows.append(list(self._batches.rows))
         shared = self._devices.share(batches[0] if number == 1 else _stacked(batches), calls=number > 1)
-        self._tell_shape(tuple(leaf.shape for leaf in jax.tree.leaves(shared)))
-        with jax.transfer_guard("disallow"):
+        with self._compiling(tuple(leaf.shape for leaf in jax.tree.leaves(shared))), jax.transfer_guard("disallow"):
             self.state, metrics = self._step(self.state, shared, self._seed)
         self.step += number
+        self.reporter.terminal.move(self.step)
         return Call(metrics, rows)
 
-    def _tell_shape(self, shape: tuple) -> None:
-        """Logs beforehand that a shape of batches is compiled, which takes seconds."""
-        if shape not in self.shapes:
-            self.shapes.add(shape)
-            listed = ", ".join(str(list(each)) for each in dict.fromkeys(shape))
-            self.reporter.say(f"compiling for batches of {listed} (shape {len(self.shapes)})")
+    @contextlib.contextmanager
+    def _compiling(self, shape: tuple) -> Iterator[None]:
+        """Logs, if a shape of batches is new, that its body compiles, and records the seconds that this takes."""
+        if shape in self.shapes:
+            yield
+            return
+        self.shapes.add(shape)
+        listed, begun = ", ".join(str(list(each)) for each in dict.fromkeys(shape)), time.monotonic()
+        self.reporter.terminal.say(f"compiling for batches of {listed} (shape {len(self.shapes)})")
+        with self.reporter.terminal.doing("compiling"):
+            yield
+        self.reporter.write_compiled(self.step, listed, time.monotonic() - begun)
 
     def _asked(self, signals: Signals, logs: bool) -> int:
         """Returns the signal to stop: processes share it when they log, so that they stop together."""
         return distributed.largest(signals.received) if jax.process_count() == 1 or logs else 0
 
     # --- skipped steps
+
+    def _tell_skipped(self, steps: list[Step]) -> None:
+        if not self._quiet:
+            skipped = list(skipped_steps(steps, self.step, self.task.describe))
+            self.reporter.write_skipped(skipped)
+            for each in skipped:
+                _LOG.warning("%s", each)
 
     def _too_many(self, steps: list[Step]) -> bool:
         """Returns whether too many steps in a row were skipped, or the run would end with a skipped one."""
@@ -270,12 +288,16 @@ class Training:
     def _log(self, steps: list[Step]) -> None:
         seconds = time.monotonic() - self._logged
         how: dict[str, Any] = {"schedule": self._programs.schedule, "optimizer": self.state.optimizer}
-        self.reporter.write(self.step, "train", summarize(steps, seconds, unit=self.task.unit, **how))
+        values = summarize(steps, seconds, unit=self.task.unit, **how)
+        shown = ["loss", "gradient_norm", f"{self.task.unit}_per_second", *["skipped"] * bool(values["skipped"])]
+        self.reporter.write(self.step, "train", values, shown=shown)
 
     def _measure(self, probe: FlowProbe) -> None:
-        flows = probe.measure(jax.device_put(self._devices.gather(self.state.params)))
+        with self.reporter.terminal.doing("measuring"):
+            flows = probe.measure(jax.device_put(self._devices.gather(self.state.params)))
         values = {f"{name}/{what}": float(v) for name, flow in flows.items() for what, v in flow.values.items()}
-        self.reporter.write(self.step, "flow", values)
+        self.reporter.write(self.step, "flow", values, shown=())
+        self.reporter.say(self.step, "flow", flow_table(flows))
         for name, flow in flows.items():
             for what, vector in flow.vectors.items():
                 self.reporter.write_vector(self.step, "flow", f"{name}/{what}", np.asarray(vector))
@@ -288,8 +310,10 @@ class Training:
         state = self._devices.gather(self.state)
         if evaluates:
             params = state.evaluated
-            scores = distributed.agree(self._evaluate_on(jax.device_put(params), "validation"))
-            self.reporter.write(self.step, "validation", scores)
+            with self.reporter.terminal.doing("evaluating"):
+                scores = distributed.agree(self._evaluate_on(jax.device_put(params), "validation"))
+            metrics = dict.fromkeys(("loss", self.config.best_metric, *self.task.curves()))
+            self.reporter.write(self.step, "validation", scores, shown=metrics)
             self._selection.judge(self.step, scores, params)
             state = self._told(state, float(scores["loss"]))
         if distributed.is_first() and (stops or self.ended or self.config.checkpoint_every):

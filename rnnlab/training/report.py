@@ -9,7 +9,9 @@ from rnnlab.errors import UserError
 from rnnlab.files import write_text
 from rnnlab.printing import show, to_json
 from rnnlab.tasks.base import ModelParams, Task
+from rnnlab.tasks.shown import Shown
 from rnnlab.training.checkpoint import Checkpoints
+from rnnlab.training.pages.run import write_page
 from rnnlab.training.plots import plot_curves
 from rnnlab.training.reporting import read_metrics
 from rnnlab.training.step import split_model
@@ -81,7 +83,8 @@ def _selected(task: Task, step: int) -> dict:
 def report(task: Task, steps: int, shapes: int) -> None:
     """Writes the scores of the best parameters to `result.json`, and their selection metric to `selection.json`.
 
-    Then it draws the pictures, prints samples and, last, the scores.
+    Then it draws the pictures, writes `shown.json` (samples, and the names of pictures) and `report.html`, prints the
+    samples and, last, the scores.
 
     Args:
       task: of a run that ended after `steps` steps.
@@ -93,6 +96,11 @@ def report(task: Task, steps: int, shapes: int) -> None:
     write_text(task.workdir / "selection.json", to_json(_selected(task, step)))
     write_text(task.workdir / "result.json", scores)
     plot_curves(task)
-    task.finish(params)
+    shown = task.finish(params) or Shown()
+    samples = [{**sample._asdict(), "references": list(sample.references)} for sample in shown.samples]
+    write_text(task.workdir / "shown.json", to_json({"samples": samples, "pictures": dict(shown.pictures)}))
+    write_page(task)
+    for sample in shown.samples:
+        show(sample)
     show(f"best step {step} of {steps}; compiled train-step shapes: {shapes}")
     show(scores)

@@ -1,55 +1,75 @@
-"""The output of a run: lines or a progress bar on the terminal, a CSV, TensorBoard files."""
+"""The output of a run: lines on the terminal, CSV files, TensorBoard files."""
 
 import pathlib
-import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
-import tqdm
 from tensorboardX import summary
 
-from rnnlab.printing import show
 from rnnlab.training.records import Events, Rows, read_rows
+from rnnlab.training.terminal import Terminal
+from rnnlab.training.window import Skipped
 
-_FIELDS = ("step", "split", "name", "value")
+_METRICS = ("metrics.csv", ("step", "split", "name", "value"))
+_VECTORS = ("vectors.csv", ("step", "split", "name", "index", "value"))
+_COMPILED = ("compiled.csv", ("step", "shapes", "seconds"))
+_SKIPPED = ("skipped.csv", ("step", "loss", "gradient_norm", "examples"))
+_NUMBERS = ("value", "seconds", "loss", "gradient_norm")  # fields whose values must be numbers
 _BINS = 30
-_VECTOR_FIELDS = ("step", "split", "name", "index", "value")
 
 
 class Reporter:
-    """Writes `metrics.csv` (a row for each value: step, split, name, value), `vectors.csv` (the same for vectors, with
-    an index) and TensorBoard events to a folder.
-
-    On a terminal a progress bar shows the last training line; otherwise each line is printed.
+    """Writes the records of a run to a folder, and prints lines: `metrics.csv` (a row for each value: step, split,
+    name, value), `vectors.csv` (the same for vectors, with an index), `compiled.csv` (a row for each compilation of the
+    training step), `skipped.csv` (a row for each skipped step) and TensorBoard events.
 
     Args:
       folder: the work directory, created if missing.
       quiet: prints nothing on the terminal.
       steps: the end of the bar; start: its beginning. Rows after `start`, left by a killed run, are dropped.
+
+    Attributes:
+      terminal: prints lines.
     """
 
     def __init__(self, folder: pathlib.Path, *, steps: int, start: int, quiet: bool = False):
         folder.mkdir(parents=True, exist_ok=True)
-        self._metrics = Rows(folder / "metrics.csv", _FIELDS, start)
-        self._vectors = Rows(folder / "vectors.csv", _VECTOR_FIELDS, start)
+        self._metrics, self._vectors, self._compiled, self._skipped = self._rows = [
+            Rows(folder / name, fields, start) for name, fields in (_METRICS, _VECTORS, _COMPILED, _SKIPPED)
+        ]
         self._events = Events(folder / "tensorboard", start)
-        self._quiet, bar = quiet, sys.stderr.isatty() and not quiet
-        self._bar = tqdm.tqdm(total=steps, initial=start, unit="step") if bar else None
-        self._clock = time.monotonic()
+        self.terminal = Terminal(steps=steps, start=start, quiet=quiet)
 
-    def write(self, step: int, split: str, values: Mapping[str, float | str]) -> None:
-        """Records `values` of a split ("train", "validation", "test") after `step` steps."""
+    def write(
+        self, step: int, split: str, values: Mapping[str, float | str], *, shown: Collection[str] | None = None
+    ) -> None:
+        """Records values after some steps, and prints them on a line.
+
+        Args:
+          step: the number of steps done.
+          split: train, validation, test, or flow.
+          values: by name; texts are printed only.
+          shown: the names of the values to print; by default all, and nothing is printed if there are none.
+        """
         numbers = {name: float(value) for name, value in values.items() if not isinstance(value, str)}
         self._metrics.write((step, split, name, value) for name, value in numbers.items())
         for name, value in numbers.items():
             self._events.add(summary.scalar(f"{split}/{name}", value), step)
-        line = "  ".join(f"{name} {_short(value)}" for name, value in values.items())
-        if self._bar is not None and split == "train":
-            self._bar.update(step - self._bar.n)
-            self._bar.set_postfix_str(line)
-        else:
-            self.say(f"step {step:>6}  {split:<10}  {line}")
+        printed = [name for name in (values if shown is None else shown) if name in values]
+        if printed:
+            self.say(step, split, "  ".join(f"{_label(name)} {short(values[name])}" for name in printed))
+
+    def say(self, step: int, about: str, text: str) -> None:
+        """Prints a line or more that begins with the step."""
+        self.terminal.say(f"step {step:>6}  {about:<10}  {text}")
+
+    def write_compiled(self, step: int, shapes: str, seconds: float) -> None:
+        """Records that the training step was compiled for batches of these shapes, after `step` steps."""
+        self._compiled.write([(step, shapes, seconds)])
+
+    def write_skipped(self, skipped: Iterable[Skipped]) -> None:
+        """Records skipped steps."""
+        self._skipped.write((s.step, s.loss, s.gradient_norm, s.examples or "not known") for s in skipped)
 
     def write_vector(self, step: int, split: str, name: str, values: np.ndarray) -> None:
         """Records a vector after `step` steps; TensorBoard shows the distribution of its finite values."""
@@ -76,27 +96,52 @@ class Reporter:
     def _write_vector(self, step: int, split: str, name: str, values: np.ndarray) -> None:
         self._vectors.write((step, split, name, index, value) for index, value in enumerate(values.tolist()))
 
-    def say(self, line: str) -> None:
-        """Prints a line, with the seconds since the start."""
-        line = f"[{time.monotonic() - self._clock:7.1f} s] {line}"
-        if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
-        elif not self._quiet:
-            show(line, file=sys.stderr)
-
     def close(self) -> None:
         """Writes all buffered data."""
-        self._metrics.close()
-        self._vectors.close()
+        for rows in self._rows:
+            rows.close()
         self._events.close()
-        if self._bar is not None:
-            self._bar.close()
+        self.terminal.close()
 
 
 def read_metrics(folder: pathlib.Path) -> list[dict[str, str]]:
-    """Returns the rows of `metrics.csv`; none if the file is missing. An incomplete last line is skipped."""
-    return read_rows(folder / "metrics.csv", _FIELDS)
+    """Returns the rows of `metrics.csv`; none if the file is missing. Rows that are not complete are skipped."""
+    return _read(folder, _METRICS)
 
 
-def _short(value: float | str) -> str:
+def read_vectors(folder: pathlib.Path) -> list[dict[str, str]]:
+    """Returns the rows of `vectors.csv`, as `read_metrics` does."""
+    return _read(folder, _VECTORS)
+
+
+def read_compiled(folder: pathlib.Path) -> list[dict[str, str]]:
+    """Returns the rows of `compiled.csv`, as `read_metrics` does."""
+    return _read(folder, _COMPILED)
+
+
+def read_skipped(folder: pathlib.Path) -> list[dict[str, str]]:
+    """Returns the rows of `skipped.csv`, as `read_metrics` does."""
+    return _read(folder, _SKIPPED)
+
+
+def _read(folder: pathlib.Path, file: tuple[str, tuple[str, ...]]) -> list[dict[str, str]]:
+    name, fields = file
+    numbers = [field for field in fields if field in _NUMBERS]
+    return [row for row in read_rows(folder / name, fields) if all(_is_number(row[field]) for field in numbers)]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _label(name: str) -> str:
+    return name.replace("gradient_norm", "gradient").replace("_per_second", "/s")
+
+
+def short(value: float | str) -> str:
+    """Writes a value in few characters."""
     return value if isinstance(value, str) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -45,14 +45,28 @@ def _each(metrics: StepMetrics, rows: list[list[int]]) -> Iterator[Step]:
         yield Step(jax.tree.map(lambda values: values[index], of_steps), own)  # noqa: B023 (used at once)
 
 
-def remarks(steps: Sequence[Step], last: int, describe: Callable[[list[int]], str]) -> Iterator[str]:
-    """Yields a line for each skipped step; `last` is the number of the last step."""
-    for number, step in enumerate(steps, last - len(steps) + 1):
-        if (metrics := step.metrics).skipped:
-            yield (
-                f"step {number} skipped ({metrics.skipped} in a row): loss {metrics.loss:.4g}, gradient norm "
-                f"{metrics.gradient_norm:.4g}, training examples {describe(step.rows)}"
-            )
+class Skipped(NamedTuple):
+    """A skipped step: how many were skipped in a row up to it, its metrics, and the names of its examples."""
+
+    step: int
+    in_a_row: int
+    loss: float
+    gradient_norm: float
+    examples: str
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step} skipped ({self.in_a_row} in a row): loss {self.loss:.4g}, gradient norm "
+            f"{self.gradient_norm:.4g}, training examples {self.examples}"
+        )
+
+
+def skipped_steps(steps: Sequence[Step], last: int, describe: Callable[[list[int]], str]) -> Iterator[Skipped]:
+    """Yields the skipped steps; `last` is the number of the last step."""
+    for number, (metrics, rows) in enumerate(steps, last - len(steps) + 1):
+        if metrics.skipped:
+            in_a_row, loss, norm = int(metrics.skipped), float(metrics.loss), float(metrics.gradient_norm)
+            yield Skipped(number, in_a_row, loss, norm, describe(rows))
 
 
 def summarize(

@@ -18,7 +18,6 @@ from rnnlab.errors import UserError
 from rnnlab.logits import without_tokens
 from rnnlab.losses import length_weights
 from rnnlab.models import LanguageModel
-from rnnlab.printing import show
 from rnnlab.search import Hypotheses, SpecialTokens, beam_search, greedy, sample
 from rnnlab.search.base import ranked
 from rnnlab.tasks.base import ModelParams, Predictor
@@ -216,10 +215,10 @@ def _continuation(prompt: list[int], answer: list[int], vocabulary: Vocabulary) 
     return both.removeprefix(before) if both.startswith(before) else decode_ids(answer, vocabulary)
 
 
-def write_samples(task: LanguageModelTask, params: ModelParams) -> None:
-    """Prints `evaluation.samples` texts sampled from the model, at the temperature of the config or else at 1."""
+def sample_texts(task: LanguageModelTask, params: ModelParams) -> list[str]:
+    """Samples `evaluation.samples` texts from the model, at the temperature of the config or else at 1."""
     config = copy.deepcopy(task.config)
     config.evaluation.temperature = config.evaluation.temperature or 1.0
     config.evaluation.beam_size = 1
-    for answer in TextPredictor(task.configured(config), params)([b""] * config.evaluation.samples, 0):
-        show(unescape(answer) + "\n")
+    predict = TextPredictor(task.configured(config), params)
+    return [unescape(text) for text in predict([b""] * config.evaluation.samples, 0)]

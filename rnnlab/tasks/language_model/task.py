@@ -25,6 +25,7 @@ from rnnlab.models.language_model import LanguageModel, Read
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Predictor, Scores, Task
 from rnnlab.tasks.exports import Exports
 from rnnlab.tasks.language_model.config import FIELDS, check_ranges, resolve_paths
+from rnnlab.tasks.shown import Sample, Shown
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.workdir import reading_json
@@ -269,11 +270,11 @@ class LanguageModelTask(Task):
         """Returns the titles of the curves of the other metrics."""
         return {"perplexity": "perplexity", "bits_per_character": "bits per character"}
 
-    def finish(self, params: ModelParams) -> None:
-        """Prints texts sampled from the model."""
-        from rnnlab.tasks.language_model.prediction import write_samples
+    def finish(self, params: ModelParams) -> Shown:
+        """Samples texts from the model."""
+        from rnnlab.tasks.language_model.prediction import sample_texts
 
-        write_samples(self, params)
+        return Shown([Sample("", text) for text in sample_texts(self, params)])
 
     def predictor(self, params: ModelParams, *, n_best: int = 0, token_scores: bool = False) -> Predictor:
         """Makes the predictor that continues lines, or scores them; options as in `TextPredictor`."""

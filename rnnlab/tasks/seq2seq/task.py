@@ -41,6 +41,7 @@ from rnnlab.tasks.seq2seq.data import (
 )
 from rnnlab.tasks.seq2seq.model import make_model
 from rnnlab.tasks.seq2seq.teacher_forcing import make_teacher_forcing
+from rnnlab.tasks.shown import Shown
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.workdir import reading_json
@@ -339,11 +340,11 @@ class Seq2SeqTask(Task):
         names = map(name_of_own, metric_names(self.config))
         return {name: f"{name.upper()} (%)" if name in METRICS else name for name in names}
 
-    def finish(self, params: ModelParams) -> None:
-        """Writes pictures of attention weights and prints samples."""
-        from rnnlab.tasks.seq2seq.samples import write_samples
+    def finish(self, params: ModelParams) -> Shown:
+        """Draws attention weights and predicts samples."""
+        from rnnlab.tasks.seq2seq.samples import show_samples
 
-        write_samples(self, params)
+        return show_samples(self, params)
 
     def predictor(
         self,

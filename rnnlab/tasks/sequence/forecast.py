@@ -28,6 +28,7 @@ from rnnlab.tasks.sequence.checks import check_best_metric, check_used
 from rnnlab.tasks.sequence.config import FIELDS
 from rnnlab.tasks.sequence.forecast_data import Series, Standard, make_windows, read_series
 from rnnlab.tasks.sequence.forecast_output import Output
+from rnnlab.tasks.shown import Shown
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.workdir import reading_json
@@ -273,11 +274,11 @@ class ForecastTask(Task):
         """Returns the title of the curve of each score."""
         return {"mse": "mean squared error", "mae": "mean absolute error", "coverage": "coverage (%)"}
 
-    def finish(self, params: ModelParams) -> None:
-        """Writes the scores by step and by channel, and a picture of forecasts, of the test split."""
-        from rnnlab.tasks.sequence.forecast_report import write_report
+    def finish(self, params: ModelParams) -> Shown:
+        """Writes the scores by step and by channel, and draws forecasts, of the test split."""
+        from rnnlab.tasks.sequence.forecast_report import show_forecasts
 
-        write_report(self, params)
+        return show_forecasts(self, params)
 
     def predictor(self, params: ModelParams) -> Predictor:
         """Makes the predictor that continues the series of a file."""

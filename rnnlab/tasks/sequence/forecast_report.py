@@ -8,13 +8,17 @@ from rnnlab.printing import show, to_csv
 from rnnlab.tasks.base import ModelParams
 from rnnlab.tasks.sequence.forecast import ForecastTask
 from rnnlab.tasks.sequence.forecast_evaluation import ERRORS, Evaluator, seasonal_naive
+from rnnlab.tasks.shown import Shown
 
 _DRAWN_WINDOWS, _DRAWN_CHANNELS = 3, 4
 _SHOWN = 2  # maximum length of the drawn look-back, in horizons
 
 
-def write_report(task: ForecastTask, params: ModelParams) -> None:
-    """Writes `errors_by_step.csv`, `errors_by_channel.csv` and `forecasts.png`, of the test split if there is one."""
+def show_forecasts(task: ForecastTask, params: ModelParams) -> Shown:
+    """Writes `errors_by_step.csv`, `errors_by_channel.csv` and `forecasts.png`, of the test split if there is one.
+
+    Prints where they are.
+    """
     split, evaluator = "test" if "test" in task.splits else "validation", Evaluator(task)
     errors = evaluator.errors(params, split)
     by_step = [(step, *each) for step, each in enumerate(errors.by_step.T.tolist(), start=1)]
@@ -25,6 +29,7 @@ def write_report(task: ForecastTask, params: ModelParams) -> None:
     with survived(path):
         _draw(task, params, split, evaluator)
     show(f"{task.workdir}: forecasts.png, errors_by_step.csv and errors_by_channel.csv of the {split} split")
+    return Shown(pictures={path.name: f"forecasts of {split}"})
 
 
 def _draw(task: ForecastTask, params: ModelParams, split: str, evaluator: Evaluator) -> None:
@@ -39,6 +44,7 @@ def _draw(task: ForecastTask, params: ModelParams, split: str, evaluator: Evalua
     truth = scaler.inverse(np.concatenate([batch.inputs[-seen:], batch.targets]))
     channels = task.known.channels[:_DRAWN_CHANNELS]
     steps = np.arange(1, windows.horizon + 1)
+    names = [drawable(name) for name in channels]
     with picture(task.workdir / "forecasts.png", 5 * len(rows), 2.4 * len(channels)) as figure:
         axes = figure.subplots(len(channels), len(rows), squeeze=False, sharex=True)
         for (channel, column), axis in np.ndenumerate(axes):
@@ -57,8 +63,8 @@ def _draw(task: ForecastTask, params: ModelParams, split: str, evaluator: Evalua
             if channel == 0:
                 axis.set_title(f"series {series + 1}, from row {row + 1:,}", fontsize=9)
             axis.axvline(0.5, color="gray", lw=0.5)
-        for axis, name in zip(axes[:, 0], channels, strict=True):
-            axis.set_ylabel(drawable(name))
+        for axis, name in zip(axes[:, 0], names, strict=True):
+            axis.set_ylabel(name)
         for axis in axes[-1]:
             axis.set_xlabel("step")
         axes[-1, 0].legend(loc="upper left", bbox_to_anchor=(0, -0.25), ncols=4, fontsize=8)  # where it hides no curve

@@ -8,34 +8,37 @@ from rnnlab.data.sequences.examples import Examples
 from rnnlab.files import write_text
 from rnnlab.label_metrics import Confusion
 from rnnlab.pictures import drawable, picture, survived
-from rnnlab.printing import show, to_csv
+from rnnlab.printing import to_csv
 from rnnlab.tasks.base import ModelParams
 from rnnlab.tasks.sequence.answers import Classes, LabelsPerStep
 from rnnlab.tasks.sequence.evaluation import Evaluator
 from rnnlab.tasks.sequence.task import SequenceTask
+from rnnlab.tasks.shown import Sample, Shown
 
 _DRAWN = 50  # classes, up to which the confusion matrix is drawn
 _NUMBERED = 20  # classes, up to which its cells show their counts
 _SHOWN = 60  # characters of a sample
 
 
-def write_samples(task: SequenceTask, params: ModelParams) -> None:
-    """Writes the confusion matrix or a picture of the labels of a sequence, and prints `evaluation.samples` predictions
-    of the test split."""
+def show_samples(task: SequenceTask, params: ModelParams) -> Shown:
+    """Predicts `evaluation.samples` answers of the test split, and draws the confusion matrix or, for music, the labels
+    of a sequence."""
     split = "test" if "test" in task.splits else "validation"
     examples, outputs = task.examples[split], Evaluator(task).outputs(params, task.rows(split))
     labels = task.answer.encode(examples)
-    if isinstance(task.answer, Classes):
-        _write_confusion(task.workdir, task.answer.labels, task.answer.confusion(outputs, labels))
     if isinstance(task.answer, LabelsPerStep):
         _draw_labels(task.workdir / "labels.png", labels[0], outputs[0])
-        return
-    for number in range(min(task.config.evaluation.samples, len(outputs))):
-        shown = _shown(examples, number)
-        predicted = " ".join(task.answer.written(outputs[number]))
-        right = " ".join(task.answer.shown(labels[number]))
-        reference = "" if predicted == right else f"   (reference: {right})"
-        show(f"{shown} -> {predicted}{reference}")
+        return Shown(pictures={"labels.png": f"labels of the first sequence of {split}, and their probabilities"})
+    pictures = {}
+    if isinstance(task.answer, Classes):
+        _write_confusion(task.workdir, task.answer.labels, task.answer.confusion(outputs, labels))
+        pictures = {"confusion.png": f"confusion matrix of {split}"}
+    make = Sample.compared if isinstance(task.answer, Classes) else Sample
+    samples = [
+        make(_shown(examples, number), " ".join(task.answer.written(output)), [" ".join(task.answer.shown(label))])
+        for number, output, label in zip(range(task.config.evaluation.samples), outputs, labels, strict=False)
+    ]
+    return Shown(samples, pictures)
 
 
 def _shown(examples: Examples, number: int) -> str:

@@ -33,6 +33,7 @@ from rnnlab.tasks.sequence.data import read_splits
 from rnnlab.tasks.sequence.inputs import Inputs
 from rnnlab.tasks.sequence.model import Sizing, make_model
 from rnnlab.tasks.sequence.rows import SequenceBatch, SequenceRows, Steps
+from rnnlab.tasks.shown import Shown
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.workdir import reading_json
@@ -308,11 +309,11 @@ class SequenceTask(Task):
         """Returns the title of the curve of each score."""
         return {name: name if lower else f"{name} (%)" for name, lower in self.answer.metrics.items()}
 
-    def finish(self, params: ModelParams) -> None:
-        """Writes the confusion matrix or a picture of the answers, and prints samples."""
-        from rnnlab.tasks.sequence.samples import write_samples
+    def finish(self, params: ModelParams) -> Shown:
+        """Draws the confusion matrix or the labels of a sequence, and predicts samples."""
+        from rnnlab.tasks.sequence.samples import show_samples
 
-        write_samples(self, params)
+        return show_samples(self, params)
 
     def predictor(self, params: ModelParams, *, n_best: int = 0) -> Predictor:
         """Makes the predictor for a file; options as in `FilePredictor`."""
