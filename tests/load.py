@@ -1,6 +1,6 @@
 """Many clients of a running server, each of which sends one line at a time and waits for its answer.
 
-    python -m tests.load http://127.0.0.1:8000 < words.txt > phones.txt
+    python -m tests.load http://127.0.0.1:8000 200 < words.txt > phones.txt
 
 Writes the answers in the order of the lines, then how long they took to stderr.
 """
@@ -12,15 +12,13 @@ import time
 import urllib.parse
 from collections.abc import Iterator
 
-CLIENTS = 200
 
-
-def main(server: str, lines: list[bytes]) -> None:
-    """Asks the server for every line."""
+def main(server: str, number: int, lines: list[bytes]) -> None:
+    """Has a number of clients ask the server for every line once."""
     answers, seconds = [b""] * len(lines), [0.0] * len(lines)
     waiting = iter(enumerate(lines))
     lock = threading.Lock()
-    clients = [threading.Thread(target=_ask, args=(server, waiting, lock, answers, seconds)) for _ in range(CLIENTS)]
+    clients = [threading.Thread(target=_ask, args=(server, waiting, lock, answers, seconds)) for _ in range(number)]
     begin = time.perf_counter()
     for client in clients:
         client.start()
@@ -28,8 +26,8 @@ def main(server: str, lines: list[bytes]) -> None:
         client.join()
     elapsed, ordered = time.perf_counter() - begin, sorted(seconds)
     sys.stdout.buffer.write(b"".join(answers))
-    shares = ", ".join(f"p{share} {1000 * ordered[share * len(lines) // 100]:.0f} ms" for share in (50, 95, 99))
-    print(f"{len(lines)} lines of {CLIENTS} clients in {elapsed:.1f} s: {shares}", file=sys.stderr)
+    shares = ", ".join(f"p{share} {1000 * ordered[share * len(lines) // 100]:.1f} ms" for share in (50, 95, 99))
+    print(f"{len(lines)} lines, {number} at a time, in {elapsed:.1f} s: {shares}", file=sys.stderr)
 
 
 def _ask(
@@ -50,4 +48,4 @@ def _ask(
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.stdin.buffer.readlines())
+    main(sys.argv[1], int(sys.argv[2]), sys.stdin.buffer.readlines())

@@ -85,7 +85,7 @@ MISTAKES = [
     (["--config=configs/tiny_shakespeare.py:gru"], "unknown 'gru'; allowed: min_gru, or empty"),
     (["--mode=predict"], "not a work directory"),
     (["--mode=serve"], "not a work directory"),
-    (["--mode=serve", "--port=65536"], "port must be an integer in the range"),
+    (["--mode=serve", "--port=65536"], "--port=65536: 65536 is not an integer in the range"),
     (["--mode=flow", "--ensemble=a,b"], "--ensemble: --mode=flow takes one work directory; allowed: evaluate"),
 ]
 # All of them in a child each of one process, which has imported what they need.

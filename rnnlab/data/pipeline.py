@@ -164,9 +164,9 @@ def evaluation_batches(rows: Rows, sizes: Sizes, batch_size: int) -> Iterator[tu
 
 
 def batch_widths(batch_size: int) -> list[int]:
-    """Returns the numbers of rows that batches are filled up to: powers of 4 below `batch_size`, and that itself, so
+    """Returns the numbers of rows that batches are filled up to: powers of 2 below `batch_size`, and that itself, so
     that few rows cost little and any number of them is one of few shapes."""
-    powers = itertools.takewhile(lambda width: width < batch_size, (4**power for power in itertools.count()))
+    powers = itertools.takewhile(lambda width: width < batch_size, (2**power for power in itertools.count()))
     return [*powers, batch_size]
 
 

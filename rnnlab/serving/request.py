@@ -100,6 +100,7 @@ def read_question(request: Request, body: bytes, kinds: Mapping[str, type], *, t
         _check_lines(lines)
     if stream != "":
         _check_stream(stream, lines)
+        lines = lines or [b""]  # which only writes
     return Question(lines, tuple(checked.items()), stream)
 
 
@@ -143,8 +144,8 @@ def _check_lines(lines: list[bytes]) -> None:
 def _check_stream(stream: Any, lines: list[bytes]) -> None:
     if not isinstance(stream, str) or len(stream) > _STREAM_NAME:
         raise Refused(400, f"stream: must be a name of at most {_STREAM_NAME} characters")
-    if len(lines) != 1:
-        raise Refused(400, f"stream: continues with one line for each request, not with {len(lines)}")
+    if len(lines) > 1:
+        raise Refused(400, f"stream: continues with one line for each request, not with {len(lines):,}")
 
 
 def _from_text(name: str, text: str, kinds: Mapping[str, type]) -> Any:

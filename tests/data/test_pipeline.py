@@ -125,7 +125,7 @@ def test_evaluation_gives_every_pair_once_in_few_shapes():
             assert batch.labels[: batch.target_lengths[column], column].tolist() == [*targets[row], EOS]
 
 
-@pytest.mark.parametrize(("number", "widths"), [(1, [1]), (2, [4]), (5, [16]), (17, [20]), (20, [20]), (21, [20, 20])])
+@pytest.mark.parametrize(("number", "widths"), [(1, [1]), (3, [4]), (5, [8]), (17, [20]), (20, [20]), (21, [20, 20])])
 def test_few_rows_are_filled_up_to_one_of_few_widths(number, widths):
     batches = [batch for _, batch in evaluation_batches(Pairs([[4]] * number, [[5]] * number), [(1, 2)], 20)]
     assert [batch.source.shape[1] for batch in batches] == widths

@@ -231,6 +231,7 @@ def test_a_stream_is_continued(fake):
     assert [each["answers"] for each in found] == [["a"], ["ab"], ["c"]]
     assert [each["continued"] for each in found] == [False, True, False]
     assert client.post("/predict?stream=s", content=b"d\n").text == "abd\n"
+    assert client.post("/predict?stream=s").text == "abd\n"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
+from rnnlab.data.pipeline import batch_widths
 from rnnlab.data.running_text import decode_ids, line_break
 from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from rnnlab.errors import UserError
@@ -74,7 +75,7 @@ class TextPredictor(Predictor):
         if n_best and token_scores:
             raise UserError("--token_scores: scores the given lines, so there is no answer; omit --n_best")
         self._task, self._params = task, params
-        self._n_best, self._token_scores = n_best, token_scores
+        self._n_best, self._token_scores, self._widths = n_best, token_scores, batch_widths(options.batch_size)
         ends = line_break(task.vocabulary) if options.stop == "line" else None
         self._special = SpecialTokens(bos=BOS, eos=PAD if ends is None else ends, pad=PAD)
         never = (UNK,) if task.config.data.min_count == 1 else ()  # training has no unknown token
@@ -112,8 +113,8 @@ class TextPredictor(Predictor):
 
     def warm_up(self) -> Iterator[None]:
         """Compiles reading and search for each number of rows."""
-        for power in range((self._task.config.evaluation.batch_size - 1).bit_length() + 1):
-            self._answers([[first_token(self._task)] * 2] * 2**power, [None] * 2**power, 0)
+        for rows in self._widths:
+            self._answers([[first_token(self._task)] * 2] * rows, [None] * rows, 0)
             yield
 
     def remarks(self) -> Iterator[str]:
@@ -129,7 +130,7 @@ class TextPredictor(Predictor):
         return [first_token(self._task) if context is None else context.last, *_encode(text, vocabulary)]
 
     def _answers(self, prompts: list[list[int]], contexts: Sequence[_Context | None], number: int) -> "_Answered":
-        rows = 1 << (len(prompts) - 1).bit_length()  # to compile few shapes; a single line costs no more
+        rows = next(width for width in self._widths if width >= len(prompts))
         states, log_p = self._read_all(prompts, self._start_states(contexts, rows))
         if self._token_scores:
             found = zip(log_p.T, prompts, strict=False)
