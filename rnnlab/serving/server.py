@@ -22,7 +22,7 @@ from rnnlab.tasks.base import Task
 
 HOST = "127.0.0.1"
 _MOST_CONNECTIONS = 1024  # further ones are answered with status 503
-_CLIENT_LEFT = 499  # of a response that nobody reads
+_NOT_READ = 499  # of a response that nobody reads
 
 
 def serve(task: Task, port: int) -> int:
@@ -74,6 +74,12 @@ def make_app(worker: Worker) -> Starlette:
     kinds = option_kinds(worker.run.task)
 
     async def predict(request: Request) -> Response:
+        try:
+            return await answer(request)
+        except asyncio.CancelledError:  # a second Ctrl-C ends every task
+            return Response(status_code=_NOT_READ)
+
+    async def answer(request: Request) -> Response:
         body = await read_body(request)
         question = read_question(request, body, kinds, takes_whole=worker.takes_whole)
         reply = asyncio.wrap_future(worker.ask(question))
@@ -83,7 +89,7 @@ def make_app(worker: Worker) -> Starlette:
         leaving.cancel()
         if not reply.done():
             reply.cancel()
-            return Response(status_code=_CLIENT_LEFT)
+            return Response(status_code=_NOT_READ)
         answers, continued = reply.result()
         if request.headers.get("content-type", "").startswith("application/json"):
             return _json({"answers": answers} | ({"continued": continued} if question.stream else {}))
@@ -101,7 +107,7 @@ def make_app(worker: Worker) -> Starlette:
             Refused: lambda _, error: _json({"error": str(error)}, error.status),
             UserError: lambda _, error: _json({"error": " ".join(str(error).split())}, 400),
             Full: lambda *_: _json({"error": "too many requests wait; try again later"}, 429, {"Retry-After": "1"}),
-            ClientDisconnect: lambda *_: Response(status_code=_CLIENT_LEFT),
+            ClientDisconnect: lambda *_: Response(status_code=_NOT_READ),
             HTTPException: lambda _, error: _json({"error": error.detail}, error.status_code, error.headers),
             Exception: lambda *_: _json({"error": "an error of the server; its log has the details"}, 500),
         },

@@ -168,8 +168,8 @@ def test_a_body_that_is_too_long_is_refused(fake, monkeypatch):
     assert client.post("/predict", content=b"1234567890").status_code == 413
 
 
-def _send(app, *messages):
-    """Has an application receive messages, and then, as uvicorn does, none; returns what it sends."""
+def _send(app, *messages, cancelled=False):
+    """Has an application receive messages and then, as from uvicorn, none, or be cancelled; returns what it sends."""
     sent, coming = [], iter(messages)
 
     async def receive():
@@ -178,8 +178,15 @@ def _send(app, *messages):
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "headers": []}
-    asyncio.run(asyncio.wait_for(app(scope, receive, send), 30))
+    async def call():
+        scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "headers": []}
+        task = asyncio.ensure_future(app(scope, receive, send))
+        if cancelled:
+            await asyncio.sleep(0.1)
+            task.cancel()
+        await asyncio.wait_for(task, 30)
+
+    asyncio.run(call())
     return sent
 
 
@@ -204,6 +211,16 @@ def test_a_client_that_leaves_costs_nothing():
         run.free.set()
         assert [len(reply.result(30).answers) for reply in (first, last)] == [1, 1]
     assert run.calls == [[b"first"], [b"last"]]
+
+
+def test_a_task_that_is_cancelled_raises_nothing():
+    """As by a second Ctrl-C, which would print a stack trace for each client."""
+    run = FakeRun()
+    run.free.clear()
+    with Worker(run) as own:
+        sent = _send(make_app(own), {"type": "http.request", "body": b"a"}, cancelled=True)
+        run.free.set()
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
 
 
 def test_too_many_requests_are_asked_to_come_again(fake, monkeypatch):
