@@ -4,6 +4,8 @@
 python launch.py --config=configs/cmudict.py --workdir=runs/g2p
 python launch.py --workdir=runs/g2p --mode=evaluate --split=test
 python launch.py --workdir=runs/g2p --mode=predict < words.txt > phones.txt
+python launch.py --workdir=runs/g2p --mode=serve --port=8000
+python launch.py --server=http://127.0.0.1:8000 --mode=predict < words.txt > phones.txt
 python launch.py --workdir=runs/g2p --ensemble=runs/b,runs/c --mode=predict < words.txt > phones.txt
 python launch.py --workdir=runs/g2p --mode=breakdown
 python launch.py --workdir=runs/g2p --mode=flow
@@ -27,13 +29,15 @@ import os
 import pathlib
 import signal
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from rnnlab.errors import UserError
+from rnnlab.extras import needs
 from rnnlab.memory import keep_freed_memory
 from rnnlab.own import is_own, load_own
 from rnnlab.printing import show
@@ -47,6 +51,7 @@ MODES = {
     "train": "trains, or resumes from the last checkpoint",
     "evaluate": "prints the scores of a split as one JSON object",
     "predict": "reads lines from stdin, and prints an output for each",
+    "serve": "answers over HTTP on this machine: --port=8000",
     "breakdown": "prints where the time of a training step goes",
     "flow": "prints how far a gradient reaches in each recurrence",
     "report": "writes report.html of a run, also while it trains",
@@ -65,7 +70,7 @@ _SPLIT = flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "ev
 _BEAM_SIZE = flags.DEFINE_integer("beam_size", None, "evaluate, predict: instead of the config's.", lower_bound=1)
 _MAX_TOKENS = flags.DEFINE_integer("max_tokens", None, "evaluate, predict: instead of the config's.", lower_bound=0)
 _LENGTH_PENALTY = flags.DEFINE_float("length_penalty", None, "evaluate, predict: instead of the config's.")
-_ENSEMBLE = flags.DEFINE_list("ensemble", [], "evaluate, predict: work directories of further models.")
+_ENSEMBLE = flags.DEFINE_list("ensemble", [], "evaluate, predict, serve: work directories of further models.")
 _TEMPERATURE = flags.DEFINE_float(
     "temperature", None, "predict: above 0, samples beam_size outputs instead of searching."
 )
@@ -95,6 +100,10 @@ _N_BEST = flags.DEFINE_integer(
     "n_best", 0, "predict: this many outputs per line, each with its score, separated by TABs.", lower_bound=0
 )
 
+_PORT = flags.DEFINE_integer("port", 8000, "serve: port on 127.0.0.1; 0: a free one.", lower_bound=0, upper_bound=65535)
+_SERVER = flags.DEFINE_string("server", None, "predict: asks a running server, http://127.0.0.1:8000, instead.")
+_SEARCH = (_BEAM_SIZE, _MAX_TOKENS, _LENGTH_PENALTY, _COVERAGE_PENALTY, _TEMPERATURE, _TOP_K, _TOP_P, _STOP)
+
 
 def _main(argv: list[str]) -> int:
     """Runs the mode of the flags; returns the exit status, or 128 + signal if a signal stopped it.
@@ -110,6 +119,9 @@ def _main(argv: list[str]) -> int:
         return 0
     if config is not None and config.experiment == "benchmark":
         return _benchmark(config, workdir)
+    if _SERVER.value is not None:
+        _ask(_SERVER.value)
+        return 0
     keep_freed_memory()
     from rnnlab.training.compile_cache import use_compile_cache  # jax starts here, after the flags are checked
 
@@ -122,8 +134,10 @@ def _main(argv: list[str]) -> int:
     if _MODE.value in ("report", "compare"):
         _write_page(workdir, runs)
         return 0
+    if _MODE.value == "serve":
+        return _serve(_open(config, workdir))
     if _MODE.value != "train":
-        _use(config, workdir)
+        _use(_open(config, workdir))
         return 0
     return _train(config, workdir) if _SWEEP.value is None else _sweep(_SWEEP.value, config, workdir)
 
@@ -132,13 +146,15 @@ def _check_flags(argv: list[str]):
     """Returns the config, if there is one, and the work directory, after checking the flags."""
     if argv[1:] and _MODE.value != "compare":
         raise UserError(f"{argv[1]!r}: not a flag; flags start with --")
-    if _WORKDIR.value is None and (_MODE.value != "config" or _CONFIG.value is None):
+    if _SERVER.value is not None:
+        _check_client()
+    elif _WORKDIR.value is None and (_MODE.value != "config" or _CONFIG.value is None):
         raise UserError("--workdir: missing; give the folder of the run")
     if any("\ud800" <= character <= "\udfff" for character in _WORKDIR.value or ""):  # no library could open it
         raise UserError(f"--workdir: {_WORKDIR.value!r} is not text in this locale; set LC_ALL=C.UTF-8, or use ASCII")
     if _MODE.value == "predict" and (sys.stdin is None or sys.stdout is None):
         raise UserError("--mode=predict: needs standard input and standard output, but one of them is closed")
-    if _ENSEMBLE.value and _MODE.value not in (several := ("evaluate", "predict", "export")):
+    if _ENSEMBLE.value and _MODE.value not in (several := ("evaluate", "predict", "serve", "export")):
         raise UserError(f"--ensemble: --mode={_MODE.value} takes one work directory; allowed: {', '.join(several)}")
     _check_out()
     config, workdir = _CONFIG.value, pathlib.Path(_WORKDIR.value or ".").expanduser()
@@ -167,9 +183,39 @@ def _check_out() -> None:
         raise UserError(f"--{given[0]}: is for --mode=predict; a program of an exported model has all results")
 
 
-def _use(config, workdir: pathlib.Path) -> None:
-    """Runs every mode except training, on a work directory."""
-    from rnnlab.training.report import best_params, evaluate
+def _check_client() -> None:
+    """Refuses flags that a client of a server cannot have."""
+    if _MODE.value != "predict":
+        raise UserError(f"--server: not available for --mode={_MODE.value}; allowed: predict")
+    for flag in (_WORKDIR, _ENSEMBLE, _AVERAGE, _ATTENTION):
+        if flag.value:
+            raise UserError(f"--{flag.name}: belongs to the command that starts the server; omit it beside --server")
+
+
+def _ask(server: str) -> None:
+    """Has a running server answer the lines."""
+    from rnnlab.serving.client import ask
+
+    ask(server, sys.stdin.buffer, sys.stdout.buffer, _shown() | _given(_SEARCH))
+
+
+def _given(options: Sequence[flags.FlagHolder]) -> dict[str, Any]:
+    """Returns the values of the flags that were given."""
+    return {flag.name: flag.value for flag in options if flag.value is not None}
+
+
+def _serve(task: "Task") -> int:
+    """Serves a run; returns the exit status of the signal that ends it."""
+    for name in _shown():
+        raise UserError(f"--{name}: not available for --mode=serve; give it with each request")
+    with needs("serve", "--mode=serve"):
+        from rnnlab.serving.server import serve
+
+    return 128 + serve(task, _PORT.value)
+
+
+def _open(config, workdir: pathlib.Path) -> "Task":
+    """Opens a work directory, with the options of evaluation that flags set."""
     from rnnlab.training.workdir import open_task
 
     task: Task
@@ -179,13 +225,18 @@ def _use(config, workdir: pathlib.Path) -> None:
         task = open_ensemble([workdir, *(pathlib.Path(name).expanduser() for name in _ENSEMBLE.value)], config)
     else:
         task = open_task(workdir, config)
-    search = (_BEAM_SIZE, _MAX_TOKENS, _LENGTH_PENALTY, _COVERAGE_PENALTY, _TEMPERATURE, _TOP_K, _TOP_P, _AVERAGE)
-    for flag in (*search, _STOP, _STREAMS, _DYNAMIC_RATE, _DYNAMIC_DECAY):
-        if flag.value is not None:
-            if flag.name not in task.config.evaluation:
-                raise UserError(f"--{flag.name}: {task.config.experiment} has no such option")
-            task.config.evaluation[flag.name] = flag.value
+    for name, value in _given((*_SEARCH, _AVERAGE, _STREAMS, _DYNAMIC_RATE, _DYNAMIC_DECAY)).items():
+        if name not in task.config.evaluation:
+            raise UserError(f"--{name}: {task.config.experiment} has no such option")
+        task.config.evaluation[name] = value
     task.check(task.config)
+    return task
+
+
+def _use(task: "Task") -> None:
+    """Runs the modes that use a run, except serving."""
+    from rnnlab.training.report import best_params, evaluate
+
     if _MODE.value == "breakdown":
         task.breakdown()
         return

@@ -15,7 +15,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from rnnlab.errors import UserError
-from rnnlab.tasks.base import Scores, Task
+from rnnlab.tasks.base import Predictor, Scores, Task
 from rnnlab.training.prediction import make_predictor
 from rnnlab.training.report import best_params, split_scores
 from rnnlab.training.reporting import read_metrics
@@ -60,9 +60,17 @@ class Run:
         Raises:
           UserError: an option that the task does not have, or a line that is not text.
         """
-        task, others = self._with(options)
-        predictor, encoded = make_predictor(task, self.params, others), _encoded(lines)
+        predictor, encoded = self.predictor(**options), _encoded(lines)
         return predictor([b"\n".join(encoded)] if predictor.takes_whole else encoded, 0)
+
+    def predictor(self, **options: Any) -> Predictor:
+        """Makes a predictor, whose compiled programs serve every call; options as in `predict`.
+
+        Raises:
+          UserError: an option that the task does not have, or a task that does not predict from lines.
+        """
+        task, others = self._with(options)
+        return make_predictor(task, self.params, others)
 
     def scores(self, split: str = "test", **options: Any) -> Scores:
         """Scores a split of the data, as `--mode=evaluate` does.

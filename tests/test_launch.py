@@ -91,6 +91,8 @@ MISTAKES = [
     (["--mode=report"], "not a work directory"),
     (["--mode=compare"], "needs two work directories or more, such as --mode=compare runs/a runs/b"),
     (["--mode=compare", "a", "b"], "a: not a work directory"),
+    (["--mode=serve"], "not a work directory"),
+    (["--mode=serve", "--port=65536"], "--port=65536: 65536 is not an integer in the range"),
     (["--mode=flow", "--ensemble=a,b"], "--ensemble: --mode=flow takes one work directory; allowed: evaluate"),
 ]
 # All of them in a child each of one process, which has imported what they need.

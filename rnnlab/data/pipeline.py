@@ -149,14 +149,25 @@ def _fits(steps: Size, size: Size) -> bool:
 
 
 def evaluation_batches(rows: Rows, sizes: Sizes, batch_size: int) -> Iterator[tuple[list[int], Any]]:
-    """Yields every row once: the rows of each batch and the batch, by size; the last of a size is filled up."""
+    """Yields every row once: the rows of each batch and the batch, by size; the last of a size is filled up.
+
+    It is filled up to `batch_size`; if all rows together are no more than that, only to the next of `batch_widths`.
+    """
+    widths = batch_widths(batch_size) if len(rows) <= batch_size else [batch_size]
     by_size: dict[Size, list[int]] = {}
     for row, steps in enumerate(rows.steps.T.tolist()):
         by_size.setdefault(fitting_size(sizes, tuple(steps)), []).append(row)
     for size, found in sorted(by_size.items()):
         for start in range(0, len(found), batch_size):
             chunk = found[start : start + batch_size]
-            yield chunk, rows.assemble(chunk, size, batch_size)
+            yield chunk, rows.assemble(chunk, size, next(width for width in widths if width >= len(chunk)))
+
+
+def batch_widths(batch_size: int) -> list[int]:
+    """Returns the numbers of rows that batches are filled up to: powers of 2 below `batch_size`, and that itself, so
+    that few rows cost little and any number of them is one of few shapes."""
+    powers = itertools.takewhile(lambda width: width < batch_size, (2**power for power in itertools.count()))
+    return [*powers, batch_size]
 
 
 def training_batches(

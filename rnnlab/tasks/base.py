@@ -69,8 +69,27 @@ class Predictor(abc.ABC):
     def __call__(self, lines: Sequence[bytes], first: int) -> list[str]:
         """Returns an answer for each line, in order; `first`, the number of the first line, counts from 0."""
 
+    def resume(self, lines: Sequence[bytes], first: int, contexts: Sequence[Any]) -> tuple[list[str], list[Any]]:
+        """Answers lines that each continue a text of their own.
+
+        Args:
+          lines, first: as in a call.
+          contexts: for each line, what an earlier call returned for its text; None at the start of a text.
+
+        Returns:
+          the answers, and the contexts after them.
+
+        Raises:
+          UserError: the predictor keeps no state between lines.
+        """
+        raise UserError("stream: this task keeps no state between lines; omit it")
+
+    def warm_up(self) -> Iterator[None]:
+        """Compiles the programs that any number of lines may need, one before each value that it yields."""
+        yield from ()
+
     def remarks(self) -> Iterator[str]:
-        """Yields what to log once all lines are answered."""
+        """Yields what to log once all lines are answered; remarks on a file are yielded once."""
         yield from ()
 
 

@@ -7,6 +7,7 @@ import pytest
 from rnnlab.data.pipeline import (
     Lengths,
     Pairs,
+    batch_widths,
     bucket_sizes,
     evaluation_batches,
     fitting_size,
@@ -122,6 +123,14 @@ def test_evaluation_gives_every_pair_once_in_few_shapes():
         for column, row in enumerate(rows):
             assert batch.source[: batch.source_lengths[column], column].tolist() == sources[row]
             assert batch.labels[: batch.target_lengths[column], column].tolist() == [*targets[row], EOS]
+
+
+@pytest.mark.parametrize(("number", "widths"), [(1, [1]), (3, [4]), (5, [8]), (17, [20]), (20, [20]), (21, [20, 20])])
+def test_few_rows_are_filled_up_to_one_of_few_widths(number, widths):
+    batches = [batch for _, batch in evaluation_batches(Pairs([[4]] * number, [[5]] * number), [(1, 2)], 20)]
+    assert [batch.source.shape[1] for batch in batches] == widths
+    assert sum((batch.source_lengths > 0).sum() for batch in batches) == number
+    assert set(widths) <= set(batch_widths(20))
 
 
 def _rows(batch):

@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
+from rnnlab.data.pipeline import batch_widths
 from rnnlab.data.running_text import decode_ids, line_break
 from rnnlab.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from rnnlab.errors import UserError
@@ -40,11 +41,19 @@ def unescape(text: str) -> str:
     return re.sub(r"\\[\\nrt]", lambda found: _ESCAPED[found[0]], text)
 
 
+class _Context(NamedTuple):
+    """A text so far: its `last` token, and the `states` of one row, on the host, after all tokens before that one."""
+
+    states: Any
+    last: int
+
+
 class TextPredictor(Predictor):
     """Continues lines, or scores their tokens.
 
-    A line is read after a line break, like the first one of a text. Line breaks within prompts and answers are written
-    as by `escape`. Tokens that training did not have are read as unknown, and counted in `remarks`.
+    A line is read after a line break, like the first one of a text; `resume` reads it after the text of its context.
+    Line breaks within prompts and answers are written as by `escape`. Tokens that training did not have are read as
+    unknown, and counted in `remarks`.
 
     Args:
       task: the task to use, with the search of its config.
@@ -65,7 +74,7 @@ class TextPredictor(Predictor):
         if n_best and token_scores:
             raise UserError("--token_scores: scores the given lines, so there is no answer; omit --n_best")
         self._task, self._params = task, params
-        self._n_best, self._token_scores = n_best, token_scores
+        self._n_best, self._token_scores, self._widths = n_best, token_scores, batch_widths(options.batch_size)
         merge, _ = split_model(task.sketch)
         self._read = jax.jit(functools.partial(_read, merge))
         search = Search.of(task)
@@ -76,64 +85,106 @@ class TextPredictor(Predictor):
 
     def __call__(self, lines: Sequence[bytes], first: int) -> list[str]:
         """Returns an answer for each line, in order; `first`, the number of the first line, counts from 0."""
-        prompts = [self._prompt(line) for line in lines]
+        batches = self._batches(lines, first, [None] * len(lines))
+        return [answer for batch in batches for answer in batch.answers]
+
+    def resume(self, lines: Sequence[bytes], first: int, contexts: Sequence[Any]) -> tuple[list[str], list[Any]]:
+        """Answers lines that each continue a text, of which the line and its best answer are then a part."""
+        answers, after = list[str](), list[Any]()
+        for batch in self._batches(lines, first, contexts):
+            states = jax.device_get(self._read_all(batch.written, batch.states)[0])
+            answers += batch.answers
+            for row, ids in enumerate(batch.written):
+                after.append(_Context(jax.tree.map(np.copy, _row(states, row)), ids[-1]))  # not the whole batch
+        return answers, after
+
+    def _batches(
+        self, lines: Sequence[bytes], first: int, contexts: Sequence[_Context | None]
+    ) -> Iterator["_Answered"]:
+        prompts = [self._prompt(line, context) for line, context in zip(lines, contexts, strict=True)]
         self._total += len(prompts)
         self._unknown += sum(UNK in ids for ids in prompts)
-        size, answers = self._task.config.evaluation.batch_size, []
+        size = self._task.config.evaluation.batch_size
         for begin in range(0, len(prompts), size):
-            answers += self._answers(prompts[begin : begin + size], first + begin)
-        return answers
+            part = slice(begin, begin + size)
+            yield self._answers(prompts[part], contexts[part], first + begin)
+
+    def warm_up(self) -> Iterator[None]:
+        """Compiles reading and search for each number of rows."""
+        for rows in self._widths:
+            self._answers([[first_token(self._task)] * 2] * rows, [None] * rows, 0)
+            yield
 
     def remarks(self) -> Iterator[str]:
         """Yields what to log once all lines are answered."""
         if self._unknown:
             yield f"{self._unknown} of {self._total} lines had unknown tokens"
 
-    def _prompt(self, line: bytes) -> list[int]:
-        """Returns the ids of a line, after the token before the first one of a text."""
+    def _prompt(self, line: bytes, context: _Context | None) -> list[int]:
+        """Returns the ids of a line, after the last token of its context or the one before the first of a text."""
         vocabulary = self._task.vocabulary
         how = ("utf-8", "surrogateescape") if vocabulary.unit == "byte" else ("utf-8-sig", "replace")
         text = unescape(line.removesuffix(b"\n").removesuffix(b"\r").decode(*how))
-        return [first_token(self._task), *_encode(text, vocabulary)]
+        return [first_token(self._task) if context is None else context.last, *_encode(text, vocabulary)]
 
-    def _answers(self, prompts: list[list[int]], number: int) -> list[str]:
-        rows = 1 << (len(prompts) - 1).bit_length()  # to compile few shapes; a single line costs no more
-        states, log_p = self._read_all(prompts, rows)
+    def _answers(self, prompts: list[list[int]], contexts: Sequence[_Context | None], number: int) -> "_Answered":
+        rows = next(width for width in self._widths if width >= len(prompts))
+        states, log_p = self._read_all(prompts, self._start_states(contexts, rows))
         if self._token_scores:
             found = zip(log_p.T, prompts, strict=False)
-            return [" ".join(f"{value:.6f}" for value in own[: len(ids) - 1]) for own, ids in found]
+            scores = [" ".join(f"{value:.6f}" for value in own[: len(ids) - 1]) for own, ids in found]
+            return _Answered(scores, states, [ids[-1:] for ids in prompts])
         last, limits = np.full(rows, PAD, np.int32), np.zeros(rows, np.int32)
         last[: len(prompts)] = [ids[-1] for ids in prompts]
         longest = self._task.config.evaluation.max_tokens
         limits[: len(prompts)] = longest
         given = Prompts(last, limits, number + np.arange(rows, dtype=np.int32))
         result = jax.device_get(self._search(self._params, states, given, max_length=longest))
-        return [self._answer(ids, jax.tree.map(lambda v: v[row], result)) for row, ids in enumerate(prompts)]  # noqa: B023
+        answers, written = list[str](), list[list[int]]()
+        for row, (ids, context) in enumerate(zip(prompts, contexts, strict=True)):
+            own, best = _row(result, row), result.tokens[row, 0]
+            answers.append(self._answer(ids[context is None :], own))
+            written.append([ids[-1], *best[best != PAD].tolist()])
+        return _Answered(answers, states, written)
 
-    def _read_all(self, prompts: list[list[int]], rows: int):
+    def _start_states(self, contexts: Sequence[_Context | None], rows: int) -> Any:
+        """Returns the states of contexts, `[rows, ...]`; those before a text for None, and for further rows."""
+        start = self._start(self._params, rows)
+        if all(context is None for context in contexts):
+            return start
+        fresh = _row(jax.device_get(start), 0)
+        own = [fresh if context is None else context.states for context in contexts]
+        return jax.tree.map(lambda *each: np.stack(each), *own, *[fresh] * (rows - len(own)))
+
+    def _read_all(self, prompts: list[list[int]], states: Any) -> tuple[Any, np.ndarray]:
         """Reads all but the last token of each prompt; returns the states after them, and the log-probabilities of all
         but the first, `[time, rows]`."""
+        rows = len(jax.tree.leaves(states)[0])
         lengths = np.zeros(rows, np.int32)
         lengths[: len(prompts)] = [len(ids) - 1 for ids in prompts]
         steps = -(-int(lengths.max()) // _STEPS) * _STEPS
         ids = np.full((steps + 1, rows), PAD, np.int32)
         for row, own in enumerate(prompts):
             ids[: len(own), row] = own
-        states, found = self._start(self._params, rows), [np.zeros((0, rows))]
+        found = [np.zeros((0, rows))]
         for begin in range(0, steps, _STEPS):
             inputs, labels = ids[begin : begin + _STEPS], ids[begin + 1 : begin + 1 + _STEPS]
             states, log_p = self._read(self._params, states, inputs, labels, np.clip(lengths - begin, 0, _STEPS))
             found.append(jax.device_get(log_p))
         return states, np.concatenate(found)
 
-    def _answer(self, prompt: list[int], found: Hypotheses) -> str:
+    def _answer(self, shown: list[int], found: Hypotheses) -> str:
         columns = []
         for tokens, score in zip(found.tokens[: self._n_best or 1], found.scores, strict=False):
             if not self._n_best or np.isfinite(score):
                 ids = [int(token) for token in tokens if token not in (PAD, self._special.eos)]
-                columns.append(escape(_continuation(prompt[1:], ids, self._task.vocabulary)))
+                columns.append(escape(_continuation(shown, ids, self._task.vocabulary)))
                 columns += [f"{score:.6f}"] if self._n_best else []
         return "\t".join(columns)
+
+
+def _row(tree: Any, row: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[row], tree)
 
 
 def _read(
@@ -143,6 +194,15 @@ def _read(
     found = merge(params)(inputs, states, lengths)
     log_p = jnp.take_along_axis(jax.nn.log_softmax(found.logits), labels[..., None], -1)[..., 0]
     return found.states, jnp.where(length_weights(lengths, len(inputs)), log_p, 0)
+
+
+class _Answered(NamedTuple):
+    """A batch of answers, the `states` after all but the last token of each prompt, `[rows, ...]`, and that token with
+    those `written` after it."""
+
+    answers: list[str]
+    states: Any
+    written: list[list[int]]
 
 
 class Prompts(NamedTuple):

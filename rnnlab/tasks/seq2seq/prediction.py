@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from rnnlab.data.pipeline import batch_widths
 from rnnlab.data.vocabulary import EOS, PAD, UNK
 from rnnlab.errors import UserError
 from rnnlab.search import Hypotheses
@@ -71,6 +72,13 @@ class LinePredictor(Predictor):
             stems = [self._attention / f"line_{first + i}" for i in range(1, len(kept) + 1)]
             write_attention(self._evaluator, self._params, kept, [each.tokens[0] for each in found], stems)
         return [_answer(self._task, each, self._n_best, self._token_scores) for each in found]
+
+    def warm_up(self) -> Iterator[None]:
+        """Compiles the search for each length bucket and number of lines, small numbers first."""
+        for width in batch_widths(self._task.config.evaluation.batch_size):
+            for source_time, _ in self._task.sizes:
+                self._evaluator.search(self._params, [[UNK] * source_time] * width)
+                yield
 
     def remarks(self) -> Iterator[str]:
         """Yields what to log once all lines are answered."""

@@ -74,5 +74,6 @@ class SeriesPredictor(Predictor):
         return self._task.known.standard.apply(rows)[-wanted:]
 
     def remarks(self) -> Iterator[str]:
-        """Yields what to log at the end."""
-        yield from self._remarks
+        """Yields what to log on the files since the last call."""
+        remarks, self._remarks = self._remarks, []
+        yield from remarks

@@ -66,5 +66,6 @@ class FilePredictor(Predictor):
             yield from to_csv(rows).splitlines()
 
     def remarks(self) -> Iterator[str]:
-        """Yields what to log at the end."""
-        yield from self._remarks
+        """Yields what to log on the files since the last call."""
+        remarks, self._remarks = self._remarks, []
+        yield from remarks

@@ -82,6 +82,51 @@ def test_draws_follow_from_the_seed_and_the_number_of_the_line(run):
     assert run.predict(["the "] * 2, temperature=1e-4) == greedy * 2
 
 
+def _pieces(predictor, *steps):
+    """The answers of each step, whose lines continue the texts of the step before."""
+    contexts = [None] * len(steps[0])
+    for lines in steps:
+        answers, contexts = predictor.resume([line.encode() for line in lines], 0, contexts)
+        yield answers
+
+
+def test_a_text_written_in_pieces_is_the_text_written_in_one(run):
+    """Beside a text of its own, in a stream and on its own."""
+    whole = run.predict(["the c", "one b"], max_tokens=24)
+    parts = zip(*_pieces(run.predictor(max_tokens=8), ["the c", "one b"], ["", ""], ["", ""]), strict=True)
+    assert ["".join(map(unescape, each)) for each in parts] == [unescape(answer) for answer in whole]
+    first, second = _pieces(run.predictor(max_tokens=8), ["a dog"], [" one bird"])
+    assert [*first, *second] == [
+        *run.predict(["a dog"], max_tokens=8),
+        *run.predict([f"a dog{first[0]} one bird"], max_tokens=8),
+    ]
+
+
+def test_a_text_read_in_pieces_has_the_scores_of_the_text_read_in_one(run):
+    pieces = ["the cat s", "", "ees noth" * 12, "ing.\\n", "a"]
+    (whole,) = run.predict(["".join(pieces)], token_scores=True)
+    scores = " ".join(answer for (answer,) in _pieces(run.predictor(token_scores=True), *([each] for each in pieces)))
+    np.testing.assert_allclose([*map(float, scores.split())], [*map(float, whole.split())], atol=1e-4)
+
+
+def test_a_stream_continues_its_best_answer_after_the_line_break_that_ended_it(run):
+    first, second = _pieces(run.predictor(stop="line", beam_size=3, n_best=2), ["the cat sees n"], [""])
+    best = first[0].split("\t")[0]
+    assert best == "othing."
+    expected = run.predict([f"the cat sees n{best}\\n"], stop="line", beam_size=3, n_best=2)
+    assert [answer.split("\t")[::2] for answer in second] == [answer.split("\t")[::2] for answer in expected]
+
+
+def test_a_warm_predictor_compiles_nothing_for_another_number_of_lines(run):
+    predictor = run.predictor(batch_size=4)
+    assert len(list(predictor.warm_up())) == 3
+    programs = predictor._search, predictor._read
+    compiled = [program._cache_size() for program in programs]
+    for number in (1, 2, 3, 6):
+        assert len(predictor([b"a"] * number, 0)) == number
+    assert [program._cache_size() for program in programs] == compiled == [3, 3]
+
+
 def test_lines_in_and_lines_out_by_the_command(run):
     answers = io.BytesIO()
     predict(run.task, io.BytesIO(b"the cat \r\nwith z\xff\n\nlast"), answers)
@@ -113,6 +158,8 @@ def test_units_that_leave_blanks_out_give_a_readable_answer(make_config, tmp_pat
     assert answer in (" nothing.", " the sun.", " me!")
     (answer,) = run.predict(["the cat sees"], max_tokens=30)
     assert "\\n" in answer
+    parts = _pieces(run.predictor(max_tokens=10), ["the cat sees"], [""], [""])
+    assert "".join(part for (part,) in parts) == answer
 
 
 def test_bytes_may_begin_within_a_character_and_need_not_be_utf8(make_config, tmp_path):
