@@ -17,6 +17,7 @@ TRAINING: Fields = {
     "optimizer": field("adam", "adam, adamw, adagrad, lion, momentum, nadam, nt_asgd, rmsprop or sgd"),
     "learning_rate": field(3e-3, "peak of the schedule", POSITIVE),
     "schedule": field("one_cycle", "constant, linear, one_cycle, warmup_cosine or inverse_sqrt"),
+    "schedule_steps": field(0, "length of the schedule, at least steps; 0: steps", NOT_NEGATIVE),
     "warmup_steps": field(0, "of warmup_cosine (below steps) and inverse_sqrt; 0: a tenth of the steps", NOT_NEGATIVE),
     "weight_decay": field(0.0, "for adamw, lion and nt_asgd", NOT_NEGATIVE),
     "clip_global_norm": field(1.0, "limit of the gradient's global norm; 0 disables it", NOT_NEGATIVE),
