@@ -40,6 +40,7 @@ TRAINING: Fields = {
         500, "steps, in addition to evaluations; 0: only when the run ends or is asked to stop", NOT_NEGATIVE
     ),
     "measure_every": field(500, "steps between measurements of the gradient flow; 0 disables them", NOT_NEGATIVE),
+    "tracker": field("", "where scalars are sent in addition: wandb, mlflow or file.py:NAME", own=True),
     "best_metric": field("loss", "validation metric that selects the best parameters"),
     "stopping_threshold": field(0.0, "value of best_metric at which the run ends; 0 disables it", NOT_NEGATIVE),
     "patience": field(0, "evaluations without a new best before the run ends; 0 disables it", NOT_NEGATIVE),

@@ -11,6 +11,7 @@ from tensorboardX import summary
 
 from rnnlab.printing import show
 from rnnlab.training.records import Events, Rows, read_rows
+from rnnlab.training.tracking import Tracking
 
 _FIELDS = ("step", "split", "name", "value")
 _BINS = 30
@@ -27,9 +28,13 @@ class Reporter:
       folder: the work directory, created if missing.
       quiet: prints nothing on the terminal.
       steps: the end of the bar; start: its beginning. Rows after `start`, left by a killed run, are dropped.
+      tracking: also gets each value.
     """
 
-    def __init__(self, folder: pathlib.Path, *, steps: int, start: int, quiet: bool = False):
+    def __init__(
+        self, folder: pathlib.Path, *, steps: int, start: int, quiet: bool = False, tracking: Tracking | None = None
+    ):
+        self._tracking = tracking
         folder.mkdir(parents=True, exist_ok=True)
         self._metrics = Rows(folder / "metrics.csv", _FIELDS, start)
         self._vectors = Rows(folder / "vectors.csv", _VECTOR_FIELDS, start)
@@ -44,6 +49,8 @@ class Reporter:
         self._metrics.write((step, split, name, value) for name, value in numbers.items())
         for name, value in numbers.items():
             self._events.add(summary.scalar(f"{split}/{name}", value), step)
+        if self._tracking is not None:
+            self._tracking.log(step, {f"{split}/{name}": value for name, value in numbers.items()})
         line = "  ".join(f"{name} {_short(value)}" for name, value in values.items())
         if self._bar is not None and split == "train":
             self._bar.update(step - self._bar.n)
