@@ -1,9 +1,14 @@
-"""Pages of the site that are made from the README and from the code: the home page, the API, the fields of configs."""
+"""Pages of the site that are made from the README, from the code and from the notebooks, which are executed for it."""
 
+import os
 import pathlib
+import tempfile
 from collections.abc import Iterator
 
+import jupytext
 import mkdocs_gen_files
+from nbclient import NotebookClient
+from nbconvert import MarkdownExporter
 
 from rnnlab.app import LABS
 from rnnlab.config import each_field
@@ -23,9 +28,13 @@ _API = {
 }
 
 
+_ROOT = pathlib.Path(__file__).parents[1]
+_SECONDS = 300  # for one cell of a notebook
+
+
 def _home() -> Iterator[str]:
     """The README, whose links point into the folder of the pages."""
-    readme = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (_ROOT / "README.md").read_text(encoding="utf-8")
     yield readme.replace("](docs/", "](")
 
 
@@ -54,3 +63,26 @@ _PAGES = {"index.md": _home, "reference/api.md": _api, "reference/fields.md": _f
 for name, lines in _PAGES.items():
     with mkdocs_gen_files.open(name, "w") as file:
         file.write("\n".join(lines()))
+
+
+def _write_notebook(path: pathlib.Path) -> None:
+    """Executes a notebook in an empty folder, and writes it with its outputs; an error in it ends the build."""
+    notebook = jupytext.read(path)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
+    with tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(
+            notebook, timeout=_SECONDS, kernel_name="python3", resources={"metadata": {"path": folder}}
+        )
+        client.execute(env=environment)
+    page, resources = MarkdownExporter().from_notebook_node(
+        notebook, {"unique_key": path.stem, "output_files_dir": "."}
+    )
+    with mkdocs_gen_files.open(f"notebooks/{path.stem}.md", "w") as file:
+        file.write(page)
+    for name, data in resources["outputs"].items():
+        with mkdocs_gen_files.open(f"notebooks/{name}", "wb") as file:
+            file.write(data)
+
+
+for path in sorted((_ROOT / "notebooks").glob("*.py")):
+    _write_notebook(path)

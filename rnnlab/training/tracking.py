@@ -47,7 +47,7 @@ class Tracking:
     """
 
     def __init__(self, make: Callable[[], Tracker], name: str):
-        self._make, self._name = make, name
+        self._make, self._name, self._given_up = make, name, False
         self._values: queue.SimpleQueue[tuple[int, dict[str, float]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._send, name="tracker", daemon=True)
         self._thread.start()
@@ -62,6 +62,7 @@ class Tracking:
         self._values.put(None)
         self._thread.join(_PATIENCE)
         if self._thread.is_alive():
+            self._given_up = True
             _LOG.warning("training.tracker=%s does not answer; its last values are lost", self._name)
 
     def _send(self) -> None:
@@ -73,7 +74,8 @@ class Tracking:
             tracker.close()
         except Exception as error:  # of the network, the package or the user's own code
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            _LOG.warning("training.tracker=%s failed (%s); the run continues without it", self._name, reason)
+            if not self._given_up:
+                _LOG.warning("training.tracker=%s failed (%s); the run continues without it", self._name, reason)
 
 
 def start_tracking(config: ConfigDict, workdir: pathlib.Path) -> Tracking | None:
@@ -120,7 +122,7 @@ class _Wandb:
 
         if (own := _read_ids(workdir).get("wandb")) is None:
             _add_id(workdir, "wandb", own := uuid.uuid4().hex)
-        settings = wandb.Settings(console="off", silent=True)
+        settings = wandb.Settings(console="off", silent=True, init_timeout=_PATIENCE / 2)
         where = {"id": own, "name": workdir.name, "dir": workdir}
         self._run = wandb.init(**where, config=config, resume="allow", settings=settings)
         self._run.define_metric("*", step_metric="step")  # a run that returned to a checkpoint has a step twice
