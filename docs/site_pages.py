@@ -4,9 +4,11 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import jupytext
 import mkdocs_gen_files
+import nbformat
 from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
 
@@ -29,7 +31,7 @@ _API = {
 
 
 _ROOT = pathlib.Path(__file__).parents[1]
-_SECONDS = 300  # for one cell of a notebook
+_SECONDS, _AT_ONCE = 300, 2  # for one cell of a notebook; notebooks
 
 
 def _home() -> Iterator[str]:
@@ -65,24 +67,29 @@ for name, lines in _PAGES.items():
         file.write("\n".join(lines()))
 
 
-def _write_notebook(path: pathlib.Path) -> None:
-    """Executes a notebook in an empty folder, and writes it with its outputs; an error in it ends the build."""
+def _execute(path: pathlib.Path) -> nbformat.NotebookNode:
+    """Executes a notebook in an empty folder; an error in it ends the build."""
     notebook = jupytext.read(path)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
+    places = [_ROOT, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, places))}
+    how: dict = {"timeout": _SECONDS, "kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"]}
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(
-            notebook, timeout=_SECONDS, kernel_name="python3", resources={"metadata": {"path": folder}}
-        )
-        client.execute(env=environment)
-    page, resources = MarkdownExporter().from_notebook_node(
-        notebook, {"unique_key": path.stem, "output_files_dir": "."}
-    )
-    with mkdocs_gen_files.open(f"notebooks/{path.stem}.md", "w") as file:
+        NotebookClient(notebook, resources={"metadata": {"path": folder}}, **how).execute(env=environment)
+    return notebook
+
+
+def _write(notebook: nbformat.NotebookNode, name: str) -> None:
+    """Writes a notebook as a page, with its pictures."""
+    names = {"unique_key": name, "output_files_dir": "."}
+    page, resources = MarkdownExporter().from_notebook_node(notebook, names)
+    with mkdocs_gen_files.open(f"notebooks/{name}.md", "w") as file:
         file.write(page)
-    for name, data in resources["outputs"].items():
-        with mkdocs_gen_files.open(f"notebooks/{name}", "wb") as file:
+    for picture, data in resources["outputs"].items():
+        with mkdocs_gen_files.open(f"notebooks/{picture}", "wb") as file:
             file.write(data)
 
 
-for path in sorted((_ROOT / "notebooks").glob("*.py")):
-    _write_notebook(path)
+notebooks = sorted((_ROOT / "notebooks").glob("*.py"))
+with ThreadPoolExecutor(_AT_ONCE) as pool:
+    for path, executed in zip(notebooks, pool.map(_execute, notebooks), strict=True):
+        _write(executed, path.stem)

@@ -18,7 +18,7 @@ from rnnlab.tasks.seq2seq.config import default_config
 # %% [markdown]
 # ## Data
 #
-# Two columns in a file, separated by a TAB, are a dataset.
+# Each split is a file of two columns, separated by a TAB.
 
 # %%
 FORMS = ("{day} {month} {year}", "{month} {day}, {year}", "the {day} of {month} {year}", "{month:.3} {day} {year}")
@@ -57,8 +57,8 @@ run = rnnlab.train(config, "runs/dates")
 
 # %%
 figure, panels = plt.subplots(2, 1, figsize=(8, 6.5), layout="constrained")
-for axis, line in zip(panels, ("the 14 of September 1986", "May 3, 2011"), strict=True):
-    (weights,), (output,) = run.attention([line]), run.predict([line])
+lines = ["the 14 of September 1986", "May 3, 2011"]
+for axis, line, output, weights in zip(panels, lines, run.predict(lines), run.attention(lines), strict=True):
     axis.imshow(weights, aspect="auto")
     axis.set_xticks(range(len(line)), line)
     axis.set_yticks(range(len(output) + 1), [*output, "EOS"])
@@ -71,12 +71,12 @@ plt.show()
 # encoder sort by? Attention reads the outputs of each step, so that its last states need not contain everything.
 
 # %%
-lines = [line.split("\t") for line in pathlib.Path("test.tsv").read_text().splitlines()]
-encoded = run.encode([source for source, _ in lines])
+examples = [line.split("\t") for line in pathlib.Path("test.tsv").read_text().splitlines()]
+encoded = run.encode([source for source, _ in examples])
 vectors = np.stack([each.outputs[-1] for each in encoded])  # [lines, features of both directions]
 _, _, directions = np.linalg.svd(vectors - vectors.mean(0), full_matrices=False)
 along = (vectors - vectors.mean(0)) @ directions[:2].T
-months = [int(target[5:7]) for _, target in lines]
+months = [int(target[5:7]) for _, target in examples]
 plt.scatter(*along.T, c=months, cmap="twilight", s=14)
 plt.colorbar(label="month")
 plt.xlabel("first direction")
@@ -91,8 +91,8 @@ plt.show()
 # a date.
 
 # %%
-for line in ("March 3, 1997", "3/4/1997"):
-    (answer,) = run.predict([line], beam_size=5, n_best=5)
+lines = ["March 3, 1997", "3/4/1997"]
+for line, answer in zip(lines, run.predict(lines, beam_size=5, n_best=5), strict=True):
     outputs, scores = answer.split("\t")[::2], answer.split("\t")[1::2]
     print(line)
     for output, score in zip(outputs, scores, strict=True):

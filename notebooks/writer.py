@@ -26,13 +26,13 @@ run = rnnlab.train(config, "runs/writer")
 # %% [markdown]
 # ## Write
 #
-# A sample is drawn character by character. A low temperature prefers likely characters, a high one is bolder.
+# A sample is drawn character by character. A low temperature prefers likely characters, a high one is bolder. The model
+# reads a word and a line break first (`\\n` in a prompt), since its state was never empty in training.
 
 # %%
-starts = ["", "s", "un"]
 for temperature in (0.3, 1.0, 1.6):
-    ends = run.predict(starts, temperature=temperature, stop="line", max_tokens=20)
-    print(f"temperature {temperature}:", *(start + end for start, end in zip(starts, ends, strict=True)))
+    words = run.predict(["house\\n"] * 6, temperature=temperature, stop="line", max_tokens=20)
+    print(f"temperature {temperature}:", *words)
 
 # %% [markdown]
 # ## What surprises it?
@@ -41,9 +41,10 @@ for temperature in (0.3, 1.0, 1.6):
 
 # %%
 words = ["strength", "rhythm"]
+scores = run.predict(["house\\n" + word for word in words], token_scores=True)
 figure, panels = plt.subplots(1, 2, figsize=(9, 3), sharey=True, layout="constrained")
-for axis, word, answer in zip(panels, words, run.predict(words, token_scores=True), strict=True):
-    axis.bar(range(len(word)), [-float(score) for score in answer.split()])
+for axis, word, answer in zip(panels, words, scores, strict=True):
+    axis.bar(range(len(word)), [-float(score) for score in answer.split()[-len(word) :]])
     axis.set_xticks(range(len(word)), word)
 panels[0].set_ylabel("surprise, nats")
 plt.show()

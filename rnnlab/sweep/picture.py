@@ -69,6 +69,8 @@ def _draw_against(axis: "Axes", name: str, found: Sequence[Done], metric: str) -
     values = [value for value, *_ in shown]
     if values and min(values) > 0 and max(values) > _WIDE * min(values):
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")  # matplotlib's own is a formula
+        axis.xaxis.set_minor_formatter("")
     if len(budgets) > 1:
         axis.legend(fontsize="small")
     axis.set(xlabel=drawable(name.rpartition(".")[2]), ylabel=f"{metric}, validation")
