@@ -2,7 +2,7 @@
 # # Quick start
 #
 # A model that pronounces English words: letters in, phones out, learnt from the CMU pronouncing dictionary. Here a
-# small one trains on a fifth of the short words; `configs/cmudict.py` reaches a word error rate of 33 % in a few minutes.
+# small one trains on a fifth of the short words; `configs/cmudict.py` reaches a word error rate of 33 % in minutes.
 
 # %%
 import pathlib
