@@ -1,9 +1,16 @@
-"""Pages of the site that are made from the README and from the code: the home page, the API, the fields of configs."""
+"""Pages of the site that are made from the README, from the code and from the notebooks, which are executed for it."""
 
+import os
 import pathlib
+import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import jupytext
 import mkdocs_gen_files
+import nbformat
+from nbclient import NotebookClient
+from nbconvert import MarkdownExporter
 
 from rnnlab.app import LABS
 from rnnlab.config import each_field
@@ -23,9 +30,13 @@ _API = {
 }
 
 
+_ROOT = pathlib.Path(__file__).parents[1]
+_SECONDS, _AT_ONCE = 300, 2  # for one cell of a notebook; notebooks
+
+
 def _home() -> Iterator[str]:
     """The README, whose links point into the folder of the pages."""
-    readme = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (_ROOT / "README.md").read_text(encoding="utf-8")
     yield readme.replace("](docs/", "](")
 
 
@@ -54,3 +65,31 @@ _PAGES = {"index.md": _home, "reference/api.md": _api, "reference/fields.md": _f
 for name, lines in _PAGES.items():
     with mkdocs_gen_files.open(name, "w") as file:
         file.write("\n".join(lines()))
+
+
+def _execute(path: pathlib.Path) -> nbformat.NotebookNode:
+    """Executes a notebook in an empty folder; an error in it ends the build."""
+    notebook = jupytext.read(path)
+    places = [_ROOT, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, places))}
+    how: dict = {"timeout": _SECONDS, "kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"]}
+    with tempfile.TemporaryDirectory() as folder:
+        NotebookClient(notebook, resources={"metadata": {"path": folder}}, **how).execute(env=environment)
+    return notebook
+
+
+def _write(notebook: nbformat.NotebookNode, name: str) -> None:
+    """Writes a notebook as a page, with its pictures."""
+    names = {"unique_key": name, "output_files_dir": "."}
+    page, resources = MarkdownExporter().from_notebook_node(notebook, names)
+    with mkdocs_gen_files.open(f"notebooks/{name}.md", "w") as file:
+        file.write(page)
+    for picture, data in resources["outputs"].items():
+        with mkdocs_gen_files.open(f"notebooks/{picture}", "wb") as file:
+            file.write(data)
+
+
+notebooks = sorted((_ROOT / "notebooks").glob("*.py"))
+with ThreadPoolExecutor(_AT_ONCE) as pool:
+    for path, executed in zip(notebooks, pool.map(_execute, notebooks), strict=True):
+        _write(executed, path.stem)

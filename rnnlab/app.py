@@ -14,6 +14,7 @@ python launch.py --workdir=runs/g2p --mode=report
 python launch.py --mode=compare runs/a runs/b --workdir=runs/compared
 python launch.py --config=configs/cmudict.py --mode=config
 python launch.py --config=configs/cmudict.py --workdir=runs/grid --sweep="model.encoder.cell=lstm,gru,rnn;seed=0,1,2"
+python launch.py --config=configs/scan.py --workdir=runs/9 --sweep=training.learning_rate=log:1e-4:1e-2 --sweep_random=9
 python launch.py --config=configs/language_model.py --workdir=runs/lm
 python launch.py --workdir=runs/lm --mode=predict --temperature=0.8 < prompts.txt > texts.txt
 python launch.py --config=configs/benchmark.py --workdir=runs/bench
@@ -93,6 +94,16 @@ _ATTENTION = flags.DEFINE_string("attention", None, "predict: folder for each li
 _OUT = flags.DEFINE_string("out", None, "export: new folder for the model; search options as for predict.")
 _SWEEP = flags.DEFINE_string("sweep", None, "train: a grid of runs, such as 'model.encoder.cell=lstm,gru;seed=0,1,2'.")
 _SWEEP_CELL = flags.DEFINE_integer("sweep_cell", None, "sweep: does only the run of this number, from 0.")
+_SWEEP_JOBS = flags.DEFINE_integer("sweep_jobs", None, "sweep: runs at once, by default 1.", lower_bound=1)
+_SWEEP_RANDOM = flags.DEFINE_integer(
+    "sweep_random",
+    None,
+    "sweep: draws this many runs from the grid and from ranges: 'training.learning_rate=log:1e-4:1e-2'.",
+    lower_bound=1,
+)
+_SWEEP_HALVING = flags.DEFINE_integer(
+    "sweep_halving", None, "sweep: successive halving; each stage keeps the best of this many runs.", lower_bound=2
+)
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "train: address:port of process 0 of a run with several.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "train: number of processes of the run.")
 _PROCESS = flags.DEFINE_integer("process", None, "train: number of this process, from 0.")
@@ -167,8 +178,11 @@ def _check_flags(argv: list[str]):
         raise UserError(f"config.experiment: unknown {experiment!r}; allowed: {known}, or file.py:NAME")
     if experiment in LABS and _MODE.value not in ("train", "config"):
         raise UserError(f"--mode={_MODE.value}: not available for a {experiment}; omit --mode")
-    if _SWEEP.value is None and _SWEEP_CELL.value is not None:
-        raise UserError("--sweep_cell: requires --sweep")
+    for flag in (_SWEEP_CELL, _SWEEP_JOBS, _SWEEP_RANDOM, _SWEEP_HALVING):
+        if _SWEEP.value is None and flag.value is not None:
+            raise UserError(f"--{flag.name}: requires --sweep")
+    if _SWEEP_CELL.value is not None and _SWEEP_HALVING.value is not None:
+        raise UserError("--sweep_cell: not available with --sweep_halving, which compares all runs after each stage")
     if _SWEEP.value is not None and (_MODE.value != "train" or not is_task):
         raise UserError(f"--sweep: is for training; config.experiment must be {', '.join(TASKS)} or file.py:NAME")
     return config, workdir
@@ -295,10 +309,12 @@ def _benchmark(config, workdir: pathlib.Path) -> int:
     return 0 if benchmark.run(config, workdir) else 1
 
 
-def _sweep(grid: str, config, workdir: pathlib.Path) -> int:
+def _sweep(fields: str, config, workdir: pathlib.Path) -> int:
     from rnnlab.sweep import read_sweep, run_sweep
 
-    return run_sweep(read_sweep(grid, config), config, workdir, _command_of_a_run(), _SWEEP_CELL.value)
+    settings, eta = read_sweep(fields, config, draws=_SWEEP_RANDOM.value), _SWEEP_HALVING.value or 0
+    command, cell, jobs = _command_of_a_run(), _SWEEP_CELL.value, _SWEEP_JOBS.value or 1
+    return run_sweep(settings, config, workdir, command, cell, jobs=jobs, eta=eta)
 
 
 def _command_of_a_run() -> list[str]:

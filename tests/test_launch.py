@@ -37,6 +37,10 @@ MISTAKES = [
     ([CONFIG, "stray"], "'stray': not a flag"),
     ([CONFIG, "--sweep=seed=0,x"], "--sweep: seed='x' is not of type int"),
     ([CONFIG, "--sweep_cell=1"], "--sweep_cell: requires --sweep"),
+    ([CONFIG, "--sweep_random=3"], "--sweep_random: requires --sweep"),
+    ([CONFIG, "--sweep=seed=0,1", "--sweep_halving=2", "--sweep_cell=0"], "--sweep_cell: not available with --sweep_h"),
+    ([CONFIG, "--sweep=training.learning_rate=log:1e-4:1e-2"], "is a range, from which --sweep_random=n draws"),
+    ([CONFIG, "--config.training.tracker=neptune"], "config.training.tracker: unknown 'neptune'; allowed: wandb"),
     (
         [BENCHMARK, "--sweep=seed=0"],
         "--sweep: is for training; config.experiment must be seq2seq, language_model, sequence, lag or",

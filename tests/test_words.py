@@ -72,7 +72,7 @@ def _misuses(path: pathlib.Path) -> Iterator[str]:
 
 def _files() -> list[pathlib.Path]:
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    code = [path for folder in ("rnnlab", "configs") for path in sorted((ROOT / folder).rglob("*.py"))]
+    code = [path for folder in ("rnnlab", "configs", "notebooks") for path in sorted((ROOT / folder).rglob("*.py"))]
     return [*pages, *code, ROOT / "launch.py"]
 
 

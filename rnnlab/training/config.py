@@ -17,6 +17,7 @@ TRAINING: Fields = {
     "optimizer": field("adam", "adam, adamw, adagrad, lion, momentum, nadam, nt_asgd, rmsprop or sgd"),
     "learning_rate": field(3e-3, "peak of the schedule", POSITIVE),
     "schedule": field("one_cycle", "constant, linear, one_cycle, warmup_cosine or inverse_sqrt"),
+    "schedule_steps": field(0, "length of the schedule, at least steps; 0: steps", NOT_NEGATIVE),
     "warmup_steps": field(0, "of warmup_cosine (below steps) and inverse_sqrt; 0: a tenth of the steps", NOT_NEGATIVE),
     "weight_decay": field(0.0, "for adamw, lion and nt_asgd", NOT_NEGATIVE),
     "clip_global_norm": field(1.0, "limit of the gradient's global norm; 0 disables it", NOT_NEGATIVE),
@@ -39,6 +40,7 @@ TRAINING: Fields = {
         500, "steps, in addition to evaluations; 0: only when the run ends or is asked to stop", NOT_NEGATIVE
     ),
     "measure_every": field(500, "steps between measurements of the gradient flow; 0 disables them", NOT_NEGATIVE),
+    "tracker": field("", "where scalars are sent in addition: wandb, mlflow or file.py:NAME", own=True),
     "best_metric": field("loss", "validation metric that selects the best parameters"),
     "stopping_threshold": field(0.0, "value of best_metric at which the run ends; 0 disables it", NOT_NEGATIVE),
     "patience": field(0, "evaluations without a new best before the run ends; 0 disables it", NOT_NEGATIVE),

@@ -26,6 +26,7 @@ from rnnlab.training.reporting import Reporter
 from rnnlab.training.selection import Selection
 from rnnlab.training.signals import Interrupted, Signals
 from rnnlab.training.step import TrainState, running_statistics
+from rnnlab.training.tracking import start_tracking
 from rnnlab.training.warm_start import take_over
 from rnnlab.training.window import Call, Step, fetch, skipped_steps, summarize
 from rnnlab.training.workdir import create_task
@@ -94,6 +95,7 @@ class Training:
             params = take_over(task.start_params(params), task)
             self._start = jax.tree.map(np.array, programs.state_of(task, params))
         self._selection = Selection(task, self._start.evaluated)
+        self._tracking = start_tracking(task.config, task.workdir) if distributed.is_first() else None
         self.shapes: set[tuple] = set()
         self._go_on(checkpoint)
         statistics = running_statistics(task.sketch)
@@ -145,7 +147,8 @@ class Training:
             self._batches.set_state(position)
         first, folder = distributed.is_first(), self.task.workdir
         folder = folder if first else folder / f"process_{jax.process_index()}"
-        self.reporter = Reporter(folder, steps=self.config.steps, start=self.step, quiet=self._quiet or not first)
+        quiet = self._quiet or not first
+        self.reporter = Reporter(folder, steps=self.config.steps, start=self.step, quiet=quiet, tracking=self._tracking)
 
     @property
     def ended(self) -> bool:
@@ -337,6 +340,8 @@ class Training:
         self.reporter.close()
         self._checkpoints.close()
         self._selection.close()
+        if self._tracking is not None:
+            self._tracking.close()
 
 
 def _stacked(batches: list[Any]) -> Any:

@@ -52,9 +52,14 @@ def make_schedule(training: ConfigDict) -> optax.Schedule:
     """Returns the learning-rate schedule.
 
     Raises:
-      UserError: an unknown schedule, or a warm-up that it does not support or that leaves no steps.
+      UserError: an unknown schedule, one that ends before the run, or a warm-up that it does not support or that
+        leaves no steps.
     """
-    name, steps, warmup = training.schedule, training.steps, training.warmup_steps
+    name, steps, warmup = training.schedule, training.schedule_steps or training.steps, training.warmup_steps
+    if steps < training.steps:
+        raise UserError(
+            f"config.training.schedule_steps: {steps} must be at least config.training.steps={training.steps}"
+        )
     if name not in SCHEDULES:
         raise UserError(f"config.training.schedule: unknown {name!r}; allowed: {', '.join(SCHEDULES)}")
     if warmup and name not in _WARMED_UP:
@@ -62,8 +67,9 @@ def make_schedule(training: ConfigDict) -> optax.Schedule:
             f"config.training.warmup_steps: the schedule {name!r} ignores it; allowed with: {', '.join(_WARMED_UP)}"
         )
     if name == "warmup_cosine" and warmup >= steps:
+        length = "schedule_steps" if training.schedule_steps else "steps"
         raise UserError(
-            f"config.training.warmup_steps: {warmup} must be below config.training.steps={steps} for {name!r}"
+            f"config.training.warmup_steps: {warmup} must be below config.training.{length}={steps} for {name!r}"
         )
     if steps == 1 and not warmup:  # the only step would have a rate of 0
         return optax.constant_schedule(training.learning_rate)

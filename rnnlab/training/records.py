@@ -93,14 +93,15 @@ class Events:
 
     Args:
       folder: created if missing; it gets a new file.
-      start: TensorBoard discards data of earlier files in the folder from this step on.
+      start: TensorBoard discards data of earlier files in the folder from this step on; None discards none.
     """
 
-    def __init__(self, folder: pathlib.Path, start: int):
+    def __init__(self, folder: pathlib.Path, start: int | None):
         folder.mkdir(parents=True, exist_ok=True)
         self._file = GrowingFile(folder / f"events.out.tfevents.{time.time_ns()}")
         self._write(Event(file_version="brain.Event:2"))
-        self._write(Event(step=start, session_log=SessionLog(status=SessionLog.START)))
+        if start is not None:
+            self._write(Event(step=start, session_log=SessionLog(status=SessionLog.START)))
 
     def add(self, summary: Summary, step: int) -> None:
         """Adds a summary from `tensorboardX.summary`."""

@@ -8,6 +8,7 @@ from tensorboardX import summary
 
 from rnnlab.training.records import Events, Rows, read_rows
 from rnnlab.training.terminal import Terminal
+from rnnlab.training.tracking import Tracking
 from rnnlab.training.window import Skipped
 
 _METRICS = ("metrics.csv", ("step", "split", "name", "value"))
@@ -27,12 +28,16 @@ class Reporter:
       folder: the work directory, created if missing.
       quiet: prints nothing on the terminal.
       steps: the end of the bar; start: its beginning. Rows after `start`, left by a killed run, are dropped.
+      tracking: also gets each value.
 
     Attributes:
       terminal: prints lines.
     """
 
-    def __init__(self, folder: pathlib.Path, *, steps: int, start: int, quiet: bool = False):
+    def __init__(
+        self, folder: pathlib.Path, *, steps: int, start: int, quiet: bool = False, tracking: Tracking | None = None
+    ):
+        self._tracking = tracking
         folder.mkdir(parents=True, exist_ok=True)
         self._metrics, self._vectors, self._compiled, self._skipped = self._rows = [
             Rows(folder / name, fields, start) for name, fields in (_METRICS, _VECTORS, _COMPILED, _SKIPPED)
@@ -55,6 +60,8 @@ class Reporter:
         self._metrics.write((step, split, name, value) for name, value in numbers.items())
         for name, value in numbers.items():
             self._events.add(summary.scalar(f"{split}/{name}", value), step)
+        if self._tracking is not None:
+            self._tracking.log(step, {f"{split}/{name}": value for name, value in numbers.items()})
         printed = [name for name in (values if shown is None else shown) if name in values]
         if printed:
             self.say(step, split, "  ".join(f"{_label(name)} {short(values[name])}" for name in printed))

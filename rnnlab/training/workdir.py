@@ -17,6 +17,7 @@ from rnnlab.own_code import check_own, own_digests, own_names, resolve_own, writ
 from rnnlab.tasks import find_task
 from rnnlab.tasks.base import Task
 from rnnlab.training.config import check_intervals
+from rnnlab.training.tracking import find_tracker
 
 
 def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:
@@ -31,6 +32,7 @@ def create_task(config: ConfigDict, workdir: pathlib.Path) -> Task:
     kind = find_task(config.experiment).variant(config)
     kind.check(config)
     check_intervals(config.training)
+    find_tracker(config.training.tracker)
     resolve_paths(kind, config)
     own = own_digests(kind.fields, config)
     if not (workdir / "config.json").exists():

@@ -75,6 +75,13 @@ def test_a_run_killed_and_stopped_ends_bit_identical_to_one_left_alone(tiny_conf
     assert rows[0] == rows[1]
 
 
+def test_a_run_whose_steps_are_raised_within_its_schedule_ends_bit_identical_to_one_left_alone(tiny_config, tmp_path):
+    train(tiny_config(training__schedule_steps=40), tmp_path / "alone")
+    for number in (20, 40):
+        train(tiny_config(training__steps=number, training__schedule_steps=40), tmp_path / "raised")
+    jax.tree.map(np.testing.assert_array_equal, *(_final_state(tmp_path / name)[0] for name in ("alone", "raised")))
+
+
 def test_a_run_without_a_new_best_ends_when_its_patience_does(tiny_config, tmp_path, capsys):
     config = tiny_config(training__learning_rate=1e-12, training__patience=2, training__evaluate_every=5)
     train(config, tmp_path)

@@ -161,6 +161,14 @@ def test_every_optimizer_takes_the_rates_of_every_schedule_and_tells_the_last_on
             np.testing.assert_allclose(updates["b"], -last_rate(rates, state) * 4.0 / 5, rtol=1e-5)
 
 
+def test_a_schedule_may_be_longer_than_the_run_but_not_shorter():
+    whole, part = _training(steps=100), _training(steps=25, schedule_steps=100)
+    rates = [[float(make_schedule(training)(step)) for step in range(100)] for training in (whole, part)]
+    assert rates[0] == rates[1]
+    with pytest.raises(UserError, match=r"schedule_steps: 24 must be at least config\.training\.steps=25"):
+        make_schedule(_training(steps=25, schedule_steps=24))
+
+
 @pytest.mark.parametrize("warmup", [20, 21, 2**31 - 1])
 def test_a_warm_up_that_leaves_no_step_to_the_cosine_is_refused(warmup):
     with pytest.raises(UserError, match=rf"warmup_steps: {warmup} must be below config\.training\.steps=20"):

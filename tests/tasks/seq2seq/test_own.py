@@ -10,7 +10,7 @@ import sys
 import pytest
 from ml_collections import ConfigDict
 
-import rnnlab.sweep
+import rnnlab.sweep.table
 from rnnlab import load, train
 from rnnlab.data.corpus import Corpus
 from rnnlab.errors import UserError
@@ -152,7 +152,9 @@ def test_a_sweep_draws_a_metric_of_ones_own_and_does_a_run_again_whose_metric_ha
     metrics, tiny_config, tmp_path, monkeypatch
 ):
     drawn = []
-    monkeypatch.setattr(rnnlab.sweep, "_plot", lambda found, metric, path: drawn.append(found[0].scores[metric]))
+    monkeypatch.setattr(
+        rnnlab.sweep.table, "draw_scores", lambda found, metric, path: drawn.append(found[0].scores[metric])
+    )
     config = tiny_config(evaluation__metrics=f"wer,{metrics}:RIGHT", training__best_metric=f"{metrics}:RIGHT")
     grid, folder = [{"seed": "0"}], tmp_path / "grid" / "seed=0"
     create_task(copy.deepcopy(config), folder)
