@@ -12,7 +12,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
 
-from rnnlab.app import LABS
+from rnnlab.command import LABS
 from rnnlab.config import each_field
 from rnnlab.own import load_own
 from rnnlab.tasks import TASKS, find_task

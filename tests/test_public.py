@@ -11,7 +11,7 @@ import sys
 import pytest
 
 import rnnlab
-from rnnlab import app
+from rnnlab import command
 from rnnlab.data import lag_problems
 from rnnlab.data.corpus import Corpus
 from rnnlab.errors import UserError
@@ -106,7 +106,7 @@ def test_a_sweep_starts_its_runs_as_it_was_started(monkeypatch, program):
     flags = ["--config=c.py", "--sweep", "seed=0,1", "--workdir=x", "--config.seed=3"]
     monkeypatch.setattr(sys, "orig_argv", ["python", *program, *flags])
     monkeypatch.setattr(sys, "argv", ["rnnlab", *flags])
-    assert app._command_of_a_run() == [sys.executable, *program, "--config=c.py", "--config.seed=3"]
+    assert command.command_of_a_run() == [sys.executable, *program, "--config=c.py", "--config.seed=3"]
 
 
 def test_without_the_packages_of_training_the_command_says_in_one_line_what_to_install():
