@@ -1,6 +1,6 @@
 """Self-contained HTML pages: one file with its style and pictures, which needs no script and requests nothing.
 
-Imports nothing from rnnlab. All texts are escaped here, except those called `body`, which are HTML.
+Imports nothing from rnnlab. All texts are escaped here, except those called `body` and those of class `Html`.
 """
 
 import base64
@@ -27,10 +27,20 @@ figure.alone { grid-column: 1 / -1; }
 .right td:first-child { color: #1a7f37; font-weight: 600; } .wrong td:first-child { color: #b3261e; font-weight: 600; }
 .missing { color: #7a4b00; background: #fff6e5; padding: .4rem .6rem; }
 .verdict { font-weight: 600; white-space: nowrap; }
+.best { font-weight: 600; background: #eef5ff; }
 @media (max-width: 40rem) {
   .verdict { white-space: normal; } th, td { padding: .3rem .3rem; } td:first-child { overflow-wrap: anywhere; }
 }
 """
+
+
+class Html(str):
+    """A text that is HTML already, such as a link in a table."""
+
+
+def link(text: str, target: str) -> Html:
+    """Returns a link to a file beside the page, or to a `#name` in it."""
+    return Html(f'<a href="{html.escape(target)}">{html.escape(text)}</a>')
 
 
 def page(title: str, body: str) -> str:
@@ -82,7 +92,10 @@ def table(
 
 
 def _row(kind: str, cells: Iterable[str], styles: Sequence[str], style: str = "") -> str:
-    parts = (f"<{kind}{_styled(own)}>{html.escape(cell)}</{kind}>" for cell, own in zip(cells, styles, strict=True))
+    parts = (
+        f"<{kind}{_styled(own)}>{cell if isinstance(cell, Html) else html.escape(cell)}</{kind}>"
+        for cell, own in zip(cells, styles, strict=True)
+    )
     return f"<tr{_styled(style)}>{''.join(parts)}</tr>"
 
 

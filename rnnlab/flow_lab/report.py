@@ -1,6 +1,5 @@
 """The report: one self-contained HTML page and its Markdown twin, with a figure for each statement."""
 
-import html
 import pathlib
 from collections.abc import Iterable
 
@@ -13,7 +12,7 @@ from rnnlab.flow_lab.scores import HEAD, score_rows
 from rnnlab.flow_lab.statements import judge
 from rnnlab.flow_lab.table import Table
 from rnnlab.flow_lab.verdicts import Check, Finding
-from rnnlab.page import image, page, paragraph, section, table
+from rnnlab.page import image, link, page, paragraph, section, table
 from rnnlab.pictures import survived
 from rnnlab.training.devices import describe_machine
 
@@ -72,10 +71,7 @@ def _checks(checks: list[Check]) -> list[tuple[str, str, str]]:
 
 
 def _html(findings: list[Finding], scores: list[tuple[str, ...]], folder: pathlib.Path, config: ConfigDict) -> str:
-    verdicts = "".join(
-        f'<tr><td><a href="#{f.name}">{html.escape(f.statement)}</a></td><td class="verdict">{f.summary}</td></tr>'
-        for f in findings
-    )
+    verdicts = [(link(f.statement, f"#{f.name}"), f.summary) for f in findings]
     sections = []
     for f in findings:
         path = folder / f"{f.name}.svg"
@@ -84,7 +80,7 @@ def _html(findings: list[Finding], scores: list[tuple[str, ...]], folder: pathli
         sections.append(section(f.statement, body + table(_CHECK_HEAD, _checks(f.checks)), name=f.name))
     if scores:
         sections.append(section(_SCORES, paragraph(_ABOUT_SCORES) + table(HEAD, scores), name="scores"))
-    start = f"{paragraph(_conditions(config))}<table><tr><th>statement</th><th>verdict</th></tr>{verdicts}</table>"
+    start = paragraph(_conditions(config)) + table(("statement", "verdict"), verdicts, styles=("", "verdict"))
     return page(_TITLE, start + "".join(sections))
 
 

@@ -1,28 +1,20 @@
 """The outcome of a sweep: a table, a picture, and a page with both.
 
-Imports only `files`, `pictures` and `printing`.
+Imports only `files`, `page`, `pictures` and `printing`.
 """
 
-import base64
-import html
 import os
 import pathlib
 import sys
 import urllib.parse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from rnnlab import page
 from rnnlab.files import write_text
 from rnnlab.pictures import survived
 from rnnlab.printing import show, to_csv
 from rnnlab.sweep.picture import draw_scores
 from rnnlab.sweep.results import Done, folder_of, name_of
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; padding: 1rem; color: #1b1b1b; }
-h1 { font-size: 1.6rem; line-height: 1.2; } img { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .92rem; } .best { font-weight: 600; background: #eef5ff; }
-th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top; }
-"""
 
 
 def write_table(found: Sequence[Done], metric: str, workdir: pathlib.Path) -> None:
@@ -71,35 +63,22 @@ def _show_best(found: Sequence[Done], metric: str) -> None:
 def _page(found: Sequence[Done], metric: str, workdir: pathlib.Path) -> str:
     ordered = sorted(found, key=lambda done: done.rank)
     head, rows = _cells(ordered, metric)
-    body = "".join(
-        _row("td", [_link(done, workdir), *map(_cell, row)], best=done is ordered[0] and done.chosen_by is not None)
-        for done, row in zip(ordered, rows, strict=True)
-    )
-    title = html.escape(f"Sweep of {len(found)} runs: {workdir.resolve().name}")
-    path = workdir / "sweep.png"
-    drawn = base64.b64encode(path.read_bytes()).decode() if path.exists() else ""
-    picture = f'<p><img alt="scores of the runs" src="data:image/png;base64,{drawn}"></p>' if drawn else ""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<title>{title}</title><style>{_STYLE}</style></head><body><h1>{title}</h1>"
-        f"<p>The best run on validation ({html.escape(metric)}) comes first; other scores are those of the test split."
-        f'</p><div class="wide"><table>{_row("th", ["run", *map(html.escape, head)])}{body}</table></div>{picture}'
-        "</body></html>\n"
-    )
+    has_best = ordered[0].chosen_by is not None
+    cells = [[_link(done, workdir), *map(_cell, row)] for done, row in zip(ordered, rows, strict=True)]
+    styles = ["best" * has_best, *[""] * (len(ordered) - 1)]
+    about = f"The best run on validation ({metric}) comes first; other scores are those of the test split."
+    body = page.paragraph(about) + page.table(["run", *head], cells, row_styles=styles)
+    if (path := workdir / "sweep.png").exists():
+        body += page.figures([("scores of the runs", path.read_bytes())])
+    return page.page(f"Sweep of {len(found)} runs: {workdir.resolve().name}", body)
 
 
 def _link(done: Done, workdir: pathlib.Path) -> str:
     """Returns a link to the report of a run, or else to its output."""
     files = (f"{folder_of(done.values)}/{name}" for name in ("report.html", "log.txt"))
     found = next((name for name in files if os.path.exists(workdir / name)), None)  # or too long
-    return f'<a href="{urllib.parse.quote(found)}">{pathlib.PurePath(found).name}</a>' if found else ""
+    return page.link(pathlib.PurePath(found).name, urllib.parse.quote(found)) if found else ""
 
 
 def _cell(value: object) -> str:
-    return html.escape("" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value))
-
-
-def _row(kind: str, cells: Iterable[str], *, best: bool = False) -> str:
-    mark = ' class="best"' if best else ""
-    return f"<tr{mark}>{''.join(f'<{kind}>{cell}</{kind}>' for cell in cells)}</tr>"
+    return "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
