@@ -180,6 +180,7 @@ OTHERS |= {f"optimizer {name}": {"optimizer": name} for name in OPTIMIZERS}
 OTHERS["optimizer nt_asgd"]["average_decay"] = 0.0  # it has an average of its own
 OTHERS |= {
     "schedule": {"schedule": "constant"},
+    "schedule_steps": {"schedule_steps": 2 * default_config().training.steps},
     "warmup_steps": {"schedule": "inverse_sqrt", "warmup_steps": 3},
     "weight_decay": {"optimizer": "adamw", "weight_decay": 0.1},
     "clip_value": {"clip_global_norm": 0.0, "clip_value": 0.5},
