@@ -138,7 +138,7 @@ FIELDS: Fields = {
 
 
 def default_config() -> ConfigDict:
-    """Makes the config of the default size: 20 minutes at most on two cores."""
+    """Makes the config of the default size: half an hour on two cores."""
     return make_config(FIELDS)
 
 

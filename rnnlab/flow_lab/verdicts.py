@@ -38,8 +38,10 @@ class Finding(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """The verdict, and the number of checks that hold."""
-        return f"{self.verdict} ({sum(check.holds is True for check in self.checks)} of {len(self.checks)} checks)"
+        """The verdict, the number of checks that hold, and of those that cannot tell."""
+        holds, open_ = ([check.holds for check in self.checks].count(answer) for answer in (True, None))
+        rest = f"; {open_} cannot tell" if open_ else ""
+        return f"{self.verdict} ({holds} of {len(self.checks)} checks{rest})"
 
 
 def above(label: str, interval: Interval, bound: float) -> Check:
