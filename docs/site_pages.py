@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,16 +29,14 @@ _API = {
     "Runs": "rnnlab.run",
     "A task of your own": "rnnlab.tasks.base",
 }
-
-
 _ROOT = pathlib.Path(__file__).parents[1]
 _SECONDS, _AT_ONCE = 300, 2  # for one cell of a notebook; notebooks
 
 
 def _home() -> Iterator[str]:
-    """The README, whose links point into the folder of the pages."""
+    """The README, whose links point into the folder of the pages, and to the executed notebooks."""
     readme = (_ROOT / "README.md").read_text(encoding="utf-8")
-    yield readme.replace("](docs/", "](")
+    yield re.sub(r"\]\((notebooks/\w+)\.py\)", r"](\1.md)", readme.replace("](docs/", "]("))
 
 
 def _api() -> Iterator[str]:

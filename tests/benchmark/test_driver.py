@@ -63,6 +63,7 @@ def test_the_pictures_are_drawn(measured):
     assert names == {f"time_{rest}.png", f"compile_{rest}.png", f"memory_{rest}.png", "ratio_to_best_peer.png"}
 
 
+@pytest.mark.nightly
 @mock.patch.object(driver, "_measure_limits", _known_limits)
 def test_what_cannot_be_measured_is_a_row_that_says_why(tmp_path, capsys):
     """Out of memory in one process, a cell that a peer lacks in another: the rest is measured all the same."""

@@ -50,6 +50,7 @@ def test_a_stopped_run_does_what_is_missing_and_ends_with_the_same_figures(lab, 
     assert (workdir / "report.html").exists()
 
 
+@pytest.mark.nightly
 def test_a_run_grows_by_more_seeds_and_keeps_what_it_has(lab, tiny_lab, tmp_path):
     workdir = tmp_path / "grown"
     shutil.copytree(lab, workdir)

@@ -56,6 +56,7 @@ def test_a_run_that_is_not_finite_says_so_and_ends(learn_in):
     assert len(found.get("loss", [])) < 10
 
 
+@pytest.mark.nightly
 def test_flossing_before_and_during_training_brings_growth_nearer_to_none(learn_in):
     plain = learn_in(intervention="orthogonal:0.6")
     before = learn_in(intervention="orthogonal:0.6+flossing:200")

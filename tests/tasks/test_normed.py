@@ -26,6 +26,7 @@ def alone(tmp_path_factory):
     return _left(normed.get_config(), workdir)
 
 
+@pytest.mark.nightly
 def test_statistics_are_resumed_bit_for_bit(alone, tmp_path):
     config, short = normed.get_config(), normed.get_config()
     short.training.steps = 6

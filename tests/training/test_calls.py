@@ -16,7 +16,7 @@ from rnnlab.training.programs import Programs
 from rnnlab.training.reporting import read_metrics
 from rnnlab.training.signals import Interrupted
 from rnnlab.training.workdir import create_task
-from tests import scripted
+from tests import nightly, scripted
 from tests.tasks import carrying, counting
 
 SHORT = {"steps": 40, "log_every": 10, "evaluate_every": 20, "checkpoint_every": 10, "measure_every": 0}
@@ -51,7 +51,7 @@ def counting_code():
     return sys.modules[find_task(counting.get_config().experiment).__module__]
 
 
-@pytest.mark.parametrize("source", [counting, carrying])
+@pytest.mark.parametrize("source", [carrying, *nightly.only(counting)])
 def test_several_steps_in_one_call_are_those_of_as_many_calls(tmp_path, source):
     """Their parameters, and what is logged of each of them."""
     found = [_trained(_config(source, steps_per_call=n), tmp_path / f"{n}") for n in (1, 5, 10)]

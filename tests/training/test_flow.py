@@ -118,6 +118,7 @@ def test_what_the_steps_add_to_the_gradient_makes_that_of_the_whole_model(attent
         )
 
 
+@pytest.mark.nightly
 def test_the_gradient_by_step_is_that_of_autodiff_through_the_whole_encoder(trained):
     experiment = open_task(trained)
     merge, params = split_model(experiment.make_model())

@@ -35,6 +35,7 @@ def test_two_recurrences_are_not_drawn_alike(trained):
     assert not np.array_equal(forward, backward)
 
 
+@pytest.mark.nightly
 def test_a_spectral_limit_holds_at_the_end_of_a_run_for_the_average_of_the_parameters_too(tiny_config, tmp_path):
     fields = {"training__intervention": "spectral:0.3", "training__learning_rate": 0.01}
     train(tiny_config(**fields, training__average_decay=0.9), tmp_path)

@@ -218,6 +218,7 @@ def test_the_best_step_is_decided_anew_only_if_its_score_depends_on_what_has_cha
     assert run._selection.decision["best"] == good[0 if kept else 1]
 
 
+@pytest.mark.nightly
 def test_a_run_whose_average_is_switched_on_and_off_resumes_from_what_was_saved(tiny_config, tmp_path):
     scripted.train(tiny_config(), tmp_path, scored([50.0], "wer", every=20))  # ends after step 40, which it cannot save
     before = None

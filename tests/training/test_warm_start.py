@@ -41,6 +41,7 @@ def test_a_run_starts_from_what_fits_of_another_and_tells_what_does_not(
     assert "new: bridge/" in caplog.text or "new: decoder/" in caplog.text
 
 
+@pytest.mark.nightly
 def test_a_run_whose_checkpoints_are_all_damaged_starts_as_it_did_the_first_time(trained, tiny_config, tmp_path):
     config = tiny_config(training__init_from=str(trained), training__evaluate_every=40)
     begun = _start(config, tmp_path / "w")

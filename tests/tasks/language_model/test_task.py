@@ -197,6 +197,7 @@ def _flat(config, prefix=""):
     return found
 
 
+@pytest.mark.nightly
 def test_a_recurrence_is_watched_interventions_hold_and_its_flow_is_measured(make_config, tmp_path):
     fields = {"training__intervention": "orthogonal+flossing:2", "training__measure_every": 20}
     train(make_config(**fields), tmp_path / "w")

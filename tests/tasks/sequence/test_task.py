@@ -98,6 +98,7 @@ def test_numbers_are_scored_in_their_own_units(tmp_path):
     assert float(line) == pytest.approx(found[0], rel=1e-8)
 
 
+@pytest.mark.nightly
 def test_texts_are_learnt(tmp_path):
     config = files.config("labelled_text", "class", files.texts(tmp_path), training__best_metric="macro_f1")
     train(config, tmp_path / "w")
@@ -116,6 +117,7 @@ def test_tags_are_written_beside_their_words(tmp_path, characters):
     assert found == ["Ann\tB-name", "Smith\tI-name", "sees\tO", "", "and\tO", "Bob\tB-name", ""]
 
 
+@pytest.mark.nightly
 def test_classes_of_steps_are_written_as_a_csv(tmp_path):
     data = {"data__columns__sequence": "id", "data__columns__answer": "sign"}
     config = files.config("csv", "class_per_step", files.steps(tmp_path), **data)
