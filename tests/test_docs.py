@@ -60,7 +60,10 @@ def test_every_flag_and_field_of_a_command_exists(page, words):
             assert name in app.flags.FLAGS, (page, word)
 
 
-@pytest.mark.parametrize("page", ["README.md", *nightly.only("docs/cells.md", "docs/parallel.md")])
+_LONGER = ("docs/cells.md", "docs/parallel.md", "docs/tutorial.md", "docs/tutorial.ko.md")
+
+
+@pytest.mark.parametrize("page", ["README.md", *nightly.only(*_LONGER)])
 def test_python_of_a_page_runs(page, trained, tmp_path, monkeypatch):
     """Beside a run in `runs/g2p`, and where a page begins in the middle with a cell and what it takes."""
     (tmp_path / "runs").mkdir()
