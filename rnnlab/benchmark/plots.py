@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rnnlab.benchmark.analysis import Row, best_of_ours, by_axis, exponent, measured, name_case
+from rnnlab.benchmark.analysis import Row, by_axis, exponent, fastest_of_ours, measured, name_case
 from rnnlab.pictures import survived
 
 _INCH = (7.0, 4.5)
@@ -31,8 +31,7 @@ def draw_pictures(workdir: pathlib.Path, rows: list[Row]) -> list[pathlib.Path]:
                     paths.append(path)
     for kind in dict.fromkeys(row["lengths"] for row in rows):
         own = [row for row in measured(rows) if row["lengths"] == kind]
-        best = best_of_ours(own)
-        ours = [row for row in own if row["implementation"] == best and row["best_peer"]]
+        ours = [row for row in fastest_of_ours(own) if row["best_peer"]]
         if ours:
             name = "ratio_to_best_peer.png" if kind == "equal" else f"ratio_to_best_peer_{kind}.png"
             with survived(path := workdir / name):
@@ -68,10 +67,9 @@ def _draw_curves(path, title, label, named: dict[str, list[Row]], value) -> bool
 def _draw_ratios(path: pathlib.Path, rows: list[Row]) -> pathlib.Path:
     from matplotlib.figure import Figure
 
-    ours = rows[0]["implementation"]
     figure = Figure(figsize=(_INCH[0] + 3, 1.4 + 0.28 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    labels = [f"{name_case(row)} ({row['best_peer']})" for row in rows]
+    labels = [f"{name_case(row)} ({row['best_peer']} / {row['implementation']})" for row in rows]
     ratios = [row["best_peer_ratio"] for row in rows]
     spreads = [row["best_peer_ratio"] * row["spread"] for row in rows]
     bars = axes.barh(labels, ratios, xerr=[spreads, [0.0] * len(rows)], capsize=2)
@@ -81,6 +79,6 @@ def _draw_ratios(path: pathlib.Path, rows: list[Row]) -> pathlib.Path:
     axes.margins(x=0.2)  # the label of the longest bar stays within
     axes.axvline(1.0, color="black", linewidth=0.8)
     axes.invert_yaxis()
-    axes.set(title=f"Best time of the best peer / {ours}", xlabel=f"ratio; right of 1, {ours} is faster")
+    axes.set(title="Best time of the best peer / the fastest of ours", xlabel="ratio; right of 1, ours is faster")
     figure.savefig(path, dpi=120)
     return path
