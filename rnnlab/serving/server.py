@@ -39,12 +39,8 @@ def serve(task: Task, port: int) -> int:
       UserError: the port is not available, or the task does not predict from lines.
     """
     with _listen(port) as listening, Worker(Run(task)) as worker:
-        how: dict[str, Any] = {
-            "loop": "asyncio",
-            "http": "h11",
-            "ws": "none",
-            "lifespan": "off",
-        }  # whatever is installed
+        # the same ones, whatever else is installed
+        how: dict[str, Any] = {"loop": "asyncio", "http": "h11", "ws": "none", "lifespan": "off"}
         how |= {"log_config": None, "log_level": "error", "access_log": False, "server_header": False}
         server = uvicorn.Server(uvicorn.Config(make_app(worker), limit_concurrency=_MOST_CONNECTIONS, **how))
         received: list[int] = []
