@@ -72,6 +72,7 @@ def _execute(path: pathlib.Path) -> nbformat.NotebookNode:
     places = [_ROOT, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, places))}
     how: dict = {"timeout": _SECONDS, "kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"]}
+    how["coalesce_streams"] = True  # what a cell prints is one block
     with tempfile.TemporaryDirectory() as folder:
         NotebookClient(notebook, resources={"metadata": {"path": folder}}, **how).execute(env=environment)
     return notebook
