@@ -8,27 +8,27 @@ class Sample(NamedTuple):
     """A prediction of a finished run, to be shown.
 
     Attributes:
-      source: the input, or its start or place; empty if the model writes without one.
+      input: the input, or its start or place; empty if the model writes without one.
       predicted: the output.
       references: the correct outputs, if they are known.
       right: whether the output is one of them; None where equality means nothing.
     """
 
-    source: str
+    input: str
     predicted: str
     references: Sequence[str] = ()
     right: bool | None = None
 
     @classmethod
-    def compared(cls, source: str, predicted: str, references: Sequence[str]) -> "Sample":
+    def compared(cls, input: str, predicted: str, references: Sequence[str]) -> "Sample":
         """Makes a sample whose output must equal a reference."""
-        return cls(source, predicted, references, predicted in references)
+        return cls(input, predicted, references, predicted in references)
 
     def __str__(self) -> str:
-        if not self.source:
+        if not self.input:
             return f"{self.predicted}\n"
         reference = "" if self.right or not self.references else f"   (reference: {' | '.join(self.references)})"
-        return f"{self.source} -> {self.predicted}{reference}"
+        return f"{self.input} -> {self.predicted}{reference}"
 
 
 class Shown(NamedTuple):

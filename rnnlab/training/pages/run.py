@@ -87,17 +87,17 @@ def _samples(run: RunFiles) -> str:
         return _missing("There is no shown.json yet: samples are predicted at the end of the run.")
     if not samples:
         return paragraph("The task shows no samples, or config.evaluation.samples is 0.")
-    if not any(sample["source"] for sample in samples):
+    if not any(sample["input"] for sample in samples):
         return "".join(preformatted(sample["predicted"]) for sample in samples)
     marked = [sample for sample in samples if sample["right"] is not None]
     right = sum(sample["right"] for sample in marked)
     count = paragraph(f"{right} of {len(marked)} equal a reference.") if marked else ""
     rows = [
-        (_MARKS[sample["right"]], sample["source"], sample["predicted"], " | ".join(sample["references"]))
+        (_MARKS[sample["right"]], sample["input"], sample["predicted"], " | ".join(sample["references"]))
         for sample in samples
     ]
     styles = [_MARKS[sample["right"]][2:] for sample in samples]
-    return count + table(("", "source", "output", "reference"), rows, row_styles=styles)
+    return count + table(("", "input", "output", "reference"), rows, row_styles=styles)
 
 
 _MARKS = {True: "✓ right", False: "✗ wrong", None: ""}  # a sign and the class of the row

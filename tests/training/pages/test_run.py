@@ -128,7 +128,7 @@ def test_a_run_without_its_config_is_one_line(copied, content):
 
 
 def test_texts_of_a_run_are_no_html(copied, undrawn):
-    sample = {"source": "<script>a</script>", "predicted": '"\ud800&amp;', "references": ["<b>"], "right": False}
+    sample = {"input": "<script>a</script>", "predicted": '"\ud800&amp;', "references": ["<b>"], "right": False}
     write_text(copied / "shown.json", json.dumps({"samples": [sample], "pictures": {"gone.png": "a <picture>"}}))
     page = Page(write_page_of(copied))
     page.check_alone()
