@@ -37,26 +37,26 @@ class Mutant(NamedTuple):
         return text.replace(self.right, self.wrong)
 
 
-_GRU = "tests/test_testing.py::test_every_registered_cell_keeps_every_promise[gru]"
+_KIT = "tests/test_testing.py::test_every_registered_cell_keeps_every_promise[lstm/heads2]"
 MUTANTS = {
-    "scan.padding_is_read": Mutant("rnnlab/scans/entry.py", "return at < lengths if", "return at <= lengths if", _GRU),
+    "scan.padding_is_read": Mutant("rnnlab/scans/entry.py", "return at < lengths if", "return at <= lengths if", _KIT),
     "scan.updates_the_wrong_rows": Mutant(
-        "rnnlab/scans/select.py", "jnp.where(own, new, old)", "jnp.where(own, old, new)", _GRU
+        "rnnlab/scans/select.py", "jnp.where(own, new, old)", "jnp.where(own, old, new)", _KIT
     ),
     "scan.mask_not_in_the_backward_pass": Mutant(
-        "rnnlab/scans/loop.py", "apply_mask(d_hidden, given.mask)", "d_hidden", _GRU
+        "rnnlab/scans/loop.py", "apply_mask(d_hidden, given.mask)", "d_hidden", _KIT
     ),
     "scan.gradient_over_a_segment_start": Mutant(
         "rnnlab/scans/select.py",
         "return select_state(segment_starts, zeros, d_entered), select_state",
         "return d_entered, select_state",
-        _GRU,
+        _KIT,
     ),
     "scan.gradient_of_r_at_a_segment_start": Mutant(
         "rnnlab/scans/backward.py",
         "hidden = jnp.where(starts[..., None], initial[0].astype(hidden.dtype), hidden)",
         "pass",
-        _GRU,
+        _KIT,
     ),
     "scan.order_of_matrices": Mutant(
         "rnnlab/scans/linear.py",
