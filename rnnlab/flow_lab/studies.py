@@ -32,8 +32,6 @@ GRIDS = {
     "generation": generation.generate,
 }
 TRANSLATIONS = ("context", "outputs", "dropout")
-
-
 _CLIPPINGS = ("none", "norm", "value")
 _NO = "none"
 
@@ -55,6 +53,7 @@ def read_plan(config: ConfigDict) -> Plan:
         ("criterion", untrained.criterion, CELLS | {"linear": untrained.LINEAR}),
         ("flow", untrained.flow, CELLS),
         ("newton", newton.at_start, CELLS),
+        ("direction", untrained.clip, CELLS),
     )
     for study, look, cells in looks:
         plan |= _looks(config, study, look, cells)
@@ -62,7 +61,6 @@ def read_plan(config: ConfigDict) -> Plan:
         plan |= _trainings(config, grid)
     for study in TRANSLATIONS:
         plan |= _translations(config, study)
-    plan |= _directions(config)
     plan |= _costs(config)
     return {unit: work for unit, work in plan.items() if unit.study in studies}
 
@@ -70,13 +68,20 @@ def read_plan(config: ConfigDict) -> Plan:
 def _looks(config: ConfigDict, study: str, look: Callable[..., Figures], known: Mapping[str, Cell]) -> Plan:
     part = config[study]
     plan: Plan = {}
-    cells = _cells(part.cells, f"{study}.cells", known)
-    for name, text in itertools.product(cells, words(part.interventions, where=f"{study}.interventions")):
+    cells, texts = (
+        _cells(part.cells, f"{study}.cells", known),
+        words(part.interventions, where=f"{study}.interventions"),
+    )
+    ways = {_NO: look}
+    if "clippings" in part:
+        limits = [_check_clipping(w, f"config.{study}") for w in words(part.clippings, where=f"{study}.clippings")]
+        ways = {limit: functools.partial(look, clipping=limit) for limit in limits}
+    for name, text, limit in itertools.product(cells, texts, ways):
         treatment = _read_treatment(text, f"{study}.interventions")
         if treatment.fits(cells[name]):
             for seed in range(config.seeds):
-                unit = Unit(study, name, text, _NO, part.lag, seed)
-                plan[unit] = _look_at(look, cells[name], treatment, config.features, part.lag, seed)
+                unit = Unit(study, name, text, limit, part.lag, seed)
+                plan[unit] = _look_at(ways[limit], cells[name], treatment, config.features, part.lag, seed)
     return plan
 
 
@@ -120,23 +125,6 @@ def _translations(config: ConfigDict, study: str) -> Plan:
         setting = Translation(cell, variant, longest, part.features, config.batch_size, part.learning_rate, part.steps)
         for seed in range(config.seeds):
             plan[Unit(study, cell, text, _NO, longest, seed)] = functools.partial(translate, setting, seed)
-    return plan
-
-
-def _directions(config: ConfigDict) -> Plan:
-    part, study = config.direction, "direction"
-    plan: Plan = {}
-    cells, limits = _cells(part.cells, f"{study}.cells"), words(part.clippings, where=f"{study}.clippings")
-    for cell, text, limit in itertools.product(
-        cells, words(part.interventions, where=f"{study}.interventions"), limits
-    ):
-        treatment = _read_treatment(text, f"{study}.interventions")
-        _check_clipping(limit, f"config.{study}")
-        if treatment.fits(cells[cell]):
-            for seed in range(config.seeds):
-                look = functools.partial(untrained.clip, clipping=limit)
-                unit = Unit(study, cell, text, limit, part.lag, seed)
-                plan[unit] = _look_at(look, cells[cell], treatment, config.features, part.lag, seed)
     return plan
 
 

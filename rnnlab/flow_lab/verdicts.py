@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from rnnlab.flow_lab.intervals import Interval, share
 
+MOST = 0.5  # share of runs above which it is most of them
 HOLDS, CONDITION, FAILS, OPEN = "holds", "holds under a condition", "does not hold", "undecided"
 
 

@@ -5,11 +5,10 @@ from matplotlib.axes import Axes
 
 from rnnlab.flow_lab import intervals
 from rnnlab.flow_lab.table import Table, draw_curve
-from rnnlab.flow_lab.verdicts import Check, above, always, below
+from rnnlab.flow_lab.verdicts import MOST, Check, above, always, below
 
 _ROUNDING = 1e-6  # of the cosine of two equal directions in float32
 _GAIN = 0.1  # share of the floor by which a loss must fall for an intervention to have helped
-_MOST = 0.5  # share of runs above which it is most of them
 
 
 def check_explosion(table: Table) -> list[Check]:
@@ -22,7 +21,7 @@ def check_explosion(table: Table) -> list[Check]:
                 continue
             finite = [not d for d in table.values("explosion", "diverged", clipping=clipping, lag=lag)]
             label = f"{clipping}, T = {lag}: share of runs that stay finite; without clipping: {without.text(2)}"
-            found.append(above(label, intervals.share(finite), _MOST))
+            found.append(above(label, intervals.share(finite), MOST))
             losses = intervals.mean(table.values("explosion", "final_loss", clipping=clipping, lag=lag))
             found.append(below(f"{clipping}, T = {lag}: loss learnt", losses, table.floor("explosion", lag)))
     return found

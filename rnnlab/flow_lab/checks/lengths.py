@@ -5,9 +5,8 @@ from matplotlib.axes import Axes
 
 from rnnlab.flow_lab import intervals
 from rnnlab.flow_lab.table import Table, draw_curve, length_ticks
-from rnnlab.flow_lab.verdicts import Check, above
+from rnnlab.flow_lab.verdicts import MOST, Check, above
 
-_MOST = 0.5  # share of runs above which it is most of them
 _REMEMBERED = 0.25  # share of the floor at or below which most of a task is still solved
 
 
@@ -44,7 +43,7 @@ def check_any_length(table: Table) -> list[Check]:
             bound = _REMEMBERED * table.floor("lengths", length)
             kept = intervals.share([loss < bound for loss in losses])
             label = f"{cell}, trained at T = {trained}, read at T = {length}: share of runs with a test loss below "
-            found.append(above(f"{label}{bound:.3g} (median {np.median(losses):.3g})", kept, _MOST))
+            found.append(above(f"{label}{bound:.3g} (median {np.median(losses):.3g})", kept, MOST))
     return found
 
 

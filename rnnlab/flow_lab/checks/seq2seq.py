@@ -15,9 +15,7 @@ def check_context(table: Table) -> list[Check]:
     """Checks, for each length of the source, that a context at the start alone gives right outputs."""
     found = []
     for cell in table.different("context", "cell"):
-        for length, values in _by_length(table, "context", cell, _START).items():
-            label = f"{cell}, source of {length} symbols: share of right outputs"
-            found.append(above(label, intervals.mean(values), _RIGHT))
+        found += _right_at_each_length(cell, _by_length(table, "context", cell, _START))
     return found
 
 
@@ -44,9 +42,7 @@ def check_outputs(table: Table) -> list[Check]:
     found = []
     for cell in table.different("outputs", "cell"):
         for name in table.different("outputs", "intervention", cell=cell):
-            for length, values in _by_length(table, "outputs", cell, name).items():
-                label = f"{cell}, {name}, source of {length} symbols: share of right outputs"
-                found.append(above(label, intervals.mean(values), _RIGHT))
+            found += _right_at_each_length(f"{cell}, {name}", _by_length(table, "outputs", cell, name))
     return found
 
 
@@ -78,6 +74,13 @@ def draw_dropout(table: Table, axes: Axes) -> None:
             axes.plot([at - 0.2, at + 0.2], 2 * [np.mean(losses)], color="tab:orange")
         axes.set_xticks(range(len(names)), [name.partition("+")[0] for name in names])
     axes.set(ylabel="loss of the test split, nats per phone")
+
+
+def _right_at_each_length(what: str, by_length: dict[int, list[float]]) -> list[Check]:
+    return [
+        above(f"{what}, source of {length} symbols: share of right outputs", intervals.mean(values), _RIGHT)
+        for length, values in by_length.items()
+    ]
 
 
 def _by_length(table: Table, study: str, cell: str, intervention: str) -> dict[int, list[float]]:
