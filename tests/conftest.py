@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 from ml_collections import ConfigDict
 
+from rnnlab.tasks.seq2seq import samples
 from rnnlab.training.compile_cache import use_compile_cache
 from tests import tiny
 
@@ -52,10 +53,17 @@ def _few_programs():
     jax.clear_caches()
 
 
+_DRAW = samples._draw_attention
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _no_curves():
-    """Skips the curves and the page, which take longer to draw than a tiny run to train; subprocesses draw them."""
-    with mock.patch("rnnlab.training.report.plot_curves"), mock.patch("rnnlab.training.report.write_page"):
+def _no_pictures():
+    """Skips what takes longer to draw than a tiny run to train; subprocesses draw it, and tests of what is drawn."""
+    with (
+        mock.patch("rnnlab.training.report.plot_curves"),
+        mock.patch("rnnlab.training.report.write_page"),
+        mock.patch.object(samples, "_draw_attention", return_value={}),
+    ):
         yield
 
 
@@ -85,5 +93,8 @@ def trained(tiny_config, tmp_path_factory):
     from rnnlab.training.loop import train
 
     workdir = tmp_path_factory.mktemp("trained")
-    train(tiny_config(training__steps=400, training__evaluate_every=200, training__learning_rate=1e-2), workdir)
+    config = tiny_config(training__steps=400, training__evaluate_every=200, training__learning_rate=1e-2)
+    config.evaluation.samples = 10
+    with mock.patch.object(samples, "_draw_attention", _DRAW):
+        train(config, workdir)
     return workdir

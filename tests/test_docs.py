@@ -12,7 +12,6 @@ import pytest
 from configs import cmudict
 from rnnlab import CELLS, app
 from rnnlab.config import get_field
-from tests import nightly
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
@@ -60,10 +59,10 @@ def test_every_flag_and_field_of_a_command_exists(page, words):
             assert name in app.flags.FLAGS, (page, word)
 
 
-_LONGER = ("docs/cells.md", "docs/parallel.md", "docs/tutorial.md", "docs/tutorial.ko.md")
-
-
-@pytest.mark.parametrize("page", ["README.md", *nightly.only(*_LONGER)])
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/cells.md", "docs/parallel.md", "docs/tutorial.md", "docs/tutorial.ko.md"]
+)
 def test_python_of_a_page_runs(page, trained, tmp_path, monkeypatch):
     """Beside a run in `runs/g2p`, and where a page begins in the middle with a cell and what it takes."""
     (tmp_path / "runs").mkdir()

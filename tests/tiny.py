@@ -35,7 +35,7 @@ def get_config(folder: str) -> ConfigDict:
     config.training.update(
         {"steps": 40, "batch_size": 32, "log_every": 5, "evaluate_every": 20, "checkpoint_every": 10}
     )
-    config.evaluation.update({"batch_size": 16, "beam_size": 2})
+    config.evaluation.update({"batch_size": 16, "beam_size": 2, "samples": 0})
     return config
 
 

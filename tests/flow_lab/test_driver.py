@@ -29,15 +29,19 @@ def _figures(workdir):
 
 
 @pytest.fixture(autouse=True)
-def _few_pictures(lab, monkeypatch):
+def _few_pictures(request, monkeypatch):
     """Those of `lab` are drawn; the others are made, and not written, which takes longer than to measure."""
+    if "lab" in request.fixturenames:
+        request.getfixturevalue("lab")
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda _, path, **__: path.write_text("<svg/>"))
 
 
+@pytest.mark.nightly
 def test_every_unit_of_the_plan_leaves_rows(lab, tiny_lab):
     assert Results(lab).done == set(read_plan(tiny_lab))
 
 
+@pytest.mark.nightly
 def test_a_stopped_run_does_what_is_missing_and_ends_with_the_same_figures(lab, tiny_lab, tmp_path, caplog):
     workdir = tmp_path / "stopped"
     shutil.copytree(lab, workdir)
@@ -61,6 +65,7 @@ def test_a_run_grows_by_more_seeds_and_keeps_what_it_has(lab, tiny_lab, tmp_path
     assert Unit("reach", "gru", "default", "norm:1", 6, 2) in Results(workdir).done
 
 
+@pytest.mark.nightly
 def test_other_figures_need_another_work_directory(lab, tiny_lab):
     config = copy.deepcopy(tiny_lab)
     config.features = 9
@@ -68,6 +73,7 @@ def test_other_figures_need_another_work_directory(lab, tiny_lab):
         run(config, lab)
 
 
+@pytest.mark.nightly
 def test_a_file_that_is_no_result_is_refused(lab, tiny_lab, tmp_path):
     (tmp_path / "results.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="not the results of a run"):
@@ -75,6 +81,7 @@ def test_a_file_that_is_no_result_is_refused(lab, tiny_lab, tmp_path):
     assert (tmp_path / "results.csv").read_text() == "a,b\n1,2\n"
 
 
+@pytest.mark.nightly
 def test_the_csv_is_read_by_anyone(lab):
     with (lab / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -82,6 +89,7 @@ def test_the_csv_is_read_by_anyone(lab):
     assert len(growth) == 4
 
 
+@pytest.mark.nightly
 def test_the_page_needs_nothing_but_itself(lab):
     page = (lab / "report.html").read_text(encoding="utf-8")
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
@@ -90,6 +98,7 @@ def test_the_page_needs_nothing_but_itself(lab):
     xml.etree.ElementTree.fromstring(re.sub(r"<!doctype html>|<(meta|link|img)[^>]*>", "", page))
 
 
+@pytest.mark.nightly
 def test_page_and_markdown_say_the_same(lab):
     page, markdown = ((lab / f"report.{kind}").read_text(encoding="utf-8") for kind in ("html", "md"))
     figures = re.findall(r"!\[.*\]\((.*)\)", markdown)
@@ -98,6 +107,7 @@ def test_page_and_markdown_say_the_same(lab):
     assert re.findall(r"\*\*(.*)\*\*", markdown) == re.findall(r'<p class="verdict">(.*?)</p>', page)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("field", "value"),
     [("cell", "rnn"), ("cell", "lstm"), ("cell", "gru"), ("cell", "linear"), ("clipping", "none"), ("seed", 1)],
@@ -108,6 +118,7 @@ def test_a_report_is_made_of_whatever_was_asked_for(lab, tiny_lab, tmp_path, fie
     assert (tmp_path / "report.html").exists()
 
 
+@pytest.mark.nightly
 def test_a_cost_of_one_cell_alone_is_reported(lab, tiny_lab, tmp_path):
     write_report(tmp_path, tiny_lab, [row for row in Results(lab).rows if row.unit.cell == "gru"])
     assert "An RNN cannot be parallelised" in (tmp_path / "report.md").read_text()
@@ -143,6 +154,7 @@ def test_only_the_studies_that_are_named_are_done(tiny_lab):
         read_plan(config)
 
 
+@pytest.mark.nightly
 def test_a_report_is_written_without_the_figures_that_cannot_be_drawn(lab, tiny_lab, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise ValueError("no such font")
@@ -188,6 +200,7 @@ def test_a_cell_and_a_problem_of_ones_own_are_studied_and_must_stay_what_they_we
         run(config, tmp_path / "other")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("at", ["criterion", "reach"])
 def test_a_lab_that_is_asked_to_stop_stops_after_its_unit_and_resumes(lab, tiny_lab, tmp_path, monkeypatch, at):
     """Also where the signal comes between two calls of a training, when nobody waits for it."""
@@ -216,6 +229,7 @@ def test_two_labs_in_one_work_directory_are_refused(tiny_lab, tmp_path):
         run(tiny_lab, tmp_path)
 
 
+@pytest.mark.nightly
 def test_a_lab_grows_by_a_cell_with_a_rate_of_its_own_and_the_others_keep_theirs(lab, tiny_lab, tmp_path):
     workdir = tmp_path / "grown"
     shutil.copytree(lab, workdir)
@@ -238,6 +252,7 @@ def test_a_training_that_diverges_ends_its_unit_and_not_the_lab(tiny_lab, tmp_pa
     assert (tmp_path / "report.md").exists()
 
 
+@pytest.mark.nightly
 def test_the_report_names_the_problem_that_was_learnt(lab, tiny_lab, tmp_path):
     config = copy.deepcopy(tiny_lab)
     config.reach.task = "parity"

@@ -118,7 +118,8 @@ def test_every_method_agrees_and_padding_is_never_read(cell):
     assert_close(found, _scan(cell, params, INPUTS, dt=DT, seq_lengths=LENGTHS))
 
 
-@pytest.mark.parametrize("name", ["lru", *nightly.only("s5")])
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["lru", "s5"])
 def test_gates_and_times_that_saturate_leave_values_and_gradients_finite_and_right(name):
     found = measure_promise(timed(CELLS[name]), "saturation leaves all finite and right")
     assert found.excess <= 1, found.what

@@ -61,6 +61,7 @@ def test_several_steps_in_one_call_are_those_of_as_many_calls(tmp_path, source):
         np.testing.assert_allclose(_rows(tmp_path / folder), _rows(tmp_path / "1"), rtol=2e-3, atol=1e-4)
 
 
+@pytest.mark.nightly
 def test_batches_of_many_shapes_come_alike_within_a_call(tiny_config, tmp_path, capsys):
     """Stopped between two calls, the run resumes bit for bit."""
     fields = {

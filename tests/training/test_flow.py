@@ -51,8 +51,10 @@ def _batch(targets=TARGETS) -> Batch:
     [
         *nightly.only({}, {"attention": "general", "context": "every_step"}, {"attention": "additive"}),
         {"attention": "general", "input_feeding": True, "encoder": {"zoneout": 0.2, "zoneout_cell": 0.4}},
-        {"bridge": "last"},
-        {"encoder": {"block": "prenorm", "norm": "batch"}, "decoder": {"block": "prenorm"}, "attention": "general"},
+        *nightly.only({"bridge": "last"}),
+        *nightly.only(
+            {"encoder": {"block": "prenorm", "norm": "batch"}, "decoder": {"block": "prenorm"}, "attention": "general"}
+        ),
     ],
 )
 def test_a_watched_model_has_the_states_and_the_loss_of_the_model(fields):

@@ -208,6 +208,7 @@ def test_a_split_that_there_is_not_is_refused(tmp_path):
         load(tmp_path / "w").scores("nope")
 
 
+@pytest.mark.nightly
 def test_the_example_of_the_docs_is_trained(tmp_path, monkeypatch):
     docs = (pathlib.Path(__file__).parents[3] / "docs" / "tasks.md").read_text(encoding="utf-8")
     section = docs.partition("## Your own problem with a known lag")[2]

@@ -35,7 +35,7 @@ def make_config(text_files):
         config.model.update({"cell": "gru", "features": 16})
         config.training.update({"steps": 40, "batch_size": 8, "bptt": 12, "log_every": 10, "evaluate_every": 20})
         config.training.update({"checkpoint_every": 10, "measure_every": 0, "learning_rate": 1e-2})
-        config.evaluation.update({"validation_streams": 4, "warmup": 16, "samples": 1, "max_tokens": 24})
+        config.evaluation.update({"validation_streams": 4, "warmup": 16, "samples": 0, "max_tokens": 24})
         config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
         return config
 
@@ -46,5 +46,6 @@ def make_config(text_files):
 def learnt(make_config, tmp_path_factory):
     """The work directory of a run that knows the language."""
     workdir = tmp_path_factory.mktemp("learnt") / "w"
-    train(make_config(training__steps=400, training__evaluate_every=200, model__features=32), workdir)
+    longer = {"training__steps": 400, "training__evaluate_every": 200, "model__features": 32, "evaluation__samples": 1}
+    train(make_config(**longer), workdir)
     return workdir

@@ -50,6 +50,7 @@ def metrics(tmp_path):
     return write_code(tmp_path / "my metrics", METRICS)
 
 
+@pytest.mark.nightly
 def test_the_examples_of_the_docs_are_trained_on_and_scored_from_the_workdir_alone(
     tiny_data, tiny_config, tmp_path, monkeypatch
 ):

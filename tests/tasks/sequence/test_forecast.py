@@ -141,6 +141,7 @@ def test_distributions_are_scored_by_their_log_likelihood_and_mean(folder, tmp_p
     assert scores["mae"] == pytest.approx(np.abs(mean - targets).mean(), rel=1e-4)
 
 
+@pytest.mark.nightly
 def test_a_trained_run_beats_the_naive_forecast_and_continues_a_series_in_its_own_units(trained):
     scores = json.loads((trained / "result.json").read_text())
     assert scores["mse"] < scores["naive_mse"]
@@ -469,6 +470,7 @@ def test_filled_values_are_read_but_neither_scored_nor_learnt(tmp_path, fields):
         assert float(found.total) == pytest.approx(np.nansum(errors**2), rel=1e-4)
 
 
+@pytest.mark.nightly
 def test_a_series_with_gaps_is_trained_and_reported(tmp_path):
     _with_gaps(tmp_path / "series.csv")
     train(_config(tmp_path, data__missing="fill", training__measure_every=10), tmp_path / "w")

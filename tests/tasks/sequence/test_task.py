@@ -21,7 +21,6 @@ from rnnlab.training.loop import train
 from rnnlab.training.report import split_scores
 from rnnlab.training.step import split_model
 from rnnlab.training.workdir import create_task, open_task
-from tests import nightly
 from tests.runs import evaluate, predict
 from tests.tasks.sequence import files
 
@@ -106,7 +105,8 @@ def test_texts_are_learnt(tmp_path):
     assert load(tmp_path / "w").predict(["no\tzazz", "bab"]) == ["yes", "no"]
 
 
-@pytest.mark.parametrize("characters", [*nightly.only(0), 6])
+@pytest.mark.nightly
+@pytest.mark.parametrize("characters", [0, 6])
 def test_tags_are_written_beside_their_words(tmp_path, characters):
     fields = {"model__bidirectional": True, "model__character_features": characters}
     config = files.config("tagged", "class_per_step", files.tagged(tmp_path), **fields)
