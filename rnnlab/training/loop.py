@@ -26,7 +26,7 @@ from rnnlab.training.reporting import Reporter
 from rnnlab.training.selection import Selection
 from rnnlab.training.signals import Interrupted, Signals
 from rnnlab.training.step import TrainState, running_statistics
-from rnnlab.training.tracking import start_tracking
+from rnnlab.training.tracking import Tracking, start_tracking
 from rnnlab.training.warm_start import take_over
 from rnnlab.training.window import Call, Step, fetch, skipped_steps, summarize
 from rnnlab.training.workdir import create_task
@@ -64,10 +64,17 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
     if first:
         (workdir / "result.json").unlink(missing_ok=True)  # of an earlier run, perhaps with another config
         distributed.wait_for_all(_MADE)
-    with Training(task, Programs(task)) as training:
-        training.to_the_end()
-    if first:
-        report(task, training.step, len(training.shapes))
+    tracking = start_tracking(task.config, workdir) if first else None
+    try:
+        with Training(task, Programs(task), tracking=tracking) as training:
+            training.to_the_end()
+        if first:
+            scores = report(task, training.step, len(training.shapes))
+            if tracking is not None:
+                tracking.log(training.step, scores)
+    finally:
+        if tracking is not None:
+            tracking.close()
 
 
 class Training:
@@ -77,6 +84,7 @@ class Training:
       task: the task to train.
       programs: made from the task, or from one that differs only in its seed.
       quiet: prints nothing on the terminal.
+      tracking: gets the scalars of the run.
 
     Attributes:
       step: the number of steps done.
@@ -84,7 +92,7 @@ class Training:
       shapes: of the batches so far; the program was compiled for each of them.
     """
 
-    def __init__(self, task: Task, programs: Programs, *, quiet: bool = False):
+    def __init__(self, task: Task, programs: Programs, *, quiet: bool = False, tracking: Tracking | None = None):
         self.task, self.config, self._programs, self._quiet = task, task.config.training, programs, quiet
         self._devices, self._step, self._evaluate_on = programs.devices, programs.step, programs.evaluate
         self._seed = self._devices.replicate(np.uint32(task.config.seed))
@@ -95,7 +103,7 @@ class Training:
             params = take_over(task.start_params(params), task)
             self._start = jax.tree.map(np.array, programs.state_of(task, params))
         self._selection = Selection(task, self._start.evaluated)
-        self._tracking = start_tracking(task.config, task.workdir) if distributed.is_first() else None
+        self._tracking = tracking
         self.shapes: set[tuple] = set()
         self._go_on(checkpoint)
         statistics = running_statistics(task.sketch)
@@ -340,8 +348,6 @@ class Training:
         self.reporter.close()
         self._checkpoints.close()
         self._selection.close()
-        if self._tracking is not None:
-            self._tracking.close()
 
 
 def _stacked(batches: list[Any]) -> Any:

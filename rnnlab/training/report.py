@@ -80,7 +80,7 @@ def _selected(task: Task, step: int) -> dict:
     return {"step": step, "metric": metric, "value": value, "lower_is_better": task.lower_is_better(metric)}
 
 
-def report(task: Task, steps: int, shapes: int) -> None:
+def report(task: Task, steps: int, shapes: int) -> dict[str, float]:
     """Writes the scores of the best parameters to `result.json`, and their selection metric to `selection.json`.
 
     Then it draws the pictures, writes `shown.json` (samples, and the names of pictures) and `report.html`, prints the
@@ -89,12 +89,15 @@ def report(task: Task, steps: int, shapes: int) -> None:
     Args:
       task: of a run that ended after `steps` steps.
       shapes: the number of batch shapes for which the training step was compiled.
+
+    Returns:
+      The scores that are numbers, by split and name: "test/loss".
     """
     step, params = best_params(task)
     split = "test" if "test" in task.splits else "validation"
-    scores = to_json(split_scores(task, params, split))
+    scores = split_scores(task, params, split)
     write_text(task.workdir / "selection.json", to_json(_selected(task, step)))
-    write_text(task.workdir / "result.json", scores)
+    write_text(task.workdir / "result.json", to_json(scores))
     plot_curves(task)
     shown = task.finish(params) or Shown()
     samples = [{**sample._asdict(), "references": list(sample.references)} for sample in shown.samples]
@@ -103,4 +106,5 @@ def report(task: Task, steps: int, shapes: int) -> None:
     for sample in shown.samples:
         show(sample)
     show(f"best step {step} of {steps}; compiled train-step shapes: {shapes}")
-    show(scores)
+    show(to_json(scores))
+    return {f"{split}/{name}": value for name, value in scores.items() if isinstance(value, int | float)}

@@ -42,12 +42,15 @@ def warnings(caplog, monkeypatch):
     return lambda: [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_a_tracker_of_the_users_own_gets_the_config_and_every_scalar_of_a_run(tiny_config, tmp_path):
+def test_a_tracker_of_the_users_own_gets_the_config_every_scalar_of_a_run_and_its_scores(tiny_config, tmp_path):
     code = write_code(tmp_path / "code", OWN)
     config = tiny_config(training__tracker=f"{code}:Mine", training__steps=10, training__evaluate_every=5)
     train(config, tmp_path / "run")
-    first, *logged, last = map(json.loads, (tmp_path / "run" / "mine.jsonl").read_text().splitlines())
+    first, *logged, scores, last = map(json.loads, (tmp_path / "run" / "mine.jsonl").read_text().splitlines())
     assert (first, last) == ({"features": 16}, {"closed": True})
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result.pop("split") == "test"
+    assert scores == {"step": 10} | {f"test/{name}": value for name, value in result.items()}
     sent = [(line["step"], name, value) for line in logged for name, value in line.items() if name != "step"]
     rows = read_metrics(tmp_path / "run")
     assert len(rows) > 20
