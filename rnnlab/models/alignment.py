@@ -12,6 +12,7 @@ from rnnlab.models.attention import Attention
 from rnnlab.models.decoder import Decoder, Memory
 from rnnlab.models.dropout import Noise
 from rnnlab.models.embedding import Lookup, embed
+from rnnlab.models.precision import Linear
 from rnnlab.scans.product import apply_mask
 
 _FARTHEST = 8
@@ -42,9 +43,9 @@ class Monotonic(nnx.Module):
 
     def __init__(self, features: int, memory_features: int, *, rngs: nnx.Rngs):
         self.attention = Attention("general", features, memory_features, rngs=rngs)
-        self.distance = nnx.Linear(features, _FARTHEST + 1, rngs=rngs)
-        self.mix_query = nnx.Linear(features, features, use_bias=False, rngs=rngs)
-        self.mix_memory = nnx.Linear(memory_features, features, use_bias=False, rngs=rngs)
+        self.distance = Linear(features, _FARTHEST + 1, wide=True, rngs=rngs)
+        self.mix_query = Linear(features, features, use_bias=False, rngs=rngs)
+        self.mix_memory = Linear(memory_features, features, use_bias=False, rngs=rngs)
 
     def read(
         self, hidden: Float[Array, "target batch features"], mixed: Array, mask: Array | None

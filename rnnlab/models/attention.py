@@ -6,6 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from rnnlab.choice import check_choice
+from rnnlab.models.precision import Linear, einsum
 
 SOFT = ("dot", "general", "additive")
 ATTENTIONS = ("none", *SOFT, "monotonic")
@@ -34,10 +35,10 @@ class Attention(nnx.Module):
                 f"{query_features} and {memory_features}; make them equal or use 'general'"
             )
         if kind != "dot":
-            self.project_keys = nnx.Linear(memory_features, query_features, use_bias=False, rngs=rngs)
+            self.project_keys = Linear(memory_features, query_features, use_bias=False, rngs=rngs)
         if kind == "additive":
-            self.project_query = nnx.Linear(query_features, query_features, rngs=rngs)
-            self.score = nnx.Linear(query_features, 1, use_bias=False, rngs=rngs)
+            self.project_query = Linear(query_features, query_features, rngs=rngs)
+            self.score = Linear(query_features, 1, use_bias=False, wide=True, rngs=rngs)
 
     def keys(self, memory: Float[Array, "source batch memory"]) -> Float[Array, "source batch query"]:
         """Returns the keys, which are computed once per source."""
@@ -48,7 +49,7 @@ class Attention(nnx.Module):
     ) -> Float[Array, "target batch source"]:
         """Returns the score of each encoder step against each query."""
         if self.kind != "additive":
-            return jnp.einsum("tbq,sbq->tbs", query, keys)
+            return einsum("tbq,sbq->tbs", query, keys, dtype=keys.dtype)
         hidden = jnp.tanh(self.project_query(query)[:, None] + keys[None])
         return self.score(hidden)[..., 0].transpose(0, 2, 1)
 
@@ -66,4 +67,5 @@ class Attention(nnx.Module):
         scores = self.scores(query, keys)
         allowed = valid.T[None]
         weights = jax.nn.softmax(jnp.where(allowed, scores, jnp.finfo(scores.dtype).min)) * allowed
-        return jnp.einsum("tbs,sbm->tbm", weights, memory), weights
+        found = einsum("tbs,sbm->tbm", weights, memory, dtype=memory.dtype)
+        return found.astype(memory.dtype), weights

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.choice import check_choice
 from rnnlab.models.embedding import Lookup, rows
+from rnnlab.models.precision import Linear
 from rnnlab.scans.product import are_ids
 
 BLOCKS = ("plain", "residual", "prenorm")
@@ -69,7 +70,7 @@ class PreNorm(nnx.Module):
         check_choice("norm", norm, NORMS)
         self.in_features = in_features
         biased = norm != "batch"  # batch norm removes a bias, whose gradient would be only rounding
-        encoder = nnx.Linear(in_features, width, use_bias=biased, rngs=rngs) if in_features != width else None
+        encoder = Linear(in_features, width, use_bias=biased, rngs=rngs) if in_features != width else None
         self.encoder = nnx.data(encoder)
         self.blocks = nnx.List([_Block(width, norm, rngs=rngs) for _ in range(layers)])
         self.norm = _make_norm(norm, width, rngs)
@@ -101,9 +102,9 @@ class _Block(nnx.Module):
 
     def __init__(self, width: int, norm: str, *, rngs: nnx.Rngs):
         self.norm = _make_norm(norm, width, rngs)
-        self.read = nnx.Linear(width, width, rngs=rngs)
+        self.read = Linear(width, width, rngs=rngs)
         self.skip = nnx.Param(jnp.ones((width,)))
-        self.gate = nnx.Linear(width, width, rngs=rngs)
+        self.gate = Linear(width, width, rngs=rngs)
 
     def before(self, stream: Array, valid: Array | None, *, training: bool) -> Array:
         """Returns the input of the recurrent layer."""
@@ -111,7 +112,7 @@ class _Block(nnx.Module):
 
     def after(self, normed: Array, hidden: Array) -> Array:
         """Returns the block's residual update, before dropout."""
-        read = jax.nn.gelu(self.read(hidden) + self.skip[...] * normed)
+        read = jax.nn.gelu(self.read(hidden) + self.skip[...].astype(normed.dtype) * normed)
         return read * jax.nn.sigmoid(self.gate(read))
 
 

@@ -5,6 +5,7 @@ from flax import nnx
 
 from rnnlab.cells import State
 from rnnlab.choice import check_choice
+from rnnlab.models.precision import Linear
 from rnnlab.models.recurrent import Stack
 
 BRIDGES = ("last", "dense", "zero")
@@ -38,7 +39,7 @@ class Bridge(nnx.Module):
         if kind != "zero" and decoder.layers[0][0].start:
             raise ValueError(f"bridge: {kind!r} sets the decoder's state, so it cannot be learnt; use 'zero' for that")
         self.source_names, self.target_names = encoder.cell.state_names, decoder.cell.state_names
-        dense = [{name: nnx.Linear(read, made, rngs=rngs) for name in self.target_names} for read, made in pairs]
+        dense = [{name: Linear(read, made, wide=True, rngs=rngs) for name in self.target_names} for read, made in pairs]
         self.dense = nnx.List([nnx.Dict(layer) for layer in dense] if kind == "dense" else [])
 
     def __call__(self, encoded: tuple[State, ...], initial: tuple[State, ...]) -> tuple[State, ...]:

@@ -15,6 +15,7 @@ from rnnlab.models.attention import SOFT, Attention
 from rnnlab.models.blocks import layer_sizes
 from rnnlab.models.dropout import Noise, draw_mask
 from rnnlab.models.embedding import Lookup, embed, rows
+from rnnlab.models.precision import Embed, Linear
 from rnnlab.models.recurrent import Stack
 from rnnlab.scans.product import apply_mask
 
@@ -90,7 +91,7 @@ class Decoder(nnx.Module):
         if norm == "batch":
             raise ValueError("norm: 'batch' would leak later steps into a decoder's step; use 'layer'")
         made = layer_sizes(block, features, layers, sizes)[-1]
-        self.embedding = nnx.Embed(vocabulary_size, embedding, rngs=rngs)
+        self.embedding = Embed(vocabulary_size, embedding, rngs=rngs)
         extra = memory_features * (self.every_step + self.attends_before)
         self.stack = Stack(
             in_features=embedding + extra + made * input_feeding,
@@ -107,13 +108,13 @@ class Decoder(nnx.Module):
         if attention != "none":
             self.attention = Attention(attention, made, memory_features, rngs=rngs)
         if self.attends_after:
-            self.mix = nnx.Linear(made + memory_features, made, use_bias=False, rngs=rngs)
+            self.mix = Linear(made + memory_features, made, use_bias=False, rngs=rngs)
         self.read_features = read = made + extra + (embedding if extra else 0)
-        self.narrow = nnx.Linear(read, embedding, rngs=rngs) if tied_embeddings and read != embedding else None
+        self.narrow = Linear(read, embedding, rngs=rngs) if tied_embeddings and read != embedding else None
         if tied_embeddings:
             self.output_bias = nnx.Param(jnp.zeros((vocabulary_size,)))
         else:
-            self.output = nnx.Linear(read, vocabulary_size, rngs=rngs)
+            self.output = Linear(read, vocabulary_size, wide=True, rngs=rngs)
 
     @property
     def one_by_one(self) -> bool:
@@ -237,7 +238,7 @@ class Decoder(nnx.Module):
             found, weights = self.attention(hidden, memory.keys, memory.outputs, memory.valid)
             hidden = jnp.tanh(self.mix(jnp.concatenate([found, hidden], axis=-1)))
         hidden = apply_mask(hidden, output_mask)
-        states = (*states, (hidden[0],)) if self.input_feeding else states
+        states = (*states, (hidden[0].astype(last.dtype),)) if self.input_feeding else states
         read = jnp.concatenate([hidden, *extra, rows(embedded)], axis=-1) if extra else hidden
         return states, (read, weights)
 

@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from rnnlab.scans.plan import is_known
-from rnnlab.scans.product import apply_mask
+from rnnlab.scans.product import apply_mask, at_least_float32
 
 
 class Lookup(NamedTuple):
@@ -24,7 +24,10 @@ class Lookup(NamedTuple):
 
 def rows(inputs: Array | Lookup) -> Float[Array, "time batch features"]:
     """Returns the embeddings; NaN for an id outside the table."""
-    return jnp.take(inputs.table, inputs.ids, axis=0) if isinstance(inputs, Lookup) else inputs
+    if not isinstance(inputs, Lookup):
+        return inputs
+    table = inputs.table.astype(at_least_float32(inputs.table.dtype))  # so that its gradient is summed in float32
+    return jnp.take(table, inputs.ids, axis=0).astype(inputs.table.dtype)
 
 
 def embed(embedding: nnx.Embed, ids: Int[Array, "time batch"], mask: Array | None) -> Array | Lookup:

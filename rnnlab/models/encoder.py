@@ -6,6 +6,7 @@ from jaxtyping import Array, Float, Int
 from rnnlab.cells import State
 from rnnlab.models.dropout import draw_mask
 from rnnlab.models.embedding import embed
+from rnnlab.models.precision import Embed
 from rnnlab.models.recurrent import Stack
 from rnnlab.scans.product import apply_mask
 
@@ -34,7 +35,7 @@ class Encoder(nnx.Module):
         **stack,
     ):
         self.dropout, self.output_dropout, self.variational = dropout, output_dropout, variational
-        self.embedding = nnx.Embed(vocabulary_size, embedding, rngs=rngs)
+        self.embedding = Embed(vocabulary_size, embedding, rngs=rngs)
         self.stack = Stack(in_features=embedding, dropout=dropout, variational=variational, rngs=rngs, **stack)
 
     def __call__(

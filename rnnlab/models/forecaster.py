@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from rnnlab.choice import check_choice
 from rnnlab.models.dropout import draw_mask
 from rnnlab.models.embedding import Lookup
+from rnnlab.models.precision import Linear, compute_in
 from rnnlab.models.recurrent import Stack
 from rnnlab.scans.product import apply_mask
 
@@ -50,6 +51,7 @@ class Forecaster(nnx.Module):
       output: the numbers predicted for each step and channel: "values" (`values` of them, in ascending order: means or
         quantiles), "normal" (mean, standard deviation) or "student" (location, scale, degrees of freedom above 2).
       output_dropout: the rate on the input of the last linear layer.
+      dtype: of products: "float32" or "bfloat16" (`rnnlab.models.compute_in`).
       stack: arguments of `Stack`; its input size is `features`.
 
     Raises:
@@ -70,6 +72,7 @@ class Forecaster(nnx.Module):
         output: str = "values",
         values: int = 1,
         output_dropout: float = 0.0,
+        dtype: str = "float32",
         rngs: nnx.Rngs,
         **stack,
     ):
@@ -86,7 +89,7 @@ class Forecaster(nnx.Module):
         self.numbers = OUTPUTS[output] or values
         self.together = channels if joint else 1  # channels that a step of the recurrence reads
         size = stack["features"]
-        self.embed = nnx.Linear(segment * self.together, size, rngs=rngs)
+        self.embed = Linear(segment * self.together, size, rngs=rngs)
         self.stack = Stack(in_features=size, rngs=rngs, **stack)
         if normalisation == "instance":
             self.scale, self.shift = nnx.Param(jnp.ones(channels)), nnx.Param(jnp.zeros(channels))
@@ -96,7 +99,9 @@ class Forecaster(nnx.Module):
             self.positions = nnx.Param(jax.random.normal(rngs.params(), (-(-horizon // segment), size - of_channel)))
             drawn = jax.random.normal(rngs.params(), (channels, of_channel))
             self.channels = nnx.Param(drawn) if of_channel else None
-        self.read = nnx.Linear(self.stack.out_features, steps * self.together * self.numbers, rngs=rngs)
+        numbers = steps * self.together * self.numbers
+        self.read = Linear(self.stack.out_features, numbers, wide=True, rngs=rngs)
+        compute_in(dtype, self)
 
     def __call__(
         self,

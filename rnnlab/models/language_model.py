@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 from rnnlab.cells import State
 from rnnlab.models.dropout import draw_mask
 from rnnlab.models.embedding import Lookup, rows
+from rnnlab.models.precision import Embed, Linear, compute_in
 from rnnlab.models.recurrent import Stack
 from rnnlab.scans.plan import is_known
 from rnnlab.scans.product import apply_mask
@@ -42,6 +43,7 @@ class LanguageModel(nnx.Module):
         Ghahramani 2016, arXiv 1512.05287).
       input_dropout, output_dropout: rates on the inputs of the stack and of the output layer.
       variational: draw these masks, and those of the stack, once for all steps.
+      dtype: of products: "float32" or "bfloat16" (`rnnlab.models.compute_in`).
 
     Raises:
       ValueError: as `Stack`, tied embeddings of another size than the last layer, an embedding option without
@@ -58,6 +60,7 @@ class LanguageModel(nnx.Module):
         input_dropout: float = 0.0,
         output_dropout: float = 0.0,
         variational: bool = False,
+        dtype: str = "float32",
         rngs: nnx.Rngs,
         **stack,
     ):
@@ -67,17 +70,18 @@ class LanguageModel(nnx.Module):
         self.vocabulary_size, self.tied_embeddings, self.variational = vocabulary_size, tied_embeddings, variational
         self.embedding_dropout, self.input_dropout = embedding_dropout, input_dropout
         self.output_dropout = output_dropout
-        self.embedding = nnx.Embed(vocabulary_size, embedding, rngs=rngs) if embedding else None
+        self.embedding = Embed(vocabulary_size, embedding, rngs=rngs) if embedding else None
         self.stack = Stack(in_features=embedding or vocabulary_size, variational=variational, rngs=rngs, **stack)
         if not tied_embeddings:
-            self.output = nnx.Linear(self.stack.out_features, vocabulary_size, rngs=rngs)
-            return
-        if self.stack.out_features != embedding:
+            self.output = Linear(self.stack.out_features, vocabulary_size, wide=True, rngs=rngs)
+        elif self.stack.out_features == embedding:
+            self.output_bias = nnx.Param(jnp.zeros((vocabulary_size,)))
+        else:
             raise ValueError(
                 f"tied_embeddings: the last layer has {self.stack.out_features} features, the embedding {embedding}; "
                 "they must be the same (sizes sets the features of each layer)"
             )
-        self.output_bias = nnx.Param(jnp.zeros((vocabulary_size,)))
+        compute_in(dtype, self)
 
     def start(self, batch: int) -> tuple[State, ...]:
         """Returns the states before the first token of a text."""
@@ -113,7 +117,7 @@ class LanguageModel(nnx.Module):
         mask = draw_mask(rngs, self.input_dropout, looked_up.shape, variational=self.variational)
         if mask is None and (not is_known(tokens.size) or self.vocabulary_size <= tokens.size):
             return looked_up
-        return apply_mask(rows(looked_up), mask)
+        return apply_mask(rows(looked_up).astype(self.embedding.dtype), mask)
 
     def logits(self, read: Float[Array, "... features"]) -> Float[Array, "... vocabulary"]:
         """Applies the output layer."""

@@ -6,6 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from rnnlab.choice import check_choice
+from rnnlab.models.precision import Linear
 
 POOLINGS = ("mean", "max", "mean_max", "attention")
 
@@ -26,8 +27,8 @@ class Pooling(nnx.Module):
         self.kind = check_choice("pooling", kind, POOLINGS)
         self.out_features = 2 * features if kind == "mean_max" else features
         if kind == "attention":
-            self.hidden = nnx.Linear(features, features, rngs=rngs)
-            self.score = nnx.Linear(features, 1, use_bias=False, rngs=rngs)
+            self.hidden = Linear(features, features, rngs=rngs)
+            self.score = Linear(features, 1, use_bias=False, wide=True, rngs=rngs)
 
     def __call__(
         self, outputs: Float[Array, "time batch features"], seq_lengths: Int[Array, "batch"] | None = None
@@ -39,7 +40,7 @@ class Pooling(nnx.Module):
         if self.kind == "attention":
             scores = jnp.where(valid, self.score(jnp.tanh(self.hidden(outputs))), -jnp.inf)
             weights = jnp.where(valid, jax.nn.softmax(scores, axis=0), 0)  # without steps it is NaN
-            return (jnp.where(valid, outputs, 0) * weights).sum(0)
+            return (jnp.where(valid, outputs, 0) * weights.astype(outputs.dtype)).sum(0)
         mean = jnp.where(valid, outputs, 0).sum(0) / jnp.maximum(lengths, 1)[:, None]
         if self.kind == "mean":
             return mean

@@ -13,8 +13,9 @@ from rnnlab.choice import check_choice
 from rnnlab.models.blocks import BLOCKS, NORMS, PreNorm, layer_sizes
 from rnnlab.models.dropout import Noise, draw_mask
 from rnnlab.models.embedding import Lookup, rows
+from rnnlab.models.precision import einsum
 from rnnlab.scans import methods_of, scan
-from rnnlab.scans.product import apply_mask
+from rnnlab.scans.product import apply_mask, are_ids
 
 INITIAL_STATES = ("zero", "learnt")
 
@@ -72,6 +73,7 @@ class Recurrent(nnx.Module):
         _check_rates(self.cell, rates)
         self.method = check_choice(f"method of cell {self.cell.name!r}", method, ("auto", *methods_of(self.cell)))
         self.features, self.rates = features, rates
+        self.dtype: jnp.dtype | None = None  # of products with W and R; None: that of the parameters
         self.zoneout = zoneout.entry_rates(self.cell, rates.zoneout, rates.zoneout_cell)
         params = self.cell.init(rngs.params(), in_features, features)
         self.params = nnx.Dict({name: nnx.Param(value) for name, value in params.items()})
@@ -124,8 +126,11 @@ class Recurrent(nnx.Module):
         if isinstance(inputs, Lookup) and options.get("dt") is not None:
             inputs = rows(inputs)  # fewer numbers than one-hot vectors of the vocabulary
         if isinstance(inputs, Lookup):
-            params["W"] = inputs.table @ params["W"]
+            params["W"] = einsum("vi,io->vo", inputs.table, params["W"], dtype=self.dtype)
             inputs = inputs.ids
+        if self.dtype is not None:
+            params |= {name: params[name].astype(self.dtype) for name in ("W", "R") if name in params}
+            inputs = inputs if are_ids(inputs) else inputs.astype(self.dtype)
         options = {"method": self.method} | options
         return scan(
             cell, params, inputs, state=state, recurrent_mask=recurrent_mask, zoneout_mask=zoneout_mask, **options

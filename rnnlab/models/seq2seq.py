@@ -14,6 +14,7 @@ from rnnlab.models.attention import ATTENTIONS
 from rnnlab.models.bridge import Bridge
 from rnnlab.models.decoder import Decoder, Memory
 from rnnlab.models.encoder import Encoder
+from rnnlab.models.precision import compute_in
 
 
 class Seq2Seq(nnx.Module):
@@ -26,6 +27,7 @@ class Seq2Seq(nnx.Module):
       bridge, context, input_feeding, tied_embeddings, never_predicted: as in `Bridge` and `Decoder`.
       teacher_forcing: share of the decoder's inputs in training taken from the target; the rest are its own predictions
         (scheduled sampling: Bengio et al. 2015, arXiv 1506.03099).
+      dtype: of products: "float32" or "bfloat16" (`rnnlab.models.compute_in`).
 
     Raises:
       ValueError: a name that is not allowed, sizes that do not fit, or a ratio outside 0 to 1.
@@ -45,6 +47,7 @@ class Seq2Seq(nnx.Module):
         tied_embeddings: bool = False,
         teacher_forcing: float = 1.0,
         never_predicted: tuple[int, ...] = (),
+        dtype: str = "float32",
         rngs: nnx.Rngs,
     ):
         if not 0 <= teacher_forcing <= 1:
@@ -63,6 +66,7 @@ class Seq2Seq(nnx.Module):
         else:
             self.decoder = Decoder(target_size, memory_features, attention=attention, rngs=rngs, **options, **decoder)
         self.bridge = Bridge(bridge, self.encoder.stack, self.decoder.stack, rngs=rngs)
+        compute_in(dtype, self)
 
     def encode(
         self, source: Int[Array, "source batch"], seq_lengths: Int[Array, "batch"], *, rngs: nnx.Rngs | None = None

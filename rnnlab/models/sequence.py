@@ -9,6 +9,7 @@ from rnnlab.cells import State
 from rnnlab.choice import check_choice
 from rnnlab.models.dropout import draw_mask
 from rnnlab.models.pooling import POOLINGS, Pooling
+from rnnlab.models.precision import Linear, compute_in
 from rnnlab.models.recurrent import Stack
 from rnnlab.models.tokens import TokenInputs, WordInputs, Words
 from rnnlab.scans.product import apply_mask
@@ -51,6 +52,7 @@ class ManyToOne(_Sequence):
       front: embeds tokens for the stack; without it the inputs are numbers, or ids that index W.
       pooling: "last" (`Stack.last`), or a kind of `Pooling`.
       output_dropout: rate on the inputs of the output layer.
+      dtype: of products: "float32" or "bfloat16" (`rnnlab.models.compute_in`).
       stack: arguments of `Stack`.
     """
 
@@ -62,6 +64,7 @@ class ManyToOne(_Sequence):
         front: TokenInputs | WordInputs | None = None,
         pooling: str = "last",
         output_dropout: float = 0.0,
+        dtype: str = "float32",
         rngs: nnx.Rngs,
         **stack: Any,
     ):
@@ -69,7 +72,9 @@ class ManyToOne(_Sequence):
         check_choice("pooling", pooling, ("last", *POOLINGS))
         size = self.stack.out_features
         self.pooling = nnx.data(None if pooling == "last" else Pooling(pooling, size, rngs=rngs))
-        self.output = nnx.Linear(self.pooling.out_features if self.pooling else size, out_features, rngs=rngs)
+        pooled = self.pooling.out_features if self.pooling else size
+        self.output = Linear(pooled, out_features, wide=True, rngs=rngs)
+        compute_in(dtype, self)
 
     def __call__(
         self,
@@ -98,11 +103,13 @@ class ManyToMany(_Sequence):
         *,
         front: TokenInputs | WordInputs | None = None,
         output_dropout: float = 0.0,
+        dtype: str = "float32",
         rngs: nnx.Rngs,
         **stack: Any,
     ):
         super().__init__(in_features, front=front, output_dropout=output_dropout, rngs=rngs, **stack)
-        self.output = nnx.Linear(self.stack.out_features, out_features, rngs=rngs)
+        self.output = Linear(self.stack.out_features, out_features, wide=True, rngs=rngs)
+        compute_in(dtype, self)
 
     def __call__(
         self,

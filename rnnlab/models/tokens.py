@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from rnnlab.models.dropout import draw_mask
 from rnnlab.models.embedding import Lookup, embed
+from rnnlab.models.precision import Embed
 from rnnlab.models.recurrent import Stack
 from rnnlab.scans.product import apply_mask
 
@@ -38,7 +39,7 @@ class TokenInputs(nnx.Module):
         self, vocabulary_size: int, embedding: int, *, dropout: float = 0.0, variational: bool = False, rngs: nnx.Rngs
     ):
         self.dropout, self.variational = dropout, variational
-        self.embedding = nnx.Embed(vocabulary_size, embedding, rngs=rngs)
+        self.embedding = Embed(vocabulary_size, embedding, rngs=rngs)
         self.features = embedding
 
     def __call__(self, ids: Int[Array, "time batch"], *, rngs: nnx.Rngs | None = None) -> Array | Lookup:
@@ -70,8 +71,8 @@ class WordInputs(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.dropout, self.variational = dropout, variational
-        self.embedding = nnx.Embed(vocabulary_size, embedding, rngs=rngs)
-        self.characters = nnx.Embed(characters, character_features, rngs=rngs)
+        self.embedding = Embed(vocabulary_size, embedding, rngs=rngs)
+        self.characters = Embed(characters, character_features, rngs=rngs)
         self.spelling = Stack("lstm", character_features, character_features, bidirectional=True, rngs=rngs)
         self.features = embedding + self.spelling.out_features
 
@@ -82,5 +83,6 @@ class WordInputs(nnx.Module):
         noise = self.spelling.draw(rngs, *letters.shape)
         _, states = self.spelling(embed(self.characters, letters, None), seq_lengths=lengths, noise=noise)
         spelled = states[-1][0].reshape(*words.shape, -1)
-        found = jnp.concatenate([self.embedding(words.ids), spelled], axis=-1)
+        embedded = self.embedding(words.ids)
+        found = jnp.concatenate([embedded, spelled.astype(embedded.dtype)], axis=-1)
         return apply_mask(found, draw_mask(rngs, self.dropout, found.shape, variational=self.variational))

@@ -64,7 +64,7 @@ def run_block(
         after = cell.combine(params, entered, a, r)
         after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
         after = select_state(updated, after, entered)
-        rest_before = before[1:] if store else ()
+        rest_before = tuple(entry.astype(dtype) for entry in before[1:]) if store else ()
         projections = Projections.join(cell, a, r, dtype) if store and known is None else ()
         return after, StepResiduals(after[0].astype(dtype), rest_before, projections)
 

@@ -35,8 +35,8 @@ def sum_of_products(rows: Array, others: Array) -> Array:
 
 
 def apply_mask(values: Array, mask: Array | None) -> Array:
-    """Multiplies `values` with the mask; None leaves them unchanged."""
-    return values if mask is None else values * mask
+    """Multiplies `values` with the mask, in their dtype; None leaves them unchanged."""
+    return values if mask is None else values * mask.astype(values.dtype)
 
 
 def are_ids(inputs: Array) -> bool:

@@ -28,6 +28,9 @@ STACK: Fields = {
 }
 """The fields of `rnnlab.models.Stack`."""
 
+DTYPE = field("float32", "of products and of what the backward pass stores: float32 or bfloat16; all else is float32")
+"""The field of `rnnlab.models.compute_in`."""
+
 SAMPLING: Fields = {
     "temperature": field(0.0, "predict: above 0 samples beam_size outputs instead of searching", NOT_NEGATIVE),
     "top_k": field(0, "predict: samples only from the k most likely tokens; 0 disables it", NOT_NEGATIVE),

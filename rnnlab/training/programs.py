@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import jax
 
 from rnnlab.tasks.base import ModelParams, Task
+from rnnlab.training.accumulation import check_accumulate
 from rnnlab.training.devices import Devices
 from rnnlab.training.flow import FlowProbe
 from rnnlab.training.intervention import Intervention
@@ -40,6 +41,7 @@ class Programs:
         self._intervention = Intervention(config.intervention, model, self._watch)
         if self._intervention.flosses:
             self._watched_loss = functools.partial(task.watched_loss, batch=jax.device_put(task.probe("train")))
+        check_accumulate(config, self.devices.mesh.shape["data"])
         self.step = make_train_step(
             task.loss,
             self._merge,

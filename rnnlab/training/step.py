@@ -11,6 +11,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from rnnlab.tasks.base import Carry, Loss, ModelParams
+from rnnlab.training.accumulation import accumulate_gradients
 from rnnlab.training.guard import Guard
 from rnnlab.training.optimizer import averaged
 
@@ -113,6 +114,9 @@ def make_train_step(
     step number; the given state is donated. For several steps in a call, batches and metrics have a leading axis of
     that size.
 
+    With `training.accumulate` the gradient of a step is the sum over so many micro-batches (`accumulate_gradients`);
+    each draws its own random numbers, which are not those of the whole batch. Guard, clipping and update see the sum.
+
     The running statistics of batch norms (`nnx.BatchStat`) are among the parameters, but are set by the loss in its
     model instead of updated by the optimizer; an average of the parameters includes them.
 
@@ -126,21 +130,39 @@ def make_train_step(
       shardings: of the arrays of the returned state; None leaves them to jax.
     """
 
-    def loss_of(
-        params: ModelParams, batch: Any, state: TrainState, seed: Array
-    ) -> tuple[Array, tuple[Array, Loss, ModelParams]]:
+    def loss_of(params: ModelParams, batch: Any, carry: Carry, step: Array, rngs: nnx.Rngs) -> tuple[Loss, ModelParams]:
         model = merge(params)
-        found = loss(model, batch, state.carry, rngs=_rngs(seed, state.step), step=state.step)
-        mean = found.total / found.weight
-        return mean if penalty is None else mean + penalty(params), (mean, found, running_statistics(model))
+        return loss(model, batch, carry, rngs=rngs, step=step), running_statistics(model)
+
+    def at_once(state: TrainState, batch: Any, seed: Array) -> tuple[ModelParams, Loss, ModelParams]:
+        def mean_of(params: ModelParams) -> tuple[Array, tuple[Loss, ModelParams]]:
+            found, statistics = loss_of(params, batch, state.carry, state.step, _rngs(seed, state.step))
+            mean = found.total / found.weight
+            return mean if penalty is None else mean + penalty(params), (found, statistics)
+
+        gradients, others = jax.grad(mean_of, has_aux=True)(state.params)
+        return gradients, *others
+
+    def in_parts(state: TrainState, batch: Any, seed: Array) -> tuple[ModelParams, Loss, ModelParams]:
+        def total_of(params: ModelParams, rows: Any, carry: Carry, part: Array) -> tuple[Array, tuple]:
+            found, statistics = loss_of(params, rows, carry, state.step, _rngs(seed, state.step, part))
+            return found.total, (found, statistics)
+
+        before = running_statistics(merge(state.params))
+        gradients, found, statistics = accumulate_gradients(
+            total_of, training.accumulate, state.params, before, batch, state.carry
+        )
+        if penalty is not None:
+            gradients = jax.tree.map(jnp.add, gradients, jax.grad(penalty)(state.params))
+        return gradients, found, statistics
 
     def find_gradients(
         state: TrainState, batch: Any, seed: Array
     ) -> tuple[ModelParams, Array, Array, Loss, ModelParams]:
-        (_, aux), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, state, seed)
-        mean, found, statistics = aux
+        found_by = at_once if training.accumulate == 1 else in_parts
+        gradients, found, statistics = found_by(state, batch, seed)
         gradients |= {name: jnp.zeros_like(gradients[name]) for name in (*frozen, *statistics)}
-        return gradients, optax.global_norm(gradients), mean, found, statistics
+        return gradients, optax.global_norm(gradients), found.total / found.weight, found, statistics
 
     def update(
         state: TrainState, gradients: ModelParams, norm: Array, mean: Array, found: Loss, statistics: ModelParams
@@ -162,10 +184,12 @@ def make_train_step(
     return _compile(find_gradients, update, single=training.steps_per_call == 1, shardings=shardings)
 
 
-def _rngs(seed: Array, step: Array) -> nnx.Rngs:
-    """Makes the random numbers of a step; call it inside the loss, since nnx counts its draws in place."""
+def _rngs(seed: Array, step: Array, part: Array | None = None) -> nnx.Rngs:
+    """Makes the random numbers of a step, or of one of its micro-batches; call it inside the loss, since nnx counts its
+    draws in place."""
     # rbg draws masks several times faster than the default generator on CPU and TPU
     key = jax.random.fold_in(jax.random.key(seed, impl="rbg"), step)
+    key = key if part is None else jax.random.fold_in(key, part)
     dropout, sampling = jax.random.split(key)
     return nnx.Rngs(dropout=dropout, sampling=sampling)
 

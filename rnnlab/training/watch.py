@@ -92,6 +92,7 @@ class _Watched:
         params = {name: value[...] for name, value in self._recurrent.params.items()}
         ids = not isinstance(inputs, Lookup) and are_ids(inputs)
         read, recurrent = turn(jax.nn.one_hot(inputs, len(params["W"])) if ids else rows(inputs)), None
+        read = read.astype(params["W"].dtype)  # measured without mixed precision
         if self._nudges is not None:
             done = sum(record.inputs.shape[0] for record in self._records)
             now = jax.tree.map(lambda values: values[done : done + inputs.shape[0]], self._nudges)

@@ -72,15 +72,14 @@ def _figures(times: Times, tokens: int) -> Row:
 
 
 def _model(case: Case) -> tuple[Callable[[ModelParams], Seq2Seq], ModelParams]:
-    """Makes the model of the default config; its parameters are cast when it is merged."""
+    """Makes the model of the default config, with products in the dtype of the case."""
     config = default_config()
+    config.model.dtype = case["dtype"]
     if case["features"]:
         for side in ("encoder", "decoder"):
             config.model[side].update({"features": case["features"], "embedding": case["features"]})
     options: dict[str, Any] = config.model.to_dict() | {"never_predicted": _SPECIAL.never_predicted}
-    merge, params = split_model(Seq2Seq(*_SIZES, rngs=nnx.Rngs(0), **options))
-    dtype = jnp.dtype(case["dtype"])
-    return lambda own: merge(jax.tree.map(lambda v: v.astype(dtype), own)), params
+    return split_model(Seq2Seq(*_SIZES, rngs=nnx.Rngs(0), **options))
 
 
 def _batch(rows: int) -> Batch:

@@ -18,7 +18,7 @@ from rnnlab.losses import cross_entropy, squared_error
 from rnnlab.models import ManyToMany
 from rnnlab.own_code import own_digests
 from rnnlab.tasks.base import Batches, Carry, Loss, ModelParams, Scores, Task
-from rnnlab.tasks.fields import STACK, experiment_field, problem_field
+from rnnlab.tasks.fields import DTYPE, STACK, experiment_field, problem_field
 from rnnlab.training.config import EVALUATION, TRAINING
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
@@ -32,7 +32,7 @@ FIELDS: Fields = {
         "name": problem_field("adding"),
         "lag": field(50, "steps of a sequence; for copy_memory the delay", POSITIVE),
     },
-    "model": STACK,
+    "model": {**STACK, "dtype": DTYPE},
     "training": {**TRAINING, "best_metric": field("loss", "validation metric: loss, or accuracy for classes")},
     "evaluation": {
         "sequences": field(256, "sequences to score a split; for images, which are all scored, per batch", POSITIVE),

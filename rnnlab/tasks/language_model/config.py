@@ -6,7 +6,7 @@ from rnnlab.config import NOT_NEGATIVE, POSITIVE, RATE, Fields, at_most, check_f
 from rnnlab.data.example import SPLITS
 from rnnlab.data.file_names import absolute, resolve_files
 from rnnlab.errors import UserError
-from rnnlab.tasks.fields import SAMPLING, STACK, check_sampling, experiment_field, file_names_field
+from rnnlab.tasks.fields import DTYPE, SAMPLING, STACK, check_sampling, experiment_field, file_names_field
 from rnnlab.training.config import EVALUATION, TRAINING
 
 METRICS = ("loss", "perplexity", "bits_per_token", "bits_per_character")
@@ -30,6 +30,7 @@ _DATA: Fields = {
     "vocabulary": field("", "work directory of a run to take the vocabulary from; empty: from the training text"),
 }
 _MODEL: Fields = {
+    "dtype": DTYPE,
     **STACK,
     "features": field(256, "units of each layer", POSITIVE),
     "dropout": field(0.0, "rate on the outputs of every layer but the last", RATE),

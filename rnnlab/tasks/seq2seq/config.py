@@ -17,7 +17,7 @@ from rnnlab.config import (
 from rnnlab.data.file_names import absolute, resolve_files
 from rnnlab.errors import UserError
 from rnnlab.own import name_of_own
-from rnnlab.tasks.fields import SAMPLING, STACK, check_sampling, experiment_field, file_names_field
+from rnnlab.tasks.fields import DTYPE, SAMPLING, STACK, check_sampling, experiment_field, file_names_field
 from rnnlab.training.config import EVALUATION, TRAINING
 
 _MANY = at_most(1_000_000)  # training a vocabulary allocates memory for each
@@ -61,6 +61,7 @@ _DATA: Fields = {
     "buckets": field(8, "maximum number of length buckets, and so of compiled shapes", POSITIVE),
 }
 _MODEL: Fields = {
+    "dtype": DTYPE,
     "encoder": {**_STACK, "bidirectional": field(True, "reads the source in both directions")},
     "decoder": {**_STACK, "features": field(256, "size of its state", POSITIVE)},
     "bridge": field("dense", "last, dense or zero"),

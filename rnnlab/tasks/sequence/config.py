@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from rnnlab.config import NOT_NEGATIVE, POSITIVE, RATE, SHARE, Allowed, Fields, at_most, field, make_config
-from rnnlab.tasks.fields import STACK, experiment_field, file_names_field
+from rnnlab.tasks.fields import DTYPE, STACK, experiment_field, file_names_field
 from rnnlab.training.config import EVALUATION, TRAINING
 
 ANSWERS = ("class", "numbers", "class_per_step", "labels_per_step", "forecast")
@@ -64,6 +64,7 @@ _FORECAST: Fields = {
     "distribution": field("none", "of each number: none, normal or student"),
 }
 _MODEL: Fields = {
+    "dtype": DTYPE,
     **STACK,
     "bidirectional": field(False, "reads in both directions"),
     "embedding": field(64, "size of the embedding of a token", POSITIVE),

@@ -313,7 +313,7 @@ def _period(config: ConfigDict) -> int:
 
 def _make_model(config: ConfigDict, channels: int) -> Forecaster:
     model, output = config.model.to_dict(), Output.of(config)
-    stack = {name: model[name] for name in (*STACK, "bidirectional")}
+    options = {name: model[name] for name in (*STACK, "bidirectional", "dtype")}
     own = {name: model["forecast"][name] for name in ("joint", "normalisation", "decoding", "channel_embedding")}
     try:
         return Forecaster(
@@ -326,7 +326,7 @@ def _make_model(config: ConfigDict, channels: int) -> Forecaster:
             output_dropout=model["output_dropout"],
             rngs=nnx.Rngs(config.seed),
             **own,
-            **stack,
+            **options,
         )
     except ValueError as error:
         raise UserError(f"config.model: {error}") from None
