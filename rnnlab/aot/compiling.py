@@ -13,6 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from rnnlab.aot.hlo import Program, read_program
 from rnnlab.aot.platforms import Target, cuda_folder, find_target, without_a_device
+from rnnlab.scans import program_for
 
 # also in a process that asks for less on its CPU, such as one of tests
 _OPTIMISED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
@@ -57,10 +58,11 @@ def compile_for(function: Callable, *arguments: Any, platform: str | Target, mes
     target = find_target(platform, mesh) if isinstance(platform, str) else platform
     placed = jax.tree.map(lambda leaf: _on(target, leaf), arguments)
     jitted = function if hasattr(function, "trace") else jax.jit(function)
+    gpu = target.platform.backend == "gpu"
     with tempfile.TemporaryDirectory() as folder, without_a_device():
-        lowered = jitted.trace(*placed).lower(lowering_platforms=(target.platform.lowering,))
+        with program_for(target.platform.backend, devices=target.mesh.size):
+            lowered = jitted.trace(*placed).lower(lowering_platforms=(target.platform.lowering,))
         begun = time.monotonic()
-        gpu = target.platform.backend == "gpu"
         dumped = {"xla_dump_to": folder} if gpu else {}
         compiled = lowered.compile(compiler_options={**_OPTIMISED, **target.platform.options(), **dumped})
         seconds = time.monotonic() - begun

@@ -147,7 +147,7 @@ def _launches(computations: Mapping[str, list[_Instruction]], name: str) -> coll
     for instruction in computations[name]:
         inner = [_launches(computations, called) for called in _within(instruction)]
         if inner:
-            found += max(inner, key=collections.Counter.total)
+            found += sorted(inner, key=collections.Counter.total)[-1]
         elif instruction.opcode != "while" and _is_kernel(instruction):
             found[instruction.opcode.removesuffix("-start")] += 1
     return found
