@@ -4,8 +4,18 @@
 everything else; nothing imports it.
 """
 
-from rnnlab.aot.compiling import Report, compile_for
+from rnnlab.aot.compiling import Report, compile_for, lower_for
 from rnnlab.aot.hlo import Loop, Program, read_program
 from rnnlab.aot.platforms import PLATFORMS, Target, find_target
 
-__all__ = ["PLATFORMS", "Loop", "Program", "Report", "Target", "compile_for", "find_target", "read_program"]
+__all__ = [
+    "PLATFORMS",
+    "Loop",
+    "Program",
+    "Report",
+    "Target",
+    "compile_for",
+    "find_target",
+    "lower_for",
+    "read_program",
+]

@@ -28,7 +28,7 @@ class Report(NamedTuple):
       argument_bytes, result_bytes, temporary_bytes: its memory on each device; donated arguments count as results, too.
       peak_bytes: all of them together, donated ones once.
       spilled_bytes: the most that a kernel spills from registers to memory; None where the compiler does not tell.
-      seconds: the time to compile it.
+      seconds: CPU seconds to compile it, of all threads.
       text: the optimised HLO.
     """
 
@@ -56,21 +56,28 @@ def compile_for(function: Callable, *arguments: Any, platform: str | Target, mes
       UserError: as `find_target`.
     """
     target = find_target(platform, mesh) if isinstance(platform, str) else platform
-    placed = jax.tree.map(lambda leaf: _on(target, leaf), arguments)
-    jitted = function if hasattr(function, "trace") else jax.jit(function)
-    gpu = target.platform.backend == "gpu"
+    lowered, gpu = lower_for(target, function, *arguments), target.platform.backend == "gpu"
     with tempfile.TemporaryDirectory() as folder, without_a_device():
-        with program_for(target.platform.backend, devices=target.mesh.size):
-            lowered = jitted.trace(*placed).lower(lowering_platforms=(target.platform.lowering,))
-        begun = time.monotonic()
+        begun = time.process_time()
         dumped = {"xla_dump_to": folder} if gpu else {}
         compiled = lowered.compile(compiler_options={**_OPTIMISED, **target.platform.options(), **dumped})
-        seconds = time.monotonic() - begun
+        seconds = time.process_time() - begun
         spilled = _spilled(pathlib.Path(folder)) if gpu else None
     memory, text = compiled.memory_analysis(), compiled.as_text()
     sizes = (memory.argument_size_in_bytes, memory.output_size_in_bytes, memory.temp_size_in_bytes)
     peak = sum(sizes) - memory.alias_size_in_bytes
     return Report(read_program(text), *sizes, peak, spilled, seconds, text)
+
+
+def lower_for(target: Target, function: Callable, *arguments: Any) -> jax.stages.Lowered:
+    """Lowers `function(*arguments)` to StableHLO for a target, with its plans; needs no package of an accelerator.
+
+    Arguments as in `compile_for`.
+    """
+    placed = jax.tree.map(lambda leaf: _on(target, leaf), arguments)
+    jitted = function if hasattr(function, "trace") else jax.jit(function)
+    with program_for(target.platform.backend, devices=target.mesh.size), without_a_device():
+        return jitted.trace(*placed).lower(lowering_platforms=(target.platform.lowering,))
 
 
 def _on(target: Target, leaf: Any) -> jax.ShapeDtypeStruct:

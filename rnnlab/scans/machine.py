@@ -40,7 +40,8 @@ def platform_in_use() -> str:
     """Returns the platform that programs are made for here: "cpu", "gpu" or "tpu"."""
     if _given.value is not None:
         return _given.value.platform
-    mesh, chosen = jax.sharding.get_abstract_mesh(), jax.config.jax_default_device
+    mesh = jax.sharding.get_abstract_mesh()
+    chosen = jax.config.jax_default_device  # type: ignore[attr-defined]  # its type stub lacks it
     if not mesh.empty and mesh.abstract_device is not None:
         return _plain(mesh.abstract_device.platform)
     if chosen is not None:

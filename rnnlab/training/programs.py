@@ -1,7 +1,8 @@
 """The compiled functions of a task; runs that differ only in their seed can share them."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -20,6 +21,7 @@ class Programs:
 
     Args:
       task: of the run, or of another one with the same data and a config that differs only in its seed.
+      devices: to run on; None: all that jax sees.
 
     Attributes:
       devices: the layout of arrays.
@@ -31,9 +33,9 @@ class Programs:
       UserError: a config that does not fit the model or the devices.
     """
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, devices: Sequence[Any] | None = None):
         config, model = task.config.training, task.sketch
-        self.devices, self._precision = Devices(config), config.matmul_precision
+        self.devices, self._precision = Devices(config, devices), config.matmul_precision
         self._merge, shapes = split_model(model)
         self._optimizer, self.schedule = make_optimizer(config), make_schedule(config)
         self._intervention = Intervention(config.intervention, model, self._watch)

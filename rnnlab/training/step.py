@@ -169,7 +169,7 @@ def _for_machine_of(shardings: TrainState | None) -> contextlib.AbstractContextM
     """Makes the programs in its body for the devices of the state, which need not be jax's default."""
     if shardings is None:
         return contextlib.nullcontext()
-    mesh = shardings.step.mesh
+    mesh = jax.tree.leaves(shardings)[0].mesh
     return program_for(mesh.devices.flat[0].platform, devices=mesh.size)
 
 
