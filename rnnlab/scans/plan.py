@@ -41,6 +41,8 @@ class Plan:
     pull: str = "step"
     recompute: bool = False
     unroll: int = 1
+    joined: bool = False
+    ahead: bool = False
 
     def __post_init__(self):
         for field in ("block", "unroll"):

@@ -1,6 +1,8 @@
 """The residuals: what every method stores for the backward pass."""
 
-from typing import NamedTuple
+import dataclasses
+import itertools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +53,38 @@ class StepResiduals(NamedTuple):
     hidden: Array
     rest_before: State
     projections: Projections | tuple[()]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Joined:
+    """A tree of arrays `[..., features]` side by side in one array, so that a loop writes one array in each step.
+
+    Attributes:
+      values: `[..., n * features]`.
+      tree: the structure of the tree, and the features of each of its arrays.
+    """
+
+    values: Array
+    tree: Any = dataclasses.field(metadata={"static": True})
+
+    @classmethod
+    def of(cls, values: Any, dtype=None) -> "Joined":
+        """Joins the arrays of a tree."""
+        if dtype is not None:
+            values = jax.tree.map(lambda v: v.astype(dtype), values)
+        leaves, structure = jax.tree.flatten(values)
+        return cls(jnp.concatenate(leaves, axis=-1), (structure, tuple(leaf.shape[-1] for leaf in leaves)))
+
+    def split(self) -> Any:
+        """Returns the tree."""
+        structure, features = self.tree
+        ends = list(itertools.accumulate(features))[:-1]
+        return jax.tree.unflatten(structure, jnp.split(self.values, ends, axis=-1))
+
+
+def split(values):
+    return values.split() if isinstance(values, Joined) else values
 
 
 class Residuals(NamedTuple):
