@@ -84,7 +84,7 @@ def run_block(
         rest_before = before[1:] if store else ()
         projections = Projections.join(cell, a, r, dtype) if store and known is None else ()
         stored = StepResiduals(after[0].astype(dtype), rest_before, projections)
-        return (after, operand(after)), (Joined.of(stored, dtype) if plan.joined else stored)
+        return (after, operand(after)), (Joined.of(jax.tree.map(lambda v: v.astype(dtype), stored), after[0].shape[-1]) if plan.joined else stored)
 
     at_steps = (jnp.arange(inputs.shape[0]), inputs if projected is None else None, *masks, ahead)
     carry = (entered, operand(entered))
@@ -167,8 +167,8 @@ def pull_steps(cell: Cell, plan: Plan, params: Params, block: Block, d_after: St
         d_before, d_initial_step = split_entered(own_masks[1], d_entered)
         d_initial = jax.tree.map(jnp.add, d_initial, d_initial_step)
         if plan.pull == "block":
-            return (d_before, d_initial, d_params), (Joined.of(d_after) if plan.joined else d_after)
-        return (d_before, d_initial, jax.tree.map(jnp.add, d_params, d_params_step)), (Joined.of(d_projections) if plan.joined else d_projections)
+            return (d_before, d_initial, d_params), (Joined.of(d_after, h.shape[-1]) if plan.joined else d_after)
+        return (d_before, d_initial, jax.tree.map(jnp.add, d_params, d_params_step)), (Joined.of(d_projections, h.shape[-1]) if plan.joined else d_projections)
 
     no_initial = None if given.steps.segment_starts is None else jax.tree.map(jnp.zeros_like, d_after)
     carry = (d_after, no_initial, jax.tree.map(jnp.zeros_like, read_params))
@@ -200,6 +200,8 @@ def _read(cell: Cell, plan: Plan, values: Array, step: Array, hidden: int) -> Ar
     A kernel that reads several parts of a row at a computed offset is not vectorised by XLA's CPU backend: it computes
     the offset again for each number. Cells that sum over units gain nothing.
     """
+    if plan.joined:
+        return jax.lax.dynamic_index_in_dim(values, step, keepdims=False)
     parts = 1 if plan.joined or cell.mixes_units else max(1, values.shape[-1] // hidden)
     size = (1, values.shape[1], values.shape[-1] // parts)
     read = [jax.lax.dynamic_slice(values, (step, 0, part * size[2]), size)[0] for part in range(parts)]

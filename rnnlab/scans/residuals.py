@@ -58,29 +58,32 @@ class StepResiduals(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Joined:
-    """A tree of arrays `[..., features]` side by side in one array, so that a loop writes one array in each step.
+    """The arrays `[..., k * hidden]` of a tree in one array: a loop over steps then writes one array in each step.
 
     Attributes:
-      values: `[..., n * features]`.
-      tree: the structure of the tree, and the features of each of its arrays.
+      values: `[..., n, hidden]`; units have an axis of their own, so that they may be sharded.
+      structure: of the tree.
+      counts: the k of each array.
     """
 
     values: Array
-    tree: Any = dataclasses.field(metadata={"static": True})
+    structure: Any = dataclasses.field(metadata={"static": True})
+    counts: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
     @classmethod
-    def of(cls, values: Any, dtype=None) -> "Joined":
-        """Joins the arrays of a tree."""
-        if dtype is not None:
-            values = jax.tree.map(lambda v: v.astype(dtype), values)
+    def of(cls, values: Any, hidden: int) -> "Joined":
+        """Joins the arrays of a tree, all of one dtype."""
         leaves, structure = jax.tree.flatten(values)
-        return cls(jnp.concatenate(leaves, axis=-1), (structure, tuple(leaf.shape[-1] for leaf in leaves)))
+        counts = tuple(leaf.shape[-1] // hidden for leaf in leaves)
+        parts = [leaf.reshape(*leaf.shape[:-1], k, hidden) for leaf, k in zip(leaves, counts, strict=True)]
+        return cls(jnp.concatenate(parts, axis=-2), structure, counts)
 
     def split(self) -> Any:
         """Returns the tree."""
-        structure, features = self.tree
-        ends = list(itertools.accumulate(features))[:-1]
-        return jax.tree.unflatten(structure, jnp.split(self.values, ends, axis=-1))
+        *lead, _, hidden = self.values.shape
+        parts = jnp.split(self.values, list(itertools.accumulate(self.counts))[:-1], axis=-2)
+        leaves = [part.reshape(*lead, k * hidden) for part, k in zip(parts, self.counts, strict=True)]
+        return jax.tree.unflatten(self.structure, leaves)
 
 
 def split(values):
