@@ -11,7 +11,7 @@ First = Callable[[Any], Sequence[Array]]
 Rest = Callable[[Sequence[Array], Any], Any]
 
 
-def split(function: Callable[[Any, Any], Any], known: Any, later: Any) -> tuple[First, Rest]:
+def split_known(function: Callable[[Any, Any], Any], known: Any, later: Any) -> tuple[First, Rest]:
     """Splits `function(known, later)` into what depends on `known` alone, and the rest.
 
     Args:

@@ -30,7 +30,7 @@ def backward(
     Args:
       plan: its block is that of the backward pass; `recompute` if the residuals hold only states between blocks.
       cotangents: the gradients of `h` of every step and of the last state.
-      pull: pulls the gradient of the state after a block back over its steps, as `loop.pull_steps` does.
+      pull: pulls the gradient of the state after a block back over its steps, as `pull.pull_steps` does.
     """
     params, given, entered, stored = residuals
     d_outputs, d_state = cotangents

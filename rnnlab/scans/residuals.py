@@ -71,9 +71,9 @@ class Joined:
     counts: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
     @classmethod
-    def of(cls, values: Any, hidden: int) -> "Joined":
-        """Joins the arrays of a tree, all of one dtype."""
-        leaves, structure = jax.tree.flatten(values)
+    def of(cls, values: Any, hidden: int, dtype: jnp.dtype) -> "Joined":
+        """Joins the arrays of a tree, and casts them to `dtype`."""
+        leaves, structure = jax.tree.flatten(jax.tree.map(lambda v: v.astype(dtype), values))
         counts = tuple(leaf.shape[-1] // hidden for leaf in leaves)
         parts = [leaf.reshape(*leaf.shape[:-1], k, hidden) for leaf, k in zip(leaves, counts, strict=True)]
         return cls(jnp.concatenate(parts, axis=-2), structure, counts)
@@ -86,7 +86,8 @@ class Joined:
         return jax.tree.unflatten(self.structure, leaves)
 
 
-def split(values):
+def split(values: Any) -> Any:
+    """Returns the tree of `Joined` arrays, and other values as they are."""
     return values.split() if isinstance(values, Joined) else values
 
 
@@ -102,7 +103,7 @@ class Residuals(NamedTuple):
     params: Params
     given: Sequences
     entered: State
-    steps: StepResiduals | None
+    steps: StepResiduals | Joined | None
 
 
 class Block(NamedTuple):
@@ -111,14 +112,14 @@ class Block(NamedTuple):
     Attributes:
       given: the sequences, cut to the steps of the block.
       hidden: `h` before each step of the block, `[block, batch, hidden]`.
-      rows: the gradient of the outputs, the rest of the state before each step, and the projections. They cover more
-        steps than the block and are read in place, because copying a block would cost as much as using it.
+      rows: the gradient of the outputs, and the residuals. They cover more steps than the block and are read in place,
+        because copying a block would cost as much as using it.
       offset: the row of the first step of the block.
     """
 
     given: Sequences
     hidden: Array
-    rows: tuple[Array, State, Projections]
+    rows: tuple[Array, StepResiduals | Joined]
     offset: Array | int
 
 

@@ -10,8 +10,9 @@ from jax import Array
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scans.backward import backward
-from rnnlab.scans.loop import pull_steps, run_blocks
+from rnnlab.scans.loop import run_blocks
 from rnnlab.scans.plan import Plan
+from rnnlab.scans.pull import pull_steps
 from rnnlab.scans.residuals import Residuals, split
 from rnnlab.scans.sequences import Sequences
 

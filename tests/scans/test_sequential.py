@@ -98,6 +98,9 @@ PLANS = {
     "pulled in blocks": Plan(2, pull="block"),
     "recomputed": Plan(2, recompute=True),
     "unrolled": Plan(6, unroll=4),
+    "joined": Plan(3, joined=True),
+    "of an accelerator": Plan(3, project="block", pull="block", unroll=2, joined=True, ahead=True),
+    "joined, recomputed and padded": Plan(4, joined=True, recompute=True),
     "recomputed and padded": Plan(4, project="block", pull="block", recompute=True),
 }
 
