@@ -12,7 +12,7 @@ from jax import Array
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scans.ahead import split_known
 from rnnlab.scans.plan import Plan
-from rnnlab.scans.product import apply_mask, project
+from rnnlab.scans.product import apply_mask, are_ids, poison_rows, project
 from rnnlab.scans.recurrence import recur
 from rnnlab.scans.residuals import Joined, Projections, StepResiduals, split
 from rnnlab.scans.select import enter_step, select_state
@@ -53,6 +53,8 @@ def run_block(
     inputs, *masks = given.steps
     dtype = given.dtype(params)
     projected = project(params, inputs) if plan.project == "block" else None
+    if projected is not None and plan.joined and are_ids(inputs):
+        projected = poison_rows(params, inputs, projected)
     known: Projections | None = None
     if projected is not None and cell.recurrence == "none":
         known = Projections.join(cell, projected, jnp.zeros_like(projected), dtype)
@@ -67,6 +69,8 @@ def run_block(
         (hidden,) = enter_step(starts, carried, initial_operand) or (apply_mask(entered[0], given.mask),)
         a = project(params, x) if projected is None else read(cell, plan, projected, at, entered[0].shape[-1])
         r = recur(cell, params, hidden)
+        if plan.joined:  # else XLA adds `a` in the product, which then needs a copy of it
+            r = jax.lax.optimization_barrier(r)
         after = combine(values, entered, a, r)
         after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
         after = select_state(updated, after, entered)

@@ -6,7 +6,7 @@ import pytest
 from jax.sharding import AxisType
 
 from rnnlab.cells import CELLS, find_cell
-from rnnlab.scans import Associative, Plan, program_for, resolve_method, resolve_plan, scan
+from rnnlab.scans import Associative, program_for, resolve_method, resolve_plan, scan
 from rnnlab.scans.machine import has_several_devices, platform_in_use
 
 TIME, BATCH, FEATURES = 64, 4, 8
