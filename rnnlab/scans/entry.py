@@ -51,7 +51,7 @@ def scan(
       params: what `cell.init(...)` returns, or any mapping with these names; other names are ignored.
       inputs: `[time, batch, features]`; time may be 0. Or ids `[time, batch]`, integers from 0 to features - 1, which
         represent one-hot vectors: a step then reads a row of `W` instead of a product. An id outside this range makes
-        all results NaN, or (with `Plan.joined`, the default on accelerators) those of its sequence.
+        all results NaN, or (with `Plan.joined`, the default on a GPU) those of its sequence.
       state: the state before the first step, entries `[batch, hidden]`; None: `cell.initial_state`.
       seq_lengths: `[batch]`, the number of steps of each sequence, 0 to time. Traced values (under `jax.jit`) are not
         checked but clipped to that range. A step past the end keeps the state, and its output is zero; the contents of

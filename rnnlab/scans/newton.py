@@ -23,7 +23,7 @@ from rnnlab.scans.plan import Plan, resolve_plan
 from rnnlab.scans.precision import exact_products
 from rnnlab.scans.product import project
 from rnnlab.scans.pull import pull_steps
-from rnnlab.scans.residuals import Residuals, after_each, before_each
+from rnnlab.scans.residuals import Residuals, after_each, before_each, split
 from rnnlab.scans.sequences import Sequences, flip
 from rnnlab.scans.sharding import vary_alike
 
@@ -129,6 +129,7 @@ def _forward(cell: Cell, method: Newton, params: Params, given: Sequences, guess
     def one_by_one() -> Solution:
         plan = dataclasses.replace(resolve_plan(cell, time, given.steps.inputs.shape[1]), joined=False)
         final, _, stored = run_blocks(cell, plan, params, given, store=True)
+        stored = split(stored)
         return Solution(stored.hidden, stored.rest_before, final)
 
     found = jax.lax.cond(converged, in_parallel, one_by_one)

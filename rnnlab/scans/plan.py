@@ -77,25 +77,25 @@ def resolve_plan(cell: Cell, time: int, batch: int, *, device: str | None = None
       time, batch: steps and rows. A symbolic batch counts as many rows, a symbolic time as one block.
       device: "cpu", "gpu" or "tpu"; None: the platform that the program is made for (`program_for`).
     """
-    on_cpu = (device or platform_in_use()) == "cpu"
+    device = device or platform_in_use()
     rows = batch if is_known(batch) else _ROWS
     whole = max(time, 1) if is_known(time) else time
     extent = "block" if cell.recurrence == "none" and rows <= _FEW_ROWS else "step"
-    if not on_cpu:
-        return _fewest_kernels(cell, time, whole)
+    if device != "cpu":
+        return _fewest_kernels(cell, time, whole, joined=device == "gpu")
     if len(cell.gates) == 1 or rows <= 1:
         return Plan(whole, project="block", pull=extent)
     block = _divisor_near(time, max(_SHORTEST_BLOCK, _ROWS // rows), default=whole) if is_known(time) else whole
     return Plan(block, project=extent, pull=extent)
 
 
-def _fewest_kernels(cell: Cell, time: int, whole: int) -> Plan:
-    """Returns the plan for accelerators."""
+def _fewest_kernels(cell: Cell, time: int, whole: int, *, joined: bool) -> Plan:
+    """Returns the plan for accelerators; a TPU's compiler needs more kernels for joined residuals, not fewer."""
     known = is_known(time)
     # Derivatives ahead of the loop take much memory: that of a block.
     block = _divisor_near(time, _SHORTEST_BLOCK, default=whole) if cell.mixes_units and known else whole
     unroll = _UNROLL if known else 1
-    return Plan(block, project="block", pull="block", unroll=unroll, joined=True, ahead=cell.mixes_units)
+    return Plan(block, project="block", pull="block", unroll=unroll, joined=joined, ahead=cell.mixes_units)
 
 
 def checkpoint_plan(cell: Cell, time: int, batch: int, every: int | str, *, device: str | None = None) -> Plan:

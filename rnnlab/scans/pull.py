@@ -41,13 +41,12 @@ def pull_steps(cell: Cell, plan: Plan, params: Params, block: Block, d_after: St
         _, rest, projections = split(stored)
         d_after = (d_after[0] + d_output, *d_after[1:])
         own = pull.linearise((h.astype(dtype), *rest), projections, own_masks[1]) if own is None else own
-        d_entered, d_params_step, found = pull(own, d_after, own_masks[0])
+        d_entered, d_params_step, d_projections = pull(own, d_after, own_masks[0])
         d_before, d_initial_step = split_entered(own_masks[1], d_entered)
         d_initial = jax.tree.map(jnp.add, d_initial, d_initial_step)
-        if plan.pull == "block":
-            found = d_after
-        else:
-            d_params = jax.tree.map(jnp.add, d_params, d_params_step)
+        found: Any = d_after
+        if plan.pull == "step":
+            d_params, found = jax.tree.map(jnp.add, d_params, d_params_step), d_projections
         return (d_before, d_initial, d_params), (Joined.of(found, h.shape[-1], dtype) if plan.joined else found)
 
     no_initial = None if masks[1] is None else jax.tree.map(jnp.zeros_like, d_after)
