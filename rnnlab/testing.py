@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scans import Associative, methods_of, scan, step_jacobian
+from rnnlab.scans import Associative, methods_of, resolve_plan, scan, step_jacobian
 from rnnlab.scans.precision import exact_products
 from rnnlab.scans.recurrence import recur
 
@@ -217,9 +217,12 @@ def _padded_is_unpadded(near: Near, cell: Cell, params: Params, inputs: Array, s
 
 
 def _ways(cell: Cell) -> list:
-    """Lists the methods of a cell, and an associative scan in short blocks (by default a short sequence is one)."""
+    """Lists the methods of a cell, the plan of an accelerator, and an associative scan in short blocks (by default a
+    short sequence is one).
+    """
     methods = methods_of(cell)
-    return [*methods, *([Associative(4)] if "associative" in methods else [])]
+    plan = resolve_plan(cell, _TIME, _BATCH, device="gpu")
+    return [*methods, plan, *([Associative(4)] if "associative" in methods else [])]
 
 
 def _padding_is_never_read(near: Near, cell: Cell, params: Params, inputs: Array, state: State):

@@ -44,7 +44,7 @@ MUTANTS = {
         "rnnlab/scans/select.py", "jnp.where(own, new, old)", "jnp.where(own, old, new)", _KIT
     ),
     "scan.mask_not_in_the_backward_pass": Mutant(
-        "rnnlab/scans/loop.py", "apply_mask(d_hidden, given.mask)", "d_hidden", _KIT
+        "rnnlab/scans/pull.py", "apply_mask(d_hidden, self.given.mask)", "d_hidden", _KIT
     ),
     "scan.gradient_over_a_segment_start": Mutant(
         "rnnlab/scans/select.py",

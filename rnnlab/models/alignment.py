@@ -113,9 +113,9 @@ class MonotonicDecoder(Decoder):
         log_p, priors = follow(place.prior, moves, said, labels)
         return log_p, jnp.exp(priors)
 
-    def _step(self, tokens: Array, embedded: Array, states: tuple, memory: Memory, noise: Noise | None):
+    def _step(self, tokens: Array, embedded: Array | Lookup, states: tuple, memory: Memory, noise: Noise | None):
         *own, place = states
-        own, moves, said = self._look(embedded[None], tuple(own), memory, noise)
+        own, moves, said = self._look(embedded, tuple(own), memory, noise)
         prior = move(stay(place.prior, of_token(place.said, tokens)), moves[0])
         return (*own, Alignment(prior, said[0])), (say(prior, said[0]), jnp.exp(prior))
 

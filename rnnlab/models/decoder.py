@@ -17,6 +17,7 @@ from rnnlab.models.dropout import Noise, draw_mask
 from rnnlab.models.embedding import Lookup, embed, rows
 from rnnlab.models.precision import Embed, Linear
 from rnnlab.models.recurrent import Stack
+from rnnlab.scans.machine import platform_in_use
 from rnnlab.scans.product import apply_mask
 
 CONTEXTS = ("init", "every_step")
@@ -190,7 +191,7 @@ class Decoder(nnx.Module):
             target, force, embedding_mask, steps = at_step
             token = jnp.where(force, target, previous)
             embedded = apply_mask(self.embedding(token), embedding_mask)
-            states, (logits, _) = self._step(token, embedded, states, memory, noise and noise.at(steps))
+            states, (logits, _) = self._step(token, embedded[None], states, memory, noise and noise.at(steps))
             predicted = without_tokens(logits, self.never_predicted).argmax(-1)
             return (states, predicted.astype(targets.dtype)), token
 
@@ -201,10 +202,14 @@ class Decoder(nnx.Module):
         self, states: tuple[State, ...], tokens: Int[Array, "batch"], memory: Memory
     ) -> tuple[tuple[State, ...], tuple[Float[Array, "batch vocabulary"], Array | None]]:
         """Reads one token of each sequence; returns new states, then logits and attention weights `[batch, source]`."""
-        return self._step(tokens, self.embedding(tokens), states, memory, None)
+        if platform_in_use() == "cpu":
+            embedded: Array | Lookup = self.embedding(tokens)[None]
+        else:  # as a lookup it is not a product of each step, but of the loop around it
+            embedded = embed(self.embedding, tokens[None], None)
+        return self._step(tokens, embedded, states, memory, None)
 
-    def _step(self, tokens: Array, embedded: Array, states: tuple, memory: Memory, noise: Noise | None):
-        states, (read, weights) = self._advance(states, embedded[None], memory, noise)
+    def _step(self, tokens: Array, embedded: Array | Lookup, states: tuple, memory: Memory, noise: Noise | None):
+        states, (read, weights) = self._advance(states, embedded, memory, noise)
         return states, (self.logits(read)[0], None if weights is None else weights[0])
 
     def _draw(self, rngs: nnx.Rngs | None, targets: Array) -> tuple[Array | None, Noise | None]:

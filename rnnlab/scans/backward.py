@@ -16,7 +16,7 @@ from rnnlab.scans.loop import in_blocks, run_block
 from rnnlab.scans.plan import Plan
 from rnnlab.scans.product import apply_mask, are_ids, join_steps, product, sum_of_products
 from rnnlab.scans.recurrence import recur_back, recurrence_gradient, transposed
-from rnnlab.scans.residuals import Block, BlockGradients, Residuals, before_each
+from rnnlab.scans.residuals import Block, BlockGradients, Residuals, before_each, split
 from rnnlab.scans.sequences import Sequences, Steps
 
 Pull = Callable[[Params, Block, State], BlockGradients]
@@ -30,7 +30,7 @@ def backward(
     Args:
       plan: its block is that of the backward pass; `recompute` if the residuals hold only states between blocks.
       cotangents: the gradients of `h` of every step and of the last state.
-      pull: pulls the gradient of the state after a block back over its steps, as `loop.pull_steps` does.
+      pull: pulls the gradient of the state after a block back over its steps, as `pull.pull_steps` does.
     """
     params, given, entered, stored = residuals
     d_outputs, d_state = cotangents
@@ -45,10 +45,9 @@ def backward(
         own = dataclasses.replace(given, steps=steps)
         if stored is None:
             _, again = run_block(cell, plan, params, own, block_entered, store=True)
-            hidden_after, *rest = again
-            rows, offset = (block_d_outputs, *rest), 0
+            hidden_after, rows, offset = split(again).hidden, (block_d_outputs, again), 0
         else:
-            rows = (d_outputs, *stored[1:])
+            rows = (d_outputs, stored)
         block = Block(own, before_each(block_entered[0], hidden_after, given.reverse), rows, offset)
         found = pull(params, block, d_after)
         d_params, d_mask_own, d_inputs = _pull_products(cell, params, block, found)
@@ -60,7 +59,7 @@ def backward(
     if stored is None:
         outputs, d_blocks = None, in_blocks(d_outputs, plan.block)
     else:  # residuals and the gradients of the outputs are read in place, row by row
-        outputs, d_blocks = in_blocks(stored.hidden, plan.block), None
+        outputs, d_blocks = in_blocks(split(stored).hidden, plan.block), None
         entered = (before_each(given.initial[0], outputs[:, 0 if given.reverse else -1], given.reverse),)
     at_blocks = (offsets, in_blocks(given.steps, plan.block), entered, outputs, d_blocks)
     carry = (d_state, no_initial, no_mask, no_params)

@@ -51,7 +51,7 @@ def scan(
       params: what `cell.init(...)` returns, or any mapping with these names; other names are ignored.
       inputs: `[time, batch, features]`; time may be 0. Or ids `[time, batch]`, integers from 0 to features - 1, which
         represent one-hot vectors: a step then reads a row of `W` instead of a product. An id outside this range makes
-        all results NaN.
+        all results NaN, or (with `Plan.joined`, the default on a GPU) those of its sequence.
       state: the state before the first step, entries `[batch, hidden]`; None: `cell.initial_state`.
       seq_lengths: `[batch]`, the number of steps of each sequence, 0 to time. Traced values (under `jax.jit`) are not
         checked but clipped to that range. A step past the end keeps the state, and its output is zero; the contents of
@@ -208,7 +208,8 @@ def _scan_arrays(
     params = params | {name: params[name].astype(wide) for name in cell.unit_params}
     block = method.block if isinstance(method, Plan) else 1
     steps, valid = _steps(cell, block, reverse, given)
-    if are_ids(inputs):
+    by_row = isinstance(method, Plan) and method.joined and method.project == "block"
+    if are_ids(inputs) and not by_row:
         params = poison(params, steps.inputs)
     mask = None if cell.recurrence == "none" else given.recurrent_mask
     initial, mask, guess = jax.tree.map(lambda v: v.astype(wide), (tuple(state), mask, given.guess))

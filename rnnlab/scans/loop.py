@@ -1,26 +1,27 @@
-"""The sequential loop over steps: forwards, and backwards with only the state's gradient as carry."""
+"""The sequential loop over steps; `pull.py` is its backward counterpart."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scans.plan import Plan, is_known
-from rnnlab.scans.product import apply_mask, project
-from rnnlab.scans.recurrence import recur, recur_back, transposed
-from rnnlab.scans.residuals import Block, BlockGradients, Projections, StepResiduals
-from rnnlab.scans.select import enter_step, select_state, split_entered
+from rnnlab.scans.ahead import split_known
+from rnnlab.scans.plan import Plan
+from rnnlab.scans.product import apply_mask, are_ids, poison_rows, project
+from rnnlab.scans.recurrence import recur
+from rnnlab.scans.residuals import Joined, Projections, StepResiduals, split
+from rnnlab.scans.select import enter_step, select_state
 from rnnlab.scans.sequences import Sequences, Steps
-
-# Steps from which a transposed copy of R before the backward loop costs less than transposed products in it (measured).
-_WORTH_A_COPY = 32
 
 
 def run_blocks(
     cell: Cell, plan: Plan, params: Params, given: Sequences, *, store: bool
-) -> tuple[State, State, StepResiduals]:
+) -> tuple[State, State, StepResiduals | Joined]:
     """Runs all steps.
 
     Args:
@@ -47,89 +48,63 @@ def run_blocks(
 
 def run_block(
     cell: Cell, plan: Plan, params: Params, given: Sequences, entered: State, *, store: bool
-) -> tuple[State, StepResiduals]:
+) -> tuple[State, StepResiduals | Joined]:
     """Runs consecutive steps from the state `entered`; returns the last state and the residuals of each step."""
     inputs, *masks = given.steps
     dtype = given.dtype(params)
     projected = project(params, inputs) if plan.project == "block" else None
+    if projected is not None and plan.joined and are_ids(inputs):
+        projected = poison_rows(params, inputs, projected)
     known: Projections | None = None
     if projected is not None and cell.recurrence == "none":
         known = Projections.join(cell, projected, jnp.zeros_like(projected), dtype)
+    ahead, combine = _combine(cell, plan, params, entered, projected)
+    operand = functools.partial(_operand, plan, params, given.mask)
+    initial_operand = operand(given.initial)
 
-    def step(before: State, at_step):
-        at, x, updated, starts = at_step
+    def step(carry, at_step):
+        before, carried = carry
+        at, x, updated, starts, values = at_step
         entered = enter_step(starts, before, given.initial)
-        a = project(params, x) if projected is None else _read(cell, projected, at, entered[0].shape[-1])
-        r = recur(cell, params, apply_mask(entered[0], given.mask))
-        after = cell.combine(params, entered, a, r)
+        (hidden,) = enter_step(starts, carried, initial_operand) or (apply_mask(entered[0], given.mask),)
+        a = project(params, x) if projected is None else read(cell, plan, projected, at, entered[0].shape[-1])
+        r = recur(cell, params, hidden)
+        if plan.joined:  # else XLA adds `a` in the product, which then needs a copy of it
+            r = jax.lax.optimization_barrier(r)
+        after = combine(values, entered, a, r)
         after = tuple(new.astype(old.dtype) for new, old in zip(after, before, strict=True))
         after = select_state(updated, after, entered)
         rest_before = tuple(entry.astype(dtype) for entry in before[1:]) if store else ()
         projections = Projections.join(cell, a, r, dtype) if store and known is None else ()
-        return after, StepResiduals(after[0].astype(dtype), rest_before, projections)
+        stored = StepResiduals(after[0].astype(dtype), rest_before, projections)
+        return (after, operand(after)), (Joined.of(stored, after[0].shape[-1], dtype) if plan.joined else stored)
 
-    at_steps = (jnp.arange(inputs.shape[0]), inputs if projected is None else None, *masks)
-    final, stored = jax.lax.scan(step, entered, at_steps, reverse=given.reverse, unroll=plan.unroll)
-    return final, stored._replace(projections=known) if store and known is not None else stored
+    at_steps = (jnp.arange(inputs.shape[0]), inputs if projected is None else None, *masks, ahead)
+    carry = (entered, operand(entered))
+    (final, _), stored = jax.lax.scan(step, carry, at_steps, reverse=given.reverse, unroll=plan.unroll)
+    return final, split(stored)._replace(projections=known) if store and known is not None else stored
 
 
-def pull_steps(cell: Cell, plan: Plan, params: Params, block: Block, d_after: State) -> BlockGradients:
-    """Pulls the gradient of the state after a block back over its steps.
+def _operand(plan: Plan, params: Params, mask: Array | None, state: State) -> tuple[Array, ...]:
+    """Returns what the product with `R` reads of a state, to be carried beside it; (): the next step computes it."""
+    weights = params.get("R")
+    if not plan.joined or weights is None or (mask is None and weights.dtype == state[0].dtype):
+        return ()
+    return (apply_mask(state[0], mask).astype(weights.dtype),)
 
-    One loop, followed, if `plan.pull` is "block", by the rest for all steps together.
-    """
-    dtype = d_after[0].dtype
-    given = block.given
-    step_masks = given.steps[1:]
-    read_params = {name: params[name].astype(dtype) for name in cell.combine_params}
-    steps = block.hidden.shape[0]
-    many = not is_known(steps) or steps >= _WORTH_A_COPY
-    copied = transposed(cell, params) if "R" in params and many else None
 
-    def combine(read_params: Params, entered: State, projections: Projections) -> State:
-        after = cell.combine(read_params, entered, *projections.split())
-        return tuple(new.astype(old.dtype) for new, old in zip(after, entered, strict=True))
-
-    def pull_step(d_after: State, before: State, projections: Projections, updated, starts):
-        """Returns the gradients of the state before the step, of the parameters, and of the projections."""
-        zeros = jax.tree.map(jnp.zeros_like, d_after)
-        entered = enter_step(starts, before, given.initial)
-        _, pull = jax.vjp(combine, read_params, entered, projections)
-        d_params, d_entered, d_projections = pull(select_state(updated, d_after, zeros))
-        _, d_r = d_projections.split_gradient()
-        if "R" in params:
-            d_hidden = recur_back(cell, transposed(cell, params) if copied is None else copied, d_r)
-            d_entered = (d_entered[0] + apply_mask(d_hidden, given.mask), *d_entered[1:])
-        if updated is not None:
-            d_entered = jax.tree.map(jnp.add, d_entered, select_state(updated, zeros, d_after))
-        return d_entered, d_params, d_projections
-
-    def step(carry, at_step):
-        d_after, d_initial, d_params = carry
-        at, h, own_masks = at_step
-        d_output, rest, projections = jax.tree.map(lambda v: _read(cell, v, at, h.shape[-1]).astype(dtype), block.rows)
-        d_after = (d_after[0] + d_output, *d_after[1:])
-        d_entered, d_params_step, d_projections = pull_step(d_after, (h.astype(dtype), *rest), projections, *own_masks)
-        d_before, d_initial_step = split_entered(own_masks[1], d_entered)
-        d_initial = jax.tree.map(jnp.add, d_initial, d_initial_step)
-        if plan.pull == "block":
-            return (d_before, d_initial, d_params), d_after
-        return (d_before, d_initial, jax.tree.map(jnp.add, d_params, d_params_step)), d_projections
-
-    no_initial = None if given.steps.segment_starts is None else jax.tree.map(jnp.zeros_like, d_after)
-    carry = (d_after, no_initial, jax.tree.map(jnp.zeros_like, read_params))
-    at_steps = (block.offset + jnp.arange(steps), block.hidden, step_masks)
-    (d_before, d_initial, d_params), found = jax.lax.scan(
-        step, carry, at_steps, reverse=not given.reverse, unroll=plan.unroll
-    )
-    if plan.pull == "block":
-        rest, projections = jax.tree.map(
-            lambda v: jax.lax.dynamic_slice_in_dim(v, block.offset, steps).astype(dtype), block.rows[1:]
-        )
-        before = (block.hidden.astype(dtype), *rest)
-        _, d_params, found = jax.vmap(pull_step)(found, before, projections, *step_masks)
-        d_params = jax.tree.map(lambda v: v.sum(0), d_params)
-    return BlockGradients(d_before, d_initial, d_params, *found.split_gradient())
+def _combine(
+    cell: Cell, plan: Plan, params: Params, state: State, projected: Array | None
+) -> tuple[Any, Callable[..., State]]:
+    """Returns the values of each step that do not depend on its state, and `(values, state, a, r) -> state`."""
+    if not plan.ahead or projected is None:
+        return None, lambda _, state, a, r: cell.combine(params, state, a, r)
+    read_params = {name: params[name] for name in cell.combine_params}
+    shapes = (state, projected[0], jax.eval_shape(lambda hidden: recur(cell, params, hidden), state[0]))
+    of_params, rest = split_known(lambda own, given: cell.combine(own, *given), read_params, shapes)
+    constants = of_params(read_params)
+    of_a, rest_of_step = split_known(lambda a, given: rest(constants, (given[0], a, given[1])), shapes[1], shapes[::2])
+    return jax.vmap(of_a)(projected), lambda values, state, _, r: rest_of_step(values, (state, r))
 
 
 def in_blocks(tree, block: int):
@@ -137,12 +112,14 @@ def in_blocks(tree, block: int):
     return jax.tree.map(lambda v: v.reshape(v.shape[0] // block, block, *v.shape[1:]), tree)
 
 
-def _read(cell: Cell, values: Array, step: Array, hidden: int) -> Array:
-    """Reads row `step` of `values` `[time, batch, n * hidden]`, `hidden` numbers at a time.
+def read(cell: Cell, plan: Plan, values: Array, step: Array, hidden: int) -> Array:
+    """Reads row `step` of `values` `[time, batch, n * hidden]`, `hidden` numbers at a time unless residuals are joined.
 
     A kernel that reads several parts of a row at a computed offset is not vectorised by XLA's CPU backend: it computes
     the offset again for each number. Cells that sum over units gain nothing.
     """
+    if plan.joined:
+        return jax.lax.dynamic_index_in_dim(values, step, keepdims=False)
     parts = 1 if cell.mixes_units else max(1, values.shape[-1] // hidden)
     size = (1, values.shape[1], values.shape[-1] // parts)
     read = [jax.lax.dynamic_slice(values, (step, 0, part * size[2]), size)[0] for part in range(parts)]

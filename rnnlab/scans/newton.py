@@ -17,12 +17,13 @@ from jax import Array
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scans import linear, parallel
 from rnnlab.scans.backward import Pull, backward
-from rnnlab.scans.loop import pull_steps, run_blocks
+from rnnlab.scans.loop import run_blocks
 from rnnlab.scans.parallel import AllSteps, Linearisation, Solution
 from rnnlab.scans.plan import Plan, resolve_plan
 from rnnlab.scans.precision import exact_products
 from rnnlab.scans.product import project
-from rnnlab.scans.residuals import Residuals, after_each, before_each
+from rnnlab.scans.pull import pull_steps
+from rnnlab.scans.residuals import Residuals, after_each, before_each, split
 from rnnlab.scans.sequences import Sequences, flip
 from rnnlab.scans.sharding import vary_alike
 
@@ -126,8 +127,9 @@ def _forward(cell: Cell, method: Newton, params: Params, given: Sequences, guess
         return Solution.of_states(given, flip(joined, given.reverse), given.dtype(params))
 
     def one_by_one() -> Solution:
-        plan = resolve_plan(cell, time, given.steps.inputs.shape[1])
+        plan = dataclasses.replace(resolve_plan(cell, time, given.steps.inputs.shape[1]), joined=False)
         final, _, stored = run_blocks(cell, plan, params, given, store=True)
+        stored = split(stored)
         return Solution(stored.hidden, stored.rest_before, final)
 
     found = jax.lax.cond(converged, in_parallel, one_by_one)

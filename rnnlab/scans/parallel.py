@@ -16,7 +16,7 @@ from rnnlab.scans import linear
 from rnnlab.scans.jacobian import local_derivatives
 from rnnlab.scans.product import apply_mask
 from rnnlab.scans.recurrence import dense, recur, recur_back, transposed
-from rnnlab.scans.residuals import Block, BlockGradients, Projections, StepResiduals, before_each
+from rnnlab.scans.residuals import Block, BlockGradients, Projections, StepResiduals, before_each, split
 from rnnlab.scans.select import Where, enter_step, select_state, split_entered
 from rnnlab.scans.sequences import Sequences, flip
 
@@ -204,12 +204,13 @@ def pull_steps(
 ) -> BlockGradients:
     """Pulls the gradient of the state after a block back over its steps, by one linear recurrence.
 
-    The counterpart of `loop.pull_steps`; `solve_block` is the `block` of `linear.solve`.
+    The counterpart of `pull.pull_steps`; `solve_block` is the `block` of `linear.solve`.
     """
     cell, reverse = linearisation.cell, block.given.reverse
     time, dtype = block.hidden.shape[0], d_after[0].dtype
     sliced = jax.tree.map(lambda v: jax.lax.dynamic_slice_in_dim(v, block.offset, time).astype(dtype), block.rows)
-    d_outputs, rest, projections = sliced
+    d_outputs, stored = sliced
+    _, rest, projections = split(stored)
     a, stored_r = projections.split()
     steps = AllSteps.of(block.given.with_inputs(a).in_order())
     d_outputs, rest, stored_r, hidden = flip((d_outputs, rest, stored_r, block.hidden), reverse)

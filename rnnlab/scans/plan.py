@@ -13,6 +13,7 @@ EXTENTS = ("step", "block")
 _ROWS = 2048
 _SHORTEST_BLOCK = 64
 _FEW_ROWS = 4
+_UNROLL = 4  # on accelerators: the loop's counter and the writing of residuals are a kernel each for so many steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +31,15 @@ class Plan:
         the backward loop, or for a "block" of steps after it. With "block" the loop computes only the gradient of the
         state, and `combine` is differentiated twice.
       unroll: the number of steps in one iteration of a loop, forward and backward, as in `jax.lax.scan`.
+      joined: store the residuals of a step as one array `[batch, n, hidden]` in the dtype of the outputs, for devices
+        on which each array that a loop writes costs a kernel. With weights narrower than float32 the whole state is
+        then rounded where it is stored, not only `h`.
+      ahead: compute before a loop, for a block of steps, what does not depend on the carry: forward what `combine`
+        makes of the input projection alone, backward the derivatives of `combine`. This takes the memory of these
+        derivatives; it is for cells that sum over units (layer norm), where each sum is a kernel.
 
     Raises:
-      ValueError: a block or an unroll below 1, or an unknown `project` or `pull`.
+      ValueError: a block or an unroll below 1, an unknown `project` or `pull`, or `ahead` without both in blocks.
     """
 
     block: int
@@ -40,6 +47,8 @@ class Plan:
     pull: str = "step"
     recompute: bool = False
     unroll: int = 1
+    joined: bool = False
+    ahead: bool = False
 
     def __post_init__(self):
         for field in ("block", "unroll"):
@@ -49,6 +58,8 @@ class Plan:
         for field in ("project", "pull"):
             if getattr(self, field) not in EXTENTS:
                 raise ValueError(f"plan: unknown {field} {getattr(self, field)!r}; allowed: {', '.join(EXTENTS)}")
+        if self.ahead and (self.project, self.pull) != ("block", "block"):
+            raise ValueError("plan: ahead requires project='block' and pull='block'")
 
 
 def resolve_plan(cell: Cell, time: int, batch: int, *, device: str | None = None) -> Plan:
@@ -58,21 +69,33 @@ def resolve_plan(cell: Cell, time: int, batch: int, *, device: str | None = None
     weights for a single row. Otherwise the projection stays inside the loop, so that its result is not written to
     memory and read again. With few rows the time of a loop grows with the number of operations in a step: without `R`
     (and so without a product) the loop does only what must be sequential, and a block of steps shares the rest. On
-    accelerators there is one product before and one after the loop, as in cuDNN; this was not measured.
+    accelerators the plan is the one with the fewest kernels per step, and there is one product before and one after the
+    loop, as in cuDNN; its time was not measured.
 
     Args:
       cell: the cell to run.
       time, batch: steps and rows. A symbolic batch counts as many rows, a symbolic time as one block.
       device: "cpu", "gpu" or "tpu"; None: the platform that the program is made for (`program_for`).
     """
-    on_cpu = (device or platform_in_use()) == "cpu"
+    device = device or platform_in_use()
     rows = batch if is_known(batch) else _ROWS
     whole = max(time, 1) if is_known(time) else time
-    extent = "block" if on_cpu and cell.recurrence == "none" and rows <= _FEW_ROWS else "step"
-    if not on_cpu or len(cell.gates) == 1 or rows <= 1:
+    extent = "block" if cell.recurrence == "none" and rows <= _FEW_ROWS else "step"
+    if device != "cpu":
+        return _fewest_kernels(cell, time, whole, joined=device == "gpu")
+    if len(cell.gates) == 1 or rows <= 1:
         return Plan(whole, project="block", pull=extent)
     block = _divisor_near(time, max(_SHORTEST_BLOCK, _ROWS // rows), default=whole) if is_known(time) else whole
     return Plan(block, project=extent, pull=extent)
+
+
+def _fewest_kernels(cell: Cell, time: int, whole: int, *, joined: bool) -> Plan:
+    """Returns the plan for accelerators; a TPU's compiler needs more kernels for joined residuals, not fewer."""
+    known = is_known(time)
+    # Derivatives ahead of the loop take much memory: that of a block.
+    block = _divisor_near(time, _SHORTEST_BLOCK, default=whole) if cell.mixes_units and known else whole
+    unroll = _UNROLL if known else 1
+    return Plan(block, project="block", pull="block", unroll=unroll, joined=joined, ahead=cell.mixes_units)
 
 
 def checkpoint_plan(cell: Cell, time: int, batch: int, every: int | str, *, device: str | None = None) -> Plan:

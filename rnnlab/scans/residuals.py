@@ -1,6 +1,8 @@
 """The residuals: what every method stores for the backward pass."""
 
-from typing import NamedTuple
+import dataclasses
+import itertools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +55,42 @@ class StepResiduals(NamedTuple):
     projections: Projections | tuple[()]
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Joined:
+    """The arrays `[..., k * hidden]` of a tree in one array: a loop over steps then writes one array in each step.
+
+    Attributes:
+      values: `[..., n, hidden]`; units have an axis of their own, so that they may be sharded.
+      structure: of the tree.
+      counts: the k of each array.
+    """
+
+    values: Array
+    structure: Any = dataclasses.field(metadata={"static": True})
+    counts: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    @classmethod
+    def of(cls, values: Any, hidden: int, dtype: jnp.dtype) -> "Joined":
+        """Joins the arrays of a tree, and casts them to `dtype`."""
+        leaves, structure = jax.tree.flatten(jax.tree.map(lambda v: v.astype(dtype), values))
+        counts = tuple(leaf.shape[-1] // hidden for leaf in leaves)
+        parts = [leaf.reshape(*leaf.shape[:-1], k, hidden) for leaf, k in zip(leaves, counts, strict=True)]
+        return cls(jnp.concatenate(parts, axis=-2), structure, counts)
+
+    def split(self) -> Any:
+        """Returns the tree."""
+        *lead, _, hidden = self.values.shape
+        parts = jnp.split(self.values, list(itertools.accumulate(self.counts))[:-1], axis=-2)
+        leaves = [part.reshape(*lead, k * hidden) for part, k in zip(parts, self.counts, strict=True)]
+        return jax.tree.unflatten(self.structure, leaves)
+
+
+def split(values: Any) -> Any:
+    """Returns the tree of `Joined` arrays, and other values as they are."""
+    return values.split() if isinstance(values, Joined) else values
+
+
 class Residuals(NamedTuple):
     """All that the backward pass needs.
 
@@ -65,7 +103,7 @@ class Residuals(NamedTuple):
     params: Params
     given: Sequences
     entered: State
-    steps: StepResiduals | None
+    steps: StepResiduals | Joined | None
 
 
 class Block(NamedTuple):
@@ -74,14 +112,14 @@ class Block(NamedTuple):
     Attributes:
       given: the sequences, cut to the steps of the block.
       hidden: `h` before each step of the block, `[block, batch, hidden]`.
-      rows: the gradient of the outputs, the rest of the state before each step, and the projections. They cover more
-        steps than the block and are read in place, because copying a block would cost as much as using it.
+      rows: the gradient of the outputs, and the residuals. They cover more steps than the block and are read in place,
+        because copying a block would cost as much as using it.
       offset: the row of the first step of the block.
     """
 
     given: Sequences
     hidden: Array
-    rows: tuple[Array, State, Projections]
+    rows: tuple[Array, StepResiduals | Joined]
     offset: Array | int
 
 

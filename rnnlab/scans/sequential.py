@@ -10,9 +10,10 @@ from jax import Array
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scans.backward import backward
-from rnnlab.scans.loop import pull_steps, run_blocks
+from rnnlab.scans.loop import run_blocks
 from rnnlab.scans.plan import Plan
-from rnnlab.scans.residuals import Residuals
+from rnnlab.scans.pull import pull_steps
+from rnnlab.scans.residuals import Residuals, split
 from rnnlab.scans.sequences import Sequences
 
 
@@ -20,13 +21,13 @@ from rnnlab.scans.sequences import Sequences
 def run(cell: Cell, plan: Plan, params: Params, given: Sequences) -> tuple[Array, State]:
     """Returns `h` of every step `[time, batch, hidden]` and the last state; `plan.block` divides the time."""
     final, _, stored = run_blocks(cell, plan, params, given, store=False)
-    return stored.hidden, final
+    return split(stored).hidden, final
 
 
 def _forward(cell: Cell, plan: Plan, params: Params, given: Sequences):
     final, entered, stored = run_blocks(cell, plan, params, given, store=not plan.recompute)
     residuals = Residuals(params, given, entered, None) if plan.recompute else Residuals(params, given, (), stored)
-    return (stored.hidden, final), residuals
+    return (split(stored).hidden, final), residuals
 
 
 def _backward(cell: Cell, plan: Plan, residuals: Residuals, cotangents: tuple[Array, State]):

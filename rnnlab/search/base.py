@@ -1,6 +1,6 @@
 """Shared by every search: the step function, hypotheses, special tokens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rnnlab.logits import without_tokens
+from rnnlab.scans.machine import platform_in_use
+
+# On an accelerator: what a search does once a block (the stop test, storing tokens) is a kernel for each part of it.
+_BLOCK = 8
 
 # (carry, tokens [batch]) -> carry, (logits [batch, vocabulary], attention weights [batch, source] or None)
 Step = Callable[[Any, Array], tuple[Any, tuple[Array, Array | None]]]
@@ -37,6 +41,22 @@ class SpecialTokens(NamedTuple):
     def never_predicted(self) -> tuple[int, int]:
         """The ids that no output contains: BOS and PAD."""
         return self.bos, self.pad
+
+
+def resolve_block(block: int | None) -> int:
+    """Returns the tokens of an iteration of a search: 1 on a CPU, 8 elsewhere, unless given.
+
+    Raises:
+      ValueError: it is below 1.
+    """
+    if block is not None and block < 1:
+        raise ValueError(f"block must be at least 1, not {block}")
+    return block or (1 if platform_in_use() == "cpu" else _BLOCK)
+
+
+def write(values: Array, new: Sequence[Array], time: Array) -> Array:
+    """Puts consecutive steps into `values` `[time, ...]`, from `time` on."""
+    return jax.lax.dynamic_update_slice_in_dim(values, jnp.stack(new).astype(values.dtype), time, axis=0)
 
 
 def log_probabilities(logits: Float[Array, "batch vocabulary"], special: SpecialTokens) -> Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rnnlab.search.base import Hypotheses, SpecialTokens, Step, log_probabilities, ranked, take
+from rnnlab.search.base import Hypotheses, SpecialTokens, Step, log_probabilities, resolve_block, take, write
 
 
 def length_penalty(length: Array, alpha: float) -> Array:
@@ -25,12 +25,33 @@ def coverage_penalty(coverage: Float[Array, "... source"], valid: Array, beta: f
     return -beta * jnp.where(valid, jnp.log(jnp.clip(coverage, least, 1)), 0).sum(-1)
 
 
+class _Steps(NamedTuple):
+    """What a beam did at each step, `[time, batch, n]`: the slot that each unfinished hypothesis continued, its new
+    token, and the log-probability of that token."""
+
+    parent: Array
+    token: Array
+    log_p: Array
+
+
+class _Finished(NamedTuple):
+    """The best finished hypotheses, `[batch, n]`: their scores; the step and the slot of their last token before EOS
+    (step -1: none yet); and the log-probability of EOS, infinite for one that was cut at its limit."""
+
+    scores: Array
+    step: Array
+    slot: Array
+    log_p: Array
+
+
 class _Beam(NamedTuple):
     time: Array
     carry: Any  # leaves [batch * n, ...]
-    alive: Hypotheses  # their scores are log-probabilities
+    tokens: Array  # the last token of each unfinished hypothesis, [batch, n]
+    scores: Array  # their log-probabilities, [batch, n]
     coverage: Array  # [batch, n, source]
-    finished: Hypotheses
+    steps: _Steps
+    finished: _Finished
 
 
 class Penalties(NamedTuple):
@@ -59,6 +80,7 @@ def beam_search(
     max_length: int,
     beam_size: int,
     penalties: Penalties = _NO_PENALTIES,
+    block: int | None = None,
 ) -> Hypotheses:
     """Keeps the `beam_size` most likely unfinished and the `beam_size` best finished hypotheses of each row.
 
@@ -66,63 +88,91 @@ def beam_search(
     beam holds every hypothesis.
 
     Args:
-      step, carry, limits, special, max_length: as in `greedy`, with leaves of `carry` `[batch * beam_size, ...]`.
+      step, carry, limits, special, max_length, block: as in `greedy`; leaves of `carry` are `[batch * beam_size, ...]`.
       beam_size: n.
       penalties: of length and coverage; None ranks by log-probability. Coverage needs a step with attention weights.
+
+    Raises:
+      ValueError: a block below 1, or a coverage penalty for a step without attention weights.
     """
-    batch = limits.shape[0]
-    shape = (batch, beam_size, max_length)
-    scores = jnp.full((batch, beam_size), -jnp.inf)
-    none = Hypotheses(jnp.full(shape, special.pad, jnp.int32), scores, jnp.zeros(shape))
-    first = jnp.where((jnp.arange(beam_size) == 0) & (limits[:, None] > 0), 0.0, -jnp.inf)
-    coverage = jnp.zeros((batch, beam_size, penalties.valid.shape[1] if penalties.beta else 1))
-    beam = _Beam(jnp.zeros((), jnp.int32), carry, none._replace(scores=first), coverage, none)
+    batch, block = limits.shape[0], resolve_block(block)
+    shape = (batch, beam_size)
+    times = (-(-max_length // block) * block, *shape)
+    nothing = jnp.full(shape, -jnp.inf)
+    first = jnp.where((jnp.arange(beam_size) == 0) & (limits[:, None] > 0), 0.0, nothing)
+    coverage = jnp.zeros((*shape, penalties.valid.shape[1] if penalties.beta else 1))
+    steps = _Steps(jnp.zeros(times, jnp.int32), jnp.zeros(times, jnp.int32), jnp.zeros(times))
+    finished = _Finished(nothing, jnp.full(shape, -1, jnp.int32), jnp.zeros(shape, jnp.int32), jnp.full(shape, jnp.inf))
+    begin = jnp.full(shape, special.bos, jnp.int32)
+    beam = _Beam(jnp.zeros((), jnp.int32), carry, begin, first, coverage, steps, finished)
 
     def unfinished(beam: _Beam):
-        reachable = beam.alive.scores.max(1) / length_penalty(limits, penalties.alpha)  # if everything becomes covered
+        reachable = beam.scores.max(1) / length_penalty(limits, penalties.alpha)  # if everything becomes covered
         return jnp.any(reachable > beam.finished.scores.min(1))
 
     def body(beam: _Beam):
-        return _extend(step, beam, limits, special, penalties)
+        time, done, found = beam.time, [], []
+        for at in range(block):
+            beam, taken, ended = _extend(step, beam._replace(time=time + at), limits, special, penalties)
+            done.append(taken)
+            found += ended
+        steps = jax.tree.map(lambda values, *new: write(values, new, time), beam.steps, *done)
+        return beam._replace(time=time + block, steps=steps, finished=_best([beam.finished, *found]))
 
-    return jax.lax.while_loop(unfinished, body, beam).finished
+    beam = jax.lax.while_loop(unfinished, body, beam)
+    return _trace(beam, special, max_length, unroll=block)
 
 
-def _extend(step: Step, beam: _Beam, limits: Array, special: SpecialTokens, penalties: Penalties) -> _Beam:
-    time, before = beam.time, beam.alive
-    batch, n = before.scores.shape
-    last = jnp.where(time > 0, before.tokens[:, :, time - 1], special.bos)
-    carry, (logits, weights) = step(beam.carry, last.reshape(-1))
+def _extend(
+    step: Step, beam: _Beam, limits: Array, special: SpecialTokens, penalties: Penalties
+) -> tuple[_Beam, _Steps, list[_Finished]]:
+    """Reads a token of each hypothesis; returns the beam after it, what it did, and the hypotheses that ended here."""
+    time, (batch, n) = beam.time, beam.scores.shape
+    carry, (logits, weights) = step(beam.carry, beam.tokens.reshape(-1))
     log_p = log_probabilities(logits, special).reshape(batch, n, -1)
-    total = before.scores[..., None] + log_p
+    total = beam.scores[..., None] + log_p
     if penalties.beta and weights is None:
         raise ValueError("beta: a coverage penalty needs a step with attention weights")
     coverage = beam.coverage + (weights.reshape(batch, n, -1) if penalties.beta and weights is not None else 0)
-
-    ended = Hypotheses(
-        before.tokens.at[:, :, time].set(special.eos),
-        penalties.rank(total[..., special.eos], time + 1.0, coverage),
-        before.log_p.at[:, :, time].set(log_p[..., special.eos]),
-    )
-    finished = _best(beam.finished, ended)
+    slots = jnp.broadcast_to(jnp.arange(n, dtype=jnp.int32), (batch, n))
+    rank = penalties.rank(total[..., special.eos], time + 1.0, coverage)
+    ended = _Finished(rank, jnp.full((batch, n), time - 1), slots, log_p[..., special.eos])
 
     vocabulary = log_p.shape[-1]
-    scores, index = jax.lax.top_k(total.at[..., special.eos].set(-jnp.inf).reshape(batch, -1), n)
+    others = jnp.where(jnp.arange(vocabulary) == special.eos, -jnp.inf, total)
+    scores, index = jax.lax.top_k(others.reshape(batch, -1), n)
     parent, token = index // vocabulary, (index % vocabulary).astype(jnp.int32)
-    said = jnp.take_along_axis(log_p.reshape(batch, -1), index, axis=1)
-    tokens, known, coverage = take((before.tokens, before.log_p, coverage), parent)
-    alive = Hypotheses(tokens.at[:, :, time].set(token), scores, known.at[:, :, time].set(said))
+    taken = _Steps(parent, token, jnp.take_along_axis(log_p.reshape(batch, -1), index, axis=1))
+    coverage = take(coverage, parent) if penalties.beta else coverage
     rows = (jnp.arange(batch)[:, None] * n + parent).reshape(-1)
     carry = jax.tree.map(lambda leaf: leaf[rows], carry)
 
     at_limit = (time + 1 >= limits)[:, None]
-    cut = jnp.where(at_limit, penalties.rank(scores, time + 1.0, coverage), -jnp.inf)
-    finished = _best(finished, alive._replace(scores=cut))
-    alive = alive._replace(scores=jnp.where(at_limit, -jnp.inf, scores))
-    return _Beam(time + 1, carry, alive, coverage, finished)
+    rank = jnp.where(at_limit, penalties.rank(scores, time + 1.0, coverage), -jnp.inf)
+    cut = _Finished(rank, jnp.full((batch, n), time), slots, jnp.full((batch, n), jnp.inf))
+    scores = jnp.where(at_limit, -jnp.inf, scores)
+    return beam._replace(carry=carry, tokens=token, scores=scores, coverage=coverage), taken, [ended, cut]
 
 
-def _best(one: Hypotheses, other: Hypotheses) -> Hypotheses:
-    """Returns the n best of two times n hypotheses of each row."""
-    both = Hypotheses(*(jnp.concatenate(pair, axis=1) for pair in zip(one, other, strict=True)))
-    return ranked(both, one.scores.shape[1])
+def _best(found: list[_Finished]) -> _Finished:
+    """Returns the n best of several times n hypotheses of each row; of equal ones the earlier."""
+    together = _Finished(*(jnp.concatenate(values, axis=1) for values in zip(*found, strict=True)))
+    return take(together, jax.lax.top_k(together.scores, found[0].scores.shape[1])[1])
+
+
+def _trace(beam: _Beam, special: SpecialTokens, max_length: int, unroll: int) -> Hypotheses:
+    """Follows the finished hypotheses from their last tokens back to the first ones."""
+    finished = beam.finished
+
+    def back(slot: Array, at_step):
+        time, taken = at_step
+        within, ends = time <= finished.step, (time == finished.step + 1) & (finished.log_p != jnp.inf)
+        its = jax.tree.map(lambda values: jnp.take_along_axis(values, slot, axis=1), taken)
+        token = jnp.where(within, its.token, jnp.where(ends, special.eos, special.pad))
+        log_p = jnp.where(within, its.log_p, jnp.where(ends, finished.log_p, 0))
+        return jnp.where(within, its.parent, slot), (token, log_p)
+
+    times = jnp.arange(beam.steps.token.shape[0])
+    _, found = jax.lax.scan(back, finished.slot, (times, beam.steps), reverse=True, unroll=unroll)
+    tokens, log_p = (jnp.moveaxis(values[:max_length], 0, -1) for values in found)
+    return Hypotheses(tokens, finished.scores, log_p)

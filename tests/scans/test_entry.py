@@ -189,7 +189,7 @@ def test_a_cell_that_multiplies_with_r_itself_takes_no_mask_of_it():
         ("min_gru", 16, "cpu", Plan(64)),
         ("min_gru", 1, "cpu", Plan(64, project="block", pull="block")),
         ("lru", 1, "cpu", Plan(64, project="block", pull="block")),
-        ("gru", 1, "gpu", Plan(64, project="block")),
+        ("gru", 1, "gpu", Plan(64, project="block", pull="block", unroll=4, joined=True)),
     ],
 )
 def test_what_is_chosen_is_what_was_measured(cell, batch, device, chosen):

@@ -6,7 +6,7 @@ import pytest
 from jax.sharding import AxisType
 
 from rnnlab.cells import CELLS, find_cell
-from rnnlab.scans import Associative, Plan, program_for, resolve_method, resolve_plan, scan
+from rnnlab.scans import Associative, program_for, resolve_method, resolve_plan, scan
 from rnnlab.scans.machine import has_several_devices, platform_in_use
 
 TIME, BATCH, FEATURES = 64, 4, 8
@@ -20,7 +20,9 @@ def _lowered(name: str, *, method="auto", platform: str = "cuda") -> str:
     return training.trace(params, inputs).lower(lowering_platforms=(platform,)).as_text()
 
 
-@pytest.mark.parametrize(("name", "method"), [("lstm", Plan(TIME, project="block")), ("min_gru", Associative(1))])
+@pytest.mark.parametrize(
+    ("name", "method"), [("lstm", resolve_plan(CELLS["lstm"], TIME, BATCH, device="gpu")), ("min_gru", Associative(1))]
+)
 def test_a_program_lowered_for_a_gpu_on_a_cpu_host_has_the_gpus_plan(name, method):
     with program_for("gpu"):
         found = _lowered(name)

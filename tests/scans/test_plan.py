@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from jax import export
 
@@ -71,3 +73,18 @@ def test_a_plan_that_means_nothing_is_refused():
         Plan(1, project="loop")
     with pytest.raises(ValueError, match="unknown pull 'all'; allowed: step, block"):
         Plan(1, pull="all")
+    with pytest.raises(ValueError, match="ahead requires project='block' and pull='block'"):
+        Plan(1, project="block", ahead=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "plan"),
+    [
+        ("lstm", Plan(512, project="block", pull="block", unroll=4, joined=True)),
+        ("lstm_layer_norm", Plan(64, project="block", pull="block", unroll=4, joined=True, ahead=True)),
+    ],
+)
+def test_an_accelerator_gets_the_fewest_kernels_and_a_cpu_none_of_it(name, plan):
+    assert resolve_plan(CELLS[name], 512, 16, device="gpu") == plan
+    assert resolve_plan(CELLS[name], 512, 16, device="tpu") == dataclasses.replace(plan, joined=False)
+    assert not resolve_plan(CELLS[name], 512, 16, device="cpu").joined

@@ -55,5 +55,7 @@ def test_an_id_without_a_row_is_loud_unless_it_is_padding(bad):
     params = CELLS["lstm"].init(jax.random.key(0), 4, 5)
     ids = jnp.asarray(IDS).at[5, 1].set(bad)
     assert np.isnan(scan(CELLS["lstm"], params, ids)[0]).all()
+    by_row, _ = scan(CELLS["lstm"], params, ids, method=Plan(7, project="block", joined=True))
+    np.testing.assert_array_equal(np.isnan(by_row).all(-1), (np.arange(7)[:, None] >= 5) & (np.arange(3) == 1))
     short = scan(CELLS["lstm"], params, ids, seq_lengths=np.array([7, 5, 7]))
     assert_close(short, scan(CELLS["lstm"], params, jnp.asarray(IDS), seq_lengths=np.array([7, 5, 7])))

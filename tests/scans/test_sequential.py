@@ -92,12 +92,23 @@ def test_a_step_reads_residuals_a_gate_at_a_time(name, plan):
     assert max(read) == 12
 
 
+def test_a_joined_loop_writes_one_array_in_each_step():
+    """Forward a row of residuals, backward one of gradients; else each is an update, and a kernel, of its own."""
+    for joined, written in ((False, [3, 2]), (True, [1, 1])):
+        _, over_steps = _loops_over_steps(find_cell("lstm"), Plan(9, pull="block", joined=joined))
+        results = [[v for v in body.outvars if v.aval.size] for body in over_steps]  # some parts of it have no width
+        assert [len(values) - len(["h", "c"]) for values in results] == written
+
+
 PLANS = {
     "blocks": Plan(2),
     "projected in blocks": Plan(3, project="block"),
     "pulled in blocks": Plan(2, pull="block"),
     "recomputed": Plan(2, recompute=True),
     "unrolled": Plan(6, unroll=4),
+    "joined": Plan(3, joined=True),
+    "of an accelerator": Plan(3, project="block", pull="block", unroll=2, joined=True, ahead=True),
+    "joined, recomputed and padded": Plan(4, joined=True, recompute=True),
     "recomputed and padded": Plan(4, project="block", pull="block", recompute=True),
 }
 
@@ -158,14 +169,17 @@ def test_bfloat16_products_with_a_float32_state_stay_near_float32_over_4096_step
 
 
 @pytest.mark.parametrize("dtypes", [("float32", "bfloat16"), ("bfloat16", "float32")], ids="-".join)
+@pytest.mark.parametrize(
+    "method", ["sequential", Plan(6, project="block", pull="block", unroll=2, joined=True)], ids=str
+)
 @pytest.mark.parametrize("name", ["gru", "lstm"])
-def test_each_gradient_has_the_dtype_of_what_it_belongs_to(name, dtypes):
+def test_each_gradient_has_the_dtype_of_what_it_belongs_to(name, method, dtypes):
     params, inputs, _ = oracle.example(name)
     params = {key: jnp.asarray(value, dtypes[0]) for key, value in params.items()}
     inputs = jnp.asarray(inputs, dtypes[1])
     gradients = [
         jax.jit(jax.grad(lambda p, x, m=m: scan(find_cell(name), p, x, method=m)[0].sum(), (0, 1)))(params, inputs)
-        for m in ("sequential", "reference")
+        for m in (method, "reference")
     ]
     for ours, wanted in zip(*map(jax.tree.leaves, gradients), strict=True):
         assert ours.dtype == wanted.dtype

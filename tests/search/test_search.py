@@ -1,3 +1,4 @@
+import functools
 import itertools
 
 import jax
@@ -16,8 +17,10 @@ SPECIAL = SpecialTokens(bos=1, eos=2, pad=0)
 SYMBOLS = (3, 4, 5)
 _decode = nnx.jit(decode, static_argnames=("special", "max_length", "beam_size", "alpha"))
 LIMIT = 4
-_beam_search = jax.jit(beam_search, static_argnames=("step", "special", "max_length", "beam_size", "penalties"))
-_greedy = jax.jit(greedy, static_argnames=("step", "special", "max_length"))
+_beam_search = jax.jit(
+    beam_search, static_argnames=("step", "special", "max_length", "beam_size", "penalties", "block")
+)
+_greedy = jax.jit(greedy, static_argnames=("step", "special", "max_length", "block"))
 _sample = jax.jit(sample, static_argnames=("step", "special", "max_length", "temperature", "top_k", "top_p"))
 
 
@@ -300,3 +303,37 @@ def test_log_probabilities_of_tokens_are_the_models_own(beam_size):
             np.testing.assert_allclose(log_p[: len(said)], wanted, rtol=1e-3, atol=1e-5)
             assert not np.any(log_p[len(said) :])
             assert float(score) == pytest.approx(wanted.sum() / ((5 + len(said)) / 6) ** alpha, rel=1e-4)
+
+
+@pytest.mark.parametrize("block", [2, 3])
+def test_tokens_between_two_tests_of_the_end_change_no_bit(block):
+    """Blocks that do and do not divide the length, with rows that end at different steps of a block."""
+    tables, looks, step = _looking_chain(6, 12)
+    del looks
+    limits = jnp.arange(12) % (LIMIT + 1)
+    valid = jnp.ones((12, 3), bool)
+    keys = jax.random.split(jax.random.key(0), 12)
+    how = {"special": SPECIAL, "max_length": LIMIT}
+
+    @functools.partial(jax.jit, static_argnames="block")
+    def search(block):
+        carry = (tables, jnp.zeros(12, jnp.int32))
+        wide = jax.tree.map(lambda leaf: jnp.repeat(leaf, 3, axis=0), carry)
+        return (
+            greedy(step, carry, limits, block=block, **how),
+            sample(step, carry, limits, keys=keys, block=block, **how),
+            beam_search(step, wide, limits, beam_size=3, penalties=Penalties(0.7, 0.3, valid), block=block, **how),
+        )
+
+    for ours, wanted in zip(jax.tree.leaves(search(block)), jax.tree.leaves(search(1)), strict=True):
+        np.testing.assert_array_equal(ours, wanted)
+        assert len(np.unique(wanted)) > 2
+
+
+@pytest.mark.parametrize("search", [_greedy, functools.partial(_beam_search, beam_size=1)])
+def test_a_block_of_no_tokens_is_refused(search):
+    tables, step = _chain(0, 1)
+    with pytest.raises(ValueError, match="block must be at least 1, not 0"):
+        search(
+            step, (tables, jnp.zeros(1, jnp.int32)), jnp.ones(1, jnp.int32), special=SPECIAL, max_length=LIMIT, block=0
+        )
