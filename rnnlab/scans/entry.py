@@ -10,9 +10,10 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scans import associative, newton, reference, sequential
+from rnnlab.scans import associative, kernels, newton, reference, sequential
 from rnnlab.scans.arguments import Arguments, check_arguments, own_params
 from rnnlab.scans.associative import Associative
+from rnnlab.scans.kernels import Pallas
 from rnnlab.scans.newton import Newton, Report
 from rnnlab.scans.plan import Plan, checkpoint_plan, resolve_plan
 from rnnlab.scans.product import are_ids, at_least_float32, poison
@@ -23,9 +24,9 @@ from rnnlab.scans.sequences import Sequences, Steps
 from rnnlab.scans.sharding import over_explicit_axes, vary_alike
 from rnnlab.scans.time_steps import take_time_steps
 
-Method = Plan | Associative | Newton
+Method = Plan | Associative | Newton | Pallas
 _NEWTON = Newton()
-METHODS = ("sequential", "reference", "associative", "newton")
+METHODS = ("sequential", "reference", "associative", "newton", "pallas")
 
 
 def scan(
@@ -174,8 +175,12 @@ def resolve_method(cell: Cell, time: int, batch: int, *, device: str | None = No
 
 
 def methods_of(cell: Cell) -> tuple[str, ...]:
-    """Returns the methods that can run a cell: "associative" is for linear ones only."""
-    return tuple(name for name in METHODS if name != "associative" or (cell.is_linear and not cell.mixes_units))
+    """Returns the methods that can run a cell.
+
+    "associative" is for linear cells only, "pallas" for those whose `combine` is pointwise.
+    """
+    possible = {"associative": cell.is_linear and not cell.mixes_units, "pallas": kernels.is_pointwise(cell)}
+    return tuple(name for name in METHODS if possible.get(name, True))
 
 
 def _scan(cell: Cell, method: Method | None, reverse: bool, given: Arguments) -> tuple[Array, State, Any]:
@@ -259,6 +264,8 @@ def _run(
         return newton.run(cell, method, params, given, guess)
     if isinstance(method, Associative):
         return *associative.run(cell, method, params, given), None
+    if isinstance(method, Pallas):
+        return *kernels.run(cell, method, params, given), None
     return *sequential.run(cell, method, params, given), None
 
 
@@ -268,7 +275,7 @@ def _resolve(
     """Returns the settings of the method to use; None: the reference, also used for scans over no steps."""
     if isinstance(method, str) and method not in ("auto", *METHODS):
         raise ValueError(
-            f"unknown method {method!r}; allowed: auto, {', '.join(METHODS)}, or a Plan, Associative or Newton"
+            f"unknown method {method!r}; allowed: auto, {', '.join(METHODS)}, or a Plan, Associative, Newton or Pallas"
         )
     if checkpoint_every is not None:
         if method not in ("auto", "sequential"):
@@ -278,6 +285,7 @@ def _resolve(
         named: dict[str, Method] = {
             "associative": Associative(),
             "newton": _NEWTON,
+            "pallas": Pallas(),
             "sequential": resolve_plan(cell, time, batch),
         }
         chosen = named.get(method) or resolve_method(cell, time, batch)
@@ -288,6 +296,8 @@ def _resolve(
 
 
 def _check_method(cell: Cell, method: Method, time: int) -> None:
+    if isinstance(method, Pallas):
+        return
     if isinstance(method, Associative):
         if "associative" not in methods_of(cell):
             raise ValueError(
