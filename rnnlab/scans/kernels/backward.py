@@ -44,6 +44,7 @@ def pull_steps(cell: Cell, settings: Pallas, params: Params, block: Block, d_aft
             (of_steps, of_steps if cell.split_gates else None),
             (state, state if starts else None, {name: of_rows(row.shape[1]) for name, row in read.items()}),
         ),
+        name=f"{cell.name}_backward",
         backwards=not given.reverse,
         carried=(1 + starts) * len(d_after) + sum(row.shape[1] // units for row in read.values()),
     )

@@ -40,6 +40,7 @@ def forward(
             _residuals(cell, projected.inputs, store),
             tuple(jax.ShapeDtypeStruct(entry.shape, entry.dtype) for entry in given.initial),
         ),
+        name=f"{cell.name}_forward",
         backwards=given.reverse,
         carried=len(given.initial),
     )

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu, triton
 
@@ -22,7 +21,15 @@ Body = Callable[[Grid, Operands, Operands, tuple], None]
 
 
 def launch(
-    body: Body, cell: Cell, settings: Pallas, given: Operands, wanted: Operands, *, backwards: bool, carried: int
+    body: Body,
+    cell: Cell,
+    settings: Pallas,
+    given: Operands,
+    wanted: Operands,
+    *,
+    name: str,
+    backwards: bool,
+    carried: int,
 ) -> Operands:
     """Runs a kernel over all steps in one launch.
 
@@ -31,6 +38,7 @@ def launch(
       settings: those of `resolve_kernel`.
       given: the arguments; the first leaf of `rows` is `[batch, units]` in the dtype of the state.
       wanted: shapes and dtypes of the results, `steps` and `rows`.
+      name: of the kernel, in profiles.
       backwards: whether the last step comes first.
       carried: the number of arrays, as wide as the state, that a chunk passes to the next one.
 
@@ -49,6 +57,7 @@ def launch(
         own, results = jax.tree.unflatten(of_given, refs[: len(arrays)]), refs[len(arrays) :]
         body(grid, own, jax.tree.unflatten(of_wanted, results[: len(shapes)]), results[len(shapes) :])
 
+    kernel.__name__ = name  # what profiles show
     found = pl.pallas_call(
         kernel,
         shapes,

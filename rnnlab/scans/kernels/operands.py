@@ -27,7 +27,7 @@ def in_kernel(steps: Steps, dtype: jnp.dtype) -> Steps:
 
 
 def read_where(where: Any, at: Any, own: Units, shape: tuple[int, int], entries: int) -> WhereEntry:
-    """Returns a mask of a step, from references to those of `in_kernel`: `[rows, units]` for each entry of the state."""
+    """Returns the mask `[rows, units]` of each entry of the state at a step, from that of `in_kernel`."""
     if where is None:
         return None
     if isinstance(where, tuple):

@@ -98,7 +98,7 @@ def _check_triton(cell: Cell, settings: Pallas, units: int) -> None:
     if not _LEAST <= part <= _WIDEST or part & (part - 1):
         of = f"a multiple of {_LEAST} units"
         if cell.recurrence not in ("diagonal", "none"):
-            of = f"{_LEAST} to {_WIDEST} units, a power of two, {'in' if cell.recurrence == 'dense' else 'in each head of'} R"
+            of = f"{_LEAST} to {_WIDEST} units in {'R' if cell.recurrence == 'dense' else 'a head'}, a power of two"
         raise ValueError(f"method 'pallas' on a GPU takes {of}; {cell.name!r} has {part} of {units} units")
     if tile < _LEAST or tile & (tile - 1):
         raise ValueError(f"pallas: tile must be a power of two from {_LEAST} on a GPU, not {tile}")
