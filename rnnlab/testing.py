@@ -17,6 +17,7 @@ from jax import Array
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scans import Associative, methods_of, scan, step_jacobian
+from rnnlab.scans.precision import exact_products
 from rnnlab.scans.recurrence import recur
 
 _TIME, _BATCH, _IN, _HIDDEN = 8, 4, 3, 6
@@ -34,6 +35,7 @@ _EVERYTHING = "every gate and parameter"
 _BFLOAT16_DRIFT = 0.01  # relative, about 2.5 times the unit round-off 2^-8 of one operation
 
 
+@exact_products
 def check_cell(cell: Cell, *, seed: int = 0, promises: Iterable[str] | None = None) -> None:
     """Checks that a cell keeps every promise of `scan`.
 

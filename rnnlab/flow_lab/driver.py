@@ -17,6 +17,7 @@ from rnnlab.flow_lab.results import Results, Unit
 from rnnlab.flow_lab.studies import GRIDS, read_plan, read_rates
 from rnnlab.own_code import check_own, own_digests, read_digests, resolve_own, write_digests
 from rnnlab.printing import show
+from rnnlab.scans.precision import exact_products
 from rnnlab.training.signals import Interrupted, Signals
 from rnnlab.training.workdir import check_same_run
 
@@ -56,7 +57,7 @@ def _run(config: ConfigDict, workdir: pathlib.Path, own: dict[str, str], signals
     open_units = [unit for unit in plan if unit not in results.done]
     logger.info("%d units of work, %d of them done already", len(plan), len(plan) - len(open_units))
     for index, unit in enumerate(open_units, 1):
-        figures = plan[unit](workdir / "runs" / _folder(unit))
+        figures = exact_products(plan[unit])(workdir / "runs" / _folder(unit))
         results.add(unit, figures)
         if signals.received:
             raise Interrupted(signals.received)

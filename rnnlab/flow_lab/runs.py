@@ -210,6 +210,7 @@ def _config(setting: Setting, seed: int, call: int, scored_every: int) -> Config
             "evaluate_every": scored_every,
             "checkpoint_every": 0,
             "measure_every": 0,
+            "matmul_precision": "highest",
             "stopping_threshold": setting.solved,
             "most_skipped": 1,  # whether a run stays finite is a result
             "most_returns": 0,

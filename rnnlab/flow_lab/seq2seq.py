@@ -150,6 +150,7 @@ def _config(setting: Translation, seed: int, folder: pathlib.Path) -> ConfigDict
             "evaluate_every": max(1, setting.steps // _EVALUATIONS),
             "checkpoint_every": 0,
             "measure_every": 0,
+            "matmul_precision": "highest",
         }
     )
     config.evaluation.update({"beam_size": 1, "metrics": "wer", "samples": 0})

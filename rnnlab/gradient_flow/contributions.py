@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.gradient_flow.trajectory import Trajectory, run, widen
+from rnnlab.scans.precision import exact_products
 
 
 class StepGradients(NamedTuple):
@@ -24,6 +25,7 @@ class StepGradients(NamedTuple):
     edges: np.ndarray
 
 
+@exact_products
 def step_gradients(
     cell: Cell,
     params: Params,
@@ -51,6 +53,7 @@ def step_gradients(
     return each_step(cell, trajectory, value, *found, edges=edges)
 
 
+@exact_products
 def each_step(
     cell: Cell,
     trajectory: Trajectory,

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from rnnlab.cells import Cell, Params, State
 from rnnlab.gradient_flow.lyapunov import lyapunov_exponents
 from rnnlab.gradient_flow.trajectory import widen
+from rnnlab.scans.precision import exact_products
 
 RECURRENT_INITS = ("orthogonal", "identity", "gaussian")
 
@@ -70,6 +71,7 @@ def chrono_biases(cell: Cell, params: Params, key: PRNGKeyArray, *, longest: int
     return params
 
 
+@exact_products
 def limit_spectral_norm(cell: Cell, params: Params, limit: float) -> Params:
     """Returns `params` with the singular values of each gate's block of `R` clipped to `limit`.
 
@@ -85,6 +87,7 @@ def limit_spectral_norm(cell: Cell, params: Params, limit: float) -> Params:
     return params | {"R": jnp.concatenate(list(limited), axis=1).astype(params["R"].dtype)}
 
 
+@exact_products
 def flossing_penalty(
     cell: Cell,
     params: Params,

@@ -14,6 +14,7 @@ from rnnlab.gradient_flow import graded
 from rnnlab.gradient_flow.graded import Graded
 from rnnlab.gradient_flow.trajectory import run, widen
 from rnnlab.scans import step_jacobian
+from rnnlab.scans.precision import exact_products
 
 
 class LagJacobians(NamedTuple):
@@ -34,6 +35,7 @@ class LagJacobians(NamedTuple):
         return self.log_singular_values[..., 0] - self.log_singular_values[..., -1]
 
 
+@exact_products
 def lag_jacobians(
     cell: Cell,
     params: Params,
@@ -59,6 +61,7 @@ def lag_jacobians(
     return LagJacobians(np.asarray(lags), singular, norms)
 
 
+@exact_products
 def lag_norms(
     cell: Cell,
     params: Params,

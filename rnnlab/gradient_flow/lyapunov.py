@@ -9,8 +9,10 @@ from jaxtyping import Array, Float
 from rnnlab.cells import Cell, Params, State
 from rnnlab.gradient_flow.trajectory import run, widen
 from rnnlab.scans import step_jacobian
+from rnnlab.scans.precision import exact_products
 
 
+@exact_products
 def lyapunov_exponents(
     cell: Cell,
     params: Params,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rnnlab.cells import Cell, Params, State
+from rnnlab.scans.precision import exact_products
 from rnnlab.scans.product import at_least_float32, project
 from rnnlab.scans.recurrence import recur, weights_dtype
 
@@ -37,6 +38,7 @@ def widen(*values: Any) -> Any:
     return jax.tree.map(lambda value: jnp.asarray(value, dtype) if is_float(value) else value, values)
 
 
+@exact_products
 def run(
     cell: Cell,
     params: Params,

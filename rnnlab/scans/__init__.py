@@ -7,6 +7,7 @@ all others must match, `sequential.py`, `associative.py`, `newton.py`) takes tha
 from rnnlab.scans.associative import Associative
 from rnnlab.scans.entry import METHODS, methods_of, newton_scan, resolve_method, scan
 from rnnlab.scans.jacobian import step_jacobian
+from rnnlab.scans.machine import program_for
 from rnnlab.scans.newton import Newton, Report
 from rnnlab.scans.plan import Plan, checkpoint_plan, resolve_plan
 
@@ -19,6 +20,7 @@ __all__ = [
     "checkpoint_plan",
     "methods_of",
     "newton_scan",
+    "program_for",
     "resolve_method",
     "resolve_plan",
     "scan",

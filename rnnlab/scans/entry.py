@@ -14,6 +14,7 @@ from rnnlab.scans import associative, kernels, newton, reference, sequential
 from rnnlab.scans.arguments import Arguments, check_arguments, own_params
 from rnnlab.scans.associative import Associative
 from rnnlab.scans.kernels import Pallas
+from rnnlab.scans.machine import platform_in_use
 from rnnlab.scans.newton import Newton, Report
 from rnnlab.scans.plan import Plan, checkpoint_plan, resolve_plan
 from rnnlab.scans.product import are_ids, at_least_float32, poison
@@ -167,9 +168,9 @@ def resolve_method(cell: Cell, time: int, batch: int, *, device: str | None = No
     Args:
       cell: the cell to run.
       time, batch: steps and sequences.
-      device: "cpu", "gpu" or "tpu"; None: jax's default.
+      device: "cpu", "gpu" or "tpu"; None: the platform that the program is made for (`program_for`).
     """
-    if "associative" in methods_of(cell) and (device or jax.default_backend()) != "cpu":
+    if "associative" in methods_of(cell) and (device or platform_in_use()) != "cpu":
         return Associative()
     return resolve_plan(cell, time, batch, device=device)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rnnlab.cells import Cell, Params, State
+from rnnlab.scans.precision import exact_products
 from rnnlab.scans.product import project
 from rnnlab.scans.recurrence import dense, recur
 
@@ -43,6 +44,7 @@ def local_derivatives(step: Pointwise, state: State, r: Array, gates: int) -> tu
     return [list(row) for row in zip(*columns, strict=True)], by_gate
 
 
+@exact_products
 def step_jacobian(
     cell: Cell, params: Params, state: State, inputs: Float[Array, "batch features"] | Int[Array, "batch"]
 ) -> Float[Array, "batch after before"]:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from rnnlab.scans.machine import platform_in_use
 from rnnlab.scans.plan import is_known
 
 Matrices = Any  # `[time, ..., n, n]`, or S lists of S arrays `[time, batch, hidden]`
@@ -30,7 +31,7 @@ def solve(matrices: Matrices, drives: Any, first: Any, *, block: int | None = No
         fast; 1 elsewhere, not measured. A symbolic time is one block.
     """
     time = jax.tree.leaves(drives)[0].shape[0]
-    block = block or (_BLOCK if jax.default_backend() == "cpu" else 1)
+    block = block or (_BLOCK if platform_in_use() == "cpu" else 1)
     if not is_known(time):  # halving it would not end
         block = time
     if block == 1:

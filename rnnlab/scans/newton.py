@@ -20,6 +20,7 @@ from rnnlab.scans.backward import Pull, backward
 from rnnlab.scans.loop import pull_steps, run_blocks
 from rnnlab.scans.parallel import AllSteps, Linearisation, Solution
 from rnnlab.scans.plan import Plan, resolve_plan
+from rnnlab.scans.precision import exact_products
 from rnnlab.scans.product import project
 from rnnlab.scans.residuals import Residuals, after_each, before_each
 from rnnlab.scans.sequences import Sequences, flip
@@ -103,6 +104,7 @@ def run(
     return _forward(cell, method, params, given, guess)[0]
 
 
+@exact_products
 def _forward(cell: Cell, method: Newton, params: Params, given: Sequences, guess: State | None = None):
     projected, time = given.with_inputs(project(params, given.steps.inputs)), given.time
     ordered, size = projected.in_order(), method.chunk or time
@@ -137,6 +139,7 @@ def _forward(cell: Cell, method: Newton, params: Params, given: Sequences, guess
     return (found.hidden, found.final, report), (Residuals(params, given, (), stored), guess)
 
 
+@exact_products
 def _backward(cell: Cell, method: Newton, residuals: tuple[Residuals, State | None], cotangents: tuple):
     of_scan, guess = residuals
     linearisation = _linearisation(cell, of_scan.params, method)

@@ -4,9 +4,8 @@ import dataclasses
 import math
 import numbers
 
-import jax
-
 from rnnlab.cells import Cell
+from rnnlab.scans.machine import platform_in_use
 
 EXTENTS = ("step", "block")
 # Rows (steps * batch) of one product of a block. Shorter blocks lose time to the loop around them; the residuals of
@@ -64,9 +63,9 @@ def resolve_plan(cell: Cell, time: int, batch: int, *, device: str | None = None
     Args:
       cell: the cell to run.
       time, batch: steps and rows. A symbolic batch counts as many rows, a symbolic time as one block.
-      device: "cpu", "gpu" or "tpu"; None: jax's default.
+      device: "cpu", "gpu" or "tpu"; None: the platform that the program is made for (`program_for`).
     """
-    on_cpu = (device or jax.default_backend()) == "cpu"
+    on_cpu = (device or platform_in_use()) == "cpu"
     rows = batch if is_known(batch) else _ROWS
     whole = max(time, 1) if is_known(time) else time
     extent = "block" if on_cpu and cell.recurrence == "none" and rows <= _FEW_ROWS else "step"

@@ -7,6 +7,8 @@ import jax
 from jax import Array
 from jax.sharding import AxisType, NamedSharding, auto_axes
 
+from rnnlab.scans.machine import has_several_devices
+
 
 def vary_alike(values: Any) -> Any:
     """Casts arrays to vary over the same axes of a mesh, as `jax.shard_map` requires of the carry of a loop.
@@ -24,7 +26,7 @@ def _varying(value: Array) -> frozenset[str]:
 def may_be_divided() -> bool:
     """Returns whether jax may shard arrays over devices here; inside `jax.shard_map` it has already done so."""
     axes = jax.sharding.get_abstract_mesh().axis_types
-    return jax.device_count() > 1 and not (axes and all(kind is AxisType.Manual for kind in axes))
+    return has_several_devices() and not (axes and all(kind is AxisType.Manual for kind in axes))
 
 
 def over_explicit_axes(run: Callable, arguments: tuple, layout: Any) -> Any:

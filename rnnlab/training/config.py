@@ -6,9 +6,15 @@ from rnnlab.config import NOT_NEGATIVE, POSITIVE, RATE, Allowed, Fields, field
 from rnnlab.errors import UserError
 
 _SPIKE = Allowed("0 or above 1", lambda value: not 0 < value <= 1)  # 1 would skip half of all steps
+_PRECISION = Allowed("default, high or highest", lambda value: value in ("default", "high", "highest"))
 
 TRAINING: Fields = {
     "steps": field(5000, "updates of the parameters", POSITIVE),
+    "matmul_precision": field(
+        "default",
+        "of float32 products of steps and scores: default (on a GPU TF32, on a TPU bfloat16), high, highest (float32)",
+        _PRECISION,
+    ),
     "steps_per_call": field(1, "steps per compiled call; steps and all intervals must be multiples of it", POSITIVE),
     "batch_size": field(64, "sequences, total over all devices and processes", POSITIVE),
     "model_parallel": field(

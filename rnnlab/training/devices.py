@@ -3,6 +3,7 @@ parameters over its axis `model`."""
 
 import datetime
 import platform
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -25,7 +26,7 @@ def describe_machine() -> str:
 
 
 class Devices:
-    """All devices visible to jax, as a mesh given by `training.model_parallel`.
+    """All devices visible to jax, or those that are given, as a mesh shaped by `training.model_parallel`.
 
     Parameters with two axes are sharded over `model`: those named `embedding` by rows (tokens), all others by columns
     (W and R by gates, the output layer by tokens); an array stays whole if the axis is not divisible. The same holds
@@ -36,8 +37,9 @@ class Devices:
         the devices and processes that share it.
     """
 
-    def __init__(self, training: ConfigDict):
-        model, count = training.model_parallel, jax.device_count()
+    def __init__(self, training: ConfigDict, devices: Sequence[Any] | None = None):
+        devices = jax.devices() if devices is None else devices
+        model, count = training.model_parallel, len(devices)
         if count % model:
             raise UserError(f"config.training.model_parallel: {model} does not divide the number of devices, {count}")
         if training.batch_size % (count // model):
@@ -46,7 +48,7 @@ class Devices:
                 "of devices that share a batch"
             )
         kinds = (AxisType.Auto, AxisType.Auto)
-        self.mesh = jax.make_mesh((count // model, model), ("data", "model"), axis_types=kinds)
+        self.mesh = jax.make_mesh((count // model, model), ("data", "model"), axis_types=kinds, devices=devices)
         self.replicate = jax.jit(lambda tree: tree, out_shardings=self._over())
 
     def shardings(self, state: Any) -> Any:
@@ -75,15 +77,18 @@ class Devices:
         return jax.tree.map(put, state, self.shardings(state))
 
     def share(self, batch: T, *, calls: bool = False) -> T:
-        """Makes a batch over all devices from this process's part: arrays `[batch]` and `[time, batch, ...]`; with
-        `calls`, several along a first axis."""
+        """Makes a batch over all devices from this process's part; arguments as for `batch_shardings`."""
+        return jax.tree.map(jax.make_array_from_process_local_data, self.batch_shardings(batch, calls=calls), batch)
 
-        def put(part):
+    def batch_shardings(self, batch: Any, *, calls: bool = False) -> Any:
+        """Returns the sharding of every array of a batch, `[batch]` or `[time, batch, ...]`; with `calls`, of several
+        along a first axis."""
+
+        def of(part: Any) -> NamedSharding:
             rows = min(1, part.ndim - calls - 1) + calls
-            sharding = self._over(*[None] * rows, "data", *[None] * (part.ndim - 1 - rows))
-            return jax.make_array_from_process_local_data(sharding, part)
+            return self._over(*[None] * rows, "data", *[None] * (part.ndim - 1 - rows))
 
-        return jax.tree.map(put, batch)
+        return jax.tree.map(of, batch)
 
     def gather(self, tree: T) -> T:
         """Returns the unsharded arrays, in the memory of every process's host."""

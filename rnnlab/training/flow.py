@@ -12,6 +12,7 @@ from rnnlab.cells import Cell
 from rnnlab.gradient_flow import LagJacobians, kaplan_yorke_dimension, lag_jacobians, lyapunov_exponents
 from rnnlab.gradient_flow.contributions import StepGradients, each_step
 from rnnlab.printing import show, to_json
+from rnnlab.scans.precision import exact_products
 from rnnlab.tasks.base import ModelParams, Task
 from rnnlab.training.step import split_model
 from rnnlab.training.watch import Nudges, Record, no_nudges, recurrent_cells, watched
@@ -73,6 +74,7 @@ class FlowProbe:
         found, cells = self._watch(params), recurrent_cells(self._merge(params))
         return {name: self._look(cell, look, *found[name]) for name, cell in cells.items()}
 
+    @exact_products
     def _watch(self, params: ModelParams) -> dict[str, tuple[Record, Array, Nudges]]:
         """Returns the record of each recurrence, the loss, and the gradient of the loss at each step."""
 
@@ -83,6 +85,7 @@ class FlowProbe:
         (value, records), gradients = jax.value_and_grad(loss, has_aux=True)(still)
         return {name: (record, value, gradients[name]) for name, record in records.items()}
 
+    @exact_products
     def _look(self, cell: Cell, look: Callable[..., Any], record: Record, loss: Array, gradients: Nudges) -> Any:
         return look(cell, record, each_step(cell, record.trajectory, loss, *gradients, edges=self.edges))
 

@@ -1,11 +1,12 @@
 """The compiled functions of a task; runs that differ only in their seed can share them."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
-from rnnlab.tasks.base import ModelParams, Task
+from rnnlab.tasks.base import ModelParams, Scores, Task
 from rnnlab.training.devices import Devices
 from rnnlab.training.flow import FlowProbe
 from rnnlab.training.intervention import Intervention
@@ -20,21 +21,21 @@ class Programs:
 
     Args:
       task: of the run, or of another one with the same data and a config that differs only in its seed.
+      devices: to run on; None: all that jax sees.
 
     Attributes:
       devices: the layout of arrays.
       step: from `make_train_step`.
       schedule: the learning rate of each step.
-      evaluate: scores parameters on a split, as for validation.
       flow: measures the gradient flow; None if `training.measure_every` is 0.
 
     Raises:
       UserError: a config that does not fit the model or the devices.
     """
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, devices: Sequence[Any] | None = None):
         config, model = task.config.training, task.sketch
-        self.devices = Devices(config)
+        self.devices, self._precision = Devices(config, devices), config.matmul_precision
         self._merge, shapes = split_model(model)
         self._optimizer, self.schedule = make_optimizer(config), make_schedule(config)
         self._intervention = Intervention(config.intervention, model, self._watch)
@@ -50,8 +51,13 @@ class Programs:
             frozen=frozen_names(shapes, config.freeze),
             shardings=self.devices.shardings(jax.eval_shape(lambda params: self.state_of(task, params), shapes)),
         )
-        self.evaluate = task.evaluator(final=False)
+        self._evaluate = task.evaluator(final=False)
         self.flow = FlowProbe(task, task.probe("validation")) if config.measure_every else None
+
+    def evaluate(self, params: ModelParams, split: str) -> Scores:
+        """Scores parameters on a split, as for validation."""
+        with jax.default_matmul_precision(self._precision):
+            return self._evaluate(params, split)
 
     def _watch(self, params: ModelParams) -> Mapping[str, Record]:
         """Returns the record of each recurrence on a few training sequences."""

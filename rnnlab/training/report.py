@@ -68,7 +68,8 @@ def split_scores(task: Task, params: ModelParams, split: str) -> dict:
       UserError: no such split.
     """
     task.check_split(split)
-    return {"split": split, **task.evaluator(final=True)(params, split)}
+    with jax.default_matmul_precision(task.config.training.matmul_precision):
+        return {"split": split, **task.evaluator(final=True)(params, split)}
 
 
 def _selected(task: Task, step: int) -> dict:

@@ -1,5 +1,6 @@
 """The training step: loss, gradients, clipping, update, as one compiled function of plain pytrees."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,6 +11,7 @@ from flax import nnx
 from jax import Array
 from ml_collections import ConfigDict
 
+from rnnlab.scans import program_for
 from rnnlab.tasks.base import Carry, Loss, ModelParams
 from rnnlab.training.guard import Guard
 from rnnlab.training.optimizer import averaged
@@ -137,7 +139,8 @@ def make_train_step(
     def find_gradients(
         state: TrainState, batch: Any, seed: Array
     ) -> tuple[ModelParams, Array, Array, Loss, ModelParams]:
-        (_, aux), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, state, seed)
+        with jax.default_matmul_precision(training.matmul_precision), _for_machine_of(shardings):
+            (_, aux), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params, batch, state, seed)
         mean, found, statistics = aux
         gradients |= {name: jnp.zeros_like(gradients[name]) for name in (*frozen, *statistics)}
         return gradients, optax.global_norm(gradients), mean, found, statistics
@@ -160,6 +163,14 @@ def make_train_step(
         return kept._replace(step=after.step, guard=guard, carry=read), metrics
 
     return _compile(find_gradients, update, single=training.steps_per_call == 1, shardings=shardings)
+
+
+def _for_machine_of(shardings: TrainState | None) -> contextlib.AbstractContextManager[None]:
+    """Makes the programs in its body for the devices of the state, which need not be jax's default."""
+    if shardings is None:
+        return contextlib.nullcontext()
+    mesh = jax.tree.leaves(shardings)[0].mesh
+    return program_for(mesh.devices.flat[0].platform, devices=mesh.size)
 
 
 def _rngs(seed: Array, step: Array) -> nnx.Rngs:

@@ -2,10 +2,10 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 
 from rnnlab.cells import Cell
+from rnnlab.scans.machine import platform_in_use
 from rnnlab.scans.plan import is_known
 
 BACKENDS = {"cpu": "interpret", "gpu": "triton", "tpu": "mosaic"}
@@ -67,7 +67,13 @@ def resolve_kernel(cell: Cell, settings: Pallas, time: int, batch: int, units: i
         )
     if not (is_known(time) and is_known(batch)):
         raise ValueError(f"method 'pallas' takes a known time and batch, not {time} and {batch}")
-    resolved = dataclasses.replace(settings, backend=settings.backend or BACKENDS[_platform()])
+    platform = platform_in_use()
+    resolved = dataclasses.replace(settings, backend=settings.backend or BACKENDS[platform])
+    if resolved.backend not in ("interpret", BACKENDS[platform]):
+        raise ValueError(
+            f"pallas: backend {resolved.backend!r} cannot make a program for a {platform.upper()}; "
+            f"allowed: {', '.join(dict.fromkeys((BACKENDS[platform], 'interpret')))}, or None"
+        )
     if resolved.backend == "interpret":
         return dataclasses.replace(resolved, tile=settings.tile or max(batch, 1))
     if dtype not in (jnp.float32, jnp.bfloat16):
@@ -86,11 +92,6 @@ def part_of(cell: Cell, settings: Pallas, units: int) -> int:
     if cell.recurrence in ("diagonal", "none"):
         return min(units & -units, _WIDEST) if settings.backend == "triton" else units
     return units // cell.heads(units)
-
-
-def _platform() -> str:
-    """Returns the platform that a program is made for."""
-    return jax.default_backend()
 
 
 def _check_triton(cell: Cell, settings: Pallas, units: int) -> None:
