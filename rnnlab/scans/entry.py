@@ -273,7 +273,7 @@ def _run(
 def _resolve(
     cell: Cell, method: str | Method, checkpoint_every: int | str | None, time: int, batch: int
 ) -> Method | None:
-    """Returns the settings of the method to use; None: the reference, also used for scans over no steps."""
+    """Returns the settings of the method to use; None: the reference, also for no steps, and for kernels over no rows."""
     if isinstance(method, str) and method not in ("auto", *METHODS):
         raise ValueError(
             f"unknown method {method!r}; allowed: auto, {', '.join(METHODS)}, or a Plan, Associative, Newton or Pallas"
@@ -293,7 +293,8 @@ def _resolve(
     else:
         chosen = method
     _check_method(cell, chosen, time)
-    return None if method == "reference" or time == 0 else chosen
+    empty = time == 0 or (batch == 0 and isinstance(chosen, Pallas))
+    return None if method == "reference" or empty else chosen
 
 
 def _check_method(cell: Cell, method: Method, time: int) -> None:

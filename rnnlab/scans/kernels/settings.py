@@ -75,7 +75,7 @@ def resolve_kernel(cell: Cell, settings: Pallas, time: int, batch: int, units: i
             f"allowed: {', '.join(dict.fromkeys((BACKENDS[platform], 'interpret')))}, or None"
         )
     if resolved.backend == "interpret":
-        return dataclasses.replace(resolved, tile=settings.tile or max(batch, 1))
+        return dataclasses.replace(resolved, tile=settings.tile or batch)
     if dtype not in (jnp.float32, jnp.bfloat16):
         raise ValueError(f"method 'pallas' on an accelerator takes weights in float32 or bfloat16, not {dtype}")
     if resolved.backend == "triton":
