@@ -273,7 +273,7 @@ def _run(
 def _resolve(
     cell: Cell, method: str | Method, checkpoint_every: int | str | None, time: int, batch: int
 ) -> Method | None:
-    """Returns the settings of the method to use; None: the reference, also for no steps, and for kernels over no rows."""
+    """Returns the settings of the method to use; None: the reference, also over no steps, and no rows of a kernel."""
     if isinstance(method, str) and method not in ("auto", *METHODS):
         raise ValueError(
             f"unknown method {method!r}; allowed: auto, {', '.join(METHODS)}, or a Plan, Associative, Newton or Pallas"
