@@ -50,13 +50,17 @@ def find_target(name: str, mesh: tuple[int, int] = (1, 1)) -> Target:
       mesh: devices along `data` and along `model`.
 
     Raises:
-      UserError: an unknown platform, a mesh that it does not have, or packages that are not installed.
+      UserError: an unknown platform, a mesh that it does not have, or packages that are not installed; or the process
+        has used jax without JAX_PLATFORMS=cpu, so that NVIDIA's plugin has looked for a card in vain.
     """
     if name not in PLATFORMS:
         raise UserError(f"--platform: unknown {name!r}; allowed: {', '.join(PLATFORMS)}")
     platform, number = PLATFORMS[name], mesh[0] * mesh[1]
-    with needs("aot", f"--platform={name}"):
-        devices = platform.devices(number)[:number]
+    try:
+        with needs("aot", f"--platform={name}"):
+            devices = platform.devices(number)[:number]
+    except NotImplementedError:  # jax looked for a card when it started
+        raise UserError(f"--platform={name}: its plugin needs a card in this process; set JAX_PLATFORMS=cpu") from None
     kinds = (AxisType.Auto, AxisType.Auto)
     return Target(platform, Mesh(np.array(devices).reshape(mesh), ("data", "model"), axis_types=kinds))
 

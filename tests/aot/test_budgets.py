@@ -1,0 +1,83 @@
+"""Compiling for an H100 and a TPU v5e: kernels per step, and collectives in loops, stay within `budgets.py`."""
+
+import importlib.util
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from configs import cmudict
+from rnnlab.aot import compile_for, find_target
+from rnnlab.aot.programs import make_task, programs_of
+from rnnlab.cells import find_cell
+from rnnlab.scans import scan
+from tests.aot.budgets import LAYERS, MESHES, SEARCHES
+from tests.exporting import symbolic_sizes
+
+_MISSING = [name for name in ("jax_cuda13_plugin", "libtpu") if importlib.util.find_spec(name) is None]
+pytestmark = [
+    pytest.mark.aot,
+    pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {', '.join(_MISSING)} (requirements/aot.txt)"),
+]
+TIME, BATCH, HIDDEN = 64, 64, 256
+
+
+def _layer(name: str):
+    """Returns the training pass of a layer, and the shapes of its arguments."""
+    cell = find_cell(name)
+
+    def loss(params, inputs, lengths):
+        return scan(cell, params, inputs, seq_lengths=lengths)[0].astype(jnp.float32).sum()
+
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), HIDDEN, HIDDEN))
+    params, inputs = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.bfloat16),
+        (params, jax.ShapeDtypeStruct((TIME, BATCH, HIDDEN), jnp.bfloat16)),
+    )
+    return jax.grad(loss, argnums=(0, 1)), (params, inputs, jax.ShapeDtypeStruct((BATCH,), jnp.int32))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_launches_no_more_kernels_per_step(name):
+    function, arguments = _layer(name)
+    report = compile_for(function, *arguments, platform="h100")
+    forward, backward = report.program.loops
+    assert (forward.backward, backward.backward) == (False, True)
+    assert (forward.steps, backward.steps) == (TIME, TIME)
+    assert forward.kernels.total() <= LAYERS[name][0]
+    assert backward.kernels.total() <= LAYERS[name][1]
+    assert report.spilled_bytes == 0
+
+
+def test_a_layer_compiles_for_a_tpu():
+    function, arguments = _layer("lstm")
+    report = compile_for(function, *arguments, platform="v5e")
+    assert [loop.backward for loop in report.program.loops] == [False, True]
+    assert report.argument_bytes > sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(arguments[:2]))
+
+
+def _programs(mesh: tuple[int, int] = (1, 1)):
+    config = cmudict.get_config()
+    config.training.model_parallel = mesh[1]
+    target = find_target("h100", mesh)
+    with symbolic_sizes():
+        return target, {own.name: own for own in programs_of(make_task(config), target)}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_launches_no_more_kernels_per_token(name):
+    target, programs = _programs()
+    report = compile_for(programs[name].function, *programs[name].arguments, platform=target)
+    *encoder, search = report.program.loops
+    assert all(loop.steps is not None for loop in encoder)
+    assert search.steps is None
+    assert search.kernels.total() <= SEARCHES[name]
+
+
+@pytest.mark.parametrize("mesh", MESHES, ids=lambda mesh: "x".join(map(str, mesh)))
+def test_a_training_step_has_no_more_collectives_in_its_loops(mesh):
+    target, programs = _programs(mesh)
+    report = compile_for(programs["train_step"].function, *programs["train_step"].arguments, platform=target)
+    assert report.program.loops
+    assert report.program.collectives["all-reduce"]  # of the gradients
+    assert report.program.collectives_in_loops <= MESHES[mesh]
