@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.experimental import pallas as pl
@@ -9,7 +10,7 @@ from jax.experimental import pallas as pl
 from rnnlab.cells import Cell, Params
 from rnnlab.scans.kernels.gates import Gates
 from rnnlab.scans.kernels.grid import Units
-from rnnlab.scans.product import at_least_float32, product
+from rnnlab.scans.product import at_least_float32
 
 
 def weights_of(cell: Cell, params: Params) -> Array | None:
@@ -38,7 +39,7 @@ def recur(cell: Cell, weights: Any, hidden: Array, own: Units) -> Gates:
         return tuple(jnp.zeros_like(hidden) for _ in gates)
     if cell.recurrence == "diagonal":
         return tuple(_scale(hidden, weights[:, own.columns(gate)]) for gate in gates)
-    return tuple(product(hidden, weights[own.head, :, pl.ds(gate * own.part, own.part)]) for gate in gates)
+    return tuple(_product(hidden, weights[own.head, :, pl.ds(gate * own.part, own.part)]) for gate in gates)
 
 
 def recur_back(cell: Cell, weights: Any, d_recurrent: Gates, own: Units) -> Array:
@@ -46,8 +47,16 @@ def recur_back(cell: Cell, weights: Any, d_recurrent: Gates, own: Units) -> Arra
     if cell.recurrence == "diagonal":
         terms = [_scale(d, weights[:, own.columns(gate)]) for gate, d in enumerate(d_recurrent)]
     else:
-        terms = [product(d, weights[own.head, pl.ds(gate * own.part, own.part)]) for gate, d in enumerate(d_recurrent)]
+        terms = [_product(d, weights[own.head, pl.ds(gate * own.part, own.part)]) for gate, d in enumerate(d_recurrent)]
     return sum(terms[1:], terms[0])
+
+
+def _product(rows: Array, weights: Array) -> Array:
+    """Returns `rows @ weights` as `rnnlab.scans.product` does; products of bfloat16 are exact at every precision."""
+    wide = at_least_float32(weights.dtype)
+    # the compiler for TPUs refuses more than the default for bfloat16
+    precision = None if weights.dtype == wide else jax.lax.Precision.DEFAULT
+    return jnp.dot(rows.astype(weights.dtype), weights, precision=precision, preferred_element_type=wide)
 
 
 def _scale(rows: Array, weights: Array) -> Array:
