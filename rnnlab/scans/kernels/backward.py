@@ -49,27 +49,27 @@ def pull_steps(cell: Cell, settings: Pallas, params: Params, block: Block, d_aft
         carried=(1 + starts) * len(d_after) + sum(row.shape[1] // units for row in read.values()),
     )
     before, initial, of_params = found.rows
-    d_a, d_r = (None if d is None else d.astype(wide) for d in found.steps)
+    of_a, of_r = found.steps
+    d_a = of_a.astype(wide)
     d_params = {name: of_each_row.sum(0) for name, of_each_row in of_params.items()}
-    return BlockGradients(before, initial, d_params, d_a, d_a if d_r is None else d_r)
+    return BlockGradients(before, initial, d_params, d_a, d_a if of_r is None else of_r.astype(wide))
 
 
 def _kernel(cell: Cell, grid: Grid, given: Operands, wanted: Operands, held: tuple) -> None:
     own = grid.units_of_program()
-    (steps, states, projections), (d_last, initial, mask), (weights, params) = given
-    d_last = tuple(own.read(ref)[0] for ref in d_last)
-    initial = None if initial is None else tuple(own.read(ref)[0] for ref in initial)
-    mask = None if mask is None else own.read(mask)[0]
-    params = read_params(params, own)
-    shape, entries = d_last[0].shape, len(d_last)
+    (of_last, of_initial, of_mask), (weights, of_params) = given.rows, given.whole
+    steps: Steps = given.steps[0]
+    states, projections = given.steps[1:]
+    d_last, initial = own.read_each(of_last), own.read_each(of_initial or ())
+    mask = None if of_mask is None else own.read(of_mask)[0]
+    params = read_params(of_params, own)
     zeros = tuple(jnp.zeros_like(d) for d in d_last)
-    steps: Steps
 
     def step(at: Any, carry: tuple) -> tuple:
         d_after, d_initial, d_params = carry
-        starts = read_where(steps.segment_starts, at, own, shape, entries)
-        updated = read_where(steps.updates, at, own, shape, entries)
-        entered = enter_step(starts, tuple(own.read(ref, at)[0] for ref in states), initial)
+        starts = read_where(steps.segment_starts, at, own, d_last)
+        updated = read_where(steps.updates, at, own, d_last)
+        entered = enter_step(starts, own.read_each(states, at), initial)
         d_after = (d_after[0] + own.read(steps.inputs, at)[0], *d_after[1:])
         d_params_step, d_entered, d_a, d_r = gates.pull(
             cell, params, entered, *_read(cell, projections, own, at), select_state(updated, d_after, zeros)
@@ -86,12 +86,11 @@ def _kernel(cell: Cell, grid: Grid, given: Operands, wanted: Operands, held: tup
         return d_before, *jax.tree.map(jnp.add, (d_initial, d_params), (d_initial_step, d_params_step))
 
     no_params = {name: tuple(zeros[0] for _ in parts) for name, parts in params.items()}
-    d_first, d_initial, d_params = grid.run(step, (d_last, None if initial is None else zeros, no_params), held)
-    of_first, of_initial, of_params = wanted.rows
-    for ref, entry in zip((*of_first, *(of_initial or ())), (*d_first, *(d_initial or ())), strict=True):
-        own.write(ref, (entry,))
+    d_first, d_initial, d_params = grid.run(step, (d_last, zeros if initial else None, no_params), held)
+    wanted_first, wanted_initial, wanted_params = wanted.rows
+    own.write_each((*wanted_first, *(wanted_initial or ())), (*d_first, *(d_initial or ())))
     for name, parts in d_params.items():
-        own.write(of_params[name], parts)
+        own.write(wanted_params[name], parts)
 
 
 def _read(cell: Cell, stored: Projections, own: Units, at: Any) -> tuple[gates.Gates, gates.Gates]:

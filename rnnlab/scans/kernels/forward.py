@@ -63,31 +63,27 @@ def _residuals(cell: Cell, projected: Array, store: bool) -> StepResiduals:
 
 
 def _kernel(cell: Cell, grid: Grid, given: Operands, wanted: Operands, held: tuple) -> None:
-    steps: Steps = given.steps
     own = grid.units_of_program()
-    (initial, mask), (weights, params) = given.rows, given.whole
-    entered_first = tuple(own.read(ref)[0] for ref in initial)
-    mask = None if mask is None else own.read(mask)[0]
-    params = read_params(params, own)
-    shape, entries = entered_first[0].shape, len(initial)
+    (of_initial, of_mask), (weights, of_params) = given.rows, given.whole
+    steps: Steps = given.steps
     stored: StepResiduals = wanted.steps
+    initial = own.read_each(of_initial)
+    mask = None if of_mask is None else own.read(of_mask)[0]
+    params = read_params(of_params, own)
 
     def step(at: Any, before: State) -> State:
-        entered = enter_step(read_where(steps.segment_starts, at, own, shape, entries), before, entered_first)
+        entered = enter_step(read_where(steps.segment_starts, at, own, before), before, initial)
         a = own.read(steps.inputs, at, gates=len(cell.gates))
         r = products.recur(cell, weights, apply_mask(entered[0], mask), own)
         after = gates.combine(cell, params, entered, a, r)
-        after = select_state(read_where(steps.updates, at, own, shape, entries), after, entered)
+        after = select_state(read_where(steps.updates, at, own, after), after, entered)
         own.write(stored.hidden, after[:1], at)
-        for ref, entry in zip(stored.rest_before, before[1:], strict=False):  # () if they are not stored
-            own.write(ref, (entry,), at)
         if stored.projections:
+            own.write_each(stored.rest_before, before[1:], at)
             _store(cell, stored.projections, a, r, own, at)
         return after
 
-    final = grid.run(step, entered_first, held)
-    for ref, entry in zip(wanted.rows, final, strict=True):
-        own.write(ref, (entry,))
+    own.write_each(wanted.rows, grid.run(step, initial, held))
 
 
 def _store(cell: Cell, stored: Any, a: gates.Gates, r: gates.Gates, own: Any, at: Any) -> None:

@@ -102,7 +102,8 @@ def _evaluate(program: ClosedJaxpr, arguments: Iterable[Gates], units: int) -> l
     values.update(zip(program.jaxpr.invars, arguments, strict=True))
 
     def read(var: Var | Literal) -> Gates:
-        return (jnp.asarray(var.val, var.aval.dtype),) if isinstance(var, Literal) else values[var]
+        aval: Any = var.aval
+        return (jnp.asarray(var.val, aval.dtype),) if isinstance(var, Literal) else values[var]
 
     for eqn in program.jaxpr.eqns:
         values.update(zip(eqn.outvars, _apply(eqn, [read(var) for var in eqn.invars], units), strict=True))

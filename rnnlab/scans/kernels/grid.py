@@ -5,7 +5,7 @@ what they carry in its memory. A single chunk carries it in registers.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -89,9 +89,9 @@ class Grid:
         """Returns the division of an array of `Operands.rows`."""
         return pl.BlockSpec((self.tile, array.shape[1]), lambda tile, *_: (tile, 0))
 
-    def spec_of_whole(self, array: Any) -> pl.BlockSpec:
-        """Returns the division of an array of `Operands.whole`."""
-        return pl.BlockSpec(array.shape, lambda *_: (0,) * array.ndim)
+    def spec_of_whole(self, array: Any, mode: pl.Buffered | None) -> pl.BlockSpec:
+        """Returns the division of an array of `Operands.whole`; `mode` is that of the memory on a TPU."""
+        return pl.BlockSpec(array.shape, lambda *_: (0,) * array.ndim, pipeline_mode=mode)
 
 
 class Units(NamedTuple):
@@ -120,6 +120,15 @@ class Units(NamedTuple):
         """Writes an array `[rows, part]` for each gate."""
         for gate, own in enumerate(values):
             ref[(*at, slice(None), self.columns(gate))] = own.astype(ref.dtype)
+
+    def read_each(self, refs: Iterable[Any], *at: Any) -> tuple[Array, ...]:
+        """Returns `ref[at]` of several arrays of one gate, such as the entries of a state."""
+        return tuple(self.read(ref, *at)[0] for ref in refs)
+
+    def write_each(self, refs: Iterable[Any], values: Iterable[Array], *at: Any) -> None:
+        """Writes several arrays of one gate."""
+        for ref, own in zip(refs, values, strict=True):
+            self.write(ref, (own,), *at)
 
 
 def _hold(held: tuple, carry: Any, when: Any) -> None:

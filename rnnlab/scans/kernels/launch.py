@@ -91,8 +91,13 @@ def _wider(of: jax.ShapeDtypeStruct, widths: list[tuple[int, int]]) -> jax.Shape
 
 
 def _specs(grid: Grid, settings: Pallas, operands: Operands) -> list[pl.BlockSpec]:
-    specs = Operands(grid.spec_of_steps, grid.spec_of_rows, grid.spec_of_whole)
-    return [spec(v) for spec, own in zip(specs, operands, strict=True) for v in jax.tree.leaves(own)]
+    once = pl.Buffered(1) if settings.backend == "mosaic" else None  # it is the same for every program
+    of_steps, of_rows, of_whole = (jax.tree.leaves(own) for own in operands)
+    return [
+        *map(grid.spec_of_steps, of_steps),
+        *map(grid.spec_of_rows, of_rows),
+        *(grid.spec_of_whole(array, once) for array in of_whole),
+    ]
 
 
 def _options(grid: Grid, settings: Pallas, given: Operands, wanted: Operands) -> dict[str, Any]:
@@ -105,9 +110,12 @@ def _options(grid: Grid, settings: Pallas, given: Operands, wanted: Operands) ->
     blocks = grid.chunk * grid.tile * sum(_row_bytes(v) for v in jax.tree.leaves((given.steps, wanted.steps)))
     rows = grid.tile * sum(_row_bytes(v) for v in jax.tree.leaves((given.rows, wanted.rows)))
     whole = sum(v.size * v.dtype.itemsize for v in jax.tree.leaves(given.whole))
-    memory = 2 * (blocks + rows + whole) + _VMEM_OF_BODY
-    order = ("parallel", "parallel", "arbitrary")
-    return {"compiler_params": tpu.CompilerParams(dimension_semantics=order, vmem_limit_bytes=memory)}
+    memory = 2 * (blocks + rows) + whole + _VMEM_OF_BODY
+    return {
+        "compiler_params": tpu.CompilerParams(
+            dimension_semantics=("parallel", "parallel", "arbitrary"), vmem_limit_bytes=memory
+        )
+    }
 
 
 def _row_bytes(array: Any) -> int:

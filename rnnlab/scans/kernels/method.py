@@ -22,8 +22,9 @@ def run(cell: Cell, settings: Pallas, params: Params, given: Sequences) -> tuple
     Raises:
       ValueError: the backend cannot take the cell, a size, the dtype or the settings.
     """
-    sizes = given.time, *given.initial[0].shape
-    return _run(cell, resolve_kernel(cell, settings, *sizes, weights_dtype(params)), params, given)
+    batch, units = given.initial[0].shape
+    resolved = resolve_kernel(cell, settings, given.time, batch, units, weights_dtype(params))
+    return _run(cell, resolved, params, given)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -5,12 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from rnnlab.cells import Cell, Params
+from rnnlab.cells import Cell, Params, State
 from rnnlab.scans.kernels.gates import Gates
 from rnnlab.scans.kernels.grid import Units
 from rnnlab.scans.sequences import Steps
-
-WhereEntry = tuple[Array, ...] | None
 
 
 def in_kernel(steps: Steps, dtype: jnp.dtype) -> Steps:
@@ -26,13 +24,13 @@ def in_kernel(steps: Steps, dtype: jnp.dtype) -> Steps:
     return steps._replace(updates=updates, segment_starts=starts)
 
 
-def read_where(where: Any, at: Any, own: Units, shape: tuple[int, int], entries: int) -> WhereEntry:
-    """Returns the mask `[rows, units]` of each entry of the state at a step, from that of `in_kernel`."""
+def read_where(where: Any, at: Any, own: Units, state: State) -> tuple[Array, ...] | None:
+    """Returns where a step updates or restarts each entry of the state, `[rows, units]`, from what `in_kernel` made."""
     if where is None:
         return None
     if isinstance(where, tuple):
         return tuple(ref[at, :, own.columns(0)] > 0 for ref in where)
-    return (jnp.broadcast_to(where[at], shape) > 0,) * entries
+    return (jnp.broadcast_to(where[at], state[0].shape) > 0,) * len(state)
 
 
 def params_of(cell: Cell, params: Params, dtype: jnp.dtype) -> Params:
