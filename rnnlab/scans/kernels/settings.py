@@ -10,6 +10,7 @@ from rnnlab.scans.plan import is_known
 
 BACKENDS = {"cpu": "interpret", "gpu": "triton", "tpu": "mosaic"}
 _LEAST, _WIDEST = 16, 128  # units of a product on a GPU, at each step by one multiprocessor
+_SEPARATE = 32  # of a program without products, whose units might as well be on other multiprocessors
 _LANES, _MOST = 128, 1024  # on a TPU: numbers in a row of a register, and units whose R in bfloat16 fits into VMEM
 _ROWS, _LARGEST_TILE = 16, 128
 
@@ -90,7 +91,7 @@ def part_of(cell: Cell, settings: Pallas, units: int) -> int:
     if settings.backend == "mosaic" or cell.recurrence == "dense":
         return units
     if cell.recurrence in ("diagonal", "none"):
-        return min(units & -units, _WIDEST) if settings.backend == "triton" else units
+        return min(units & -units, _SEPARATE) if settings.backend == "triton" else units
     return units // cell.heads(units)
 
 
