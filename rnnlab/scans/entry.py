@@ -76,8 +76,9 @@ def scan(
         the first of them.
       method: "auto" (chosen by `resolve_method`), "sequential" (one loop, weight gradients after it), "reference"
         (plain, differentiated by jax), "associative" (parallel in time, for linear cells), "newton" (parallel in time
-        by iteration, for every cell; `newton_scan` also reports how it converged), or a `Plan`, `Associative` or
-        `Newton` with your own settings.
+        by iteration, for every cell; `newton_scan` also reports how it converged), "pallas" (one fused kernel for each
+        pass, for cells whose `combine` is pointwise; on a CPU interpreted, which is slow), or a `Plan`, `Associative`,
+        `Newton` or `Pallas` with your own settings.
       checkpoint_every: store only every n-th state ("sqrt": n is the square root of time) and recompute the rest in the
         backward pass. Takes less memory and more time; the gradients are the same.
 
@@ -93,7 +94,8 @@ def scan(
       ValueError: shapes that do not fit each other; a `dt` for a cell that is not in continuous time; lengths outside
         0 to time; an unknown method, or one that the cell does not have; a block (`Plan`) or chunk (`Newton`) that does
         not divide the time; a `checkpoint_every` that is neither "sqrt" nor at least 1, or is used with another method
-        than "sequential"; a missing parameter; a `recurrent_mask` for a cell whose `combine` multiplies with `R`.
+        than "sequential"; a missing parameter; a `recurrent_mask` for a cell whose `combine` multiplies with `R`; a
+        cell, a size or a dtype that a kernel ("pallas") cannot take on the device.
       TypeError: forward-mode differentiation by another method than "reference".
     """
     given = Arguments(

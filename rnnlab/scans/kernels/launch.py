@@ -6,13 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import tpu, triton
 
 from rnnlab.cells import Cell
 from rnnlab.scans.kernels.grid import Grid, Operands
 from rnnlab.scans.kernels.settings import Pallas, part_of
 
-_WIDE_PART = 64  # units of a program from which eight warps share them
+_NARROW = 32  # units that four warps share; eight share more, in whose registers all fits
 _LANES = 128
 _VMEM_OF_STEPS = 8 << 20  # bytes of the arrays of a chunk, of which the next one is read at the same time
 _VMEM_OF_BODY = 16 << 20  # bytes for what a kernel computes between reading and writing
@@ -49,7 +48,7 @@ def launch(
     grid = _grid(cell, settings, state.shape, jax.tree.leaves((given.steps, wanted.steps)), backwards)
     padding = -grid.batch % grid.tile
     given, wanted = _pad(given, padding, jnp.pad), _pad(wanted, padding, _wider)
-    held = [tpu.VMEM((grid.tile, grid.part), state.dtype)] * (carried if grid.shape[2] > 1 else 0)
+    held = [] if grid.shape[2] == 1 else [_memory(grid, state.dtype)] * carried
     arrays, of_given = jax.tree.flatten(given)
     shapes, of_wanted = jax.tree.flatten(wanted)
 
@@ -100,13 +99,24 @@ def _specs(grid: Grid, settings: Pallas, operands: Operands) -> list[pl.BlockSpe
     ]
 
 
+def _memory(grid: Grid, dtype: jnp.dtype) -> Any:
+    """Returns the memory of an array that a chunk passes to the next one; of a TPU, or its interpreted form."""
+    from jax.experimental.pallas import tpu  # takes as long to import as all scans
+
+    return tpu.VMEM((grid.tile, grid.part), dtype)
+
+
 def _options(grid: Grid, settings: Pallas, given: Operands, wanted: Operands) -> dict[str, Any]:
     """Returns the options of `pl.pallas_call` that differ from one backend to another."""
     if settings.backend == "interpret":
         return {"interpret": True}
     if settings.backend == "triton":
-        warps = 8 if grid.part > _WIDE_PART else 4
+        from jax.experimental.pallas import triton
+
+        warps = 4 if grid.part <= _NARROW else 8
         return {"compiler_params": triton.CompilerParams(num_warps=warps, num_stages=1)}
+    from jax.experimental.pallas import tpu
+
     blocks = grid.chunk * grid.tile * sum(_row_bytes(v) for v in jax.tree.leaves((given.steps, wanted.steps)))
     rows = grid.tile * sum(_row_bytes(v) for v in jax.tree.leaves((given.rows, wanted.rows)))
     whole = sum(v.size * v.dtype.itemsize for v in jax.tree.leaves(given.whole))
