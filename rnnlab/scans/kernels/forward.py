@@ -4,7 +4,7 @@ import functools
 from typing import Any
 
 import jax
-from jax import Array
+import jax.numpy as jnp
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scans.kernels import gates, products
@@ -23,10 +23,10 @@ def forward(
 ) -> tuple[State, StepResiduals]:
     """Returns the last state and the residuals of each step: all of them, or only `h`.
 
-    Arrays of steps, `x W + b` among them, are in the dtype of inputs and weights. Empty `Projections` are None.
+    Residuals are in the dtype of inputs and weights. Empty `Projections` are None.
     """
     dtype = given.dtype(params)
-    projected = given.steps._replace(inputs=project(params, given.steps.inputs).astype(dtype))
+    projected = given.steps._replace(inputs=project(params, given.steps.inputs))
     found = launch(
         functools.partial(_kernel, cell),
         cell,
@@ -37,7 +37,7 @@ def forward(
             (products.weights_of(cell, params), params_of(cell, params, given.initial[0].dtype)),
         ),
         Operands(
-            _residuals(cell, projected.inputs, store),
+            _residuals(cell, projected.inputs.shape, dtype, store),
             tuple(jax.ShapeDtypeStruct(entry.shape, entry.dtype) for entry in given.initial),
         ),
         name=f"{cell.name}_forward",
@@ -47,13 +47,13 @@ def forward(
     return found.rows, found.steps
 
 
-def _residuals(cell: Cell, projected: Array, store: bool) -> StepResiduals:
+def _residuals(cell: Cell, projected: tuple[int, ...], dtype: jnp.dtype, store: bool) -> StepResiduals:
     """Returns the shapes of what is stored; None for an empty array, which a kernel cannot write."""
-    time, batch, width = projected.shape
+    time, batch, width = projected
 
     def of(count: int) -> Any:
         shape = time, batch, count * width // len(cell.gates)
-        return jax.ShapeDtypeStruct(shape, projected.dtype) if count else None
+        return jax.ShapeDtypeStruct(shape, dtype) if count else None
 
     if not store:
         return StepResiduals(of(1), (), ())

@@ -95,7 +95,7 @@ class _NotPointwiseError(Exception):
 
 
 def _evaluate(program: ClosedJaxpr, arguments: Iterable[Gates], units: int) -> list[Gates]:
-    """Evaluates a program for one row on the values of many: a reduction over that row is none."""
+    """Evaluates a program for one row on the values of many; a sum over its only row changes nothing."""
     if any(jnp.ndim(const) for const in program.consts):
         raise _NotPointwiseError("an array that is neither state nor parameter")
     values: dict[Var, Gates] = dict(zip(program.jaxpr.constvars, ((const,) for const in program.consts), strict=True))

@@ -51,6 +51,8 @@ def launch(
     held = [] if grid.shape[2] == 1 else [_memory(grid, state.dtype)] * carried
     arrays, of_given = jax.tree.flatten(given)
     shapes, of_wanted = jax.tree.flatten(wanted)
+    varying = jax.typeof(state).manual_axis_type  # as all of them inside `jax.shard_map`
+    shapes = [jax.ShapeDtypeStruct(own.shape, own.dtype, manual_axis_type=varying) for own in shapes]
 
     def kernel(*refs):
         own, results = jax.tree.unflatten(of_given, refs[: len(arrays)]), refs[len(arrays) :]
