@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rnnlab.cells import CELLS, Cell, find_cell
     from rnnlab.models import Stack
     from rnnlab.run import Run, load, train
-    from rnnlab.scans import Associative, Newton, Plan, newton_scan, scan
+    from rnnlab.scans import Associative, Newton, Pallas, Plan, newton_scan, scan
     from rnnlab.testing import check_cell
 
 __version__ = "0.1.0"
@@ -21,6 +21,7 @@ __all__ = [
     "Associative",
     "Cell",
     "Newton",
+    "Pallas",
     "Plan",
     "Run",
     "Stack",
@@ -39,6 +40,7 @@ _HOMES = {
     "find_cell": "rnnlab.cells",
     "Associative": "rnnlab.scans",
     "Newton": "rnnlab.scans",
+    "Pallas": "rnnlab.scans",
     "Plan": "rnnlab.scans",
     "newton_scan": "rnnlab.scans",
     "scan": "rnnlab.scans",

@@ -36,7 +36,9 @@ _BFLOAT16_DRIFT = 0.01  # relative, about 2.5 times the unit round-off 2^-8 of o
 
 
 @exact_products
-def check_cell(cell: Cell, *, seed: int = 0, promises: Iterable[str] | None = None) -> None:
+def check_cell(
+    cell: Cell, *, seed: int = 0, promises: Iterable[str] | None = None, methods: Iterable[str] | None = None
+) -> None:
     """Checks that a cell keeps every promise of `scan`.
 
     The description fits its parameters; padded = unpadded (with NaN in the padding); chunked = whole; reversed =
@@ -50,6 +52,8 @@ def check_cell(cell: Cell, *, seed: int = 0, promises: Iterable[str] | None = No
       cell: registered or your own.
       seed: of parameters, inputs and state.
       promises: those of `PROMISES` to check; all of them by default.
+      methods: those of `methods_of(cell)` to compare with the reference; by default all except "pallas", whose kernels
+        are slow without an accelerator.
 
     Raises:
       AssertionError: a broken promise; the message names the cell, the promise and the largest difference.
@@ -58,7 +62,7 @@ def check_cell(cell: Cell, *, seed: int = 0, promises: Iterable[str] | None = No
     example = _example(cell, seed)
     for name in PROMISES if promises is None else promises:
         try:
-            _PROMISES[name](_near, cell, *example)
+            _check(name, _near, cell, example, methods)
         except AssertionError as error:
             raise AssertionError(f"cell {cell.name!r}: {name}: {error}") from None
 
@@ -93,10 +97,17 @@ def measure_promise(cell: Cell, promise: str, *, seed: int = 0) -> Finding:
                 worst = Finding(promise, excess, _difference(what, gap, allowed))
 
     try:
-        _PROMISES[promise](near, cell, *_example(cell, seed))
+        _check(promise, near, cell, _example(cell, seed), None)
     except AssertionError as error:
         return Finding(promise, np.inf, str(error))
     return worst
+
+
+def _check(promise: str, near: "Near", cell: Cell, example: tuple, methods: Iterable[str] | None) -> None:
+    check = _PROMISES[promise]
+    if check in _OF_METHODS:
+        check = functools.partial(check, ways=_ways(cell, methods))
+    check(near, cell, *example)
 
 
 def _example(cell: Cell, seed: int) -> tuple:
@@ -216,20 +227,23 @@ def _padded_is_unpadded(near: Near, cell: Cell, params: Params, inputs: Array, s
             assert not np.any(outputs[length:, row]), "an output in the padding is not zero"
 
 
-def _ways(cell: Cell) -> list:
-    """Lists the methods of a cell, the plan of an accelerator, and an associative scan in short blocks (by default a
+def _ways(cell: Cell, methods: Iterable[str] | None) -> list:
+    """Lists methods, by default with the plan of an accelerator, and an associative scan in short blocks (by default a
     short sequence is one).
     """
-    methods = methods_of(cell)
-    plan = resolve_plan(cell, _TIME, _BATCH, device="gpu")
-    return [*methods, plan, *([Associative(4)] if "associative" in methods else [])]
+    default = [
+        *(name for name in methods_of(cell) if name != "pallas"),
+        resolve_plan(cell, _TIME, _BATCH, device="gpu"),
+    ]
+    ways = default if methods is None else list(methods)
+    return [*ways, *([Associative(4)] if "associative" in ways else [])]
 
 
-def _padding_is_never_read(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
+def _padding_is_never_read(near: Near, cell: Cell, params: Params, inputs: Array, state: State, *, ways: list):
     options = _every_option(cell)
     padding = (np.arange(_TIME)[:, None] >= options["seq_lengths"])[..., None]
     wanted = _loss_and_gradients(cell, params, inputs, state, method="reference", **options)
-    for method in _ways(cell):
+    for method in ways:
         for poison in (np.nan, np.inf):
             poisoned = np.where(padding, np.float32(poison), inputs)
             near(_loss_and_gradients(cell, params, poisoned, state, method=method, **options), wanted)
@@ -267,19 +281,21 @@ def _any_length_works(near: Near, cell: Cell, params: Params, inputs: Array, sta
     near(_scan(cell, params, inputs[:1], state=state), (np.expand_dims(after[0], 0), after))
 
 
-def _methods_agree(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
-    _agree(near, cell, params, inputs, state, {})
+def _methods_agree(near: Near, cell: Cell, params: Params, inputs: Array, state: State, *, ways: list):
+    _agree(near, cell, (params, inputs, state), {}, ways)
 
 
-def _methods_agree_with_every_option(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
-    _agree(near, cell, params, inputs, state, _every_option(cell))
+def _methods_agree_with_every_option(
+    near: Near, cell: Cell, params: Params, inputs: Array, state: State, *, ways: list
+):
+    _agree(near, cell, (params, inputs, state), _every_option(cell), ways)
 
 
-def _agree(near: Near, cell: Cell, params: Params, inputs: Array, state: State, options: dict) -> None:
-    wanted = _loss_and_gradients(cell, params, inputs, state, method="reference", **options)
-    for method in _ways(cell):
+def _agree(near: Near, cell: Cell, example: tuple, options: dict, ways: list) -> None:
+    wanted = _loss_and_gradients(cell, *example, method="reference", **options)
+    for method in ways:
         if method != "reference":
-            near(_loss_and_gradients(cell, params, inputs, state, method=method, **options), wanted)
+            near(_loss_and_gradients(cell, *example, method=method, **options), wanted)
 
 
 def _gradients_are_finite_differences(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
@@ -295,7 +311,9 @@ def _gradients_are_finite_differences(near: Near, cell: Cell, params: Params, in
     near(slope, np.float64((ahead - behind) / (2 * step)), _FLOAT64)
 
 
-def _saturation_leaves_all_finite_and_right(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
+def _saturation_leaves_all_finite_and_right(
+    near: Near, cell: Cell, params: Params, inputs: Array, state: State, *, ways: list
+):
     of = (*sorted(params), "inputs", *cell.state_names)
     parts = ("the value", *(f"the gradient of {name}" for name in of))
     options = _every_option(cell, acts=False)
@@ -303,7 +321,7 @@ def _saturation_leaves_all_finite_and_right(near: Near, cell: Cell, params: Para
         with jax.enable_x64(True):
             exact = _doubles((own, steps, entered))
             wanted = _loss_and_gradients(cell, *exact, method="reference", **_doubles(options))
-        for method in _ways(cell):
+        for method in ways:
             found = jax.device_get(_loss_and_gradients(cell, own, steps, entered, method=method, **options))
             for part, value, right in zip(parts, jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
                 where = f"{what} at +-{_SATURATION:.0f}: {part} by {method!r} "
@@ -379,3 +397,9 @@ _PROMISES: dict[str, Callable[..., None]] = {
     )
 }
 PROMISES = tuple(_PROMISES)
+_OF_METHODS = (
+    _saturation_leaves_all_finite_and_right,
+    _padding_is_never_read,
+    _methods_agree,
+    _methods_agree_with_every_option,
+)

@@ -10,9 +10,10 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scans import associative, newton, reference, sequential
+from rnnlab.scans import associative, kernels, newton, reference, sequential
 from rnnlab.scans.arguments import Arguments, check_arguments, own_params
 from rnnlab.scans.associative import Associative
+from rnnlab.scans.kernels import Pallas
 from rnnlab.scans.machine import platform_in_use
 from rnnlab.scans.newton import Newton, Report
 from rnnlab.scans.plan import Plan, checkpoint_plan, resolve_plan
@@ -24,9 +25,9 @@ from rnnlab.scans.sequences import Sequences, Steps
 from rnnlab.scans.sharding import over_explicit_axes, vary_alike
 from rnnlab.scans.time_steps import take_time_steps
 
-Method = Plan | Associative | Newton
+Method = Plan | Associative | Newton | Pallas
 _NEWTON = Newton()
-METHODS = ("sequential", "reference", "associative", "newton")
+METHODS = ("sequential", "reference", "associative", "newton", "pallas")
 
 
 def scan(
@@ -75,8 +76,9 @@ def scan(
         the first of them.
       method: "auto" (chosen by `resolve_method`), "sequential" (one loop, weight gradients after it), "reference"
         (plain, differentiated by jax), "associative" (parallel in time, for linear cells), "newton" (parallel in time
-        by iteration, for every cell; `newton_scan` also reports how it converged), or a `Plan`, `Associative` or
-        `Newton` with your own settings.
+        by iteration, for every cell; `newton_scan` also reports how it converged), "pallas" (one fused kernel for each
+        pass, for cells whose `combine` is pointwise; on a CPU interpreted, which is slow), or a `Plan`, `Associative`,
+        `Newton` or `Pallas` with your own settings.
       checkpoint_every: store only every n-th state ("sqrt": n is the square root of time) and recompute the rest in the
         backward pass. Takes less memory and more time; the gradients are the same.
 
@@ -92,7 +94,8 @@ def scan(
       ValueError: shapes that do not fit each other; a `dt` for a cell that is not in continuous time; lengths outside
         0 to time; an unknown method, or one that the cell does not have; a block (`Plan`) or chunk (`Newton`) that does
         not divide the time; a `checkpoint_every` that is neither "sqrt" nor at least 1, or is used with another method
-        than "sequential"; a missing parameter; a `recurrent_mask` for a cell whose `combine` multiplies with `R`.
+        than "sequential"; a missing parameter; a `recurrent_mask` for a cell whose `combine` multiplies with `R`; a
+        cell, a size or a dtype that a kernel ("pallas") cannot take on the device.
       TypeError: forward-mode differentiation by another method than "reference".
     """
     given = Arguments(
@@ -175,8 +178,12 @@ def resolve_method(cell: Cell, time: int, batch: int, *, device: str | None = No
 
 
 def methods_of(cell: Cell) -> tuple[str, ...]:
-    """Returns the methods that can run a cell: "associative" is for linear ones only."""
-    return tuple(name for name in METHODS if name != "associative" or (cell.is_linear and not cell.mixes_units))
+    """Returns the methods that can run a cell.
+
+    "associative" is for linear cells only, "pallas" for those whose `combine` is pointwise.
+    """
+    possible = {"associative": cell.is_linear and not cell.mixes_units, "pallas": kernels.is_pointwise(cell)}
+    return tuple(name for name in METHODS if possible.get(name, True))
 
 
 def _scan(cell: Cell, method: Method | None, reverse: bool, given: Arguments) -> tuple[Array, State, Any]:
@@ -261,16 +268,18 @@ def _run(
         return newton.run(cell, method, params, given, guess)
     if isinstance(method, Associative):
         return *associative.run(cell, method, params, given), None
+    if isinstance(method, Pallas):
+        return *kernels.run(cell, method, params, given), None
     return *sequential.run(cell, method, params, given), None
 
 
 def _resolve(
     cell: Cell, method: str | Method, checkpoint_every: int | str | None, time: int, batch: int
 ) -> Method | None:
-    """Returns the settings of the method to use; None: the reference, also used for scans over no steps."""
+    """Returns the settings of the method to use; None: the reference, also over no steps, and no rows of a kernel."""
     if isinstance(method, str) and method not in ("auto", *METHODS):
         raise ValueError(
-            f"unknown method {method!r}; allowed: auto, {', '.join(METHODS)}, or a Plan, Associative or Newton"
+            f"unknown method {method!r}; allowed: auto, {', '.join(METHODS)}, or a Plan, Associative, Newton or Pallas"
         )
     if checkpoint_every is not None:
         if method not in ("auto", "sequential"):
@@ -280,16 +289,20 @@ def _resolve(
         named: dict[str, Method] = {
             "associative": Associative(),
             "newton": _NEWTON,
+            "pallas": Pallas(),
             "sequential": resolve_plan(cell, time, batch),
         }
         chosen = named.get(method) or resolve_method(cell, time, batch)
     else:
         chosen = method
     _check_method(cell, chosen, time)
-    return None if method == "reference" or time == 0 else chosen
+    empty = time == 0 or (batch == 0 and isinstance(chosen, Pallas))
+    return None if method == "reference" or empty else chosen
 
 
 def _check_method(cell: Cell, method: Method, time: int) -> None:
+    if isinstance(method, Pallas):
+        return
     if isinstance(method, Associative):
         if "associative" not in methods_of(cell):
             raise ValueError(

@@ -20,12 +20,12 @@ def select_state(where: Where, chosen: State, otherwise: State) -> State:
     return tuple(jnp.where(own, new, old) for own, new, old in zip(each, chosen, otherwise, strict=True))
 
 
-def enter_step(segment_starts: Array | None, state: State, initial: State) -> State:
-    """Returns the state before a step: `initial` in the rows `[batch]` where a segment starts."""
+def enter_step(segment_starts: Where, state: State, initial: State) -> State:
+    """Returns the state before a step: `initial` where a segment starts, `segment_starts` as in `select_state`."""
     return state if segment_starts is None else select_state(segment_starts, initial, state)
 
 
-def split_entered(segment_starts: Array | None, d_entered: State) -> tuple[State, State | None]:
+def split_entered(segment_starts: Where, d_entered: State) -> tuple[State, State | None]:
     """Splits the gradient of the result of `enter_step`: of `state`, and of `initial`, None without segment starts."""
     if segment_starts is None:
         return d_entered, None

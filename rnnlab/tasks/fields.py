@@ -24,7 +24,9 @@ STACK: Fields = {
     "zoneout": field(0.0, "rate of units of h that keep their value at a step (Krueger et al. 2017)", RATE),
     "zoneout_cell": field(0.0, "the same for the other entries of the state", RATE),
     "initial_state": field("zero", "zero or learnt"),
-    "method": field("auto", "of the scan: auto, sequential, associative (linear cells), newton, reference"),
+    "method": field(
+        "auto", "of the scan: auto, sequential, associative (linear cells), newton, pallas (fused kernels), reference"
+    ),
 }
 """The fields of `rnnlab.models.Stack`."""
 
