@@ -25,7 +25,7 @@ from rnnlab.training.report import report
 from rnnlab.training.reporting import Reporter
 from rnnlab.training.selection import Selection
 from rnnlab.training.signals import Interrupted, Signals
-from rnnlab.training.step import TrainState, running_statistics
+from rnnlab.training.step import running_statistics
 from rnnlab.training.tracking import start_tracking
 from rnnlab.training.warm_start import take_over
 from rnnlab.training.window import Call, Step, fetch, skipped_steps, summarize
@@ -297,7 +297,7 @@ class Training:
 
     def _measure(self, probe: FlowProbe) -> None:
         with self.reporter.terminal.doing("measuring"):
-            flows = probe.measure(jax.device_put(self._devices.gather(self.state.params)))
+            flows = probe.measure(self._devices.replicate(self.state.params))
         values = {f"{name}/{what}": float(v) for name, flow in flows.items() for what, v in flow.values.items()}
         self.reporter.write(self.step, "flow", values, shown=())
         self.reporter.say(self.step, "flow", flow_table(flows))
@@ -310,16 +310,18 @@ class Training:
     def _evaluate_and_save(self, *, evaluates: bool, stops: bool = True) -> None:
         """Evaluates if that is due, and saves; with `checkpoint_every` = 0 saves only if it `stops` the run."""
         self._evaluates = self._saves = False
-        state = self._devices.gather(self.state)
         if evaluates:
-            params = state.evaluated
+            params = self._devices.replicate(self.state.evaluated)
             with self.reporter.terminal.doing("evaluating"):
-                scores = distributed.agree(self._evaluate_on(jax.device_put(params), "validation"))
+                scores = distributed.agree(self._evaluate_on(params, "validation"))
             metrics = dict.fromkeys(("loss", self.config.best_metric, *self.task.curves()))
             self.reporter.write(self.step, "validation", scores, shown=metrics)
-            self._selection.judge(self.step, scores, params)
-            state = self._told(state, float(scores["loss"]))
-        if distributed.is_first() and (stops or self.ended or self.config.checkpoint_every):
+            self._selection.judge(self.step, scores, self._devices.gather(params))
+            self._observe(float(scores["loss"]))
+        if not (stops or self.ended or self.config.checkpoint_every):
+            return
+        state = self._devices.gather(self.state)
+        if distributed.is_first():
             if not self._saved:  # this run returned to before them
                 self._checkpoints.forget_after(self._begun)
             self._saved = True
@@ -327,13 +329,11 @@ class Training:
             record = {"batches": self._batches.get_state(), "decision": decision, "returns": self._returns}
             self._checkpoints.save(self.step, state, record)
 
-    def _told(self, state: TrainState, loss: float) -> TrainState:
-        """Returns the state after its optimizer has observed the loss of an evaluation."""
-        optimizer = observe_validation(state.optimizer, loss)
-        if optimizer is not state.optimizer:
-            state = state._replace(optimizer=optimizer)
-            self.state = self._devices.place(state)
-        return state
+    def _observe(self, loss: float) -> None:
+        """Lets the optimizer observe the loss of an evaluation."""
+        optimizer = observe_validation(self.state.optimizer, loss)
+        if optimizer is not self.state.optimizer:
+            self.state = self._devices.place(self.state._replace(optimizer=optimizer))
 
     def close(self) -> None:
         """Waits for pending writes."""

@@ -42,7 +42,7 @@ class Programs:
             self._watched_loss = functools.partial(task.watched_loss, batch=jax.device_put(task.probe("train")))
         self.step = make_train_step(
             task.loss,
-            self._merge,
+            lambda params: self._merge(self.devices.before_loops(params)),
             self._optimizer,
             config,
             constrain=self._intervention.constrain,

@@ -12,6 +12,7 @@ from rnnlab.tasks.base import ModelParams, Task
 from rnnlab.tasks.shown import Shown
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.pages.run import write_page
+from rnnlab.training.placing import place_params
 from rnnlab.training.plots import plot_curves
 from rnnlab.training.reporting import read_metrics
 from rnnlab.training.step import split_model
@@ -68,7 +69,7 @@ def split_scores(task: Task, params: ModelParams, split: str) -> dict:
       UserError: no such split.
     """
     task.check_split(split)
-    return {"split": split, **task.evaluator(final=True)(params, split)}
+    return {"split": split, **task.evaluator(final=True)(place_params(params), split)}
 
 
 def _selected(task: Task, step: int) -> dict:

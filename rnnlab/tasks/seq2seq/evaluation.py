@@ -22,6 +22,7 @@ from rnnlab.tasks.seq2seq.config import metric_names
 from rnnlab.tasks.seq2seq.decode import Sampling, attention, decode, free_running
 from rnnlab.tasks.seq2seq.model import SPECIAL
 from rnnlab.tasks.seq2seq.task import Seq2SeqTask
+from rnnlab.training.placing import fetch, place_rows, whole_rows
 from rnnlab.training.step import split_model
 
 _LOG = logging.getLogger("rnnlab")
@@ -90,8 +91,8 @@ class Evaluator:
         Each step reads the label before it if `forced`, else the model's own prediction of it.
         """
         pairs, total, tokens = self.task.encode(examples), jnp.zeros(()), 0
-        for _, batch in self._batches(pairs):
-            total += self._loss(params, jax.device_put(batch), forced=forced)
+        for _, batch in self._batches(params, pairs):
+            total += self._loss(params, place_rows(batch, params), forced=forced)
             tokens += batch.tokens
         return float(total) / max(1, tokens)
 
@@ -110,13 +111,13 @@ class Evaluator:
         """
         pairs = Pairs(sources, [[]] * len(sources))
         found: list[Any] = [None] * len(sources)
-        for rows, batch in self._batches(pairs):
+        for rows, batch in self._batches(params, pairs):
             numbers = np.zeros(batch.source.shape[1], np.int32)
             numbers[: len(rows)] = start + np.array(rows)
             limits = self.task.output_limit(batch.source_lengths)
-            inputs = jax.device_put((batch.source, batch.source_lengths, limits, numbers))
+            inputs = place_rows((batch.source, batch.source_lengths, limits, numbers), params)
             longest = int(self.task.output_limit(np.array(batch.source.shape[0])))
-            result = jax.device_get(self._search(params, *inputs, max_length=longest))
+            result = fetch(self._search(params, *inputs, max_length=longest))
             for column, row in enumerate(rows):
                 found[row] = jax.tree.map(lambda part, column=column: part[column], result)
         return found
@@ -125,8 +126,8 @@ class Evaluator:
         """Returns the attention weights of each encoded source and target, `[target, source]`, EOS's row last."""
         pairs = Pairs(sources, targets)
         found: list[Any] = [None] * len(sources)
-        for rows, batch in self._batches(pairs):
-            weights = jax.device_get(self._attention(params, jax.device_put(batch)))
+        for rows, batch in self._batches(params, pairs):
+            weights = fetch(self._attention(params, place_rows(batch, params)))
             for column, row in enumerate(rows):
                 found[row] = weights[: batch.target_lengths[column], column, : batch.source_lengths[column]]
         return found
@@ -136,8 +137,9 @@ class Evaluator:
         merge, _ = split_model(self.task.sketch)
         encoder = jax.jit(lambda params, source, seq_lengths: merge(params).encoder(source, seq_lengths))
         found: list[Any] = [None] * len(sources)
-        for rows, batch in self._batches(Pairs(sources, [[]] * len(sources))):
-            outputs, states = jax.device_get(encoder(params, batch.source, batch.source_lengths))
+        for rows, batch in self._batches(params, Pairs(sources, [[]] * len(sources))):
+            given = place_rows((batch.source, batch.source_lengths), params)
+            outputs, states = fetch(encoder(params, *given))
             for column, row in enumerate(rows):
                 own = jax.tree.map(lambda entry, column=column: entry[column], states)
                 found[row] = Encoded(outputs[: batch.source_lengths[column], column], own)
@@ -168,8 +170,9 @@ class Evaluator:
                     " put between words, so BLEU means little; also allowed: zh, ja-mecab, char"
                 )
 
-    def _batches(self, pairs: Pairs) -> Iterator[tuple[list[int], Batch]]:
-        return evaluation_batches(pairs, self.task.sizes, self.task.config.evaluation.batch_size)
+    def _batches(self, params: ModelParams, pairs: Pairs) -> Iterator[tuple[list[int], Batch]]:
+        rows = whole_rows(self.task.config.evaluation.batch_size, params)
+        return evaluation_batches(pairs, self.task.sizes, rows)
 
 
 def was_cut(tokens: Ids) -> bool:
