@@ -1,5 +1,6 @@
 """Where trained parameters are used: they lie whole on every device, and the devices share the rows of each batch."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -38,7 +39,7 @@ def place_rows(values: T, params: ModelParams, *, axis: int = 1) -> T:
         held = np.asarray(value)
         rows = min(axis, held.ndim - 1)
         shared = held.ndim > 0 and held.shape[rows] % mesh.size == 0
-        spec = PartitionSpec(*[None] * rows, mesh.axis_names) if shared else PartitionSpec()
+        spec = _rows(mesh, rows) if shared else PartitionSpec()
         return jax.make_array_from_callback(held.shape, NamedSharding(mesh, spec), lambda index: held[index])
 
     return jax.tree.map(put, values)
@@ -50,6 +51,30 @@ def whole_rows(number: int, params: ModelParams) -> int:
     return number if mesh is None else -(-number // mesh.size) * mesh.size
 
 
+def sharing_mesh(params: ModelParams, rows: int) -> Mesh | None:
+    """Returns the mesh of the devices that share so many rows; None if there is one device, or they do not."""
+    mesh = _mesh_of(params)
+    return mesh if mesh is not None and rows % mesh.size == 0 else None
+
+
+def on_own_rows(run: Callable[..., T], mesh: Mesh | None, *axes: int) -> Callable[..., T]:
+    """Returns `run(params, *values)`, in which each device runs for itself on its own rows.
+
+    For loops that end when all rows have, or that reorder rows: compiled for all devices together, these would wait for
+    each other at every step.
+
+    Args:
+      run: its results have their rows along the first axis.
+      mesh: from `sharing_mesh`; None leaves `run` as it is.
+      axes: that of the rows in each of `values`.
+    """
+    if mesh is None:
+        return run
+    given = (PartitionSpec(), *(_rows(mesh, axis) for axis in axes))
+    # what varies between devices need not be declared: nothing is differentiated
+    return jax.shard_map(run, mesh=mesh, in_specs=given, out_specs=_rows(mesh, 0), check_vma=False)
+
+
 def fetch(values: T) -> T:
     """Returns arrays of results, whole, in the host memory of every process."""
 
@@ -58,6 +83,10 @@ def fetch(values: T) -> T:
         return leaf if held_here else multihost_utils.process_allgather(leaf, tiled=True)
 
     return jax.device_get(jax.tree.map(whole, values))
+
+
+def _rows(mesh: Mesh, axis: int) -> PartitionSpec:
+    return PartitionSpec(*[None] * axis, mesh.axis_names)
 
 
 def _mesh_of(params: ModelParams) -> Mesh | None:

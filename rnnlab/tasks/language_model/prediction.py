@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from rnnlab.data.pipeline import batch_widths
@@ -24,7 +25,7 @@ from rnnlab.search.base import ranked
 from rnnlab.tasks.base import ModelParams, Predictor
 from rnnlab.tasks.language_model.evaluation import first_token
 from rnnlab.tasks.language_model.task import LanguageModelTask
-from rnnlab.training.placing import fetch, place_rows
+from rnnlab.training.placing import fetch, on_own_rows, place_rows, sharing_mesh
 from rnnlab.training.step import split_model
 
 _STEPS = 64  # of prompts read at a time
@@ -80,7 +81,12 @@ class TextPredictor(Predictor):
         self._read = jax.jit(functools.partial(_read, merge))
         search = Search.of(task)
         self._special = search.special
-        self._search = jax.jit(search.run, static_argnames="max_length")
+
+        def run(params: ModelParams, states: Any, prompts: Prompts, max_length: int, mesh: Mesh | None) -> Hypotheses:
+            own = functools.partial(search.run, max_length=max_length)
+            return on_own_rows(own, mesh, 0, 0)(params, states, prompts)
+
+        self._search = jax.jit(run, static_argnames=("max_length", "mesh"))
         self._start = jax.jit(lambda params, rows: merge(params).start(rows), static_argnums=1)
         self._total = self._unknown = 0
 
@@ -140,7 +146,8 @@ class TextPredictor(Predictor):
         longest = self._task.config.evaluation.max_tokens
         limits[: len(prompts)] = longest
         given = place_rows(Prompts(last, limits, number + np.arange(rows, dtype=np.int32)), self._params)
-        result = fetch(self._search(self._params, states, given, max_length=longest))
+        mesh = sharing_mesh(self._params, rows)
+        result = fetch(self._search(self._params, states, given, max_length=longest, mesh=mesh))
         answers, written = list[str](), list[list[int]]()
         for row, (ids, context) in enumerate(zip(prompts, contexts, strict=True)):
             own, best = _row(result, row), result.tokens[row, 0]

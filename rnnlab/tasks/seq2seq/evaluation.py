@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from rnnlab.data.batch import Batch, Ids
 from rnnlab.data.example import Example
@@ -22,7 +23,7 @@ from rnnlab.tasks.seq2seq.config import metric_names
 from rnnlab.tasks.seq2seq.decode import Sampling, attention, decode, free_running
 from rnnlab.tasks.seq2seq.model import SPECIAL
 from rnnlab.tasks.seq2seq.task import Seq2SeqTask
-from rnnlab.training.placing import fetch, place_rows, whole_rows
+from rnnlab.training.placing import fetch, on_own_rows, place_rows, sharing_mesh, whole_rows
 from rnnlab.training.step import split_model
 
 _LOG = logging.getLogger("rnnlab")
@@ -67,20 +68,24 @@ class Evaluator:
             limits: jax.Array,
             rows: jax.Array,
             max_length: int,
+            mesh: Mesh | None,
         ) -> Hypotheses:
-            sampling = None
-            if draws and options.temperature:
-                keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
-                sampling = Sampling(keys, options.temperature, options.top_k, options.top_p)
-            penalties = {"alpha": options.length_penalty, "beta": options.coverage_penalty}
-            how = {"max_length": max_length, "beam_size": beam_size, "sampling": sampling, **penalties}
-            return decode(merge(params), source, seq_lengths, limits, special=SPECIAL, **how)
+            def run(params, source, seq_lengths, limits, rows) -> Hypotheses:
+                sampling = None
+                if draws and options.temperature:
+                    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
+                    sampling = Sampling(keys, options.temperature, options.top_k, options.top_p)
+                penalties = {"alpha": options.length_penalty, "beta": options.coverage_penalty}
+                how = {"max_length": max_length, "beam_size": beam_size, "sampling": sampling, **penalties}
+                return decode(merge(params), source, seq_lengths, limits, special=SPECIAL, **how)
+
+            return on_own_rows(run, mesh, 1, 0, 0, 0)(params, source, seq_lengths, limits, rows)
 
         def look(params: ModelParams, batch: Batch):
             return attention(merge(params), batch.source, batch.source_lengths, batch.inputs)
 
         self._loss = jax.jit(loss, static_argnames="forced")
-        self._search = jax.jit(search, static_argnames="max_length")
+        self._search = jax.jit(search, static_argnames=("max_length", "mesh"))
         self._attention = jax.jit(look)
         self._metrics = find_metrics(task.config)
         self._warned = False
@@ -117,7 +122,8 @@ class Evaluator:
             limits = self.task.output_limit(batch.source_lengths)
             inputs = place_rows((batch.source, batch.source_lengths, limits, numbers), params)
             longest = int(self.task.output_limit(np.array(batch.source.shape[0])))
-            result = fetch(self._search(params, *inputs, max_length=longest))
+            mesh = sharing_mesh(params, len(numbers))
+            result = fetch(self._search(params, *inputs, max_length=longest, mesh=mesh))
             for column, row in enumerate(rows):
                 found[row] = jax.tree.map(lambda part, column=column: part[column], result)
         return found
