@@ -16,6 +16,11 @@ TRAINING: Fields = {
         1, "devices that share each large parameter; the batch is sharded over such groups", POSITIVE
     ),
     "sharding": field(DEFAULT_RULES, "rules pattern=axis,axis, the first that matches a parameter's name splits it"),
+    "generator": field(
+        "rbg",
+        "of dropout masks and samples: rbg, fast, but each device draws the masks of all rows; or threefry2x32",
+        Allowed("rbg or threefry2x32", lambda value: value in ("rbg", "threefry2x32")),
+    ),
     "shard_optimizer": field(False, "split the optimizer's state over the devices that share a batch (ZeRO-1)"),
     "optimizer": field("adam", "adam, adamw, adagrad, lion, momentum, nadam, nt_asgd, rmsprop or sgd"),
     "learning_rate": field(3e-3, "peak of the schedule", POSITIVE),

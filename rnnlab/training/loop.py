@@ -18,6 +18,7 @@ from rnnlab.tasks.base import Task
 from rnnlab.training import distributed
 from rnnlab.training.checkpoint import Checkpoints, Restored
 from rnnlab.training.devices import describe_machine
+from rnnlab.training.feed import Feed
 from rnnlab.training.flow import FlowProbe, flow_table
 from rnnlab.training.optimizer import observe_validation
 from rnnlab.training.programs import Programs
@@ -142,9 +143,10 @@ class Training:
         self._evaluates = self._saves = False  # what is due after the next applied step
         self._selection.resume(decision, self.step)
         seed = self.task.config.seed + _RETURN * self._returns
-        self._batches = self.task.batches(seed=seed, process=jax.process_index(), processes=jax.process_count())
+        batches = self.task.batches(seed=seed, process=jax.process_index(), processes=jax.process_count())
         if position is not None:
-            self._batches.set_state(position)
+            batches.set_state(position)
+        self._feed = Feed(batches, self._devices, self.config.steps_per_call)
         first, folder = distributed.is_first(), self.task.workdir
         folder = folder if first else folder / f"process_{jax.process_index()}"
         quiet = self._quiet or not first
@@ -213,17 +215,15 @@ class Training:
         return bool(every) and self.step % every == 0
 
     def _take(self) -> Call:
-        number = self.config.steps_per_call
-        batches, rows = [], []
-        for _ in range(number):
-            batches.append(next(self._batches))
-            rows.append(list(self._batches.rows))
-        shared = self._devices.share(batches[0] if number == 1 else _stacked(batches), calls=number > 1)
-        with self._compiling(tuple(leaf.shape for leaf in jax.tree.leaves(shared))), jax.transfer_guard("disallow"):
-            self.state, metrics = self._step(self.state, shared, self._seed)
-        self.step += number
+        given = self._feed.take()
+        shape = tuple(leaf.shape for leaf in jax.tree.leaves(given.arrays))
+        with self._compiling(shape), jax.transfer_guard("disallow"):
+            self.state, metrics = self._step(self.state, given.arrays, self._seed)
+        self.step += self.config.steps_per_call
+        if self.step < self.config.steps:
+            self._feed.prepare()
         self.reporter.terminal.move(self.step)
-        return Call(metrics, rows)
+        return Call(metrics, given.rows)
 
     @contextlib.contextmanager
     def _compiling(self, shape: tuple) -> Iterator[None]:
@@ -326,7 +326,7 @@ class Training:
                 self._checkpoints.forget_after(self._begun)
             self._saved = True
             decision = self._selection.decision
-            record = {"batches": self._batches.get_state(), "decision": decision, "returns": self._returns}
+            record = {"batches": self._feed.position, "decision": decision, "returns": self._returns}
             self._checkpoints.save(self.step, state, record)
 
     def _observe(self, loss: float) -> None:
@@ -342,13 +342,3 @@ class Training:
         self._selection.close()
         if self._tracking is not None:
             self._tracking.close()
-
-
-def _stacked(batches: list[Any]) -> Any:
-    """Stacks batches along a new first axis."""
-    try:
-        return jax.tree.map(lambda *parts: np.stack(parts), *batches)
-    except ValueError as error:
-        raise UserError(
-            f"config.training.steps_per_call: {len(batches)} consecutive batches must have the same shapes ({error})"
-        ) from None

@@ -3,9 +3,9 @@
     python -m tests.training.over_devices [FIELD=VALUE ...]
 
 Prints a JSON object. For a training step on meshes of 4 x 1 and 2 x 2 devices: the operations with which devices
-exchange values, in loops and outside, and the bytes of the optimizer's state on the first device. For an evaluation on 8
-devices: the same operations in loss and search, the FLOPs of a device relative to those of one that does everything, and
-the scores of both.
+exchange values, in loops and outside, and the bytes of the optimizer's state on the first device, of all of it, and of
+its share with `training.shard_optimizer`. For an evaluation on 8 devices: the same operations in loss and search, the
+FLOPs of a device relative to those of one that does everything, and the scores of both.
 """
 
 import collections
@@ -69,18 +69,21 @@ def _task(fields: dict[str, Any]) -> Seq2SeqTask:
     return create_task(config, folder / "run")
 
 
-def _step(task: Seq2SeqTask, **training: Any) -> dict[str, Any]:
-    config = task.config.copy_and_resolve_references()
-    config.training.update(training)
-    task = task.configured(config)
-    with mock.patch.object(jax, "device_count", return_value=_OF_A_STEP):
-        programs = Programs(task)
-    devices = programs.devices
-    state = devices.place(jax.tree.map(np.array, programs.state_of(task, programs.start_params(task))))
+def _step(task: Seq2SeqTask, model_parallel: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for shard_optimizer in (False, True):
+        config = task.config.copy_and_resolve_references()
+        config.training.update({"model_parallel": model_parallel, "shard_optimizer": shard_optimizer})
+        task = task.configured(config)
+        with mock.patch.object(jax, "device_count", return_value=_OF_A_STEP):
+            programs = Programs(task)
+        devices = programs.devices
+        state = devices.place(jax.tree.map(np.array, programs.state_of(task, programs.start_params(task))))
+        held = [leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state.optimizer)]
+        found["optimizer_bytes, sharded" if shard_optimizer else "optimizer_bytes"] = sum(held)
     batch = devices.share(next(task.batches(seed=0, process=0, processes=1)))
     hlo = jax.jit(programs.step).lower(state, batch, devices.replicate(np.uint32(0))).compile().as_text()
-    held = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state.optimizer))
-    return exchanges(hlo) | {"optimizer_bytes": held}
+    return found | exchanges(hlo)
 
 
 def _evaluation(task: Seq2SeqTask) -> dict[str, Any]:
@@ -110,12 +113,7 @@ def _evaluation(task: Seq2SeqTask) -> dict[str, Any]:
 def main(*fields: str) -> None:
     """Counts everything."""
     task = _task({name: json.loads(value) for name, value in (field.split("=", 1) for field in fields)})
-    shown = {
-        "4x1": _step(task),
-        "2x2": _step(task, model_parallel=2),
-        "4x1, shard_optimizer": _step(task, shard_optimizer=True),
-        "evaluation": _evaluation(task),
-    }
+    shown = {"4x1": _step(task, 1), "2x2": _step(task, 2), "evaluation": _evaluation(task)}
     print(json.dumps(shown))
 
 
