@@ -89,7 +89,8 @@ class Training:
         self.task, self.config, self._programs, self._quiet = task, task.config.training, programs, quiet
         self._devices, self._step, self._evaluate_on = programs.devices, programs.step, programs.evaluate
         self._seed = self._devices.replicate(np.uint32(task.config.seed))
-        self._checkpoints = Checkpoints(task.workdir / "checkpoints")
+        processes = {"process": jax.process_index(), "processes": jax.process_count()}
+        self._checkpoints = Checkpoints(task.workdir / "checkpoints", **processes)
         params = programs.start_params(task)
         self._start = jax.tree.map(np.array, programs.state_of(task, params))
         if (checkpoint := self._last_checkpoint()) is None:
@@ -119,6 +120,7 @@ class Training:
 
     def _last_checkpoint(self, *, before: int | None = None) -> Restored | None:
         first = distributed.is_first()
+        self._checkpoints.wait_for_parts()
         found = self._checkpoints.restore(self._start, optional="optimizer", before=before) if first else None
         told = distributed.agree(None if found is None else (found.step, found.record))
         if told is None:
@@ -318,16 +320,13 @@ class Training:
             self.reporter.write(self.step, "validation", scores, shown=metrics)
             self._selection.judge(self.step, scores, self._devices.gather(params))
             self._observe(float(scores["loss"]))
-        if not (stops or self.ended or self.config.checkpoint_every):
-            return
-        state = self._devices.gather(self.state)
-        if distributed.is_first():
+        if stops or self.ended or self.config.checkpoint_every:
             if not self._saved:  # this run returned to before them
                 self._checkpoints.forget_after(self._begun)
             self._saved = True
             decision = self._selection.decision
             record = {"batches": self._feed.position, "decision": decision, "returns": self._returns}
-            self._checkpoints.save(self.step, state, record)
+            self._checkpoints.save(self.step, self.state, record)
 
     def _observe(self, loss: float) -> None:
         """Lets the optimizer observe the loss of an evaluation."""

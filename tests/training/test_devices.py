@@ -14,6 +14,7 @@ from rnnlab.training.loop import train
 from tests import nightly, tiny
 
 STEADY = ("--config.training.schedule=constant", "--config.training.checkpoint_every=10", "--config.training.spike=9")
+SPLIT = ("--config.training.model_parallel=2", "--config.training.shard_optimizer=true")
 
 
 def _finished(*processes) -> list[str]:
@@ -35,9 +36,10 @@ def test_a_run_that_continues_over_other_devices_and_processes_has_the_losses_of
     train(config, tmp_path / "alone")
     steps = "--config.training.steps={}".format
     moved = tmp_path / "moved"
-    _finished(tiny.train(tiny_data, moved, *STEADY, steps(20), "--config.training.model_parallel=2", devices=devices))
+    _finished(tiny.train(tiny_data, moved, *STEADY, steps(20), *SPLIT, devices=devices))
     if processes > 1:
-        _finished(*tiny.train_together(tiny_data, moved, *STEADY, steps(30), processes=processes))
+        _finished(*tiny.train_together(tiny_data, moved, *STEADY, SPLIT[1], steps(30), processes=processes))
+        assert (moved / "process_1" / "checkpoints" / "30").exists()  # its part
         assert _losses(moved / "process_1")[30, "train"] == _losses(moved)[30, "train"]
     train(config, moved)
     alone, losses = _losses(tmp_path / "alone"), _losses(moved)
