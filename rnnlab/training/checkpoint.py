@@ -27,6 +27,8 @@ from rnnlab.training.pieces import assemble, holders, named_arrays, own_pieces
 _UNFINISHED = "orbax-checkpoint-tmp"  # in the names that orbax is still writing
 _KEEP = 2  # so that a damaged checkpoint has one before it
 _SHOWN = 5  # names of arrays in a message
+# One for all checkpoints of a process: orbax mixes up two that start to save at the same time in different threads.
+_WRITER = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
 
 
 class Restored(NamedTuple):
@@ -74,7 +76,6 @@ class Checkpoints:
         self._folder, self._reading = _folder_of(self._whole, process), reading
         self._pending: int | None = None
         self._failed = False
-        self._writer = concurrent.futures.ThreadPoolExecutor(1)
         self._written: concurrent.futures.Future[None] | None = None
         if not reading:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +97,7 @@ class Checkpoints:
         if self._process >= parts or step in self._manager.all_steps():
             return
         self._pending = step
-        self._written = self._writer.submit(self._write, step, own_pieces(arrays), record, parts, key)
+        self._written = _WRITER.submit(self._write, step, own_pieces(arrays), record, parts, key)
 
     def _write(self, step: int, named: dict[str, np.ndarray], record: dict, parts: int, key: str) -> None:
         part = {"parts": parts, "key": key}
@@ -256,7 +257,6 @@ class Checkpoints:
     def close(self) -> None:
         """Waits for pending writes, and ends Orbax's threads."""
         self._finish()
-        self._writer.shutdown()
         self._manager.close()
 
 
