@@ -88,11 +88,21 @@ class Checkpoints:
 
         Args:
           arrays: on the devices, or on the host; they are copied.
+
+        Raises:
+          UserError: processes hold parts of the arrays, but do not share the folder.
         """
         self.wait_for_parts()
         parts, key = 1, ""
         if self._processes > 1:
-            parts, key = 1 + max(holders(arrays)), distributed.agree(secrets.token_hex())
+            parts = 1 + max(holders(arrays))
+            unseen = [process for process in range(parts) if not _folder_of(self._whole, process).exists()]
+            key, unseen = distributed.agree([secrets.token_hex(), unseen])
+            if unseen:
+                raise UserError(
+                    f"--workdir: process 0 does not see the files of process {unseen[0]} in {self._whole.parent}; "
+                    "processes that each hold a part of the state must share this folder"
+                )
         self._pending = None
         if self._process >= parts or step in self._manager.all_steps():
             return

@@ -274,7 +274,7 @@ def two_processes(monkeypatch):
                 each._finish()
             failed = max(each._failed for each in both)
             monkeypatch.setattr(distributed, "largest", lambda own, failed=failed: failed)
-            monkeypatch.setattr(distributed, "agree", lambda own, key=f"{folder}/{step}": key)
+            monkeypatch.setattr(distributed, "agree", lambda own, key=f"{folder}/{step}": [key, own[1]])
             for each, pieces in zip(both, PIECES, strict=True):
                 each.save(step, pieces, RECORD)
         for each in both:
@@ -321,3 +321,14 @@ def test_a_checkpoint_that_one_process_cannot_write_costs_no_earlier_one(tmp_pat
     two_processes(tmp_path / "c", (1, 2, 3, 4, 5), failing=(3, 4, 5))
     assert "3 could not be saved (another process could not write its part)" in caplog.text
     assert _whole(tmp_path / "c").step == 2
+
+
+def test_processes_that_do_not_share_the_folder_are_refused(tmp_path, two_processes, monkeypatch):
+    first = Checkpoints(tmp_path / "c", process=0, processes=2)
+    monkeypatch.setattr(distributed, "largest", lambda own: own)
+    monkeypatch.setattr(distributed, "agree", lambda own: own)
+    with pytest.raises(
+        UserError, match=r"process 0 does not see the files of process 1 in .*; processes that each hold"
+    ):
+        first.save(1, PIECES[0], RECORD)
+    first.close()
