@@ -96,11 +96,11 @@ class Checkpoints:
         parts, key = 1, ""
         if self._processes > 1:
             parts = 1 + max(holders(arrays))
-            unseen = [process for process in range(parts) if not _folder_of(self._whole, process).exists()]
-            key, unseen = distributed.agree([secrets.token_hex(), unseen])
-            if unseen:
+            seen = [_folder_of(self._whole, process).exists() for process in range(parts)]
+            key = distributed.agree(secrets.token_hex())
+            if not all(seen := distributed.agree(seen)):
                 raise UserError(
-                    f"--workdir: process 0 does not see the files of process {unseen[0]} in {self._whole.parent}; "
+                    f"--workdir: process 0 does not see the files of process {seen.index(False)} in {self._whole.parent}; "
                     "processes that each hold a part of the state must share this folder"
                 )
         self._pending = None

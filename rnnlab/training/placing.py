@@ -92,5 +92,5 @@ def _rows(mesh: Mesh, axis: int) -> PartitionSpec:
 def _mesh_of(params: ModelParams) -> Mesh | None:
     """Returns the mesh that parameters lie on, None if that is a single device."""
     layouts = (getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(params))
-    meshes = (of.mesh for of in layouts if isinstance(of, NamedSharding) and of.mesh.size > 1)
-    return next(meshes, None)
+    meshes = (of.mesh for of in layouts if isinstance(of, NamedSharding) and isinstance(of.mesh, Mesh))
+    return next((mesh for mesh in meshes if mesh.size > 1), None)

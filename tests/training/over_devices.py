@@ -3,9 +3,10 @@
     python -m tests.training.over_devices [FIELD=VALUE ...]
 
 Prints a JSON object. For a training step on meshes of 4 x 1 and 2 x 2 devices: the operations with which devices
-exchange values, in loops and outside, and the bytes of the optimizer's state on the first device, of all of it, and of
-its share with `training.shard_optimizer`. For an evaluation on 8 devices: the same operations in loss and search, the
-FLOPs of a device relative to those of one that does everything, and the scores of both.
+exchange values, in loops and outside; the bytes of the optimizer's state on the first device, also with
+`training.shard_optimizer`; and of how many rows of a batch it draws masks. For an evaluation on 8 devices: the same
+operations in loss and search, the FLOPs of a device relative to those of one that does everything, and the scores of
+both.
 """
 
 import collections
@@ -83,6 +84,7 @@ def _step(task: Seq2SeqTask, model_parallel: int) -> dict[str, Any]:
         found["optimizer_bytes, sharded" if shard_optimizer else "optimizer_bytes"] = sum(held)
     batch = devices.share(next(task.batches(seed=0, process=0, processes=1)))
     hlo = jax.jit(programs.step).lower(state, batch, devices.replicate(np.uint32(0))).compile().as_text()
+    found["rows_drawn"] = max(int(rows) for rows in re.findall(r"u32\[\d+,(\d+),\d+\]", hlo))
     return found | exchanges(hlo)
 
 

@@ -125,6 +125,12 @@ def test_each_of_eight_devices_evaluates_an_eighth(part):
     assert found["loops"] == {}
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize(("generator", "rows"), [("rbg", 32), ("threefry2x32", 8)])
+def test_with_threefry_each_of_four_devices_draws_only_its_own_rows(generator, rows):
+    assert _over_devices(f'training.generator="{generator}"')["4x1"]["rows_drawn"] == rows
+
+
 def test_an_evaluation_over_eight_devices_has_the_scores_of_one():
     shared, alone = _over_devices()["evaluation"]["scores"]
     assert shared == pytest.approx(alone, rel=1e-6)
