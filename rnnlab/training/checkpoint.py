@@ -100,8 +100,8 @@ class Checkpoints:
             key = distributed.agree(secrets.token_hex())
             if not all(seen := distributed.agree(seen)):
                 raise UserError(
-                    f"--workdir: process 0 does not see the files of process {seen.index(False)} in {self._whole.parent}; "
-                    "processes that each hold a part of the state must share this folder"
+                    f"--workdir: process 0 does not see the files of process {seen.index(False)} in "
+                    f"{self._whole.parent}; processes that each hold a part of the state must share this folder"
                 )
         self._pending = None
         if self._process >= parts or step in self._manager.all_steps():
