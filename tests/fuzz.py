@@ -84,8 +84,7 @@ def _begin(config: ConfigDict, workdir: pathlib.Path) -> None:
     task = create_task(config, workdir)
     run = loop.Training(task, Programs(task))
     try:
-        batch = run._devices.share(next(run._batches))
-        jax.eval_shape(run._step, run.state, batch, run._seed)
+        jax.eval_shape(run._step, run.state, run._feed.take().arrays, run._seed)
     finally:
         run.close()
 

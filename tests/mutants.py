@@ -94,8 +94,8 @@ MUTANTS = {
     ),
     "training.same_dropout_at_every_step": Mutant(
         "rnnlab/training/step.py",
-        'jax.random.fold_in(jax.random.key(seed, impl="rbg"), step)',
-        'jax.random.key(seed, impl="rbg")',
+        'jax.random.fold_in(jax.random.key(seed, impl=generator), step)',
+        'jax.random.key(seed, impl=generator)',
         "tests/training/test_step.py",
     ),
     "training.skipped_steps_count": Mutant(
@@ -144,16 +144,16 @@ MUTANTS = {
         "tests/data/test_streams.py",
     ),
     "sharding.rule": Mutant(
-        "rnnlab/training/devices.py",
-        'return self._over("model", None) if rows else self._over(None, "model")',
-        "raise NotImplementedError",
-        "tests/training/test_devices.py::test_a_state_is_split_by_gates_and_by_tokens",
+        "rnnlab/training/sharding.py",
+        "if rule.pattern.search(name)), None)",
+        "if not rule.pattern.search(name)), None)",
+        "tests/training/test_sharding.py::test_the_first_rule_that_matches_counts",
     ),
     "sharding.whole": Mutant(
         "rnnlab/training/devices.py",
-        'return self._over("model", None) if rows else self._over(None, "model")',
-        "return self._over()",
-        "tests/training/test_devices.py::test_a_state_is_split_by_gates_and_by_tokens",
+        "return self._over(*axes)\n",
+        "return self._over()\n",
+        "tests/training/test_sharding.py::test_the_optimizer_s_copies_can_be_split_over_the_devices_that_share_a_batch",
     ),
     "sharding.rows_are_gathered": Mutant(
         "rnnlab/scans/product.py",

@@ -4,6 +4,7 @@ from ml_collections import ConfigDict
 
 from rnnlab.config import NOT_NEGATIVE, POSITIVE, RATE, Allowed, Fields, field
 from rnnlab.errors import UserError
+from rnnlab.training.sharding import DEFAULT_RULES
 
 _SPIKE = Allowed("0 or above 1", lambda value: not 0 < value <= 1)  # 1 would skip half of all steps
 _PRECISION = Allowed("default, high or highest", lambda value: value in ("default", "high", "highest"))
@@ -23,6 +24,13 @@ TRAINING: Fields = {
     "model_parallel": field(
         1, "devices that share each large parameter; the batch is sharded over such groups", POSITIVE
     ),
+    "sharding": field(DEFAULT_RULES, "rules pattern=axis,axis, the first that matches a parameter's name splits it"),
+    "generator": field(
+        "rbg",
+        "of dropout masks and samples: rbg, fast, but each device draws the masks of all rows; or threefry2x32",
+        Allowed("rbg or threefry2x32", lambda value: value in ("rbg", "threefry2x32")),
+    ),
+    "shard_optimizer": field(False, "split the optimizer's state over the devices that share a batch (ZeRO-1)"),
     "optimizer": field("adam", "adam, adamw, adagrad, lion, momentum, nadam, nt_asgd, rmsprop or sgd"),
     "learning_rate": field(3e-3, "peak of the schedule", POSITIVE),
     "schedule": field("one_cycle", "constant, linear, one_cycle, warmup_cosine or inverse_sqrt"),

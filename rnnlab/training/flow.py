@@ -14,6 +14,7 @@ from rnnlab.gradient_flow.contributions import StepGradients, each_step
 from rnnlab.printing import show, to_json
 from rnnlab.scans.precision import exact_products
 from rnnlab.tasks.base import ModelParams, Task
+from rnnlab.training.placing import fetch
 from rnnlab.training.step import split_model
 from rnnlab.training.watch import Nudges, Record, no_nudges, recurrent_cells, watched
 
@@ -61,7 +62,7 @@ class FlowProbe:
         Vectors: all `exponents`; the `log_singular_values` of the state's Jacobian over all steps; by step
         `input_gradient` and `recurrent_gradient`, those norms.
         """
-        return jax.device_get(self._measure(params))
+        return fetch(self._measure(params))
 
     def measure_all(self, params: ModelParams) -> Iterator[tuple[str, Flow]]:
         """Yields the same for one recurrence after another, with additional vectors by lag: `log_norms` of

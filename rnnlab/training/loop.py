@@ -18,6 +18,7 @@ from rnnlab.tasks.base import Task
 from rnnlab.training import distributed
 from rnnlab.training.checkpoint import Checkpoints, Restored
 from rnnlab.training.devices import describe_machine
+from rnnlab.training.feed import Feed
 from rnnlab.training.flow import FlowProbe, flow_table
 from rnnlab.training.optimizer import observe_validation
 from rnnlab.training.programs import Programs
@@ -25,7 +26,7 @@ from rnnlab.training.report import report
 from rnnlab.training.reporting import Reporter
 from rnnlab.training.selection import Selection
 from rnnlab.training.signals import Interrupted, Signals
-from rnnlab.training.step import TrainState, running_statistics
+from rnnlab.training.step import running_statistics
 from rnnlab.training.tracking import Tracking, start_tracking
 from rnnlab.training.warm_start import take_over
 from rnnlab.training.window import Call, Step, fetch, skipped_steps, summarize
@@ -96,7 +97,8 @@ class Training:
         self.task, self.config, self._programs, self._quiet = task, task.config.training, programs, quiet
         self._devices, self._step, self._evaluate_on = programs.devices, programs.step, programs.evaluate
         self._seed = self._devices.replicate(np.uint32(task.config.seed))
-        self._checkpoints = Checkpoints(task.workdir / "checkpoints")
+        processes = {"process": jax.process_index(), "processes": jax.process_count()}
+        self._checkpoints = Checkpoints(task.workdir / "checkpoints", **processes)
         params = programs.start_params(task)
         self._start = jax.tree.map(np.array, programs.state_of(task, params))
         if (checkpoint := self._last_checkpoint()) is None:
@@ -126,6 +128,7 @@ class Training:
 
     def _last_checkpoint(self, *, before: int | None = None) -> Restored | None:
         first = distributed.is_first()
+        self._checkpoints.wait_for_parts()
         found = self._checkpoints.restore(self._start, optional="optimizer", before=before) if first else None
         told = distributed.agree(None if found is None else (found.step, found.record))
         if told is None:
@@ -150,9 +153,10 @@ class Training:
         self._evaluates = self._saves = False  # what is due after the next applied step
         self._selection.resume(decision, self.step)
         seed = self.task.config.seed + _RETURN * self._returns
-        self._batches = self.task.batches(seed=seed, process=jax.process_index(), processes=jax.process_count())
+        batches = self.task.batches(seed=seed, process=jax.process_index(), processes=jax.process_count())
         if position is not None:
-            self._batches.set_state(position)
+            batches.set_state(position)
+        self._feed = Feed(batches, self._devices, self.config.steps_per_call)
         first, folder = distributed.is_first(), self.task.workdir
         folder = folder if first else folder / f"process_{jax.process_index()}"
         quiet = self._quiet or not first
@@ -221,17 +225,15 @@ class Training:
         return bool(every) and self.step % every == 0
 
     def _take(self) -> Call:
-        number = self.config.steps_per_call
-        batches, rows = [], []
-        for _ in range(number):
-            batches.append(next(self._batches))
-            rows.append(list(self._batches.rows))
-        shared = self._devices.share(batches[0] if number == 1 else _stacked(batches), calls=number > 1)
-        with self._compiling(tuple(leaf.shape for leaf in jax.tree.leaves(shared))), jax.transfer_guard("disallow"):
-            self.state, metrics = self._step(self.state, shared, self._seed)
-        self.step += number
+        given = self._feed.take()
+        shape = tuple(leaf.shape for leaf in jax.tree.leaves(given.arrays))
+        with self._compiling(shape), jax.transfer_guard("disallow"):
+            self.state, metrics = self._step(self.state, given.arrays, self._seed)
+        self.step += self.config.steps_per_call
+        if self.step < self.config.steps:
+            self._feed.prepare()
         self.reporter.terminal.move(self.step)
-        return Call(metrics, rows)
+        return Call(metrics, given.rows)
 
     @contextlib.contextmanager
     def _compiling(self, shape: tuple) -> Iterator[None]:
@@ -305,7 +307,7 @@ class Training:
 
     def _measure(self, probe: FlowProbe) -> None:
         with self.reporter.terminal.doing("measuring"):
-            flows = probe.measure(jax.device_put(self._devices.gather(self.state.params)))
+            flows = probe.measure(self._devices.replicate(self.state.params))
         values = {f"{name}/{what}": float(v) for name, flow in flows.items() for what, v in flow.values.items()}
         self.reporter.write(self.step, "flow", values, shown=())
         self.reporter.say(self.step, "flow", flow_table(flows))
@@ -318,43 +320,30 @@ class Training:
     def _evaluate_and_save(self, *, evaluates: bool, stops: bool = True) -> None:
         """Evaluates if that is due, and saves; with `checkpoint_every` = 0 saves only if it `stops` the run."""
         self._evaluates = self._saves = False
-        state = self._devices.gather(self.state)
         if evaluates:
-            params = state.evaluated
+            params = self._devices.replicate(self.state.evaluated)
             with self.reporter.terminal.doing("evaluating"):
-                scores = distributed.agree(self._evaluate_on(jax.device_put(params), "validation"))
+                scores = distributed.agree(self._evaluate_on(params, "validation"))
             metrics = dict.fromkeys(("loss", self.config.best_metric, *self.task.curves()))
             self.reporter.write(self.step, "validation", scores, shown=metrics)
-            self._selection.judge(self.step, scores, params)
-            state = self._told(state, float(scores["loss"]))
-        if distributed.is_first() and (stops or self.ended or self.config.checkpoint_every):
+            self._selection.judge(self.step, scores, self._devices.gather(params))
+            self._observe(float(scores["loss"]))
+        if stops or self.ended or self.config.checkpoint_every:
             if not self._saved:  # this run returned to before them
                 self._checkpoints.forget_after(self._begun)
             self._saved = True
             decision = self._selection.decision
-            record = {"batches": self._batches.get_state(), "decision": decision, "returns": self._returns}
-            self._checkpoints.save(self.step, state, record)
+            record = {"batches": self._feed.position, "decision": decision, "returns": self._returns}
+            self._checkpoints.save(self.step, self.state, record)
 
-    def _told(self, state: TrainState, loss: float) -> TrainState:
-        """Returns the state after its optimizer has observed the loss of an evaluation."""
-        optimizer = observe_validation(state.optimizer, loss)
-        if optimizer is not state.optimizer:
-            state = state._replace(optimizer=optimizer)
-            self.state = self._devices.place(state)
-        return state
+    def _observe(self, loss: float) -> None:
+        """Lets the optimizer observe the loss of an evaluation."""
+        optimizer = observe_validation(self.state.optimizer, loss)
+        if optimizer is not self.state.optimizer:
+            self.state = self._devices.place(self.state._replace(optimizer=optimizer))
 
     def close(self) -> None:
         """Waits for pending writes."""
         self.reporter.close()
         self._checkpoints.close()
         self._selection.close()
-
-
-def _stacked(batches: list[Any]) -> Any:
-    """Stacks batches along a new first axis."""
-    try:
-        return jax.tree.map(lambda *parts: np.stack(parts), *batches)
-    except ValueError as error:
-        raise UserError(
-            f"config.training.steps_per_call: {len(batches)} consecutive batches must have the same shapes ({error})"
-        ) from None

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 from rnnlab.errors import UserError
 from rnnlab.lines import read_chunks, read_whole
 from rnnlab.tasks.base import ModelParams, Predictor, Task
+from rnnlab.training.placing import place_params
 
 
 def predict(task: Task, params: ModelParams, lines: BinaryIO, answers: BinaryIO, **options: Any) -> None:
@@ -43,4 +44,4 @@ def make_predictor(task: Task, params: ModelParams, options: Mapping[str, Any]) 
         if name not in known:
             allowed = ", ".join((*known, "the fields of config.evaluation"))
             raise UserError(f"{name}: not an option of {task.config.experiment}; allowed: {allowed}")
-    return task.predictor(params, **options)
+    return task.predictor(place_params(params), **options)

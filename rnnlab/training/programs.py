@@ -45,7 +45,7 @@ class Programs:
         check_accumulate(config, self.devices.mesh.shape["data"])
         self.step = make_train_step(
             task.loss,
-            self._merge,
+            lambda params: self._merge(self.devices.before_loops(params)),
             self._optimizer,
             config,
             constrain=self._intervention.constrain,

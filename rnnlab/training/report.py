@@ -12,6 +12,7 @@ from rnnlab.tasks.base import ModelParams, Task
 from rnnlab.tasks.shown import Shown
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.pages.run import write_page
+from rnnlab.training.placing import place_params
 from rnnlab.training.plots import plot_curves
 from rnnlab.training.reporting import read_metrics
 from rnnlab.training.step import split_model
@@ -69,7 +70,7 @@ def split_scores(task: Task, params: ModelParams, split: str) -> dict:
     """
     task.check_split(split)
     with jax.default_matmul_precision(task.config.training.matmul_precision):
-        return {"split": split, **task.evaluator(final=True)(params, split)}
+        return {"split": split, **task.evaluator(final=True)(place_params(params), split)}
 
 
 def _selected(task: Task, step: int) -> dict:

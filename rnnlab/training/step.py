@@ -138,7 +138,9 @@ def make_train_step(
 
     def at_once(state: TrainState, batch: Any, seed: Array) -> tuple[ModelParams, Loss, ModelParams]:
         def mean_of(params: ModelParams) -> tuple[Array, tuple[Loss, ModelParams]]:
-            found, statistics = loss_of(params, batch, state.carry, state.step, _rngs(seed, state.step))
+            found, statistics = loss_of(
+                params, batch, state.carry, state.step, _rngs(seed, state.step, training.generator)
+            )
             mean = found.total / found.weight
             return mean if penalty is None else mean + penalty(params), (found, statistics)
 
@@ -147,7 +149,9 @@ def make_train_step(
 
     def in_parts(state: TrainState, batch: Any, seed: Array) -> tuple[ModelParams, Loss, ModelParams]:
         def total_of(params: ModelParams, rows: Any, carry: Carry, part: Array) -> tuple[Array, tuple]:
-            found, statistics = loss_of(params, rows, carry, state.step, _rngs(seed, state.step, part))
+            found, statistics = loss_of(
+                params, rows, carry, state.step, _rngs(seed, state.step, training.generator, part)
+            )
             return found.total, (found, statistics)
 
         before = running_statistics(merge(state.params))
@@ -195,11 +199,10 @@ def _for_machine_of(shardings: TrainState | None) -> contextlib.AbstractContextM
     return program_for(mesh.devices.flat[0].platform, devices=mesh.size)
 
 
-def _rngs(seed: Array, step: Array, part: Array | None = None) -> nnx.Rngs:
+def _rngs(seed: Array, step: Array, generator: str, part: Array | None = None) -> nnx.Rngs:
     """Makes the random numbers of a step, or of one of its micro-batches; call it inside the loss, since nnx counts its
     draws in place."""
-    # rbg draws masks several times faster than the default generator on CPU and TPU
-    key = jax.random.fold_in(jax.random.key(seed, impl="rbg"), step)
+    key = jax.random.fold_in(jax.random.key(seed, impl=generator), step)
     key = key if part is None else jax.random.fold_in(key, part)
     dropout, sampling = jax.random.split(key)
     return nnx.Rngs(dropout=dropout, sampling=sampling)

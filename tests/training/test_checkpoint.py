@@ -9,6 +9,7 @@ import pytest
 
 from rnnlab.errors import UserError
 from rnnlab.tasks.seq2seq.config import default_config
+from rnnlab.training import checkpoint, distributed
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.guard import Guard
 from rnnlab.training.optimizer import OPTIMIZERS, make_optimizer
@@ -172,7 +173,7 @@ def _trained(value: float, **fields) -> TrainState:
 
 # Each field of config.training with another value than its default, where need be beside what allows it.
 OTHERS: dict[str, dict] = {
-    name: {name: usual / 2 + 0.25 if isinstance(usual, float) else usual + 1}
+    name: {name: usual / 2 + 0.25 if isinstance(usual, float) else type(usual)(usual + 1)}
     for name, usual in default_config().training.items()
     if not isinstance(usual, str)
 }
@@ -243,3 +244,93 @@ def test_a_checkpoint_of_another_model_is_refused_by_name_and_stays(tmp_path, ot
         checkpoints.restore(other)
     assert checkpoints.steps() == [1]
     checkpoints.close()
+
+
+# Pieces of two processes, as `own_pieces` names them.
+PIECES: list[dict[str, np.ndarray]] = [
+    {"W@0:1,0:3": np.full((1, 3), 1.0, np.float32), "b": np.arange(3.0, dtype=np.float32)},
+    {"W@1:2,0:3": np.full((1, 3), 2.0, np.float32)},
+]
+
+
+@pytest.fixture
+def two_processes(monkeypatch):
+    """`(folder, steps, failing=()) -> None` saves the pieces of two processes; the second one fails at some steps."""
+    monkeypatch.setattr(checkpoint, "own_pieces", lambda arrays: arrays)
+    monkeypatch.setattr(checkpoint, "holders", lambda arrays: {0, 1})
+
+    def save(folder: pathlib.Path, steps, failing=()) -> None:
+        both = [Checkpoints(folder, process=process, processes=2) for process in (0, 1)]
+        own = both[1]._manager.save
+
+        def write(step, **options):
+            if step in failing:
+                raise OSError(28, "No space left on device")
+            own(step, **options)
+
+        monkeypatch.setattr(both[1]._manager, "save", write)
+        for step in steps:
+            for each in both:  # what `distributed.largest` would find
+                each._finish()
+            failed = max(each._failed for each in both)
+            monkeypatch.setattr(distributed, "largest", lambda own, failed=failed: failed)
+            monkeypatch.setattr(
+                distributed, "agree", lambda own, key=f"{folder}/{step}": own if isinstance(own, list) else key
+            )
+            for each, pieces in zip(both, PIECES, strict=True):
+                each.save(step, pieces, RECORD)
+        for each in both:
+            each.close()
+
+    return save
+
+
+def _whole(folder: pathlib.Path):
+    checkpoints = Checkpoints(folder)
+    found = checkpoints.restore({"W": np.zeros((2, 3), np.float32), "b": np.zeros(3, np.float32)})
+    checkpoints.close()
+    return found
+
+
+def test_the_parts_of_all_processes_come_back_as_whole_arrays(tmp_path, two_processes):
+    two_processes(tmp_path / "c", (1, 2))
+    assert sorted(path.name for path in (tmp_path / "process_1" / "c").iterdir()) == ["1", "2"]
+    found = _whole(tmp_path / "c")
+    assert (found.step, found.record) == (2, RECORD)
+    np.testing.assert_array_equal(found.arrays["W"], [[1, 1, 1], [2, 2, 2]])
+    np.testing.assert_array_equal(found.arrays["b"], PIECES[0]["b"])
+
+
+@pytest.mark.parametrize("damage", ["missing", "of another save", "one bit of each file flipped"])
+def test_a_checkpoint_with_a_part_that_is_not_whole_is_passed_over(tmp_path, two_processes, damage):
+    two_processes(tmp_path / "c", (1, 2))
+    part = tmp_path / "process_1" / "c" / "2"
+    if damage == "missing":
+        shutil.rmtree(part)
+    elif damage == "of another save":
+        two_processes(tmp_path / "other", (2,))
+        shutil.rmtree(part)
+        shutil.copytree(tmp_path / "process_1" / "other" / "2", part)
+    else:
+        for path in part.rglob("*"):
+            if path.is_file() and path.stat().st_size:
+                _flip(path)
+    assert _whole(tmp_path / "c").step == 1
+
+
+def test_a_checkpoint_that_one_process_cannot_write_costs_no_earlier_one(tmp_path, two_processes, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
+    two_processes(tmp_path / "c", (1, 2, 3, 4, 5), failing=(3, 4, 5))
+    assert "3 could not be saved (another process could not write its part)" in caplog.text
+    assert _whole(tmp_path / "c").step == 2
+
+
+def test_processes_that_do_not_share_the_folder_are_refused(tmp_path, two_processes, monkeypatch):
+    first = Checkpoints(tmp_path / "c", process=0, processes=2)
+    monkeypatch.setattr(distributed, "largest", lambda own: own)
+    monkeypatch.setattr(distributed, "agree", lambda own: own)
+    with pytest.raises(
+        UserError, match=r"process 0 does not see the files of process 1 in .*; processes that each hold"
+    ):
+        first.save(1, PIECES[0], RECORD)
+    first.close()

@@ -5,18 +5,16 @@ import signal
 import jax
 import numpy as np
 import pytest
-from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
 from rnnlab.errors import UserError
 from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.training.devices import Devices
 from rnnlab.training.distributed import join
-from rnnlab.training.guard import Guard
 from rnnlab.training.loop import train
-from rnnlab.training.step import TrainState
 from tests import nightly, tiny
 
 STEADY = ("--config.training.schedule=constant", "--config.training.checkpoint_every=10", "--config.training.spike=9")
+SPLIT = ("--config.training.model_parallel=2", "--config.training.shard_optimizer=true")
 
 
 def _finished(*processes) -> list[str]:
@@ -38,9 +36,10 @@ def test_a_run_that_continues_over_other_devices_and_processes_has_the_losses_of
     train(config, tmp_path / "alone")
     steps = "--config.training.steps={}".format
     moved = tmp_path / "moved"
-    _finished(tiny.train(tiny_data, moved, *STEADY, steps(20), "--config.training.model_parallel=2", devices=devices))
+    _finished(tiny.train(tiny_data, moved, *STEADY, steps(20), *SPLIT, devices=devices))
     if processes > 1:
-        _finished(*tiny.train_together(tiny_data, moved, *STEADY, steps(30), processes=processes))
+        _finished(*tiny.train_together(tiny_data, moved, *STEADY, SPLIT[1], steps(30), processes=processes))
+        assert (moved / "process_1" / "checkpoints" / "30").exists()  # its part
         assert _losses(moved / "process_1")[30, "train"] == _losses(moved)[30, "train"]
     train(config, moved)
     alone, losses = _losses(tmp_path / "alone"), _losses(moved)
@@ -66,23 +65,6 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(tiny_data, tmp_pa
     second.send_signal(signal.SIGTERM)
     said = [process.communicate(timeout=60)[1] for process in (first, second)]
     assert [process.returncode for process in (first, second)] == [128 + signal.SIGTERM] * 2, "\n".join(said)
-
-
-def test_a_state_is_split_by_gates_and_by_tokens(monkeypatch):
-    """On a mesh of 2 x 4 devices that need not be there: what is split over `model`, and what is not."""
-    mesh = AbstractMesh((2, 4), ("data", "model"), (AxisType.Auto, AxisType.Auto))
-    monkeypatch.setattr(jax, "make_mesh", lambda *shape, **kinds: mesh)
-    params = {"embedding": np.ones((8, 3)), "R": np.ones((3, 8)), "odd": np.ones((8, 3)), "b": np.ones(8)}
-    state = TrainState(np.zeros(()), params, (), Guard.start(), carry={"h": np.ones((6, 3))})
-    found = Devices(default_config().training).shardings(state)
-    assert {name: of.spec for name, of in found.params.items()} == {
-        "embedding": PartitionSpec("model", None),
-        "R": PartitionSpec(None, "model"),
-        "odd": PartitionSpec(),
-        "b": PartitionSpec(),
-    }
-    assert found.step.spec == PartitionSpec()
-    assert found.carry["h"].spec == PartitionSpec("data", None)
 
 
 def test_a_state_that_was_placed_comes_back_whole():

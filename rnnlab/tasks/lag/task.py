@@ -22,6 +22,7 @@ from rnnlab.tasks.fields import DTYPE, STACK, experiment_field, problem_field
 from rnnlab.training.config import EVALUATION, TRAINING
 from rnnlab.training.intervention import Intervention
 from rnnlab.training.optimizer import make_optimizer
+from rnnlab.training.placing import fetch, place_rows
 from rnnlab.training.step import split_model
 
 _PROBED = 8  # sequences for measuring gradients
@@ -124,7 +125,7 @@ class LagTask(Task):
             return jnp.stack([_loss(outputs, batch, problem), right.sum(), batch.weights.sum()])
 
         def scores(params: ModelParams, split: str) -> Scores:
-            sums = np.array([measure(params, batch) for batch in scored(split)], np.float64)
+            sums = np.array(fetch([measure(params, place_rows(batch, params)) for batch in scored(split)]), np.float64)
             loss, right, number = sums.sum(0).tolist()
             found: Scores = {"loss": loss / number}
             found |= {} if problem.regression else {"accuracy": 100 * right / number}

@@ -4,7 +4,6 @@ import functools
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -13,6 +12,7 @@ from rnnlab.data.vocabulary import BOS
 from rnnlab.losses import cross_entropy, length_weights
 from rnnlab.tasks.base import ModelParams, Scores
 from rnnlab.tasks.language_model.task import LanguageModelTask
+from rnnlab.training.placing import fetch, place_rows
 from rnnlab.training.step import split_model
 
 _LONGEST = 1024  # steps read at a time
@@ -88,12 +88,12 @@ class Evaluator:
         states, adapted, found = self._start(params, 1), params, []
         for begin in range(0, len(ids), size):
             piece = _piece(inputs, ids, np.array([begin]), size, np.array([min(size, len(ids) - begin)]))
-            adapted, states, nats = self._adapt(adapted, params, states, *piece)
+            adapted, states, nats = self._adapt(adapted, params, states, *place_rows(piece, params))
             found.append(nats)
-        return float(np.sum(jax.device_get(found), dtype=np.float64))
+        return float(np.sum(fetch(found), dtype=np.float64))
 
     def _start(self, params: ModelParams, rows: int):
-        return jax.jit(lambda params: self._merge(params).start(rows))(params)
+        return place_rows(jax.jit(lambda params: self._merge(params).start(rows))(params), params, axis=0)
 
     def _read_all(self, params, inputs, labels, begins: np.ndarray, lengths: np.ndarray, states):
         """Reads a number of tokens of each stream; returns the states, and the sum of -log p."""
@@ -102,9 +102,9 @@ class Evaluator:
         found = []
         for done in range(0, int(lengths.max()), size):
             piece = _piece(inputs, labels, begins + done, size, np.clip(lengths - done, 0, size))
-            states, nats = self._read(params, states, *piece)
+            states, nats = self._read(params, states, *place_rows(piece, params))
             found.append(nats)
-        return states, float(np.sum(jax.device_get(found), dtype=np.float64))
+        return states, float(np.sum(fetch(found), dtype=np.float64))
 
     def _read_piece(self, params: ModelParams, states, inputs: Array, labels: Array, lengths: Array):
         read = self._merge(params)(inputs, states, lengths)
@@ -130,4 +130,4 @@ class Evaluator:
 def _piece(inputs: np.ndarray, labels: np.ndarray, begins: np.ndarray, size: int, lengths: np.ndarray):
     """Returns the inputs and labels of `size` steps of each stream, `[size, streams]`, and the number of valid ones."""
     places = np.clip(begins + np.arange(size)[:, None], 0, len(inputs) - 1)
-    return jnp.asarray(inputs[places]), jnp.asarray(labels[places]), jnp.asarray(lengths, jnp.int32)
+    return inputs[places], labels[places], np.asarray(lengths, np.int32)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from rnnlab.data.pipeline import batch_widths
@@ -24,6 +25,7 @@ from rnnlab.search.base import ranked
 from rnnlab.tasks.base import ModelParams, Predictor
 from rnnlab.tasks.language_model.evaluation import first_token
 from rnnlab.tasks.language_model.task import LanguageModelTask
+from rnnlab.training.placing import fetch, on_own_rows, place_rows, sharing_mesh
 from rnnlab.training.step import split_model
 
 _STEPS = 64  # of prompts read at a time
@@ -79,7 +81,12 @@ class TextPredictor(Predictor):
         self._read = jax.jit(functools.partial(_read, merge))
         search = Search.of(task)
         self._special = search.special
-        self._search = jax.jit(search.run, static_argnames="max_length")
+
+        def run(params: ModelParams, states: Any, prompts: Prompts, max_length: int, mesh: Mesh | None) -> Hypotheses:
+            own = functools.partial(search.run, max_length=max_length)
+            return on_own_rows(own, mesh, 0, 0)(params, states, prompts)
+
+        self._search = jax.jit(run, static_argnames=("max_length", "mesh"))
         self._start = jax.jit(lambda params, rows: merge(params).start(rows), static_argnums=1)
         self._total = self._unknown = 0
 
@@ -92,7 +99,7 @@ class TextPredictor(Predictor):
         """Answers lines that each continue a text, of which the line and its best answer are then a part."""
         answers, after = list[str](), list[Any]()
         for batch in self._batches(lines, first, contexts):
-            states = jax.device_get(self._read_all(batch.written, batch.states)[0])
+            states = fetch(self._read_all(batch.written, batch.states)[0])
             answers += batch.answers
             for row, ids in enumerate(batch.written):
                 after.append(_Context(jax.tree.map(np.copy, _row(states, row)), ids[-1]))  # not the whole batch
@@ -138,8 +145,9 @@ class TextPredictor(Predictor):
         last[: len(prompts)] = [ids[-1] for ids in prompts]
         longest = self._task.config.evaluation.max_tokens
         limits[: len(prompts)] = longest
-        given = Prompts(last, limits, number + np.arange(rows, dtype=np.int32))
-        result = jax.device_get(self._search(self._params, states, given, max_length=longest))
+        given = place_rows(Prompts(last, limits, number + np.arange(rows, dtype=np.int32)), self._params)
+        mesh = sharing_mesh(self._params, rows)
+        result = fetch(self._search(self._params, states, given, max_length=longest, mesh=mesh))
         answers, written = list[str](), list[list[int]]()
         for row, (ids, context) in enumerate(zip(prompts, contexts, strict=True)):
             own, best = _row(result, row), result.tokens[row, 0]
@@ -149,12 +157,13 @@ class TextPredictor(Predictor):
 
     def _start_states(self, contexts: Sequence[_Context | None], rows: int) -> Any:
         """Returns the states of contexts, `[rows, ...]`; those before a text for None, and for further rows."""
-        start = self._start(self._params, rows)
+        start = place_rows(self._start(self._params, rows), self._params, axis=0)
         if all(context is None for context in contexts):
             return start
-        fresh = _row(jax.device_get(start), 0)
+        fresh = _row(fetch(start), 0)
         own = [fresh if context is None else context.states for context in contexts]
-        return jax.tree.map(lambda *each: np.stack(each), *own, *[fresh] * (rows - len(own)))
+        stacked = jax.tree.map(lambda *each: np.stack(each), *own, *[fresh] * (rows - len(own)))
+        return place_rows(stacked, self._params, axis=0)
 
     def _read_all(self, prompts: list[list[int]], states: Any) -> tuple[Any, np.ndarray]:
         """Reads all but the last token of each prompt; returns the states after them, and the log-probabilities of all
@@ -169,8 +178,9 @@ class TextPredictor(Predictor):
         found = [np.zeros((0, rows))]
         for begin in range(0, steps, _STEPS):
             inputs, labels = ids[begin : begin + _STEPS], ids[begin + 1 : begin + 1 + _STEPS]
-            states, log_p = self._read(self._params, states, inputs, labels, np.clip(lengths - begin, 0, _STEPS))
-            found.append(jax.device_get(log_p))
+            piece = place_rows((inputs, labels, np.clip(lengths - begin, 0, _STEPS)), self._params)
+            states, log_p = self._read(self._params, states, *piece)
+            found.append(fetch(log_p))
         return states, np.concatenate(found)
 
     def _answer(self, shown: list[int], found: Hypotheses) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from rnnlab.data.batch import Batch, Ids
 from rnnlab.data.example import Example
@@ -22,6 +23,7 @@ from rnnlab.tasks.seq2seq.config import metric_names
 from rnnlab.tasks.seq2seq.decode import Sampling, attention, decode, free_running
 from rnnlab.tasks.seq2seq.model import SPECIAL
 from rnnlab.tasks.seq2seq.task import Seq2SeqTask
+from rnnlab.training.placing import fetch, on_own_rows, place_rows, sharing_mesh, whole_rows
 from rnnlab.training.step import split_model
 
 _LOG = logging.getLogger("rnnlab")
@@ -66,20 +68,24 @@ class Evaluator:
             limits: jax.Array,
             rows: jax.Array,
             max_length: int,
+            mesh: Mesh | None,
         ) -> Hypotheses:
-            sampling = None
-            if draws and options.temperature:
-                keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
-                sampling = Sampling(keys, options.temperature, options.top_k, options.top_p)
-            penalties = {"alpha": options.length_penalty, "beta": options.coverage_penalty}
-            how = {"max_length": max_length, "beam_size": beam_size, "sampling": sampling, **penalties}
-            return decode(merge(params), source, seq_lengths, limits, special=SPECIAL, **how)
+            def run(params, source, seq_lengths, limits, rows) -> Hypotheses:
+                sampling = None
+                if draws and options.temperature:
+                    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
+                    sampling = Sampling(keys, options.temperature, options.top_k, options.top_p)
+                penalties = {"alpha": options.length_penalty, "beta": options.coverage_penalty}
+                how = {"max_length": max_length, "beam_size": beam_size, "sampling": sampling, **penalties}
+                return decode(merge(params), source, seq_lengths, limits, special=SPECIAL, **how)
+
+            return on_own_rows(run, mesh, 1, 0, 0, 0)(params, source, seq_lengths, limits, rows)
 
         def look(params: ModelParams, batch: Batch):
             return attention(merge(params), batch.source, batch.source_lengths, batch.inputs)
 
         self._loss = jax.jit(loss, static_argnames="forced")
-        self._search = jax.jit(search, static_argnames="max_length")
+        self._search = jax.jit(search, static_argnames=("max_length", "mesh"))
         self._attention = jax.jit(look)
         self._metrics = find_metrics(task.config)
         self._warned = False
@@ -90,8 +96,8 @@ class Evaluator:
         Each step reads the label before it if `forced`, else the model's own prediction of it.
         """
         pairs, total, tokens = self.task.encode(examples), jnp.zeros(()), 0
-        for _, batch in self._batches(pairs):
-            total += self._loss(params, jax.device_put(batch), forced=forced)
+        for _, batch in self._batches(params, pairs):
+            total += self._loss(params, place_rows(batch, params), forced=forced)
             tokens += batch.tokens
         return float(total) / max(1, tokens)
 
@@ -110,13 +116,14 @@ class Evaluator:
         """
         pairs = Pairs(sources, [[]] * len(sources))
         found: list[Any] = [None] * len(sources)
-        for rows, batch in self._batches(pairs):
+        for rows, batch in self._batches(params, pairs):
             numbers = np.zeros(batch.source.shape[1], np.int32)
             numbers[: len(rows)] = start + np.array(rows)
             limits = self.task.output_limit(batch.source_lengths)
-            inputs = jax.device_put((batch.source, batch.source_lengths, limits, numbers))
+            inputs = place_rows((batch.source, batch.source_lengths, limits, numbers), params)
             longest = int(self.task.output_limit(np.array(batch.source.shape[0])))
-            result = jax.device_get(self._search(params, *inputs, max_length=longest))
+            mesh = sharing_mesh(params, len(numbers))
+            result = fetch(self._search(params, *inputs, max_length=longest, mesh=mesh))
             for column, row in enumerate(rows):
                 found[row] = jax.tree.map(lambda part, column=column: part[column], result)
         return found
@@ -125,8 +132,8 @@ class Evaluator:
         """Returns the attention weights of each encoded source and target, `[target, source]`, EOS's row last."""
         pairs = Pairs(sources, targets)
         found: list[Any] = [None] * len(sources)
-        for rows, batch in self._batches(pairs):
-            weights = jax.device_get(self._attention(params, jax.device_put(batch)))
+        for rows, batch in self._batches(params, pairs):
+            weights = fetch(self._attention(params, place_rows(batch, params)))
             for column, row in enumerate(rows):
                 found[row] = weights[: batch.target_lengths[column], column, : batch.source_lengths[column]]
         return found
@@ -136,8 +143,9 @@ class Evaluator:
         merge, _ = split_model(self.task.sketch)
         encoder = jax.jit(lambda params, source, seq_lengths: merge(params).encoder(source, seq_lengths))
         found: list[Any] = [None] * len(sources)
-        for rows, batch in self._batches(Pairs(sources, [[]] * len(sources))):
-            outputs, states = jax.device_get(encoder(params, batch.source, batch.source_lengths))
+        for rows, batch in self._batches(params, Pairs(sources, [[]] * len(sources))):
+            given = place_rows((batch.source, batch.source_lengths), params)
+            outputs, states = fetch(encoder(params, *given))
             for column, row in enumerate(rows):
                 own = jax.tree.map(lambda entry, column=column: entry[column], states)
                 found[row] = Encoded(outputs[: batch.source_lengths[column], column], own)
@@ -168,8 +176,9 @@ class Evaluator:
                     " put between words, so BLEU means little; also allowed: zh, ja-mecab, char"
                 )
 
-    def _batches(self, pairs: Pairs) -> Iterator[tuple[list[int], Batch]]:
-        return evaluation_batches(pairs, self.task.sizes, self.task.config.evaluation.batch_size)
+    def _batches(self, params: ModelParams, pairs: Pairs) -> Iterator[tuple[list[int], Batch]]:
+        rows = whole_rows(self.task.config.evaluation.batch_size, params)
+        return evaluation_batches(pairs, self.task.sizes, rows)
 
 
 def was_cut(tokens: Ids) -> bool:

@@ -7,6 +7,7 @@ from rnnlab.data.pipeline import evaluation_batches
 from rnnlab.tasks.base import ModelParams
 from rnnlab.tasks.sequence.rows import SequenceRows
 from rnnlab.tasks.sequence.task import SequenceTask
+from rnnlab.training.placing import fetch, place_rows, whole_rows
 from rnnlab.training.step import split_model
 
 
@@ -21,9 +22,9 @@ class Evaluator:
     def outputs(self, params: ModelParams, rows: SequenceRows) -> list[np.ndarray]:
         """Returns the output of each sequence, `[out]`, or `[steps, out]` for one answer per step."""
         found: list[np.ndarray | None] = [None] * len(rows)
-        size = self._task.config.evaluation.batch_size
+        size = whole_rows(self._task.config.evaluation.batch_size, params)
         for numbers, batch in evaluation_batches(rows, self._task.known.sizes, size):
-            outputs = jax.device_get(self._run(params, jax.device_put(batch._replace(labels=None))))
+            outputs = fetch(self._run(params, place_rows(batch._replace(labels=None), params)))
             for column, number in enumerate(numbers):
                 per_step = self._task.answer.per_step
                 found[number] = outputs[: batch.seq_lengths[column], column] if per_step else outputs[column]

@@ -12,6 +12,7 @@ from rnnlab.data.windows import Numbers, WindowBatch
 from rnnlab.models.forecaster import Forecaster
 from rnnlab.tasks.base import ModelParams, Scores
 from rnnlab.tasks.sequence.forecast import ForecastTask, weighted_targets
+from rnnlab.training.placing import fetch, place_rows, whole_rows
 from rnnlab.training.step import split_model
 
 ERRORS = ("mse", "mae", "naive_mse", "naive_mae")
@@ -45,8 +46,8 @@ class Evaluator:
         """Measures the errors over all windows of a split; the mean of numbers is taken in float64."""
         windows = self._task.windows(split)
         sums = None
-        for _, batch in evaluation_batches(windows, [windows.size], self._size):
-            found = jax.device_get(self._measure(params, jax.device_put(batch)))
+        for _, batch in evaluation_batches(windows, [windows.size], whole_rows(self._size, params)):
+            found = fetch(self._measure(params, place_rows(batch, params)))
             found = jax.tree.map(lambda value: np.asarray(value, np.float64), found)
             sums = found if sums is None else jax.tree.map(np.add, sums, found)
         assert sums is not None  # a split has a window
@@ -59,11 +60,11 @@ class Evaluator:
 
     def predict(self, params: ModelParams, inputs: np.ndarray) -> np.ndarray:
         """Returns the outputs `[horizon, windows, channels, numbers]` for any number of look-backs."""
-        found = []
-        for start in range(0, inputs.shape[1], self._size):
-            part = inputs[:, start : start + self._size]
-            filled = np.pad(part, ((0, 0), (0, self._size - part.shape[1]), (0, 0)))  # of one compiled shape
-            found.append(jax.device_get(self._predict(params, jax.device_put(filled)))[:, : part.shape[1]])
+        found, size = [], whole_rows(self._size, params)
+        for start in range(0, inputs.shape[1], size):
+            part = inputs[:, start : start + size]
+            filled = np.pad(part, ((0, 0), (0, size - part.shape[1]), (0, 0)))  # of one compiled shape
+            found.append(fetch(self._predict(params, place_rows(filled, params)))[:, : part.shape[1]])
         return np.concatenate(found, axis=1)
 
     def _sums(self, model: Forecaster, batch: WindowBatch) -> tuple[Array, Array, dict[str, Array]]:
