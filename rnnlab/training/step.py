@@ -132,15 +132,16 @@ def make_train_step(
       shardings: of the arrays of the returned state; None leaves them to jax.
     """
 
+    def rngs_of(state: TrainState, seed: Array, part: Array | None = None) -> nnx.Rngs:
+        return _rngs(seed, state.step, training.generator, part)
+
     def loss_of(params: ModelParams, batch: Any, carry: Carry, step: Array, rngs: nnx.Rngs) -> tuple[Loss, ModelParams]:
         model = merge(params)
         return loss(model, batch, carry, rngs=rngs, step=step), running_statistics(model)
 
     def at_once(state: TrainState, batch: Any, seed: Array) -> tuple[ModelParams, Loss, ModelParams]:
         def mean_of(params: ModelParams) -> tuple[Array, tuple[Loss, ModelParams]]:
-            found, statistics = loss_of(
-                params, batch, state.carry, state.step, _rngs(seed, state.step, training.generator)
-            )
+            found, statistics = loss_of(params, batch, state.carry, state.step, rngs_of(state, seed))
             mean = found.total / found.weight
             return mean if penalty is None else mean + penalty(params), (found, statistics)
 
@@ -149,9 +150,7 @@ def make_train_step(
 
     def in_parts(state: TrainState, batch: Any, seed: Array) -> tuple[ModelParams, Loss, ModelParams]:
         def total_of(params: ModelParams, rows: Any, carry: Carry, part: Array) -> tuple[Array, tuple]:
-            found, statistics = loss_of(
-                params, rows, carry, state.step, _rngs(seed, state.step, training.generator, part)
-            )
+            found, statistics = loss_of(params, rows, carry, state.step, rngs_of(state, seed, part))
             return found.total, (found, statistics)
 
         before = running_statistics(merge(state.params))
