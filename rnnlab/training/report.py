@@ -91,7 +91,7 @@ def report(task: Task, steps: int, shapes: int) -> None:
       shapes: the number of batch shapes for which the training step was compiled.
     """
     step, params = best_params(task)
-    split = "test" if "test" in task.splits else "validation"
+    split = task.final_split
     scores = to_json(split_scores(task, params, split))
     write_text(task.workdir / "selection.json", to_json(_selected(task, step)))
     write_text(task.workdir / "result.json", scores)
