@@ -75,6 +75,8 @@ def _by_quantity(curves: Curves) -> dict[str, dict[str, Points]]:
 
 
 def _draw_norms(axis: "Axes", by_step: dict[int, list[float]]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     steps = sorted(by_step)
     chosen = np.unique(np.linspace(0, len(steps) - 1, _STEPS).astype(int)).tolist()
     for place, shade in zip(chosen, np.linspace(0.35, 1, len(chosen)), strict=True):
@@ -82,7 +84,7 @@ def _draw_norms(axis: "Axes", by_step: dict[int, list[float]]) -> None:
             norms = np.log(by_step[steps[place]])
         axis.plot(range(1, len(norms) + 1), norms, color="tab:blue", alpha=shade, label=f"step {steps[place]:,}")
     axis.set(xlabel="time step", ylabel="log norm (nats)")
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
 
