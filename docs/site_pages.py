@@ -55,7 +55,7 @@ def _fields() -> Iterator[str]:
         yield "| field | default | meaning | allowed |\n|---|---|---|---|"
         for path, field in each_field(fields):
             rules = "; ".join(rule.text for rule in field.allowed)
-            cells = (f"`{path}`", f"`{field.default!r}`", field.meaning, rules)
+            cells = (f"`{path}`", f"`{field.initial!r}`", field.meaning, rules)
             yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
         yield ""
 
@@ -71,6 +71,7 @@ def _execute(path: pathlib.Path) -> nbformat.NotebookNode:
     notebook = jupytext.read(path)
     places = [_ROOT, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, places))}
+    environment["PYTHONWARNINGS"] = "ignore:IProgress"  # tqdm's, in a notebook without widgets
     how: dict = {"timeout": _SECONDS, "kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"]}
     how["coalesce_streams"] = True  # what a cell prints is one block
     with tempfile.TemporaryDirectory() as folder:
@@ -83,7 +84,7 @@ def _write(notebook: nbformat.NotebookNode, name: str) -> None:
     names = {"unique_key": name, "output_files_dir": "."}
     page, resources = MarkdownExporter().from_notebook_node(notebook, names)
     with mkdocs_gen_files.open(f"notebooks/{name}.md", "w") as file:
-        file.write(page)
+        file.write(page.replace("![png](", "![What the code above draws]("))
     for picture, data in resources["outputs"].items():
         with mkdocs_gen_files.open(f"notebooks/{picture}", "wb") as file:
             file.write(data)

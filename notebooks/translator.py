@@ -62,6 +62,7 @@ for axis, line, output, weights in zip(panels, lines, run.predict(lines), run.at
     axis.imshow(weights, aspect="auto")
     axis.set_xticks(range(len(line)), line)
     axis.set_yticks(range(len(output) + 1), [*output, "EOS"])
+    axis.set(xlabel="source", ylabel="output")
 plt.show()
 
 # %% [markdown]

@@ -131,11 +131,11 @@ def _use(task: "Task") -> None:
     step, params = best_params(task)
     if command.MODE.value == "evaluate":
         show(f"{task.workdir}: best step {step}")
-        evaluate(task, params, command.SPLIT.value)
+        evaluate(task, params, command.SPLIT.value or task.final_split)
     elif command.MODE.value == "flow":
         from rnnlab.training.flow import measure_flow
 
-        measure_flow(task, params, command.SPLIT.value)
+        measure_flow(task, params, command.SPLIT.value or task.final_split)
     elif command.MODE.value == "export":
         from rnnlab.export.folder import export_model
 

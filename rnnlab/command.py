@@ -1,6 +1,5 @@
 """The flags of the command: definitions, parsing, and checks before anything is imported or written."""
 
-import difflib
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
+from rnnlab.config import nearest_field
 from rnnlab.errors import UserError
 from rnnlab.own import is_own
 from rnnlab.tasks import TASKS
@@ -32,7 +32,12 @@ _HOMES = (pathlib.Path(__file__).parent, pathlib.Path(__file__).parents[1])  # o
 CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file in configs/.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: created or resumed.")
 MODE = flags.DEFINE_enum("mode", "train", list(MODES), _MODE_HELP)
-SPLIT = flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "evaluate, flow: the split to use.")
+SPLIT = flags.DEFINE_enum(
+    "split",
+    None,
+    ("train", "validation", "test"),
+    "evaluate, flow: the split to use, by default test, or validation if there is no test split.",
+)
 BEAM_SIZE = flags.DEFINE_integer("beam_size", None, "evaluate, predict: instead of the config's.", lower_bound=1)
 MAX_TOKENS = flags.DEFINE_integer("max_tokens", None, "evaluate, predict: instead of the config's.", lower_bound=0)
 LENGTH_PENALTY = flags.DEFINE_float("length_penalty", None, "evaluate, predict: instead of the config's.")
@@ -186,7 +191,7 @@ def _with_shipped_config(arguments: list[str]) -> list[str]:
     for i, argument in enumerate(found):
         if argument.startswith("--config="):
             found[i] = f"--config={_config_file(argument.removeprefix('--config='))}"
-        elif found[max(i - 1, 0)] == "--config":
+        elif i and found[i - 1] == "--config":
             found[i] = _config_file(argument)
     return found
 
@@ -195,6 +200,8 @@ def _config_file(name: str) -> str:
     path, colon, value = name.partition(":")
     if path.startswith("configs/") and not pathlib.Path(path).exists():
         path = str(next((folder / path for folder in _HOMES if (folder / path).is_file()), path))
+    if not pathlib.Path(path).exists():
+        raise UserError(f"--config: no file {path}")
     return f"{path}{colon}{value}"
 
 
@@ -212,7 +219,6 @@ def _check_fields(argv: list[str]) -> None:
         for name in override.split(".")[1:]:
             fields = list(here) if hasattr(here, "keys") else []
             if name not in fields:
-                nearest = difflib.get_close_matches(name, fields, n=1, cutoff=0)
-                hint = f"; nearest: {known}.{nearest[0]}" if nearest else f"; {known} is a single value"
-                raise UserError(f"{override}: unknown field{hint}")
+                nearest = f"nearest: --config.{nearest_field(holder.value, override.removeprefix('--config.'))}"
+                raise UserError(f"{override}: unknown field; {nearest if fields else f'{known} is a single value'}")
             here, known = here[name], f"{known}.{name}"

@@ -5,12 +5,13 @@ Imports only `errors`.
 
 import copy
 import csv
+import difflib
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from rnnlab.errors import UserError
 
@@ -52,6 +53,11 @@ class Field(NamedTuple):
     allowed: tuple[Allowed, ...] = ()
     own: bool = False
     names: Callable[[str], list[str]] = lambda value: [value]
+
+    @property
+    def initial(self) -> Any:
+        """The value of `default`, also where that is a `FieldReference` (a field of several types)."""
+        return self.default.get() if isinstance(self.default, FieldReference) else self.default
 
 
 def field(default: Any, meaning: str, *allowed: Allowed, **others: Any) -> Field:
@@ -140,6 +146,13 @@ def get_field(config: ConfigDict, path: str) -> Any:
     for name in path.split("."):
         config = config[name]
     return config
+
+
+def nearest_field(config: ConfigDict, path: str) -> str:
+    """Returns the dotted path of the field most like an unknown one; those with the same last name come first."""
+    known = [known for known in field_paths(config) if not isinstance(get_field(config, known), ConfigDict)]
+    same = [known for known in known if known.rpartition(".")[2] == path.rpartition(".")[2]]
+    return difflib.get_close_matches(path, same or known, n=1, cutoff=0)[0]
 
 
 def field_paths(config: ConfigDict, prefix: str = "") -> list[str]:

@@ -72,17 +72,17 @@ class Run:
         task, others = self._with(options)
         return make_predictor(task, self.params, others)
 
-    def scores(self, split: str = "test", **options: Any) -> Scores:
+    def scores(self, split: str | None = None, **options: Any) -> Scores:
         """Scores a split of the data, as `--mode=evaluate` does.
 
         Args:
-          split: train, validation or test.
+          split: train, validation or test; by default test, or validation if there is no test split.
           options: fields of `config.evaluation`.
 
         Raises:
           UserError: no such split or option, or the data are not available.
         """
-        return split_scores(self._configured(options), self.params, split)
+        return split_scores(self._configured(options), self.params, split or self.task.final_split)
 
     def export(self, out: str | os.PathLike, **options: Any) -> None:
         """Exports the model into a folder that needs no rnnlab, as `--mode=export` does.

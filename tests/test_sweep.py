@@ -398,7 +398,7 @@ def test_the_page_is_self_contained_and_starts_with_the_best_run(tmp_path):
     (tmp_path / "training.learning_rate=0.01" / "log.txt").touch()
     write_table(found, "wer", tmp_path)
     page = (tmp_path / "sweep.html").read_text()
-    assert re.findall(r"<td>([0-9.]+)</td><td>[0-9.]*</td><td>[0-9.]*</td>", page) == [
+    assert re.findall(r"<td>([0-9.]+)</td><td[^>]*>[0-9.]*</td><td[^>]*>[0-9.]*</td>", page) == [
         "0.001",
         "0.01",
         "0.02",

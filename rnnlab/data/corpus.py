@@ -68,7 +68,7 @@ class Corpus:
         elif name == "parallel_text":
             self._files = {split: list_names(names, directory) for split, names in (files or {}).items() if names}
             if not self._files.get("train") or not (self._files.get("validation") or validation_share):
-                raise UserError("data.files: 'parallel_text' needs files for train and validation (test is optional)")
+                raise UserError("config.data.files: train is missing, or validation while data.validation_share is 0")
         elif name in HOMES and directory:
             self._files = published_files(name, language, directory)
         elif name == "cmudict":

@@ -44,7 +44,7 @@ def read_packed(path: str) -> bytes:
     try:
         return pathlib.Path(path).expanduser().read_bytes()
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def unpack(path: str, raw: bytes) -> bytes:

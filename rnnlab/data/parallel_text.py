@@ -109,5 +109,5 @@ class ParallelText:
 def _columns(path: str, number: int, line: str) -> Pair:
     columns = line.split("\t")
     if len(columns) != 2:
-        raise UserError(f"{path}, line {number}: {len(columns)} columns; a source, one TAB and a target are needed")
+        raise UserError(f"{path}, line {number}: {len(columns) - 1} TABs; a source, one TAB and a target are needed")
     return columns[0].strip(), columns[1].strip()

@@ -27,7 +27,8 @@ def draw_scores(found: Sequence[Done], metric: str, path: pathlib.Path) -> None:
     with picture(path, sum(widths), _HEIGHT) as figure:
         panels = list(figure.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0])
         if columns:
-            _draw_columns(panels.pop(0), columns, metric)
+            split = next((done.scores["split"] for done in found if "split" in done.scores), "test")
+            _draw_columns(panels.pop(0), columns, f"{metric}, {split} split")
         for axis, name in zip(panels, axes_of, strict=True):
             _draw_against(axis, name, found, metric)
 
@@ -51,12 +52,12 @@ def _columns(found: Sequence[Done], metric: str, *, skipped: Sequence[str]) -> d
     return groups
 
 
-def _draw_columns(axis: "Axes", columns: dict[str, list[float]], metric: str) -> None:
+def _draw_columns(axis: "Axes", columns: dict[str, list[float]], label: str) -> None:
     for column, scores in enumerate(columns.values()):
         axis.plot([column] * len(scores), scores, "o", color="tab:blue", alpha=0.6)
         axis.plot([column - 0.25, column + 0.25], 2 * [sum(scores) / len(scores)], color="tab:orange")
     axis.set_xticks(range(len(columns)), list(columns))
-    axis.set(ylabel=f"{metric}, test split", xlim=(-0.5, max(len(columns), 1) - 0.5))
+    axis.set(ylabel=label, xlim=(-0.5, max(len(columns), 1) - 0.5))
 
 
 def _draw_against(axis: "Axes", name: str, found: Sequence[Done], metric: str) -> None:

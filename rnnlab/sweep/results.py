@@ -34,7 +34,7 @@ class Done(NamedTuple):
 
     Attributes:
       values: of the swept fields.
-      scores: on the test split.
+      scores: of the best step on the test split, or on validation if there is no test split; `split` names it.
       failure: the last line printed by a failed run, which has no scores.
       selection: the metric by which its best parameters were selected, if recorded.
       steps: of its last stage of successive halving, else 0.

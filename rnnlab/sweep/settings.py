@@ -4,7 +4,6 @@ Imports only `config` and `errors`.
 """
 
 import copy
-import difflib
 import itertools
 import random
 import re
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from rnnlab.config import field_paths, get_field
+from rnnlab.config import field_paths, get_field, nearest_field
 from rnnlab.errors import UserError
 
 Values = dict[str, str]  # of the fields of one run
@@ -63,7 +62,7 @@ def read_sweep(text: str, config: ConfigDict, *, draws: int | None = None) -> li
         name, _, values = (piece.strip() for piece in part.partition("="))
         known = [path for path in field_paths(config) if not isinstance(get_field(config, path), ConfigDict)]
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+            nearest = nearest_field(config, name)
             raise UserError(f"--sweep: {name!r} is not a field of the config; nearest: {nearest}")
         given = _read_range(name, values, config) or [value.strip() for value in values.split(",")]
         listed = [] if isinstance(given, Range) else given

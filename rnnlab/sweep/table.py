@@ -49,13 +49,13 @@ def _cells(found: Sequence[Done], metric: str) -> tuple[list[str], list[list]]:
 
 
 def _show_best(found: Sequence[Done], metric: str) -> None:
-    """Prints the best run on validation, and its score on the test split."""
+    """Prints the best run on validation, and its final score."""
     best = min(found, key=lambda done: done.rank)
     if best.chosen_by is None:
         return
-    test = best.scores.get(metric)
+    final = f"{best.scores.get('split', 'test')} {metric} {best.scores.get(metric)}"
     show(
-        f"best on validation ({metric} {best.chosen_by:.4g}): {name_of(best.values)}; test {metric} {test}",
+        f"best on validation ({metric} {best.chosen_by:.4g}): {name_of(best.values)}; {final}",
         file=sys.stderr,
     )
 
@@ -65,9 +65,11 @@ def _page(found: Sequence[Done], metric: str, workdir: pathlib.Path) -> str:
     head, rows = _cells(ordered, metric)
     has_best = ordered[0].chosen_by is not None
     cells = [[_link(done, workdir), *map(_cell, row)] for done, row in zip(ordered, rows, strict=True)]
-    styles = ["best" * has_best, *[""] * (len(ordered) - 1)]
-    about = f"The best run on validation ({metric}) comes first; other scores are those of the test split."
-    body = page.paragraph(about) + page.table(["run", *head], cells, row_styles=styles)
+    row_styles = ["best" * has_best, *[""] * (len(ordered) - 1)]
+    scores = {"training.steps", f"validation_{metric}"}.union(*(done.scores for done in ordered))
+    styles = ["number" * (name in scores) for name in ("run", *head)]
+    about = f"The best run on validation ({metric}) comes first; the other scores are those of the column split."
+    body = page.paragraph(about) + page.table(["run", *head], cells, styles=styles, row_styles=row_styles)
     if (path := workdir / "sweep.png").exists():
         body += page.figures([("scores of the runs", path.read_bytes())])
     return page.page(f"Sweep of {len(found)} runs: {workdir.resolve().name}", body)

@@ -182,6 +182,11 @@ class Task(abc.ABC):
     def splits(self) -> tuple[str, ...]:
         """The available splits among train, validation and test."""
 
+    @property
+    def final_split(self) -> str:
+        """The split of the final scores: test, or validation if there is no test split."""
+        return "test" if "test" in self.splits else "validation"
+
     def check_split(self, split: str) -> None:
         """Refuses a split that is not available.
 

@@ -1,6 +1,7 @@
 """Gradient flow through the recurrences of a model: measured at intervals in training, and on demand."""
 
 import functools
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -104,7 +105,8 @@ def flow_table(flows: Mapping[str, Flow]) -> str:
 
 
 def measure_flow(task: Task, params: ModelParams, split: str) -> None:
-    """Prints the gradient flow of each recurrence, a line as soon as it is known, then all as one JSON object.
+    """Prints the gradient flow of each recurrence, a line as soon as it is known, then all as one JSON object, which is
+    too long for a terminal and therefore omitted there.
 
     Raises:
       UserError: the data have no such split, or are not available.
@@ -118,7 +120,8 @@ def measure_flow(task: Task, params: ModelParams, split: str) -> None:
             f"{flow.values['log_norm']:+.2f} nats"
         )
         plain[name] = flow.values | flow.vectors | {"gates": flow.gates}
-    show(to_json(jax.tree.map(lambda value: value.tolist(), plain)))
+    if not sys.stdout.isatty():
+        show(to_json(jax.tree.map(lambda value: value.tolist(), plain)))
 
 
 def _on_the_way(cell, record: Record, steps: StepGradients) -> Flow:

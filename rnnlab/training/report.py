@@ -96,7 +96,7 @@ def report(task: Task, steps: int, shapes: int) -> dict[str, float]:
       The scores that are numbers, by split and name: "test/loss".
     """
     step, params = best_params(task)
-    split = "test" if "test" in task.splits else "validation"
+    split = task.final_split
     scores = split_scores(task, params, split)
     write_text(task.workdir / "selection.json", to_json(_selected(task, step)))
     write_text(task.workdir / "result.json", to_json(scores))

@@ -107,7 +107,7 @@ def test_without_files_for_validation_a_share_of_train_is_held_out_whatever_its_
 
 
 def test_train_and_validation_are_asked_for(tmp_path):
-    with pytest.raises(UserError, match=r"data.files: .*train and validation"):
+    with pytest.raises(UserError, match=r"config.data.files: train is missing, or validation"):
         Corpus("parallel_text", prepared=str(tmp_path), files={"train": "x,y", "validation": "", "test": ""})
 
 

@@ -106,7 +106,7 @@ def test_bad_files_are_named_with_their_line(tmp_path, source, target, message):
 def test_missing_files_columns_and_names_are_told(tmp_path):
     with pytest.raises(UserError, match="nowhere: cannot be read"):
         _lines(str(tmp_path / "nowhere"))
-    with pytest.raises(UserError, match=r"line 2: 3 columns; a source, one TAB and a target"):
+    with pytest.raises(UserError, match=r"line 2: 2 TABs; a source, one TAB and a target"):
         _pairs(_write(tmp_path / "p.tsv", b"a\tb\na\tb\tc\n"))
     with pytest.raises(UserError, match="two files as 'source,target' or one TSV"):
         _pairs("a,b,c")

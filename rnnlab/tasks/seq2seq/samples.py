@@ -14,7 +14,7 @@ _PICTURES = 4
 def show_samples(task: Seq2SeqTask, params: ModelParams) -> Shown:
     """Predicts `evaluation.samples` outputs of the test split, and draws attention weights on validation."""
     evaluator = Evaluator(task, beam_size=task.config.evaluation.beam_size)
-    split = "test" if "test" in task.splits else "validation"
+    split = task.final_split
     examples = task.corpus.read(split)[: task.config.evaluation.samples]
     samples = [
         Sample.compared(example.source, predicted, _references(task, example.targets))

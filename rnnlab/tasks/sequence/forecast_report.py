@@ -19,7 +19,7 @@ def show_forecasts(task: ForecastTask, params: ModelParams) -> Shown:
 
     Prints where they are.
     """
-    split, evaluator = "test" if "test" in task.splits else "validation", Evaluator(task)
+    split, evaluator = task.final_split, Evaluator(task)
     errors = evaluator.errors(params, split)
     by_step = [(step, *each) for step, each in enumerate(errors.by_step.T.tolist(), start=1)]
     by_channel = [(name, *each) for name, each in zip(task.known.channels, errors.by_channel.T.tolist(), strict=True)]

@@ -23,7 +23,7 @@ _SHOWN = 60  # characters of a sample
 def show_samples(task: SequenceTask, params: ModelParams) -> Shown:
     """Predicts `evaluation.samples` answers of the test split, and draws the confusion matrix or, for music, the labels
     of a sequence."""
-    split = "test" if "test" in task.splits else "validation"
+    split = task.final_split
     examples, outputs = task.examples[split], Evaluator(task).outputs(params, task.rows(split))
     labels = task.answer.encode(examples)
     if isinstance(task.answer, LabelsPerStep):

@@ -19,6 +19,11 @@ _QUANTITIES = {
     "early_share": "share of the first half of the steps in the gradient",
     "saturated": "share of saturated gates",
 }
+_HOW_TO_READ = (
+    "Over k steps the gradient changes by about exp(k x the largest Lyapunov exponent): below 0 it shrinks, near 0 it "
+    "survives, above 0 it grows. The log norm is this change over a whole sequence: at -5 the gradient has shrunk "
+    "150-fold, and has vanished for practical purposes; at 0 it has kept its size."
+)
 _STEPS = 5  # training steps whose gradient norms are drawn over each other
 _NOT_MEASURED = (
     "Not measured: set config.training.measure_every to measure each recurrence in training; --mode=flow measures the "
@@ -40,7 +45,7 @@ def flow_body(run: RunFiles) -> str:
         if what == "input_gradient":
             title = f"{recurrence}: log norm of dL/dx_t at each time step, early in training (light) to late (dark)"
             found += drawn(title, _draw_norms, by_step)
-    return figures(found)
+    return paragraph(_HOW_TO_READ) + figures(found)
 
 
 def gates_body(run: RunFiles) -> str:
@@ -70,6 +75,8 @@ def _by_quantity(curves: Curves) -> dict[str, dict[str, Points]]:
 
 
 def _draw_norms(axis: "Axes", by_step: dict[int, list[float]]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     steps = sorted(by_step)
     chosen = np.unique(np.linspace(0, len(steps) - 1, _STEPS).astype(int)).tolist()
     for place, shade in zip(chosen, np.linspace(0.35, 1, len(chosen)), strict=True):
@@ -77,6 +84,7 @@ def _draw_norms(axis: "Axes", by_step: dict[int, list[float]]) -> None:
             norms = np.log(by_step[steps[place]])
         axis.plot(range(1, len(norms) + 1), norms, color="tab:blue", alpha=shade, label=f"step {steps[place]:,}")
     axis.set(xlabel="time step", ylabel="log norm (nats)")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
 

@@ -137,7 +137,7 @@ def _config(run: RunFiles) -> str:
     rows: dict[bool, list[tuple[str, ...]]] = {True: [], False: []}
     for path, field in each_field(run.kind.fields):
         value = run.fields[path]
-        rows[value != field.default].append((path, _text(value), _text(field.default), field.meaning))
+        rows[value != field.initial].append((path, _text(value), _text(field.initial), field.meaning))
     head = ("field", "value", "default", "meaning")
     others = table(head[:2] + head[3:], [(path, value, meaning) for path, value, _, meaning in rows[False]])
     return table(head, rows[True]) + details(f"{len(rows[False])} fields with their defaults", others)
