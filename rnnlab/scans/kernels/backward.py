@@ -13,14 +13,15 @@ from rnnlab.scans.kernels.launch import launch
 from rnnlab.scans.kernels.operands import in_kernel, params_of, read_params, read_where
 from rnnlab.scans.kernels.settings import Pallas
 from rnnlab.scans.product import apply_mask
-from rnnlab.scans.residuals import Block, BlockGradients, Projections
+from rnnlab.scans.residuals import Block, BlockGradients, Projections, split
 from rnnlab.scans.select import enter_step, select_state, split_entered
 from rnnlab.scans.sequences import Steps
 
 
 def pull_steps(cell: Cell, settings: Pallas, params: Params, block: Block, d_after: State) -> BlockGradients:
     """Pulls the gradient of the last state back over all steps, as `loop.pull_steps` does over those of a block."""
-    given, (d_outputs, rest, projections) = block.given, block.rows
+    given, (d_outputs, stored) = block.given, block.rows
+    _, rest, projections = split(stored)
     time, batch, units = block.hidden.shape
     width, wide = len(cell.gates) * units, d_after[0].dtype
     starts = given.steps.segment_starts is not None
