@@ -9,9 +9,11 @@ _ARGUMENTS = re.compile(
 )
 
 
-def on_page_content(html: str, **_: Any) -> str:
-    """Returns a page whose pictures have their alternative text as a caption, and whose arguments are lists."""
-    html = _PICTURE.sub(r"<figure>\1<figcaption>\2</figcaption></figure>", html)
+def on_page_content(html: str, *, page: Any, **_: Any) -> str:
+    """Returns a page whose pictures (except a notebook's) have their alternative text as a caption, and whose arguments
+    are lists."""
+    if not page.file.src_uri.startswith("notebooks/"):
+        html = _PICTURE.sub(r"<figure>\1<figcaption>\2</figcaption></figure>", html)
     return _ARGUMENTS.sub(lambda found: f"{found[1]}<ul>{_items(found[2])}</ul>", html)
 
 

@@ -388,6 +388,14 @@ def test_a_signal_stops_all_runs_that_are_alive_and_starts_no_other(tmp_path, ca
     assert capsys.readouterr().err.splitlines()[-1] == "stopped by SIGTERM; the same command resumes from here"
 
 
+def test_scores_of_runs_without_a_test_split_are_called_those_of_validation(tmp_path, capsys):
+    scores = {"split": "validation", "wer": 3.0}
+    write_table(
+        [Done({"seed": "1"}, scores, "", {"metric": "wer", "value": 3.0, "lower_is_better": True})], "wer", tmp_path
+    )
+    assert capsys.readouterr().err == "best on validation (wer 3): seed=1; validation wer 3.0\n"
+
+
 def test_the_page_is_self_contained_and_starts_with_the_best_run(tmp_path):
     def done(rate, value, failure=""):
         selection = {} if failure else {"metric": "wer", "value": value, "lower_is_better": True}

@@ -1,6 +1,7 @@
 import csv
 import functools
 import json
+import sys
 from unittest import mock
 
 import jax
@@ -166,6 +167,14 @@ def test_a_run_measures_at_its_interval_and_trains_the_same_without(tiny_config,
         )
         scores[every] = [row["value"] for row in rows if row["name"] == "loss"]
     assert scores[0] == scores[20]
+
+
+def test_a_terminal_shows_a_line_for_each_recurrence_and_no_json(trained, capsys, monkeypatch):
+    task = open_task(trained)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    measure_flow(task, best_params(task)[1], "validation")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["decoder/0", "encoder/0/forward", "encoder/0/backward"]
 
 
 def test_everything_is_measured_of_a_work_directory(trained, capsys):

@@ -64,6 +64,7 @@ def test_changed_fields_are_before_the_others_and_parameters_add_up(trained, cop
     ends = config.index(["field", "value", "meaning"])
     assert ["training.steps", "400", "5000"] in [row[:3] for row in config[:ends]]
     assert "training.optimizer" in [row[0] for row in config[ends:]]
+    assert not [row for row in config if "FieldReference" in " ".join(row)]  # a default of several types
     parameters = [cells for section, cells in page.rows if section == "parameters"][1:]
     total = sum(int(count.replace(",", "")) for _, _, count in parameters)
     _, saved = best_params(open_task(trained))
