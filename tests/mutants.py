@@ -94,8 +94,8 @@ MUTANTS = {
     ),
     "training.same_dropout_at_every_step": Mutant(
         "rnnlab/training/step.py",
-        'jax.random.fold_in(jax.random.key(seed, impl=generator), step)',
-        'jax.random.key(seed, impl=generator)',
+        "jax.random.fold_in(jax.random.key(seed, impl=generator), step)",
+        "jax.random.key(seed, impl=generator)",
         "tests/training/test_step.py",
     ),
     "training.skipped_steps_count": Mutant(

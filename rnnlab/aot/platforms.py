@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 from unittest import mock
 
-import numpy as np
+import jax
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh
 
@@ -62,7 +62,7 @@ def find_target(name: str, mesh: tuple[int, int] = (1, 1)) -> Target:
     except NotImplementedError:  # jax looked for a card when it started
         raise UserError(f"--platform={name}: its plugin needs a card in this process; set JAX_PLATFORMS=cpu") from None
     kinds = (AxisType.Auto, AxisType.Auto)
-    return Target(platform, Mesh(np.array(devices).reshape(mesh), ("data", "model"), axis_types=kinds))
+    return Target(platform, jax.make_mesh(mesh, ("data", "model"), axis_types=kinds, devices=devices))
 
 
 @contextlib.contextmanager

@@ -254,7 +254,9 @@ class Task(abc.ABC):
     def evaluator(self, *, final: bool) -> Callable[[ModelParams, str], Scores]:
         """Makes the function that scores parameters on a split; `final` as for a finished run, else as for validation.
 
-        The scores include "loss", and every metric that `training.best_metric` may name.
+        The scores include "loss", and every metric that `training.best_metric` may name. With several devices the
+        parameters lie whole on each of them; `rnnlab.training.placing` makes the devices share the rows of a batch.
+        During training all processes call it together.
         """
 
     def lower_is_better(self, metric: str) -> bool:
