@@ -18,9 +18,7 @@ TRAINING: Fields = {
     ),
     "steps_per_call": field(1, "steps per compiled call; steps and all intervals must be multiples of it", POSITIVE),
     "batch_size": field(64, "sequences, total over all devices and processes", POSITIVE),
-    "accumulate": field(
-        1, "micro-batches of a step, which divide batch_size: as many times less memory for activations", POSITIVE
-    ),
+    "accumulate": field(1, "micro-batches whose gradients a step sums; each draws its own dropout masks", POSITIVE),
     "model_parallel": field(
         1, "devices that share each large parameter; the batch is sharded over such groups", POSITIVE
     ),
