@@ -118,6 +118,7 @@ def test_what_cannot_be_saved_is_told_of_and_what_was_saved_before_stays(tmp_pat
     monkeypatch.setattr(logging.getLogger("rnnlab"), "propagate", True)
     checkpoints = Checkpoints(tmp_path / "c")
     checkpoints.save(1, _state(1), RECORD)
+    assert checkpoints.steps() == [1]  # it is written
 
     def full(*args, **options):
         raise OSError(28, "No space left on device")
