@@ -16,7 +16,7 @@ from rnnlab.aot.platforms import Target, cuda_folder, find_target, without_a_dev
 from rnnlab.scans import program_for
 
 # also in a process that asks for less on its CPU, such as one of tests
-_OPTIMISED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+_OPTIMISED: dict[str, Any] = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
 _SPILLED = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
 
 
@@ -63,7 +63,8 @@ def compile_for(function: Callable, *arguments: Any, platform: str | Target, mes
         compiled = lowered.compile(compiler_options={**_OPTIMISED, **target.platform.options(), **dumped})
         seconds = time.process_time() - begun
         spilled = _spilled(pathlib.Path(folder)) if gpu else None
-    memory, text = compiled.memory_analysis(), compiled.as_text()
+    memory: Any = compiled.memory_analysis()
+    text = compiled.as_text() or ""
     sizes = (memory.argument_size_in_bytes, memory.output_size_in_bytes, memory.temp_size_in_bytes)
     peak = sum(sizes) - memory.alias_size_in_bytes
     return Report(read_program(text), *sizes, peak, spilled, seconds, text)

@@ -49,7 +49,8 @@ class Loop(NamedTuple):
       kernels: launches per iteration by operation, without those of loops inside; at a conditional, those of its
         largest branch. Counts fusions, calls of libraries and of kernels, copies, slices and collectives.
       condition: launches per iteration to decide whether to stop; 0 where `steps` is known.
-      collectives: exchanges between devices per iteration by operation, without those of loops inside.
+      collectives: exchanges between devices per iteration by operation, also to decide whether to stop, without those
+        of loops inside.
     """
 
     name: str
@@ -136,7 +137,7 @@ def _loops(computations: Mapping[str, list[_Instruction]], name: str, depth: int
                 depth=depth,
                 kernels=_launches(computations, called["body"]),
                 condition=0 if trips else _launches(computations, called["condition"]).total(),
-                collectives=_exchanges(computations, called["body"]),
+                collectives=_exchanges(computations, called["body"]) + _exchanges(computations, called["condition"]),
             )
             yield from _loops(computations, called["body"], depth + 1)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 from unittest import mock
 
-import numpy as np
+import jax
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh
 
@@ -62,7 +62,7 @@ def find_target(name: str, mesh: tuple[int, int] = (1, 1)) -> Target:
     except NotImplementedError:  # jax looked for a card when it started
         raise UserError(f"--platform={name}: its plugin needs a card in this process; set JAX_PLATFORMS=cpu") from None
     kinds = (AxisType.Auto, AxisType.Auto)
-    return Target(platform, Mesh(np.array(devices).reshape(mesh), ("data", "model"), axis_types=kinds))
+    return Target(platform, jax.make_mesh(mesh, ("data", "model"), axis_types=kinds, devices=devices))
 
 
 @contextlib.contextmanager
@@ -123,8 +123,9 @@ def _v5e(number: int) -> list[Any]:
     fitting = (shape for shape in _TPU_SHAPES if shape[0] * shape[1] >= number)
     if (shape := next(fitting, None)) is None:
         raise UserError(f"--mesh: v5e has {_TPU_SHAPES[-1][0] * _TPU_SHAPES[-1][1]} chips at most, not {number}")
-    quiet = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-4"}
-    for variable, value in quiet.items():  # else libtpu asks the network which machine this is
+    # else libtpu asks the network which machine this is, and refuses a second process
+    alone = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-4"}
+    for variable, value in (alone | {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}).items():
         os.environ.setdefault(variable, value)
     found = topologies.get_topology_desc(platform="tpu", topology_name=f"v5e:{shape[0]}x{shape[1]}")
     return list(found.devices)

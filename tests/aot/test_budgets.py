@@ -3,15 +3,13 @@
 import importlib.util
 
 import jax
-import jax.numpy as jnp
 import pytest
 
 from configs import cmudict
 from rnnlab.aot import compile_for, find_target
 from rnnlab.aot.programs import make_task, programs_of
-from rnnlab.cells import find_cell
-from rnnlab.scans import scan
 from tests.aot.budgets import LAYERS, MESHES, SEARCHES
+from tests.aot.layers import TIME, layer
 from tests.exporting import symbolic_sizes
 
 _MISSING = [name for name in ("jax_cuda13_plugin", "libtpu") if importlib.util.find_spec(name) is None]
@@ -19,27 +17,11 @@ pytestmark = [
     pytest.mark.aot,
     pytest.mark.skipif(bool(_MISSING), reason=f"not installed: {', '.join(_MISSING)} (requirements/aot.txt)"),
 ]
-TIME, BATCH, HIDDEN = 64, 64, 256
-
-
-def _layer(name: str):
-    """Returns the training pass of a layer, and the shapes of its arguments."""
-    cell = find_cell(name)
-
-    def loss(params, inputs, lengths):
-        return scan(cell, params, inputs, seq_lengths=lengths)[0].astype(jnp.float32).sum()
-
-    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), HIDDEN, HIDDEN))
-    params, inputs = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.bfloat16),
-        (params, jax.ShapeDtypeStruct((TIME, BATCH, HIDDEN), jnp.bfloat16)),
-    )
-    return jax.grad(loss, argnums=(0, 1)), (params, inputs, jax.ShapeDtypeStruct((BATCH,), jnp.int32))
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_launches_no_more_kernels_per_step(name):
-    function, arguments = _layer(name)
+    function, arguments = layer(name)
     report = compile_for(function, *arguments, platform="h100")
     forward, backward = report.program.loops
     assert (forward.backward, backward.backward) == (False, True)
@@ -50,7 +32,7 @@ def test_a_layer_launches_no_more_kernels_per_step(name):
 
 
 def test_a_layer_compiles_for_a_tpu():
-    function, arguments = _layer("lstm")
+    function, arguments = layer("lstm")
     report = compile_for(function, *arguments, platform="v5e")
     assert [loop.backward for loop in report.program.loops] == [False, True]
     assert report.argument_bytes > sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(arguments[:2]))

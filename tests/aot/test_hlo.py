@@ -63,6 +63,12 @@ def _module(body: str, others: str = "") -> str:
     return f"""\
 HloModule m
 
+%any (a.1: pred[], b.1: pred[]) -> pred[] {{
+  %a.1 = pred[] parameter(0)
+  %b.1 = pred[] parameter(1)
+  ROOT %or = pred[] or(%a.1, %b.1)
+}}
+
 {others}
 %body (s: f32[4]) -> f32[4] {{
   %s = f32[4]{{0}} parameter(0)
@@ -71,7 +77,8 @@ HloModule m
 
 %condition (s.1: f32[4]) -> pred[] {{
   %s.1 = f32[4]{{0}} parameter(0)
-  ROOT %yes = pred[] constant(true)
+  %open = pred[] constant(true)
+  ROOT %yes = pred[] all-reduce(%open), to_apply=%any
 }}
 
 ENTRY %main (s.2: f32[4]) -> f32[4] {{
@@ -108,9 +115,9 @@ def test_collectives_are_counted_once_whether_asynchronous_fused_or_called():
 """
     program = read_program(_module(body, others))
     (loop,) = program.loops
-    assert loop.collectives == {"all-gather": 1, "reduce-scatter": 1, "collective-permute": 1}
+    assert loop.collectives == {"all-gather": 1, "reduce-scatter": 1, "collective-permute": 1, "all-reduce": 1}
     assert loop.kernels == {"all-gather": 1, "fusion": 1, "collective-permute": 1}
-    assert program.collectives_in_loops == 3
+    assert program.collectives_in_loops == 4
     assert not program.collectives
     assert program.kernels == {"negate": 1}
 

@@ -50,7 +50,8 @@ def test_a_training_pass_is_lowered_with_products_in_the_dtype_of_the_weights(na
     text = lower_for(_target(platform), jax.grad(loss, argnums=(0, 1)), *arguments).as_text()
     products = re.findall(r"stablehlo\.dot_general .*: \(tensor<[\dx]*x(\w+)>, tensor<[\dx]*x(\w+)>\)", text)
     assert products
-    if method != "newton":  # whose linear solves are of float32
+    ours = method in ("sequential", "associative")  # jax differentiates "reference", Newton solves in float32
+    if ours and "R" not in cell.reads_params:  # of `combine` jax computes the derivatives
         assert {dtype for pair in products for dtype in pair} == {DTYPES[dtype]}
 
 

@@ -1,4 +1,7 @@
-"""The main job's model on synthetic ids: training, greedy search and beam search, in float32 and bfloat16."""
+"""The main job's model on synthetic ids: training, greedy search and beam search, in float32 and bfloat16.
+
+A batch is sharded over all devices that jax sees.
+"""
 
 import concurrent.futures
 import itertools
@@ -22,6 +25,7 @@ from rnnlab.tasks.base import Loss, ModelParams
 from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.tasks.seq2seq.decode import decode
 from rnnlab.timing import Times, time_in_turn
+from rnnlab.training.devices import Devices
 from rnnlab.training.optimizer import make_optimizer
 from rnnlab.training.step import TrainState, make_train_step, repeat_step, split_model
 
@@ -83,22 +87,31 @@ def _model(case: Case) -> tuple[Callable[[ModelParams], Seq2Seq], ModelParams]:
     return lambda own: merge(jax.tree.map(lambda v: v.astype(dtype), own)), params
 
 
+def _devices(rows: int) -> Devices:
+    """Returns the layout over all devices for a batch of so many rows."""
+    training = default_config().training
+    training.batch_size = rows
+    return Devices(training)
+
+
 def _batch(rows: int) -> Batch:
     """Draws words of 4 to 8 letters and phones."""
     random = np.random.default_rng(0)
     source, labels = (random.integers(4, size, (_TIME, rows), dtype=np.int32) for size in _SIZES)
     lengths = [random.integers(_TIME // 2, _TIME + 1, rows, dtype=np.int32) for _ in range(2)]
     inputs = np.concatenate([np.full((1, rows), _SPECIAL.bos, np.int32), labels[:-1]])
-    return jax.device_put(Batch(source, lengths[0], inputs, labels, lengths[1]))
+    return _devices(rows).share(Batch(source, lengths[0], inputs, labels, lengths[1]))
 
 
 def _training(merge, params: ModelParams, batch: Batch, case: Case) -> tuple[int | None, Callable, int]:
     """Returns bytes of the program, a call of it, and the tokens that a call trains on."""
     config = default_config()
     optimizer = make_optimizer(config.training)
-    state = TrainState.start(params, optimizer)
-    seed = jnp.uint32(config.seed)
-    step = jax.jit(make_train_step(_loss, merge, optimizer, config.training), donate_argnums=0)  # one program
+    devices = _devices(case["batch"])
+    state = devices.place(TrainState.start(params, optimizer))
+    seed = devices.replicate(np.uint32(config.seed))
+    how = {"shardings": devices.shardings(state)}
+    step = jax.jit(make_train_step(_loss, merge, optimizer, config.training, **how), donate_argnums=0)  # one program
     compiled = step.lower(state, batch, seed).compile()
     call = repeat_step(compiled, state, batch, seed)
     return program_bytes(compiled), lambda: jax.block_until_ready(call()), batch.tokens
@@ -122,7 +135,7 @@ def _search(merge, params: ModelParams, batch: Batch, case: Case) -> tuple[int |
     def search(params, source, seq_lengths):
         return decode(merge(params), source, seq_lengths, limits, special=_SPECIAL, max_length=_LIMIT, beam_size=beam)
 
-    arguments = params, batch.source, batch.source_lengths
+    arguments = _devices(case["batch"]).replicate(params), batch.source, batch.source_lengths
     compiled = jax.jit(search).lower(*arguments).compile()
     tokens = int((compiled(*arguments).tokens[:, 0] != _SPECIAL.pad).sum())
     return program_bytes(compiled), lambda: jax.block_until_ready(compiled(*arguments)), tokens

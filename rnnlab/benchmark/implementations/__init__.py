@@ -28,7 +28,7 @@ _KNOWN = {
     "torch": ("torch_peer", "torch_layer", "torch"),
 }
 _WAYS = re.compile(
-    r"sqrt|sequential|unroll/[1-9]\d*|(step|block|apart|pull)/(all|[1-9]\d*)|associative(/[1-9]\d*)?|newton(/full|/diagonal)?(/[1-9]\d*)?"
+    r"sqrt|sequential|pallas|unroll/[1-9]\d*|(step|block|apart|pull)/(all|[1-9]\d*)|associative(/[1-9]\d*)?|newton(/full|/diagonal)?(/[1-9]\d*)?"
 )
 OURS = "rnnlab"
 BOUND = "products"
@@ -64,8 +64,8 @@ def read_implementations(names: str) -> list[str]:
         if not known or (parts.over_cores and parts.kind in _UNDIVIDED):
             raise ValueError(
                 f"config.implementations: unknown {name!r}; allowed: {', '.join(_KNOWN)}, rnnlab/sqrt, "
-                "rnnlab/sequential, rnnlab/step/N, rnnlab/block/N, rnnlab/apart/N, rnnlab/pull/N with N steps per "
-                "block or all, rnnlab/unroll/N, "
+                "rnnlab/sequential, rnnlab/pallas, rnnlab/step/N, rnnlab/block/N, rnnlab/apart/N, rnnlab/pull/N with N "
+                "steps per block or all, rnnlab/unroll/N, "
                 "rnnlab/associative, rnnlab/associative/N, rnnlab/newton, rnnlab/newton/full, rnnlab/newton/diagonal, "
                 f"these with /N, each of all with /{', /'.join(ARRANGEMENTS)}, and those in jax with /{_CORES}"
             )

@@ -19,10 +19,12 @@ def rnnlab(case: Case, *how: str) -> JaxLayer:
     """Builds `scan` with its own choice, or by `how`: ("sqrt",), ("step", "64"), ("newton", "diagonal", "4096").
 
     Raises:
-      Unsupported: an associative scan of a cell that is not linear in its state.
+      Unsupported: a method that the cell does not have, or a kernel that refuses its sizes or this device.
     """
     options = _options(case, *how)
     layer = layer_of(case, lambda p, rows: scan(case.description, p, **rows._asdict(), **options)[0], _params(case))
+    if how == ("pallas",):
+        _check(layer)
     if isinstance(method := options.get("method"), Newton):
         layer.facts = lambda: _newton_facts(case, method)
     return layer
@@ -31,9 +33,9 @@ def rnnlab(case: Case, *how: str) -> JaxLayer:
 def _options(case: Case, *how: str) -> dict:
     kind, last = (how[0], how[-1]) if how else ("", "")
     size = min(int(last), case.length) if last.isdecimal() else None
+    if kind in ("associative", "pallas") and kind not in methods_of(case.description):
+        raise Unsupported(f"cell {case.cell!r} has only the methods {', '.join(methods_of(case.description))}")
     if kind == "associative":
-        if kind not in methods_of(case.description):
-            raise Unsupported(f"cell {case.cell!r} is not linear in its state")
         return {"method": Associative(size)}
     if kind == "newton":
         return {"method": Newton(next((w for w in how if w in ("full", "diagonal")), "auto"), chunk=size)}
@@ -42,7 +44,15 @@ def _options(case: Case, *how: str) -> dict:
     if kind == "unroll":
         plan = resolve_plan(case.description, case.length, case.batch)
         return {"method": dataclasses.replace(plan, unroll=int(last))}
-    return {"sqrt": {"checkpoint_every": "sqrt"}, "sequential": {"method": "sequential"}, "": {}}[kind]
+    return {"sqrt": {"checkpoint_every": "sqrt"}, "": {}}.get(kind, {"method": kind})
+
+
+def _check(layer: JaxLayer) -> None:
+    """Traces a layer, since a kernel refuses what it cannot take only then."""
+    try:
+        jax.eval_shape(layer.function, *layer.calls[0])
+    except ValueError as error:
+        raise Unsupported(str(error)) from None
 
 
 def _newton_facts(case: Case, method: Newton) -> dict[str, bool | int]:
