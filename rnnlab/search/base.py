@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from rnnlab.logits import without_tokens
 from rnnlab.scans.machine import platform_in_use
+from rnnlab.scans.plan import is_known
 
 # On an accelerator: what a search does once a block (the stop test, storing tokens) is a kernel for each part of it.
 _BLOCK = 8
@@ -43,15 +44,19 @@ class SpecialTokens(NamedTuple):
         return self.bos, self.pad
 
 
-def resolve_block(block: int | None) -> int:
-    """Returns the tokens of an iteration of a search: 1 on a CPU, 8 elsewhere, unless given.
+def resolve_block(block: int | None, max_length: int) -> tuple[int, int]:
+    """Returns the tokens of an iteration of a search (1 on a CPU, 8 elsewhere, unless given), and those of all
+    iterations that `max_length` tokens need. A symbolic `max_length` has blocks of 1.
 
     Raises:
       ValueError: it is below 1.
     """
     if block is not None and block < 1:
         raise ValueError(f"block must be at least 1, not {block}")
-    return block or (1 if platform_in_use() == "cpu" else _BLOCK)
+    if not is_known(max_length):
+        return 1, max_length
+    block = block or (1 if platform_in_use() == "cpu" else _BLOCK)
+    return block, -(-max_length // block) * block
 
 
 def write(values: Array, new: Sequence[Array], time: Array) -> Array:

@@ -95,9 +95,10 @@ def beam_search(
     Raises:
       ValueError: a block below 1, or a coverage penalty for a step without attention weights.
     """
-    batch, block = limits.shape[0], resolve_block(block)
+    batch = limits.shape[0]
+    block, time = resolve_block(block, max_length)
     shape = (batch, beam_size)
-    times = (-(-max_length // block) * block, *shape)
+    times = (time, *shape)
     nothing = jnp.full(shape, -jnp.inf)
     first = jnp.where((jnp.arange(beam_size) == 0) & (limits[:, None] > 0), 0.0, nothing)
     coverage = jnp.zeros((*shape, penalties.valid.shape[1] if penalties.beta else 1))

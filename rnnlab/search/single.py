@@ -97,7 +97,8 @@ def _one_by_one(
     block: int | None,
 ) -> Hypotheses:
     """Searches one output per row; `choose` picks each token, and its log-probability, from all of them and time."""
-    batch, block = limits.shape[0], resolve_block(block)
+    batch = limits.shape[0]
+    block, time = resolve_block(block, max_length)
 
     def unfinished(loop):
         return jnp.any(loop[-1])
@@ -114,7 +115,7 @@ def _one_by_one(
         tokens, said = jax.tree.map(lambda values, *new: write(values, new, time), (tokens, said), *found)
         return time + block, carry, last, tokens, said, alive
 
-    shape = -(-max_length // block) * block, batch
+    shape = time, batch
     last = jnp.full(batch, special.bos, jnp.int32)
     tokens = jnp.full(shape, special.pad, jnp.int32)
     loop = (jnp.zeros((), jnp.int32), carry, last, tokens, jnp.zeros(shape), limits > 0)
