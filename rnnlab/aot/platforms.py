@@ -82,7 +82,9 @@ def without_a_device() -> Iterator[None]:
     with (
         mock.patch.object(xla_bridge, "canonicalize_platform", canonicalize),
         mock.patch.object(compilation_cache, "is_cache_used", return_value=False),
+        mock.patch.dict(os.environ),
     ):
+        os.environ.pop("XLA_FLAGS", None)  # libtpu ends a process with flags that it does not know, such as a CPU's
         yield
 
 
@@ -127,7 +129,8 @@ def _v5e(number: int) -> list[Any]:
     alone = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-4"}
     for variable, value in (alone | {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}).items():
         os.environ.setdefault(variable, value)
-    found = topologies.get_topology_desc(platform="tpu", topology_name=f"v5e:{shape[0]}x{shape[1]}")
+    with without_a_device():
+        found = topologies.get_topology_desc(platform="tpu", topology_name=f"v5e:{shape[0]}x{shape[1]}")
     return list(found.devices)
 
 

@@ -141,9 +141,17 @@ def _pointwise(eqn: Any, operands: list[Gates]) -> list[Gates]:
     found = []
     for own in zip(*(parts * (size if len(parts) == 1 else 1) for parts in operands), strict=True):
         shape = jnp.broadcast_shapes(*(part.shape for part in own))
-        result = eqn.primitive.bind(*(jnp.broadcast_to(part, shape) for part in own), **eqn.params)
+        bind = _MISSING.get(eqn.primitive.name, eqn.primitive.bind)
+        result = bind(*(jnp.broadcast_to(part, shape) for part in own), **eqn.params)
         found.append(result if eqn.primitive.multiple_results else [result])
     return list(zip(*found, strict=True))
+
+
+def _expm1(x: Array, **_: Any) -> Array:
+    return jnp.tanh(x / 2) * (jnp.exp(x) + 1)
+
+
+_MISSING: dict[str, Callable] = {"expm1": _expm1}  # in the compiler for TPUs; as exact, also near 0
 
 
 def _whole(size: Any, units: int, name: str) -> int:
