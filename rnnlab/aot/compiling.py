@@ -13,6 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from rnnlab.aot.hlo import Program, read_program
 from rnnlab.aot.platforms import Target, cuda_folder, find_target, without_a_device
+from rnnlab.errors import UserError
 from rnnlab.scans import program_for
 
 # also in a process that asks for less on its CPU, such as one of tests
@@ -53,14 +54,21 @@ def compile_for(function: Callable, *arguments: Any, platform: str | Target, mes
       mesh: devices along `data` and along `model`, unless `platform` is a target.
 
     Raises:
-      UserError: as `find_target`.
+      UserError: as `find_target`, or a program that needs more memory than a device has.
     """
     target = find_target(platform, mesh) if isinstance(platform, str) else platform
     lowered, gpu = lower_for(target, function, *arguments), target.platform.backend == "gpu"
     with tempfile.TemporaryDirectory() as folder, without_a_device():
         begun = time.process_time()
         dumped = {"xla_dump_to": folder} if gpu else {}
-        compiled = lowered.compile(compiler_options={**_OPTIMISED, **target.platform.options(), **dumped})
+        try:
+            compiled = lowered.compile(compiler_options={**_OPTIMISED, **target.platform.options(), **dumped})
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise UserError(
+                "the program needs more memory than a device has; make the model or the batch smaller"
+            ) from None
         seconds = time.process_time() - begun
         spilled = _spilled(pathlib.Path(folder)) if gpu else None
     memory: Any = compiled.memory_analysis()

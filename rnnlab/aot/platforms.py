@@ -70,7 +70,7 @@ def without_a_device() -> Iterator[None]:
     """Lets jax compile for devices that are not there.
 
     Without it jax refuses the name "gpu" where no card is visible (jax issues 23971 and 28376), and warns that such
-    programs cannot be read from a cache.
+    programs cannot be read from a cache; and libtpu ends the process at a flag for CPUs that it does not know.
     """
     from jax._src import compilation_cache, xla_bridge
 
@@ -79,7 +79,9 @@ def without_a_device() -> Iterator[None]:
     def canonicalize(platform: str) -> str:
         return "cuda" if platform in ("gpu", "cuda") else real(platform)
 
+    asked = os.environ.get("XLA_FLAGS", "").split()
     with (
+        mock.patch.dict(os.environ, XLA_FLAGS=" ".join(flag for flag in asked if not flag.startswith("--xla_cpu"))),
         mock.patch.object(xla_bridge, "canonicalize_platform", canonicalize),
         mock.patch.object(compilation_cache, "is_cache_used", return_value=False),
         mock.patch.dict(os.environ),

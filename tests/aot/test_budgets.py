@@ -8,6 +8,7 @@ import pytest
 from configs import cmudict
 from rnnlab.aot import compile_for, find_target
 from rnnlab.aot.programs import make_task, programs_of
+from rnnlab.errors import UserError
 from tests.aot.budgets import LAYERS, MESHES, SEARCHES, TOKENS
 from tests.aot.layers import TIME, layer
 from tests.exporting import symbolic_sizes
@@ -49,6 +50,12 @@ def _programs(mesh: tuple[int, int] = (1, 1)):
     target = find_target("h100", mesh)
     with symbolic_sizes():
         return target, {own.name: own for own in programs_of(make_task(config), target)}
+
+
+def test_a_program_that_does_not_fit_into_memory_is_refused():
+    square = jax.ShapeDtypeStruct((100_000, 100_000), "float32")  # 40 GB; a v5e has 16
+    with pytest.raises(UserError, match="more memory than a device has"):
+        compile_for(lambda x: x @ x, square, platform="v5e")
 
 
 @pytest.mark.parametrize("name", SEARCHES)
