@@ -130,7 +130,8 @@ def _forward(cell: Cell, method: Newton, params: Params, given: Sequences, guess
         plan = dataclasses.replace(resolve_plan(cell, time, given.steps.inputs.shape[1]), joined=False)
         final, _, stored = run_blocks(cell, plan, params, given, store=True)
         stored = split(stored)
-        return Solution(stored.hidden, stored.rest_before, final)
+        rest = tuple(own.astype(first.dtype) for own, first in zip(stored.rest_before, given.initial[1:], strict=True))
+        return Solution(stored.hidden, rest, final)
 
     found = jax.lax.cond(converged, in_parallel, one_by_one)
     stored = parallel.residuals_of(cell, params, projected, found)

@@ -70,7 +70,7 @@ class Devices:
         if part == "carry":
             return self._over("data", *[None] * (len(shape) - 1))
         rule = find_rule(self._rules, name) if isinstance(name, str) else None
-        axes = [None] * len(shape) if rule is None else list(rule.spec(shape, self.mesh))
+        axes = [None] * len(shape) if rule is None else rule.split(shape, self.mesh.shape)
         if part == "optimizer" and self._shards_optimizer and "data" not in axes:
             among = self.mesh.shape["data"]
             first = next((i for i, axis in enumerate(axes) if axis is None and shape[i] % among == 0), None)

@@ -2,10 +2,8 @@
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
-
-from jax.sharding import Mesh, PartitionSpec
 
 from rnnlab.errors import UserError
 
@@ -31,10 +29,11 @@ class Rule(NamedTuple):
     axes: tuple[str | None, ...]
     gathered: bool
 
-    def spec(self, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
-        """Returns the layout of a parameter; an axis that the axis of the mesh does not divide stays whole."""
+    def split(self, shape: tuple[int, ...], mesh: Mapping[str, int]) -> list[str | None]:
+        """Returns for each axis of a parameter the axis of the mesh that it is split over; None: it stays whole, as one
+        does that is not divisible by the devices along that axis of the mesh."""
         axes = itertools.zip_longest(self.axes[: len(shape)], shape)
-        return PartitionSpec(*(axis if axis and size % mesh.shape[axis] == 0 else None for axis, size in axes))
+        return [axis if axis and size % mesh[axis] == 0 else None for axis, size in axes]
 
 
 def parse_rules(text: str) -> list[Rule]:

@@ -17,11 +17,11 @@ import re
 import sys
 import tempfile
 from typing import Any
-from unittest import mock
 
 import jax
 import numpy as np
 
+from rnnlab.aot import read_program
 from rnnlab.tasks.base import ModelParams
 from rnnlab.tasks.seq2seq.evaluation import Evaluator
 from rnnlab.tasks.seq2seq.task import Seq2SeqTask
@@ -31,30 +31,13 @@ from rnnlab.training.workdir import create_task
 from tests import tiny
 
 _DEVICES, _OF_A_STEP = 8, 4
-_COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) .*\{$")
-_EXCHANGE = re.compile(r" ((?:all|collective|reduce-scatter|ragged)[a-z\-]*)\(")
 
 
-def exchanges(hlo: str) -> dict[str, dict[str, int]]:
+def _exchanges(hlo: str) -> dict[str, dict[str, int]]:
     """Counts the operations of a compiled program that exchange values between devices, in loops and outside."""
-    lines: dict[str, list[str]] = {}
-    for line in hlo.splitlines():
-        if found := _COMPUTATION.match(line):
-            lines[found[1]] = own = []
-        elif lines:
-            own.append(line)
-    every = [line for own in lines.values() for line in own]
-    left = {name for line in every for name in re.findall(r"(?:body|condition)=%?([\w.\-]+)", line)}
-    inside = set[str]()
-    while left:  # and what they call
-        inside |= left
-        named = {name for own in left for line in lines[own] for name in re.findall(r"%([\w.\-]+)", line)}
-        left = (named & lines.keys()) - inside
-
-    def count(names) -> dict[str, int]:
-        return collections.Counter(kind for name in names for line in lines[name] for kind in _EXCHANGE.findall(line))
-
-    return {"loops": count(inside), "outside": count(lines.keys() - inside)}
+    program = read_program(hlo)
+    loops = sum((loop.collectives for loop in program.loops), collections.Counter())
+    return {"loops": loops, "outside": program.collectives}
 
 
 def _task(fields: dict[str, Any]) -> Seq2SeqTask:
@@ -76,8 +59,7 @@ def _step(task: Seq2SeqTask, model_parallel: int) -> dict[str, Any]:
         config = task.config.copy_and_resolve_references()
         config.training.update({"model_parallel": model_parallel, "shard_optimizer": shard_optimizer})
         task = task.configured(config)
-        with mock.patch.object(jax, "device_count", return_value=_OF_A_STEP):
-            programs = Programs(task)
+        programs = Programs(task, jax.devices()[:_OF_A_STEP])
         devices = programs.devices
         state = devices.place(jax.tree.map(np.array, programs.state_of(task, programs.start_params(task))))
         held = [leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state.optimizer)]
@@ -85,7 +67,7 @@ def _step(task: Seq2SeqTask, model_parallel: int) -> dict[str, Any]:
     batch = devices.share(next(task.batches(seed=0, process=0, processes=1)))
     hlo = jax.jit(programs.step).lower(state, batch, devices.replicate(np.uint32(0))).compile().as_text()
     found["rows_drawn"] = max(int(rows) for rows in re.findall(r"u32\[\d+,(\d+),\d+\]", hlo))
-    return found | exchanges(hlo)
+    return found | _exchanges(hlo)
 
 
 def _evaluation(task: Seq2SeqTask) -> dict[str, Any]:
@@ -107,7 +89,7 @@ def _evaluation(task: Seq2SeqTask) -> dict[str, Any]:
     for part in ("loss", "search"):
         shared, whole = compiled(part, placed), compiled(part, alone)
         work = shared.cost_analysis()["flops"] / whole.cost_analysis()["flops"]
-        found[part] = exchanges(shared.as_text()) | {"work": work}
+        found[part] = _exchanges(shared.as_text()) | {"work": work}
     examples = task.corpus.read("validation")
     return found | {"scores": [evaluator.evaluate(each, examples) for each in (placed, alone)]}
 
