@@ -1,9 +1,12 @@
+import contextlib
+import fcntl
 import gc
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from unittest import mock
 
 import jax
@@ -67,11 +70,23 @@ def _no_pictures():
         yield
 
 
+@contextlib.contextmanager
+def _once(name: str, tmp_path_factory) -> Iterator[tuple[pathlib.Path, bool]]:
+    """Yields a folder that all processes of the tests share, and whether it is there; the others wait meanwhile."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder, folder.exists()
+
+
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory):
     """The folder of the data of `tiny_config`."""
-    folder = tmp_path_factory.mktemp("tiny")
-    tiny.write_data(folder)
+    with _once("tiny", tmp_path_factory) as (folder, there):
+        if not there:
+            folder.mkdir()
+            tiny.write_data(folder)
     return folder
 
 
@@ -92,9 +107,10 @@ def trained(tiny_config, tmp_path_factory):
     """A work directory that knows how to spell."""
     from rnnlab.training.loop import train
 
-    workdir = tmp_path_factory.mktemp("trained")
     config = tiny_config(training__steps=400, training__evaluate_every=200, training__learning_rate=1e-2)
     config.evaluation.samples = 10
-    with mock.patch.object(samples, "_draw_attention", _DRAW):
-        train(config, workdir)
+    with _once("trained", tmp_path_factory) as (workdir, there):
+        if not there:
+            with mock.patch.object(samples, "_draw_attention", _DRAW):
+                train(config, workdir)
     return workdir

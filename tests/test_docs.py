@@ -74,6 +74,7 @@ def test_python_of_a_page_runs(page, trained, tmp_path, monkeypatch):
         exec(compile(block, page, "exec"), names)
 
 
+@pytest.mark.nightly
 def test_python_of_the_usage_page_runs(tiny_config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cmudict, "get_config", lambda: tiny_config(training__steps=5, evaluation__samples=0))

@@ -27,6 +27,7 @@ def test_every_registered_cell_keeps_them_at_other_points(name, seed):
     check_cell(find_cell(name), seed=seed)
 
 
+@pytest.mark.nightly
 def test_a_cell_from_outside_with_its_own_states_and_parameters_passes():
     def combine(params, state, a, r):
         h, slow, count = state

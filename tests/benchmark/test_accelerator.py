@@ -31,7 +31,7 @@ _FOUND = {
 }
 
 
-@pytest.fixture(scope="module", params=[["facts", "parallel"], *nightly.only([*PARTS])], ids="-".join)
+@pytest.fixture(scope="module", params=nightly.only([*PARTS]), ids="-".join)
 def dry(request, tmp_path_factory):
     """The folder of a dry run of some parts, whether a case failed, and the parts."""
     out = tmp_path_factory.mktemp("accelerator")

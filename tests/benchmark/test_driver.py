@@ -34,6 +34,7 @@ def test_limits_are_measured_by_a_process_of_their_own():
     assert min(found[name] for name in ("flops_per_s", "copied_bytes_per_s", "empty_step_s")) > 0
 
 
+@pytest.mark.nightly
 def test_every_implementation_has_a_row_for_every_case(measured):
     record = json.loads((measured / "benchmark.json").read_text())
     with open(measured / "benchmark.csv", newline="") as file:
@@ -45,6 +46,7 @@ def test_every_implementation_has_a_row_for_every_case(measured):
     assert set(record["limits"]) == {"float32"}
 
 
+@pytest.mark.nightly
 def test_the_figures_of_a_row_follow_from_its_times(measured):
     for row in json.loads((measured / "benchmark.json").read_text())["rows"]:
         assert row["status"] == "ok"
@@ -57,6 +59,7 @@ def test_the_figures_of_a_row_follow_from_its_times(measured):
         assert row["peak_bytes"] >= 0
 
 
+@pytest.mark.nightly
 def test_the_pictures_are_drawn(measured):
     names = {path.name for path in measured.glob("*.png")}
     rest = "gru_B2_H4_float32_training"

@@ -237,8 +237,8 @@ def _untrained(config, workdir):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"model__encoder__cell": "OWN", "data__source__reverse": True, "evaluation__beam_size": 1},
         *nightly.only(
+            {"model__encoder__cell": "OWN", "data__source__reverse": True, "evaluation__beam_size": 1},
             {"model__attention": "monotonic", "evaluation__length_penalty": 0.5},
             {"model__attention": "additive", "model__decoder__block": "prenorm", "model__tied_embeddings": True},
             {"model__attention": "none", "model__context": "every_step", "data__target__unit": "byte"},

@@ -18,6 +18,7 @@ from rnnlab.flow_lab.results import Results, Unit
 from rnnlab.flow_lab.runs import LagRun
 from rnnlab.flow_lab.studies import read_plan
 from rnnlab.training.signals import Interrupted
+from tests import nightly
 
 
 def _figures(workdir):
@@ -242,7 +243,7 @@ def test_a_lab_grows_by_a_cell_with_a_rate_of_its_own_and_the_others_keep_theirs
     assert Unit("reach", "lstm", "default", "norm:1", 6, 1) in Results(workdir).done
 
 
-@pytest.mark.parametrize("study", ["warm", "generation"])
+@pytest.mark.parametrize("study", nightly.only("warm", "generation"))
 def test_a_training_that_diverges_ends_its_unit_and_not_the_lab(tiny_lab, tmp_path, study):
     config = copy.deepcopy(tiny_lab)
     config.update({"studies": study, "seeds": 1})

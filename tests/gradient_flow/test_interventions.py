@@ -106,6 +106,7 @@ def test_the_gradient_of_flossing_is_a_difference_of_penalties(name):
         assert float(jax.grad(along)(0.0)) == pytest.approx(float(difference), rel=1e-5)
 
 
+@pytest.mark.nightly
 def test_flossing_drives_the_largest_exponents_to_zero():
     cell = CELLS["rnn"]
     params = draw_recurrent(cell, _params("rnn", 16), jax.random.key(1), kind="gaussian", gain=0.5)

@@ -159,7 +159,7 @@ def test_input_feeding_needs_an_attention_that_comes_after_the_step(attention):
 @pytest.mark.parametrize(
     "options",
     [
-        {"attention": "general", "input_feeding": True},
+        *nightly.only({"attention": "general", "input_feeding": True}),
         {"attention": "monotonic"},
         *nightly.only({"attention": "general"}, {"attention": "general", "block": "prenorm"}),
     ],

@@ -153,7 +153,7 @@ def test_checkpoints_hold_a_small_part_of_the_memory():
     assert temporary("sqrt") < temporary(None) / 4
 
 
-@pytest.mark.parametrize("name", [*nightly.only("rnn", "gru"), "lstm"])
+@pytest.mark.parametrize("name", nightly.only("rnn", "gru", "lstm"))
 def test_bfloat16_products_with_a_float32_state_stay_near_float32_over_4096_steps(name):
     """8 bits of mantissa in every operand, none lost in the state: an error that does not grow with time."""
     cell = find_cell(name)

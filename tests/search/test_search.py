@@ -136,7 +136,7 @@ def test_length_penalty_is_that_of_wu_2016():
     assert float(length_penalty(jnp.array(7.0), 0.0)) == 1
 
 
-@pytest.mark.parametrize("beam_size", [1, 3])
+@pytest.mark.parametrize("beam_size", [*nightly.only(1), 3])
 def test_a_models_outputs_depend_on_neither_neighbours_nor_padding(beam_size):
     stack = {"embedding": 4, "features": 6, "cell": "lstm"}
     model = Seq2Seq(12, 9, encoder=stack, decoder=stack, attention="general", rngs=nnx.Rngs(3))
@@ -285,7 +285,7 @@ def test_a_coverage_penalty_without_attention_is_refused():
         )
 
 
-@pytest.mark.parametrize("beam_size", [1, 3])
+@pytest.mark.parametrize("beam_size", [*nightly.only(1), 3])
 def test_log_probabilities_of_tokens_are_the_models_own(beam_size):
     stack = {"embedding": 4, "features": 6, "cell": "lstm"}
     model = Seq2Seq(12, 9, encoder=stack, decoder=stack, attention="general", rngs=nnx.Rngs(3))

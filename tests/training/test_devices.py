@@ -48,6 +48,7 @@ def test_a_run_that_continues_over_other_devices_and_processes_has_the_losses_of
         assert losses[at] == pytest.approx(loss, abs=1e-5), at
 
 
+@pytest.mark.nightly
 def test_a_process_that_is_killed_is_named_and_the_rest_ends(tiny_data, tmp_path):
     first, second = tiny.train_together(tiny_data, tmp_path, "--config.training.steps=100000", processes=2)
     next(line for line in first.stderr if re.search(r"step +20 ", line))

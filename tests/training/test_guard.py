@@ -22,7 +22,7 @@ from rnnlab.training.reporting import read_metrics
 from rnnlab.training.signals import Interrupted
 from rnnlab.training.step import TrainState, make_train_step
 from rnnlab.training.workdir import open_task
-from tests import scripted
+from tests import nightly, scripted
 from tests.runs import Poisonable, loss_of
 from tests.scripted import steps
 
@@ -176,7 +176,7 @@ def test_what_was_due_while_steps_were_skipped_is_done_after_the_first_that_coun
     assert next(used) == 34
 
 
-@pytest.mark.parametrize("at", [20, 23])
+@pytest.mark.parametrize("at", [20, *nightly.only(23)])
 def test_a_checkpoint_after_a_ruinous_step_is_passed_over_for_the_one_before(
     tiny_config, tmp_path, at, caplog, monkeypatch
 ):

@@ -151,7 +151,7 @@ def test_what_does_not_go_together_is_refused(run):
         run.predict(["a"], max_tokens=0)
 
 
-@pytest.mark.parametrize("unit", ["word", *nightly.only("subword")])
+@pytest.mark.parametrize("unit", nightly.only("word", "subword"))
 def test_units_that_leave_blanks_out_give_a_readable_answer(make_config, tmp_path, unit):
     run = train(make_config(data__unit=unit, data__size=60, training__steps=200, training__bptt=8), tmp_path / "w")
     (answer,) = run.predict(["the cat sees"], stop="line")
