@@ -67,6 +67,7 @@ class Evaluator:
             seq_lengths: jax.Array,
             limits: jax.Array,
             rows: jax.Array,
+            *,
             max_length: int,
             mesh: Mesh | None,
         ) -> Hypotheses:
