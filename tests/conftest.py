@@ -22,8 +22,11 @@ from tests import tiny
 # compiling, so that what XLA's optimisations save is less than what they take.
 _CACHE = pathlib.Path(tempfile.gettempdir()) / "rnnlab_tests"
 os.environ |= {"XDG_CACHE_HOME": str(_CACHE), "JAX_COMPILATION_CACHE_DIR": str(_CACHE / "xla")}
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # of the processes that tests start
-jax.config.update("jax_disable_most_optimizations", True)
+# Nor does anyone look up the lines of code that a program was lowered from.
+_FASTER_JAX = {"jax_disable_most_optimizations": True, "jax_traceback_in_locations_limit": 0}
+for _name, _value in _FASTER_JAX.items():
+    jax.config.update(_name, _value)
+    os.environ[_name.upper()] = str(int(_value))  # of the processes that tests start
 use_compile_cache()
 
 # XLA's older code generator for CPUs, in one module a program, compiles in half the time. A jaxlib without them ends a
