@@ -69,9 +69,9 @@ def log_probabilities(logits: Float[Array, "batch vocabulary"], special: Special
     return jax.nn.log_softmax(without_tokens(logits, special.never_predicted), axis=-1)
 
 
-def ranked(hypotheses: Hypotheses, number: int) -> Hypotheses:
-    """Returns the `number` best of each row, best first."""
-    return take(hypotheses, jax.lax.top_k(hypotheses.scores, number)[1])
+def ranked(found: Any, number: int) -> Any:
+    """Returns the `number` best of each row of a tuple with `scores`, such as `Hypotheses`, best first."""
+    return take(found, jax.lax.top_k(found.scores, number)[1])
 
 
 def take(tree: Any, index: Int[Array, "batch n"]) -> Any:

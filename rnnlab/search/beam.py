@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rnnlab.search.base import Hypotheses, SpecialTokens, Step, log_probabilities, resolve_block, take, write
+from rnnlab.search.base import Hypotheses, SpecialTokens, Step, log_probabilities, ranked, resolve_block, take, write
 
 
 def length_penalty(length: Array, alpha: float) -> Array:
@@ -158,7 +158,7 @@ def _extend(
 def _best(found: list[_Finished]) -> _Finished:
     """Returns the n best of several times n hypotheses of each row; of equal ones the earlier."""
     together = _Finished(*(jnp.concatenate(values, axis=1) for values in zip(*found, strict=True)))
-    return take(together, jax.lax.top_k(together.scores, found[0].scores.shape[1])[1])
+    return ranked(together, found[0].scores.shape[1])
 
 
 def _trace(beam: _Beam, special: SpecialTokens, max_length: int, unroll: int) -> Hypotheses:

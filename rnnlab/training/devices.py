@@ -113,7 +113,3 @@ class Devices:
             return self._over(*[None] * rows, "data", *[None] * (part.ndim - 1 - rows))
 
         return jax.tree.map(of, batch)
-
-    def gather(self, tree: T) -> T:
-        """Returns the unsharded arrays, in the memory of every process's host."""
-        return jax.tree.map(lambda leaf: np.array(leaf.addressable_data(0)), self.replicate(tree))

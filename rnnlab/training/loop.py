@@ -15,7 +15,7 @@ from rnnlab.errors import UserError
 from rnnlab.files import alone_in, write_text
 from rnnlab.printing import to_json
 from rnnlab.tasks.base import Task
-from rnnlab.training import distributed
+from rnnlab.training import distributed, placing
 from rnnlab.training.checkpoint import Checkpoints, Restored
 from rnnlab.training.devices import describe_machine
 from rnnlab.training.feed import Feed
@@ -326,7 +326,7 @@ class Training:
                 scores = distributed.agree(self._evaluate_on(params, "validation"))
             metrics = dict.fromkeys(("loss", self.config.best_metric, *self.task.curves()))
             self.reporter.write(self.step, "validation", scores, shown=metrics)
-            self._selection.judge(self.step, scores, self._devices.gather(params))
+            self._selection.judge(self.step, scores, placing.fetch(params))
             self._observe(float(scores["loss"]))
         if stops or self.ended or self.config.checkpoint_every:
             if not self._saved:  # this run returned to before them

@@ -11,6 +11,7 @@ from rnnlab.tasks.seq2seq.config import default_config
 from rnnlab.training.devices import Devices
 from rnnlab.training.distributed import join
 from rnnlab.training.loop import train
+from rnnlab.training.placing import fetch
 from tests import nightly, tiny
 
 STEADY = ("--config.training.schedule=constant", "--config.training.checkpoint_every=10", "--config.training.spike=9")
@@ -74,7 +75,7 @@ def test_a_state_that_was_placed_comes_back_whole():
     devices = Devices(default_config().training)
     state = {"embedding": np.arange(6.0).reshape(3, 2), "R": np.ones((2, 4))}
     placed = devices.place(state)
-    jax.tree.map(np.testing.assert_array_equal, devices.gather(placed), state)
+    jax.tree.map(np.testing.assert_array_equal, fetch(devices.replicate(placed)), state)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,6 @@ sequential scan and nothing else: products over all steps, masks, lengths and id
 """
 
 from rnnlab.scans.kernels.method import run
-from rnnlab.scans.kernels.settings import Pallas, is_pointwise, resolve_kernel
+from rnnlab.scans.kernels.settings import Pallas, is_pointwise
 
-__all__ = ["Pallas", "is_pointwise", "resolve_kernel", "run"]
+__all__ = ["Pallas", "is_pointwise", "run"]

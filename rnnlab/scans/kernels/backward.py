@@ -19,7 +19,7 @@ from rnnlab.scans.sequences import Steps
 
 
 def pull_steps(cell: Cell, settings: Pallas, params: Params, block: Block, d_after: State) -> BlockGradients:
-    """Pulls the gradient of the last state back over all steps, as `loop.pull_steps` does over those of a block."""
+    """Pulls the gradient of the last state back over all steps, as `scans.pull` does over those of a block."""
     given, (d_outputs, stored) = block.given, block.rows
     _, rest, projections = split(stored)
     time, batch, units = block.hidden.shape
