@@ -1,5 +1,6 @@
 import contextlib
 import fcntl
+import functools
 import gc
 import os
 import pathlib
@@ -12,6 +13,7 @@ from unittest import mock
 import jax
 import pytest
 from hypothesis import settings
+from jax._src.interpreters import mlir
 from ml_collections import ConfigDict
 
 from rnnlab.tasks.seq2seq import samples
@@ -38,6 +40,12 @@ if _FASTER not in os.environ.get("XLA_FLAGS", ""):  # a process of pytest-xdist 
     if subprocess.run(start, env=os.environ | asked, capture_output=True).returncode == 0:
         os.environ |= asked
 
+# jax makes an MLIR context, with the operations of all its dialects, for each program: 3 of the 16 ms that an
+# addition takes. One for all is not for a long process, which would never forget a constant.
+_make_context = getattr(mlir, "make_ir_context", None)
+if _make_context:
+    mlir.make_ir_context = functools.cache(_make_context)
+
 gc.set_threshold(100_000, 50, 50)  # of the many objects of jax few can be collected, and looking takes a tenth
 
 settings.register_profile("untimed", deadline=None)  # a busy machine makes no test fail
@@ -52,11 +60,15 @@ def pytest_xdist_make_scheduler(config, log):
     return LoadFileScheduling(config, log)
 
 
+_MAPS = pathlib.Path("/proc/self/maps")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _few_programs():
-    """Forgets what a module compiled: each program is mapped into memory, and Linux allows a process 65,530 maps."""
+    """Forgets what was compiled when it is much: each program is mapped into memory, and Linux allows 65,530 maps."""
     yield
-    jax.clear_caches()
+    if not _MAPS.exists() or _MAPS.read_bytes().count(b"\n") > 15_000:
+        jax.clear_caches()
 
 
 _DRAW = samples._draw_attention
