@@ -1,11 +1,17 @@
 import json
+import logging
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
+
+from rnnlab import app
+from rnnlab.training.signals import Interrupted
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = "--config=configs/cmudict.py"
@@ -129,6 +135,15 @@ def mistaken(tmp_path_factory):
     texts = [(folder / f"{number}.txt").read_text().splitlines() for number in range(len(MISTAKES))]
     workdirs = [folder / str(number) for number in range(len(MISTAKES))]
     return list(zip(map(int, done.stdout.split()), texts, workdirs, strict=True))
+
+
+@pytest.mark.parametrize(("end", "status"), [(Interrupted(signal.SIGTERM), 143), (KeyboardInterrupt(), 130)])
+def test_what_a_signal_stopped_ends_with_its_number(monkeypatch, end, status):
+    logger = logging.getLogger("rnnlab")
+    for name, value in {"handlers": [], "propagate": False, "level": logger.level}.items():  # as they were, afterwards
+        monkeypatch.setattr(logger, name, value)
+    monkeypatch.setattr(app.app, "run", mock.Mock(side_effect=end))
+    assert app.run() == status
 
 
 @pytest.mark.parametrize(("number", "message"), [(n, message) for n, (_, message) in enumerate(MISTAKES)])

@@ -14,6 +14,7 @@ from rnnlab.cells import CELLS, find_cell
 from rnnlab.scans import methods_of, scan
 from rnnlab.tasks.lag.task import default_config as lag_config
 from rnnlab.tasks.language_model.config import default_config as text_config
+from tests import nightly
 from tests.exporting import symbolic_sizes
 
 DTYPES = {"float32": "f32", "bfloat16": "bf16"}
@@ -32,13 +33,9 @@ def _target(platform: str) -> Target:
     return Target(PLATFORMS[platform], Mesh(np.array(jax.devices()).reshape(1, 1), ("data", "model")))
 
 
-def _marked(values: list) -> list:
-    return [pytest.param(*value, marks=pytest.mark.aot) for value in values]
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize(("name", "method"), [*_FEW, *_marked(_OTHERS)])
+@pytest.mark.parametrize(("name", "method"), [*_FEW, *nightly.only(*_OTHERS)])
 def test_a_training_pass_is_lowered_with_products_in_the_dtype_of_the_weights(name, method, platform, dtype):
     cell = find_cell(name)
 

@@ -12,7 +12,7 @@ from rnnlab.training.devices import Devices
 from rnnlab.training.distributed import join
 from rnnlab.training.loop import train
 from rnnlab.training.placing import fetch
-from tests import nightly, tiny
+from tests import tiny
 
 STEADY = ("--config.training.schedule=constant", "--config.training.checkpoint_every=10", "--config.training.spike=9")
 SPLIT = ("--config.training.model_parallel=2", "--config.training.shard_optimizer=true")
@@ -29,7 +29,8 @@ def _losses(folder) -> dict[tuple[int, str], float]:
     return {(int(row["step"]), row["split"]): float(row["value"]) for row in rows if row["name"] == "loss"}
 
 
-@pytest.mark.parametrize(("devices", "processes"), [(4, 1), *nightly.only((8, 2))])
+@pytest.mark.nightly
+@pytest.mark.parametrize(("devices", "processes"), [(4, 1), (8, 2)])
 def test_a_run_that_continues_over_other_devices_and_processes_has_the_losses_of_one_left_alone(
     tiny_config, tiny_data, tmp_path, devices, processes
 ):

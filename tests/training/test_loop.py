@@ -23,6 +23,7 @@ from rnnlab.training.plots import plot_curves
 from rnnlab.training.programs import Programs
 from rnnlab.training.report import best_params
 from rnnlab.training.reporting import read_metrics
+from rnnlab.training.signals import Interrupted
 from rnnlab.training.step import TrainState, split_model
 from rnnlab.training.workdir import create_task, open_task
 from tests import nightly, scripted, tiny
@@ -30,15 +31,18 @@ from tests.runs import evaluate, predict
 from tests.scripted import scored, steps
 
 
-def _stop_at(data, workdir, step: int, signum: int) -> int:
-    """Starts a run and sends it a signal when it has logged a step; returns its exit status."""
+def _killed_at(data, workdir, step: int) -> int:
+    """Starts a run and kills it when it has logged a step; returns its exit status."""
     process = tiny.train(data, workdir, "--config.data.buckets=2")
-    for line in process.stderr:
-        if f"step {step:>6}  train" in line:
-            process.send_signal(signum)
-            break
+    next(line for line in process.stderr if f"step {step:>6}  train" in line)
+    process.kill()
     process.communicate()
     return process.returncode
+
+
+def _asked_at(step: int, run: Training) -> None:
+    if run.step == step:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _final_state(workdir) -> tuple[TrainState, dict]:
@@ -52,15 +56,21 @@ def _final_state(workdir) -> tuple[TrainState, dict]:
     return restored.arrays, restored.record
 
 
-def test_a_run_killed_and_stopped_ends_bit_identical_to_one_left_alone(tiny_config, tiny_data, tmp_path, capsys):
+def test_a_run_killed_and_stopped_ends_bit_identical_to_one_left_alone(
+    tiny_config, tiny_data, tmp_path, capsys, monkeypatch
+):
     config = tiny_config(data__buckets=2)
     train(config, tmp_path / "alone")
     out = capsys.readouterr().out.splitlines()
     assert json.loads(out[-1])["split"] == "test"
     assert "compiled train-step shapes: 2" in out[-2]
 
-    assert _stop_at(tiny_data, tmp_path / "disturbed", 15, signal.SIGKILL) == -signal.SIGKILL
-    assert _stop_at(tiny_data, tmp_path / "disturbed", 30, signal.SIGTERM) == 128 + signal.SIGTERM
+    assert _killed_at(tiny_data, tmp_path / "disturbed", 15) == -signal.SIGKILL
+    with monkeypatch.context() as patched:
+        advance = Training._advance
+        patched.setattr(Training, "_advance", lambda run, signals: (_asked_at(30, run), advance(run, signals)))
+        with pytest.raises(Interrupted, match="stopped by SIGTERM; the same command resumes from here"):
+            train(config, tmp_path / "disturbed")
     train(config, tmp_path / "disturbed")
     assert capsys.readouterr().out.splitlines()[-1] == out[-1]
     plot_curves(open_task(tmp_path / "disturbed"))
