@@ -87,6 +87,14 @@ SEARCH = (BEAM_SIZE, MAX_TOKENS, LENGTH_PENALTY, COVERAGE_PENALTY, TEMPERATURE, 
 EVALUATION = (*SEARCH, AVERAGE, STREAMS, DYNAMIC_RATE, DYNAMIC_DECAY)  # instead of fields of config.evaluation
 
 
+# what Python says of a value, and what is said here
+_WRONG_TYPES = {
+    "invalid literal for int()": "not an integer",
+    "could not convert string to float": "not a number",
+    "Non-boolean argument": "neither true nor false",
+}
+
+
 def parse(argv: list[str]) -> list[str]:
     """Parses the flags; each error becomes one line.
 
@@ -99,6 +107,9 @@ def parse(argv: list[str]) -> list[str]:
         return flags.FLAGS(argv)
     except (flags.Error, OSError, KeyError, TypeError, ValueError, SyntaxError, ImportError) as error:
         text = str(error).strip()  # of an error within a config, only its message
+        for python, ours in _WRONG_TYPES.items():
+            if (found := text.find(python)) >= 0:
+                text = text[:found].removeprefix("flag ").rstrip("('") + ours
         raise UserError(text.splitlines()[-1] if "Traceback" in text else text) from None
 
 

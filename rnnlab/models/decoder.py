@@ -23,6 +23,16 @@ from rnnlab.scans.product import apply_mask
 CONTEXTS = ("init", "every_step")
 
 
+def _check(attention: str, context: str, input_feeding: bool, norm: str) -> None:
+    """Refuses options of a decoder that are unknown, or do not go together."""
+    check_choice("attention", attention, ("none", *SOFT))
+    check_choice("context", context, CONTEXTS)
+    if input_feeding and attention not in ("dot", "general"):
+        raise ValueError(f"input_feeding: requires attention dot or general, not {attention!r}")
+    if norm == "batch":
+        raise ValueError("norm: 'batch' would leak later steps into a decoder's step; use 'layer'")
+
+
 class Memory(NamedTuple):
     """The encoded source: `outputs` `[source, batch, memory]`, their attention `keys` (without attention the outputs
     themselves), the `valid` steps `[source, batch]`, and the encoder's last output `context` `[batch, memory]`."""
@@ -81,16 +91,11 @@ class Decoder(nnx.Module):
         **stack,
     ):
         self.never_predicted = never_predicted
-        check_choice("attention", attention, ("none", *SOFT))
-        check_choice("context", context, CONTEXTS)
+        _check(attention, context, input_feeding, norm)
         self.dropout, self.output_dropout, self.variational = dropout, output_dropout, variational
         self.every_step, self.input_feeding = context == "every_step", input_feeding
         self.tied_embeddings = tied_embeddings
         self.attends_before, self.attends_after = attention == "additive", attention in ("dot", "general")
-        if input_feeding and not self.attends_after:
-            raise ValueError(f"input_feeding: requires attention dot or general, not {attention!r}")
-        if norm == "batch":
-            raise ValueError("norm: 'batch' would leak later steps into a decoder's step; use 'layer'")
         made = layer_sizes(block, features, layers, sizes)[-1]
         self.embedding = Embed(vocabulary_size, embedding, rngs=rngs)
         extra = memory_features * (self.every_step + self.attends_before)

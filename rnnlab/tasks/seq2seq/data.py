@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
@@ -43,6 +44,32 @@ def probe_batch(task: "Seq2SeqTask", examples: Sequence[Example]) -> Batch:
     source, target = collections.Counter(lengths).most_common(1)[0][0]
     rows = [row for row, found in enumerate(lengths) if found == (source, target)][:_PROBED]
     return pairs.assemble(rows, (source, target + 1), len(rows))
+
+
+def without_long(pairs: Pairs, longest: int) -> Pairs:
+    """Returns the training pairs with at most `longest` tokens on each side.
+
+    Raises:
+      UserError: no such pairs.
+    """
+    kept = np.flatnonzero(np.maximum(pairs.sources.lengths, pairs.targets.lengths) <= longest)
+    if not len(kept):
+        raise UserError(f"config.data.longest: every training pair has more than {longest} tokens on a side")
+    return pairs if len(kept) == len(pairs) else pairs.take(kept)
+
+
+def refuse_long(pairs: Pairs, longest: int, split: str) -> None:
+    """Refuses pairs that cannot be skipped, as the scores are those of the whole split, nor held in memory.
+
+    Raises:
+      UserError: a source or target has more than `longest` tokens.
+    """
+    for side, lengths in {"source": pairs.sources.lengths, "target": pairs.targets.lengths}.items():
+        if max(lengths, default=0) > longest:
+            raise UserError(
+                f"config.data.longest: a {side} of the {split} split has {max(lengths):,} tokens, more than "
+                f"{longest:,}; remove it from the data, or raise the limit"
+            )
 
 
 def log_vocabularies(task: "Seq2SeqTask", splits: Mapping[str, Pairs]) -> None:

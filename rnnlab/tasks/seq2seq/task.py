@@ -35,9 +35,11 @@ from rnnlab.tasks.seq2seq.data import (
     open_corpus,
     pretrained,
     probe_batch,
+    refuse_long,
     same_data,
     vocabulary_of_another,
     vocabulary_options,
+    without_long,
 )
 from rnnlab.tasks.seq2seq.model import make_model
 from rnnlab.tasks.seq2seq.teacher_forcing import make_teacher_forcing
@@ -118,7 +120,7 @@ class Seq2SeqTask(Task):
             source, target, encoded = build(examples, digest, options)
         digests = {split: corpus.digest(split) for split in corpus.splits}
         task = cls(config, workdir, source, target, [], Lengths(0, 0, 0.0), digests)
-        pairs = task.not_too_long(encoded)
+        pairs = without_long(encoded, config.data.longest)
         task = dataclasses.replace(task, sizes=bucket_sizes(pairs, config.data.buckets), lengths=Lengths.of(pairs))
         task.__dict__.update({"corpus": corpus, "_encoded": encoded, "training_pairs": pairs})  # read once
         return task
@@ -173,7 +175,7 @@ class Seq2SeqTask(Task):
                 f"config.data: {self.workdir} was made with a {gone[0]} split; restore it, or use another --workdir"
             )
         for split in self.splits[1:]:
-            self.check_lengths(self.corpus.read(split), split)
+            refuse_long(self.encode(self.corpus.read(split)), self.config.data.longest, split)
         self.training_pairs  # noqa: B018 (whatever is wrong with the training split is found now)
         self.digests.update({split: self.corpus.digest(split) for split in self.splits})
 
@@ -188,39 +190,13 @@ class Seq2SeqTask(Task):
         """The pairs to train on.
 
         Raises:
-          UserError: as `not_too_long`.
+          UserError: all have more than `data.longest` tokens on a side.
         """
-        return self.not_too_long(self._encoded)
+        return without_long(self._encoded, self.config.data.longest)
 
     def encode(self, examples: Iterable[Example]) -> Pairs:
         """Encodes one pair for each target of each example; `examples` are iterated over more than once."""
         return encode(examples, self.source, self.target)
-
-    def not_too_long(self, pairs: Pairs) -> Pairs:
-        """Returns the pairs with at most `data.longest` tokens on each side.
-
-        Raises:
-          UserError: no such pairs.
-        """
-        longest = self.config.data.longest
-        kept = np.flatnonzero(np.maximum(pairs.sources.lengths, pairs.targets.lengths) <= longest)
-        if not len(kept):
-            raise UserError(f"config.data.longest: every training pair has more than {longest} tokens on a side")
-        return pairs if len(kept) == len(pairs) else pairs.take(kept)
-
-    def check_lengths(self, examples: list[Example], split: str) -> None:
-        """Refuses examples that cannot be skipped, as the scores are those of the whole split, nor held in memory.
-
-        Raises:
-          UserError: names the first text with more than `data.longest` tokens.
-        """
-        pairs, longest = self.encode(examples), self.config.data.longest
-        for side, lengths in {"source": pairs.sources.lengths, "target": pairs.targets.lengths}.items():
-            if max(lengths, default=0) > longest:
-                raise UserError(
-                    f"config.data.longest: a {side} of the {split} split has {max(lengths):,} tokens, more than "
-                    f"{longest:,}; remove it from the data, or raise the limit"
-                )
 
     def longest(self) -> int:
         """Returns the number of steps of the longest training sequence."""
@@ -320,7 +296,7 @@ class Seq2SeqTask(Task):
 
         def scores(params: ModelParams, split: str) -> Scores:
             examples = self.corpus.read(split)
-            self.check_lengths(examples, split)
+            refuse_long(self.encode(examples), self.config.data.longest, split)
             found = evaluator.evaluate(params, examples)
             return {"examples": len(examples), **found} if final else found
 

@@ -1,4 +1,3 @@
-import dataclasses
 import gzip
 import logging
 import os
@@ -9,7 +8,7 @@ import pytest
 from rnnlab.data.parallel_text import ParallelText
 from rnnlab.data.vocabulary import Vocabulary
 from rnnlab.errors import UserError
-from rnnlab.tasks.seq2seq.data import log_vocabularies, open_corpus
+from rnnlab.tasks.seq2seq.data import log_vocabularies, open_corpus, refuse_long, without_long
 from rnnlab.tasks.seq2seq.task import Seq2SeqTask
 from rnnlab.training.report import best_params
 from rnnlab.training.workdir import create_task, open_task
@@ -264,8 +263,7 @@ def test_texts_that_are_too_long_are_left_out_of_training_and_refused_elsewhere(
     assert [examples[number] for number in pairs.examples] == kept
     assert [pairs.targets.row(i) for i in range(len(kept))] == [experiment.target.encode(e.targets[0]) for e in kept]
     with pytest.raises(UserError, match=r"data\.longest: a target of the test split has .* more than 7"):
-        experiment.check_lengths(corpus.read("test"), "test")
-    config.data.longest = 1
+        refuse_long(experiment.encode(corpus.read("test")), 7, "test")
     long = [example for example in examples if len(example.source) > 1]
     with pytest.raises(UserError, match="every training pair has more than 1 tokens"):
-        dataclasses.replace(experiment, config=config).not_too_long(experiment.encode(long))
+        without_long(experiment.encode(long), 1)

@@ -1,14 +1,7 @@
-"""Conformance tests for built-in cells and your own.
-
-    from rnnlab.testing import check_cell
-    check_cell(my_cell)
-
-Imports only cells and scans.
-"""
+"""What a cell promises: a check for each promise, by small arrays. Imports only cells and scans."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +10,12 @@ from jax import Array
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scans import Associative, methods_of, resolve_plan, scan, step_jacobian
-from rnnlab.scans.precision import exact_products
 from rnnlab.scans.recurrence import recur
 
 _TIME, _BATCH, _IN, _HIDDEN = 8, 4, 3, 6
 _HALF = _TIME // 2
 _LENGTHS = (_TIME, _HALF, 0, 1)
-_FLOAT32, _FLOAT64 = 1e-5, 1e-6
+_FLOAT64 = 1e-6
 _SATURATION, _SATURATED_DRIFT = 100.0, 0.01  # float32 has only a few digits of a derivative there
 _SATURATED_STEPS = (  # rows of W for each sequence: -100, 100, or as drawn
     8 * (0,),
@@ -34,83 +26,10 @@ _SATURATED_STEPS = (  # rows of W for each sequence: -100, 100, or as drawn
 _EVERYTHING = "every gate and parameter"
 _BFLOAT16_DRIFT = 0.01  # relative, about 2.5 times the unit round-off 2^-8 of one operation
 
-
-@exact_products
-def check_cell(
-    cell: Cell, *, seed: int = 0, promises: Iterable[str] | None = None, methods: Iterable[str] | None = None
-) -> None:
-    """Checks that a cell keeps every promise of `scan`.
-
-    The description fits its parameters; padded = unpadded (with NaN in the padding); chunked = whole; reversed =
-    flipped; segments = separate sequences; lengths 0 and 1; `step_jacobian` = `jax.jacfwd`; the gradients of the
-    reference = finite differences; every method = the reference, values and gradients, plain and with all options of
-    `scan` at once, then also with NaN and infinity in the padding; bfloat16 within 1 % of float32 over the same rounded
-    values. With one gate or one of `unit_params` at +-100, values and gradients of every method are finite and within
-    1 % of float64; with all of them at +-100 they are finite.
-
-    Args:
-      cell: registered or your own.
-      seed: of parameters, inputs and state.
-      promises: those of `PROMISES` to check; all of them by default.
-      methods: those of `methods_of(cell)` to compare with the reference; by default all except "pallas", whose kernels
-        are slow without an accelerator.
-
-    Raises:
-      AssertionError: a broken promise; the message names the cell, the promise and the largest difference.
-      KeyError: an unknown promise.
-    """
-    example = _example(cell, seed)
-    for name in PROMISES if promises is None else promises:
-        try:
-            _check(name, _near, cell, example, methods)
-        except AssertionError as error:
-            raise AssertionError(f"cell {cell.name!r}: {name}: {error}") from None
+Near = Callable[..., None]  # (actual, expected, tolerance, what): refuses arrays that differ by more
 
 
-class Finding(NamedTuple):
-    """The result of checking one promise of a cell.
-
-    Attributes:
-      promise: one of `PROMISES`.
-      excess: the largest difference, divided by the allowed one: above 1 the promise is broken. Infinite if it is
-        broken in another way.
-      what: what differs and by how much, or how else the promise is broken; empty if nothing differs.
-    """
-
-    promise: str
-    excess: float
-    what: str
-
-
-def measure_promise(cell: Cell, promise: str, *, seed: int = 0) -> Finding:
-    """Measures how well a cell keeps one of `PROMISES`, for devices whose products are less exact than float32.
-
-    Raises:
-      KeyError: an unknown promise.
-    """
-    worst = Finding(promise, 0.0, "")
-
-    def near(actual, expected, tolerance: float = _FLOAT32, what: str = "") -> None:
-        nonlocal worst
-        for gap, allowed in _gaps(actual, expected, tolerance):
-            if (excess := _excess(gap, allowed)) > worst.excess:
-                worst = Finding(promise, excess, _difference(what, gap, allowed))
-
-    try:
-        _check(promise, near, cell, _example(cell, seed), None)
-    except AssertionError as error:
-        return Finding(promise, np.inf, str(error))
-    return worst
-
-
-def _check(promise: str, near: "Near", cell: Cell, example: tuple, methods: Iterable[str] | None) -> None:
-    check = _PROMISES[promise]
-    if check in _OF_METHODS:
-        check = functools.partial(check, ways=_ways(cell, methods))
-    check(near, cell, *example)
-
-
-def _example(cell: Cell, seed: int) -> tuple:
+def draw_example(cell: Cell, seed: int) -> tuple:
     """Draws parameters, inputs and a state without zeros, which would hide terms of a formula.
 
     They are NumPy arrays, so that slicing compiles no program.
@@ -122,33 +41,6 @@ def _example(cell: Cell, seed: int) -> tuple:
     inputs = rng.normal(size=(_TIME, _BATCH, _IN)).astype(np.float32)
     moved = jax.tree.map(lambda v: v + 0.3 * rng.normal(size=v.shape).astype(v.dtype), (params, state))
     return moved[0], inputs, moved[1]
-
-
-Near = Callable[..., None]  # (actual, expected, tolerance, what): refuses arrays that differ by more
-
-
-def _near(actual, expected, tolerance: float = _FLOAT32, what: str = "") -> None:
-    for gap, allowed in _gaps(actual, expected, tolerance):
-        assert gap <= allowed, _difference(what, gap, allowed)  # a NaN fails, too
-
-
-def _gaps(actual, expected, tolerance: float) -> Iterator[tuple[float, float]]:
-    """Returns the largest difference of each array, and the allowed one."""
-    for got, wanted in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        assert got.shape == wanted.shape, f"shape {got.shape}, should be {wanted.shape}"
-        got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
-        allowed = tolerance * max(1.0, float(np.abs(wanted).max(initial=0.0)))
-        yield float(np.abs(got - wanted).max(initial=0.0)), allowed
-
-
-def _excess(gap: float, allowed: float) -> float:
-    if gap == 0:
-        return 0.0
-    return gap / allowed if np.isfinite(gap) and allowed else np.inf
-
-
-def _difference(what: str, gap: float, allowed: float) -> str:
-    return f"{what}differs by {gap:.2e}, allowed {allowed:.0e}"
 
 
 # Compiled once for each cell, shape and set of options: an eager scan is compiled again at every call.
@@ -227,7 +119,7 @@ def _padded_is_unpadded(near: Near, cell: Cell, params: Params, inputs: Array, s
             assert not np.any(outputs[length:, row]), "an output in the padding is not zero"
 
 
-def _ways(cell: Cell, methods: Iterable[str] | None) -> list:
+def list_ways(cell: Cell, methods: Iterable[str] | None) -> list:
     """Lists methods, by default with the plan of an accelerator, and an associative scan in short blocks (by default a
     short sequence is one).
     """
@@ -299,7 +191,7 @@ def _agree(near: Near, cell: Cell, example: tuple, options: dict, ways: list) ->
 
 
 def _gradients_are_finite_differences(near: Near, cell: Cell, params: Params, inputs: Array, state: State):
-    point, direction, options = _doubles(((params, inputs, state), _example(cell, 1), _every_option(cell)))
+    point, direction, options = _doubles(((params, inputs, state), draw_example(cell, 1), _every_option(cell)))
     step = 1e-5
     with jax.enable_x64(True):
         loss = functools.partial(_loss_and_gradients, cell, method="reference", **options)
@@ -378,7 +270,7 @@ def _bfloat16_stays_near_float32(near: Near, cell: Cell, params: Params, inputs:
     near(drift, np.float32(0), _BFLOAT16_DRIFT, "relative to its size, the output ")
 
 
-_PROMISES: dict[str, Callable[..., None]] = {
+PROMISES: dict[str, Callable[..., None]] = {
     check.__name__.removeprefix("_").replace("_", " "): check
     for check in (
         _description_fits_its_parameters,
@@ -396,8 +288,7 @@ _PROMISES: dict[str, Callable[..., None]] = {
         _bfloat16_stays_near_float32,
     )
 }
-PROMISES = tuple(_PROMISES)
-_OF_METHODS = (
+OF_METHODS = (
     _saturation_leaves_all_finite_and_right,
     _padding_is_never_read,
     _methods_agree,
