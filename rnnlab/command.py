@@ -87,7 +87,7 @@ SEARCH = (BEAM_SIZE, MAX_TOKENS, LENGTH_PENALTY, COVERAGE_PENALTY, TEMPERATURE, 
 EVALUATION = (*SEARCH, AVERAGE, STREAMS, DYNAMIC_RATE, DYNAMIC_DECAY)  # instead of fields of config.evaluation
 
 
-# what Python says of a value, and what is said here
+# what Python calls a value of the wrong type, and what the command does
 _WRONG_TYPES = {
     "invalid literal for int()": "not an integer",
     "could not convert string to float": "not a number",
