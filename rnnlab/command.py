@@ -106,11 +106,18 @@ def parse(argv: list[str]) -> list[str]:
         _check_fields(argv)
         return flags.FLAGS(argv)
     except (flags.Error, OSError, KeyError, TypeError, ValueError, SyntaxError, ImportError) as error:
-        text = str(error).strip()  # of an error within a config, only its message
-        for python, ours in _WRONG_TYPES.items():
-            if (found := text.find(python)) >= 0:
-                text = text[:found].removeprefix("flag ").rstrip("('") + ours
-        raise UserError(text.splitlines()[-1] if "Traceback" in text else text) from None
+        raise UserError(_in_our_words(str(error).strip())) from None
+
+
+def _in_our_words(text: str) -> str:
+    """Returns what is wrong with a flag's value, or of an error within a config only its message."""
+    if "Traceback" in text:
+        return text.splitlines()[-1]
+    for python, ours in _WRONG_TYPES.items():
+        given, found, _ = text.partition(python)
+        if found and given.startswith("flag --"):
+            return given.removeprefix("flag ").rstrip("('") + ours
+    return text
 
 
 def check(argv: list[str]):

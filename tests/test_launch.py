@@ -186,6 +186,12 @@ def test_help_lists_each_mode_on_a_line_and_says_where_the_fields_are():
     assert max(map(len, text.partition("flags:")[2].splitlines())) <= 80
 
 
+def test_an_error_within_a_config_keeps_its_message(tmp_path):
+    (tmp_path / "mine.py").write_text("def get_config():\n    return int('x')\n")
+    result = _launch(f"--config={tmp_path}/mine.py", f"--workdir={tmp_path}/run")
+    assert result.stderr.decode().splitlines() == ["error: ValueError: invalid literal for int() with base 10: 'x'"]
+
+
 def test_a_missing_workdir_is_told():
     assert b"--workdir: missing" in _launch(CONFIG).stderr
 

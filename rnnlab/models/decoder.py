@@ -21,13 +21,14 @@ from rnnlab.scans.machine import platform_in_use
 from rnnlab.scans.product import apply_mask
 
 CONTEXTS = ("init", "every_step")
+_AFTER = ("dot", "general")  # attention that reads the output of a step
 
 
 def _check(attention: str, context: str, input_feeding: bool, norm: str) -> None:
     """Refuses options of a decoder that are unknown, or do not go together."""
     check_choice("attention", attention, ("none", *SOFT))
     check_choice("context", context, CONTEXTS)
-    if input_feeding and attention not in ("dot", "general"):
+    if input_feeding and attention not in _AFTER:
         raise ValueError(f"input_feeding: requires attention dot or general, not {attention!r}")
     if norm == "batch":
         raise ValueError("norm: 'batch' would leak later steps into a decoder's step; use 'layer'")
@@ -95,7 +96,7 @@ class Decoder(nnx.Module):
         self.dropout, self.output_dropout, self.variational = dropout, output_dropout, variational
         self.every_step, self.input_feeding = context == "every_step", input_feeding
         self.tied_embeddings = tied_embeddings
-        self.attends_before, self.attends_after = attention == "additive", attention in ("dot", "general")
+        self.attends_before, self.attends_after = attention == "additive", attention in _AFTER
         made = layer_sizes(block, features, layers, sizes)[-1]
         self.embedding = Embed(vocabulary_size, embedding, rngs=rngs)
         extra = memory_features * (self.every_step + self.attends_before)
