@@ -85,7 +85,7 @@ def lower_for(target: Target, function: Callable, *arguments: Any) -> jax.stages
     """
     placed = jax.tree.map(lambda leaf: _on(target, leaf), arguments)
     jitted = function if hasattr(function, "trace") else jax.jit(function)
-    with program_for(target.platform.backend, devices=target.mesh.size), without_a_device():
+    with program_for(target.platform.backend, devices=target.mesh.size), without_a_device(), target.as_if_there():
         return jitted.trace(*placed).lower(lowering_platforms=(target.platform.lowering,))
 
 

@@ -60,7 +60,7 @@ def _load(source: Source) -> dict[str, np.ndarray]:
     import scipy.io  # only here: no other format needs it
 
     try:
-        variables = scipy.io.loadmat(io.BytesIO(source.content))
+        variables = scipy.io.loadmat(io.BytesIO(source.content), spmatrix=False)
     except NotImplementedError:  # HDF5
         raise UserError(f"{source.name}: MATLAB 7.3 files are not supported; save it with '-v7'") from None
     except Exception as error:  # a damaged file may raise anything
