@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec, use_abstract_mesh
 
 from rnnlab.aot.hlo import Program, read_program
 from rnnlab.aot.platforms import Target, cuda_folder, find_target, without_a_device
@@ -85,7 +85,8 @@ def lower_for(target: Target, function: Callable, *arguments: Any) -> jax.stages
     """
     placed = jax.tree.map(lambda leaf: _on(target, leaf), arguments)
     jitted = function if hasattr(function, "trace") else jax.jit(function)
-    with program_for(target.platform.backend, devices=target.mesh.size), without_a_device(), target.as_if_there():
+    of_kernels = use_abstract_mesh(target.mesh.abstract_mesh)  # the devices that they are lowered for
+    with program_for(target.platform.backend, devices=target.mesh.size), without_a_device(), of_kernels:
         return jitted.trace(*placed).lower(lowering_platforms=(target.platform.lowering,))
 
 

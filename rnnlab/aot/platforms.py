@@ -5,13 +5,12 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 from unittest import mock
 
 import jax
 from jax.experimental import topologies
-from jax.sharding import AbstractDevice, AxisType, Mesh, use_abstract_mesh
+from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from rnnlab.errors import UserError
 from rnnlab.extras import needs
@@ -26,14 +25,12 @@ class Platform(NamedTuple):
     Attributes:
       backend: jax's name of it: "gpu" or "tpu".
       lowering: the name of the platform that programs are lowered for.
-      kind: jax's name of the device.
       devices: makes so many devices that can only be compiled for.
       options: the compiler's options.
     """
 
     backend: str
     lowering: str
-    kind: str
     devices: Callable[[int], list[Any]]
     options: Callable[[], Mapping[str, Any]]
 
@@ -42,12 +39,7 @@ class Target(NamedTuple):
     """Devices to compile for: their platform, and a mesh with the axes `data` and `model`."""
 
     platform: Platform
-    mesh: Mesh
-
-    def as_if_there(self) -> AbstractContextManager:
-        """Lets kernels be lowered for the devices of the mesh, although they are not there."""
-        device = AbstractDevice(self.platform.kind, num_cores=None, platform=self.platform.backend)
-        return use_abstract_mesh(self.mesh.abstract_mesh.update(abstract_device=device))
+    mesh: Mesh | AbstractMesh
 
 
 def find_target(name: str, mesh: tuple[int, int] = (1, 1)) -> Target:
@@ -143,6 +135,6 @@ def _v5e(number: int) -> list[Any]:
 
 
 PLATFORMS: Mapping[str, Platform] = {
-    "h100": Platform("gpu", "cuda", "NVIDIA H100", _h100, _h100_options),
-    "v5e": Platform("tpu", "tpu", "TPU v5 lite", _v5e, dict),
+    "h100": Platform("gpu", "cuda", _h100, _h100_options),
+    "v5e": Platform("tpu", "tpu", _v5e, dict),
 }

@@ -204,6 +204,7 @@ def _layout(cell: Cell, method: Method | None, inputs: Array, state: State | Non
     return steps, final, report
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)  # outside `jax.jit` each call would compile anew
 def _scan_arrays(
     cell: Cell, method: Method | None, reverse: bool, given: Arguments
 ) -> tuple[Array, State, Report | None]:

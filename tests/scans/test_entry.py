@@ -8,8 +8,8 @@ import oracle
 import pytest
 from oracle import assert_close
 
-from rnnlab.cells import CELLS
-from rnnlab.scans import Associative, Newton, Plan, newton_scan, resolve_method, scan
+from rnnlab.cells import CELLS, Cell
+from rnnlab.scans import METHODS, Associative, Newton, Plan, newton_scan, resolve_method, scan
 from tests import nightly
 
 LSTM = CELLS["lstm"]
@@ -47,6 +47,26 @@ def test_what_does_not_fit_is_refused_by_name(arguments, message):
     arguments = {"inputs": INPUTS} | arguments
     with pytest.raises(ValueError, match=message):
         scan(LSTM, PARAMS, arguments.pop("inputs"), **arguments)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_second_gradient_outside_of_jit_traces_nothing(method):
+    traced = []
+
+    def combine(params, state, a, r):
+        traced.append(a)
+        return (0.5 * state[0] + a,)
+
+    cell = Cell(name="counted", gates=("h",), combine=combine, affine=True, recurrence="none")
+    loss = jax.grad(
+        lambda params, inputs: scan(cell, params, inputs, seq_lengths=np.array([5, 2]), method=method)[0].sum()
+    )
+    params = cell.init(jax.random.key(0), 3, 4)
+    loss(params, INPUTS)
+    before = len(traced)
+    assert before
+    loss(params, INPUTS + 1)
+    assert len(traced) == before
 
 
 def test_reverse_with_lengths_reads_each_sequence_from_its_own_end():
