@@ -1,11 +1,10 @@
 """Tests that the default run skips, and `pytest -m nightly` runs."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from rnnlab.cells import CELLS
-
-# Those that an ordinary run tries where another test holds every cell to its formula, by every method.
-_FEW = ("slstm", "lru")
 
 
 def only(*values) -> list:
@@ -13,6 +12,14 @@ def only(*values) -> list:
     return [pytest.param(*(v if isinstance(v, tuple) else (v,)), marks=pytest.mark.nightly) for v in values]
 
 
-def cells() -> list:
-    """The names of all cells: a few for every run, the others for a nightly one."""
-    return [*_FEW, *only(*(name for name in CELLS if name not in _FEW))]
+def but(values: Iterable, *few) -> list:
+    """All values of a parameter: a few for every run, the others for a nightly one."""
+    return [*few, *(pytest.param(value, marks=pytest.mark.nightly) for value in values if value not in few)]
+
+
+def cells(*few: str) -> list:
+    """The names of all cells, as `but`.
+
+    For what another test holds every cell to: its formula, by every method.
+    """
+    return but(CELLS, *few)

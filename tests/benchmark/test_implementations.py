@@ -12,7 +12,7 @@ from rnnlab.benchmark.implementations import Unsupported, build
 from rnnlab.benchmark.implementations.jax_layer import Rows
 from rnnlab.cells import CELLS
 from rnnlab.models.weights import from_linen
-from tests import tiny
+from tests import nightly, tiny
 
 CASE = Case("gru", 2, 6, 8, "float32", "training")
 OURS = [
@@ -89,7 +89,7 @@ PEERS = dict.fromkeys(("flax.linen", "flax.nnx", "haiku", "torch"), ("rnn", "gru
 }
 
 
-@pytest.mark.parametrize("pass_", ["forward", "training"])
+@pytest.mark.parametrize("pass_", [*nightly.only("forward"), "training"])
 @pytest.mark.parametrize(("name", "cell"), [(name, cell) for name, cells in PEERS.items() for cell in cells])
 def test_peers_run_every_case_that_they_have(name, cell, pass_):
     package = name.split(".")[0]

@@ -14,6 +14,7 @@ from rnnlab.cells import CELLS
 from rnnlab.models.recurrent import Stack
 from rnnlab.models.weights import from_linen, from_torch
 from rnnlab.scans import Newton, scan
+from tests import nightly
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "torch.npz")
 
@@ -31,7 +32,7 @@ def _torch_params(name: str, golden: dict[str, np.ndarray]) -> dict[str, jax.Arr
     return {n: value[...] for n, value in recurrent.params.items()}
 
 
-@pytest.mark.parametrize("method", ["sequential", "reference", Newton(tolerance=1e-12)], ids=str)
+@pytest.mark.parametrize("method", ["sequential", *nightly.only("reference", Newton(tolerance=1e-12))], ids=str)
 @pytest.mark.parametrize("name", ["rnn", "rnn_relu", "gru", "lstm"])
 def test_torch_layer(name, method):
     golden, cell = _golden(name), CELLS[name]

@@ -58,7 +58,7 @@ def _cast(dtype, *values):
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-@pytest.mark.parametrize("name", nightly.cells())
+@pytest.mark.parametrize("name", nightly.cells("lru"))
 def test_what_is_measured_of_narrow_arrays_is_what_float32_gives(name, measure):
     cell, *wide = _example(name)
     wanted = MEASURES[measure](cell, *wide[:2], state=wide[2])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rnnlab.scans import linear
+from tests import nightly
 
 TIME, BATCH, UNITS = 12, 2, 3
 
@@ -20,8 +21,8 @@ def _of_units(entries):
     return matrices, drives, first
 
 
-@pytest.mark.parametrize("block", [1, 3, 5, 12])
-@pytest.mark.parametrize("entries", [1, 2, 3])
+@pytest.mark.parametrize("block", [1, 5, *nightly.only(3, 12)])
+@pytest.mark.parametrize("entries", [*nightly.only(1), 2, 3])
 def test_blocks_of_units_are_the_loop(entries, block):
     with jax.enable_x64(True):
         matrices, drives, first = _of_units(entries)

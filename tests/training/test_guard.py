@@ -146,7 +146,7 @@ def test_a_run_that_never_gets_past_them_gives_up_with_a_word(poison, tiny_confi
 OFTEN = {"training__log_every": 5, "training__checkpoint_every": 5, "training__evaluate_every": 5}
 
 
-@pytest.mark.parametrize("first", [11, 13, 15, 16])
+@pytest.mark.parametrize("first", [*nightly.only(11, 13), 15, 16])
 def test_nothing_is_saved_or_evaluated_while_steps_are_skipped(poison, tiny_config, tmp_path, first):
     """Wherever the streak begins: those saved before it stay, and the run that ends in it has no success."""
     poison(lambda seed, number: number >= first)
