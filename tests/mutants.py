@@ -76,6 +76,9 @@ MUTANTS = {
         "v",
         "tests/scans/test_transformations.py",
     ),
+    "scan.compiled_at_every_call": Mutant(
+        "rnnlab/scans/sequential.py", "@backward_pass\ndef _backward", "def _backward", "tests/scans/test_entry.py"
+    ),
     "loss.smoothing": Mutant(
         "rnnlab/losses.py", "highest - (1 - smoothing) * picked", "highest - picked", "tests/test_losses.py"
     ),

@@ -69,7 +69,12 @@ def _draw_ratios(path: pathlib.Path, rows: list[Row]) -> pathlib.Path:
 
     figure = Figure(figsize=(_INCH[0] + 3, 1.4 + 0.28 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    labels = [f"{name_case(row)} ({row['best_peer']} / {row['implementation']})" for row in rows]
+    cases = [name_case(row).split(", ") for row in rows]
+    shared = [word for word in cases[0][1:] if len(rows) > 1 and all(word in case for case in cases)]
+    labels = [
+        f"{', '.join(word for word in case if word not in shared)} ({row['best_peer']} / {row['implementation']})"
+        for case, row in zip(cases, rows, strict=True)
+    ]
     ratios = [row["best_peer_ratio"] for row in rows]
     spreads = [row["best_peer_ratio"] * row["spread"] for row in rows]
     bars = axes.barh(labels, ratios, xerr=[spreads, [0.0] * len(rows)], capsize=2)
@@ -79,6 +84,7 @@ def _draw_ratios(path: pathlib.Path, rows: list[Row]) -> pathlib.Path:
     axes.margins(x=0.2)  # the label of the longest bar stays within
     axes.axvline(1.0, color="black", linewidth=0.8)
     axes.invert_yaxis()
-    axes.set(title="Best time of the best peer / the fastest of ours", xlabel="ratio; right of 1, ours is faster")
+    title = "\n".join(filter(None, ["Best time of the best peer / the fastest of ours", ", ".join(shared)]))
+    axes.set(title=title, xlabel="ratio; right of 1, ours is faster")
     figure.savefig(path, dpi=120)
     return path
