@@ -78,7 +78,7 @@ def test_the_tables_have_every_part(dry, capsys):
     for part, heading in zip(PARTS, headings, strict=True):
         assert part not in dry[2] or heading in text
     assert "Without a figure" in text
-    assert ("| rnnlab | lax.scan |" in text) == ("layers" in dry[2])
+    assert ("| rnnlab | rnnlab/pallas | lax.scan |" in text) == ("layers" in dry[2])
 
 
 def test_what_was_measured_is_not_measured_again(dry):
