@@ -77,7 +77,7 @@ MUTANTS = {
         "tests/scans/test_transformations.py",
     ),
     "scan.compiled_at_every_call": Mutant(
-        "rnnlab/scans/sequential.py", "@backward_pass\ndef _backward", "def _backward", "tests/scans/test_entry.py"
+        "rnnlab/scans/eager.py", "isinstance(trace, core.EvalTrace) and", "False and", "tests/scans/test_entry.py"
     ),
     "loss.smoothing": Mutant(
         "rnnlab/losses.py", "highest - (1 - smoothing) * picked", "highest - picked", "tests/test_losses.py"

@@ -30,7 +30,7 @@ class _Facts(Mapping[str, Any]):
     """An immutable and hashable mapping, equal to any other with the same items in the same order."""
 
     def __init__(self, items: Mapping[str, Any]):
-        self._items = {name: _with_hash(value) if callable(value) else float(value) for name, value in items.items()}
+        self._items = {name: _by_value(value) if callable(value) else float(value) for name, value in items.items()}
 
     def __getitem__(self, name: str) -> Any:
         return self._items[name]
@@ -64,23 +64,8 @@ class _Partial(functools.partial):
         return hash(self._parts())
 
     def _parts(self) -> tuple:
-        return self.func, self.args, frozenset(self.keywords.items())
-
-
-class _Itself:
-    """A function that has no hash, such as an object of a dataclass, as one that is equal to itself only."""
-
-    def __init__(self, function: Callable[..., Any]):
-        self._function = function
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        return self._function(*args, **options)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Itself) and self._function is other._function
-
-    def __hash__(self) -> int:
-        return id(self._function)
+        keywords = frozenset((name, type(value), value) for name, value in self.keywords.items())
+        return self.func, tuple((type(value), value) for value in self.args), keywords  # 1 and 1.0 are not the same
 
 
 def _by_value(value: Any) -> Any:
@@ -92,22 +77,12 @@ def _by_value(value: Any) -> Any:
     return value
 
 
-def _with_hash(function: Any) -> Any:
-    """Returns a function that can be part of the key by which jax finds a program."""
-    function = _by_value(function)
-    try:
-        hash(function)
-    except TypeError:
-        return _Itself(function)
-    return function
-
-
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """A recurrent cell, equal to any other with the same fields: a copy, for instance, or a pickled one.
 
     Functions are equal if they are the same object, partials (`functools.partial`) if function and arguments are equal.
-    They must not change: programs of equal cells are compiled once, outside of `jax.jit`, too.
+    They must not change: equal cells share compiled programs.
 
     Main attributes:
       name: used in messages.
@@ -168,7 +143,7 @@ class Cell:
             except TypeError:
                 raise ValueError(f"cell {self.name!r}: {field} must hold numbers, not {getattr(self, field)}") from None
         for field in ("combine", "mean"):
-            object.__setattr__(self, field, _with_hash(getattr(self, field)))
+            object.__setattr__(self, field, _by_value(getattr(self, field)))
         _check_recurrence(self)
         for field in ("gate_bias", "memory_gates"):
             if unknown := set(getattr(self, field)) - set(self.gates):

@@ -9,7 +9,7 @@ from jax import Array
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scans import linear, parallel
-from rnnlab.scans.backward import backward, backward_pass
+from rnnlab.scans.backward import backward
 from rnnlab.scans.plan import Plan
 from rnnlab.scans.product import project
 from rnnlab.scans.residuals import Residuals
@@ -58,7 +58,6 @@ def _forward(cell: Cell, method: Associative, params: Params, given: Sequences):
     return (found.hidden, found.final), Residuals(params, given, (), stored)
 
 
-@backward_pass
 def _backward(cell: Cell, method: Associative, residuals: Residuals, cotangents: tuple[Array, State]):
     linearisation = parallel.Linearisation(cell, whole=False)
     pull = functools.partial(parallel.pull_steps, linearisation, method.block)

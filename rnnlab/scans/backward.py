@@ -5,7 +5,6 @@ step, as in FlashRNN (Poeppel et al. 2024, arXiv 2412.07752) and cuDNN.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import jax
@@ -21,10 +20,6 @@ from rnnlab.scans.residuals import Block, BlockGradients, Residuals, before_each
 from rnnlab.scans.sequences import Sequences, Steps
 
 Pull = Callable[[Params, Block, State], BlockGradients]
-
-# Decorates a method's `(cell, settings, residuals, cotangents) -> gradients`. In a gradient that is taken outside
-# `jax.jit` its loops would otherwise be compiled at every call.
-backward_pass = functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
 
 
 def backward(

@@ -13,6 +13,7 @@ from rnnlab.cells import Cell, Params, State
 from rnnlab.scans import associative, kernels, newton, reference, sequential
 from rnnlab.scans.arguments import Arguments, check_arguments, own_params
 from rnnlab.scans.associative import Associative
+from rnnlab.scans.eager import is_eager
 from rnnlab.scans.kernels import Pallas
 from rnnlab.scans.machine import platform_in_use
 from rnnlab.scans.newton import Newton, Report
@@ -82,7 +83,8 @@ def scan(
       checkpoint_every: store only every n-th state ("sqrt": n is the square root of time) and recompute the rest in the
         backward pass. Takes less memory and more time; the gradients are the same.
 
-    Outside of `jax.jit` a scan and its gradient are each compiled once for a cell, its settings and shapes.
+    Outside of `jax.jit` a scan and its gradient are each compiled once for a cell, its settings and shapes, and kept
+    until `jax.clear_caches()`.
 
     Products are computed in the dtype of the weights. Where that is narrower than float32 (bfloat16), state, sums and
     what `combine` computes are float32. Every method can be mapped by `jax.vmap`; "newton" then iterates until the
@@ -193,7 +195,8 @@ def _scan(cell: Cell, method: Method | None, reverse: bool, given: Arguments) ->
     check_arguments(cell, given)
     lengths, starts = (None if own is None else jnp.asarray(own) for own in (given.seq_lengths, given.segment_starts))
     given = given._replace(seq_lengths=lengths, segment_starts=starts)
-    run = functools.partial(_scan_arrays, cell, method, reverse)
+    settings = cell, method, reverse
+    run = functools.partial(_COMPILED if is_eager(settings) else _scan_arrays, *settings)
     return over_explicit_axes(run, (given,), _layout(cell, method, given.inputs, given.state))
 
 
@@ -206,7 +209,6 @@ def _layout(cell: Cell, method: Method | None, inputs: Array, state: State | Non
     return steps, final, report
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)  # outside `jax.jit` each call would compile anew
 def _scan_arrays(
     cell: Cell, method: Method | None, reverse: bool, given: Arguments
 ) -> tuple[Array, State, Report | None]:
@@ -227,6 +229,9 @@ def _scan_arrays(
     outputs, final, report = _run(cell, method, *vary_alike((params, sequences, guess)))
     outputs = outputs if valid is None else jnp.where(valid[..., None], outputs, 0)[:time]
     return outputs, tuple(new.astype(old.dtype) for new, old in zip(final, state, strict=True)), report
+
+
+_COMPILED = jax.jit(_scan_arrays, static_argnums=(0, 1, 2))
 
 
 def _steps(cell: Cell, block: int, reverse: bool, given: Arguments) -> tuple[Steps, Array | None]:

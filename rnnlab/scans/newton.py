@@ -16,7 +16,7 @@ from jax import Array
 
 from rnnlab.cells import Cell, Params, State
 from rnnlab.scans import linear, parallel
-from rnnlab.scans.backward import Pull, backward, backward_pass
+from rnnlab.scans.backward import Pull, backward
 from rnnlab.scans.loop import run_blocks
 from rnnlab.scans.parallel import AllSteps, Linearisation, Solution
 from rnnlab.scans.plan import Plan, resolve_plan
@@ -142,7 +142,6 @@ def _forward(cell: Cell, method: Newton, params: Params, given: Sequences, guess
     return (found.hidden, found.final, report), (Residuals(params, given, (), stored), guess)
 
 
-@backward_pass
 @exact_products
 def _backward(cell: Cell, method: Newton, residuals: tuple[Residuals, State | None], cotangents: tuple):
     of_scan, guess = residuals

@@ -9,7 +9,7 @@ import jax
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scans.backward import backward, backward_pass
+from rnnlab.scans.backward import backward
 from rnnlab.scans.loop import run_blocks
 from rnnlab.scans.plan import Plan
 from rnnlab.scans.pull import pull_steps
@@ -30,7 +30,6 @@ def _forward(cell: Cell, plan: Plan, params: Params, given: Sequences):
     return (split(stored).hidden, final), residuals
 
 
-@backward_pass
 def _backward(cell: Cell, plan: Plan, residuals: Residuals, cotangents: tuple[Array, State]):
     return backward(cell, plan, residuals, cotangents, functools.partial(pull_steps, cell, plan))
 

@@ -200,24 +200,6 @@ def test_lists_dicts_and_numbers_of_any_kind_are_facts_that_do_not_change_afterw
     assert hash(_make(combine=arrays)) == hash(_make(combine=arrays))
 
 
-@dataclasses.dataclass
-class _Leaky:
-    rate: float
-
-    def __call__(self, params, state, a, r):
-        return (self.rate * state[0] + a + r,)
-
-
-def test_a_function_without_a_hash_makes_a_cell_that_is_run_as_any_other():
-    function = _Leaky(0.5)
-    cell = Cell(name="leaky", gates=("h",), combine=function)
-    assert cell == dataclasses.replace(cell) == Cell(name="leaky", gates=("h",), combine=function)
-    assert cell != Cell(name="leaky", gates=("h",), combine=_Leaky(0.5))
-    params = {"W": jnp.eye(2), "R": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
-    outputs, _ = scan(cell, params, jnp.ones((3, 1, 2)))
-    np.testing.assert_allclose(outputs[:, 0, 0], [1, 1.5, 1.75])
-
-
 @pytest.mark.parametrize("name", ["lstm", "min_gru", "rnn/diagonal", "mine"])
 def test_equal_cells_are_one_program(name):
     cell = _make(unit_params={}) if name == "mine" else find_cell(name)

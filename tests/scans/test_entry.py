@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import inspect
 
@@ -68,6 +69,45 @@ def test_another_gradient_outside_of_jit_traces_nothing(method):
     assert before
     loss(params, INPUTS + 2)
     assert len(traced) == before
+
+
+@dataclasses.dataclass
+class _Leaky:
+    rate: jax.typing.ArrayLike
+
+    def __call__(self, params, state, a, r):
+        return (self.rate * state[0] + a + r,)
+
+
+def _gradients(combine):
+    """Of the weights of a cell with this function."""
+    cell = Cell(name="leaky", gates=("h",), combine=combine)
+    params = {"W": jnp.eye(3), "R": jnp.zeros((3, 3)), "b": jnp.zeros(3)}
+    return jax.grad(lambda params: (scan(cell, params, INPUTS)[0] ** 2).sum())(params)
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_a_function_may_hold_a_value_of_the_program_around_it(hashed):
+    def gradients(rate):
+        function = _Leaky(rate)
+        return _gradients((lambda *given: function(*given)) if hashed else function)
+
+    wanted = [gradients(rate) for rate in (0.5, 0.25)]
+    assert_close(jax.jit(gradients)(0.5), wanted[0])
+    assert_close(jax.vmap(gradients)(jnp.array([0.5, 0.25])), jax.tree.map(lambda *v: jnp.stack(v), *wanted))
+
+
+def test_a_function_without_a_hash_may_change():
+    function = _Leaky(0.5)
+    cell, inputs = Cell(name="leaky", gates=("h",), combine=function), jnp.ones((3, 1, 2))
+    params = {"W": jnp.eye(2), "R": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
+    for function.rate, wanted in ((0.5, [1, 1.5, 1.75]), (0.0, [1, 1, 1])):
+        np.testing.assert_allclose(scan(cell, params, inputs)[0][:, 0, 0], wanted)
+
+
+def test_settings_without_a_hash_are_settings():
+    exact = scan(LSTM, PARAMS, INPUTS)
+    assert_close(scan(LSTM, PARAMS, INPUTS, method=Newton(tolerance=np.array(1e-6))), exact)
 
 
 def test_reverse_with_lengths_reads_each_sequence_from_its_own_end():

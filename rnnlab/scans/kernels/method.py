@@ -6,7 +6,7 @@ import jax
 from jax import Array
 
 from rnnlab.cells import Cell, Params, State
-from rnnlab.scans.backward import backward, backward_pass
+from rnnlab.scans.backward import backward
 from rnnlab.scans.kernels.backward import pull_steps
 from rnnlab.scans.kernels.forward import forward
 from rnnlab.scans.kernels.settings import Pallas, resolve_kernel
@@ -38,7 +38,6 @@ def _forward(cell: Cell, settings: Pallas, params: Params, given: Sequences):
     return (stored.hidden, final), Residuals(params, given, (), stored)
 
 
-@backward_pass
 def _backward(cell: Cell, settings: Pallas, residuals: Residuals, cotangents: tuple[Array, State]):
     plan = Plan(cotangents[0].shape[0], project="block")
     return backward(cell, plan, residuals, cotangents, functools.partial(pull_steps, cell, settings))
