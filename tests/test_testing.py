@@ -9,9 +9,7 @@ from rnnlab.testing import PROMISES, check_cell, measure_promise
 from tests import nightly
 
 _ORDINARY = ("lru", "lstm/heads2")  # one that is linear in time, and one with heads; `tests/cells` has the others
-EVERY = pytest.mark.parametrize(
-    "name", [*_ORDINARY, *nightly.only(*(name for name in CELLS if name not in _ORDINARY), "rnn/diagonal")]
-)
+EVERY = pytest.mark.parametrize("name", nightly.but([*CELLS, "rnn/diagonal"], *_ORDINARY))
 
 
 @EVERY

@@ -83,8 +83,8 @@ def scan(
       checkpoint_every: store only every n-th state ("sqrt": n is the square root of time) and recompute the rest in the
         backward pass. Takes less memory and more time; the gradients are the same.
 
-    Outside of `jax.jit` and `jax.vmap` a scan and its gradient are compiled once for a cell, its settings and shapes,
-    and kept until `jax.clear_caches()`.
+    Outside `jax.jit` and `jax.vmap`, a scan and its gradient are compiled once for a cell, its settings and shapes, and
+    kept until `jax.clear_caches()`.
 
     Products are computed in the dtype of the weights. Where that is narrower than float32 (bfloat16), state, sums and
     what `combine` computes are float32. Every method can be mapped by `jax.vmap`; "newton" then iterates until the

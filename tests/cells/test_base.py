@@ -162,6 +162,7 @@ def test_a_cell_is_another_with_any_other_fact():
         {"gates": ("g",), "gate_bias": {}, "memory_gates": {}},
         {"combine": other},
         {"combine": functools.partial(_scaled, scale=3.0)},
+        {"combine": functools.partial(_scaled, scale=2)},  # integers stay integers in a program
         {"state_names": ("h", "c")},
         {"gate_bias": {}},
         {"gate_bias": {"h": 0.25}},

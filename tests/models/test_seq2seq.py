@@ -8,6 +8,7 @@ from oracle import assert_close, draw_module
 
 from rnnlab.cells import CELLS
 from rnnlab.models import Seq2Seq
+from tests import nightly
 
 SOURCE = jnp.array([[4, 5], [6, 7], [8, 0], [9, 0]])
 LENGTHS = jnp.array([4, 2])
@@ -15,7 +16,7 @@ TARGETS = jnp.array([[1, 1], [5, 6], [7, 4]])
 
 
 PAIRS = list(zip(CELLS, [*list(CELLS)[1:], *CELLS], strict=False))  # each cell once on either side
-SOME = [pair if number % 8 == 0 else pytest.param(pair, marks=pytest.mark.nightly) for number, pair in enumerate(PAIRS)]
+SOME = nightly.but(PAIRS, *PAIRS[::8])
 
 
 def _model(cells=("lstm", "lstm"), **options):

@@ -24,11 +24,7 @@ SATURATED = "saturation leaves all finite and right"
 SMALL = Pallas(tile=2, chunk=3)  # neither divides its axis
 
 
-def _marks(few: list) -> list:
-    return [*few, *nightly.only(*(name for name in EVERY if name not in few))]
-
-
-@pytest.mark.parametrize("name", _marks(["slstm/heads2"]))
+@pytest.mark.parametrize("name", nightly.but(EVERY, "slstm/heads2"))
 def test_a_kernel_keeps_the_promises_of_every_method(name):
     check_cell(find_cell(name), promises=COMPARED, methods=["pallas"])
 

@@ -113,14 +113,13 @@ PLANS = {
 }
 
 
-_STRUCTURED = ("rnn/diagonal", "lstm/heads2")
-
-
 @pytest.mark.parametrize(
     ("name", "plan", "options"),
     [
         *(("gru", plan, "everything") for plan in PLANS.values()),
-        *nightly.only(*((n, plan, "everything") for n in ("lru", *_STRUCTURED) for plan in PLANS.values())),
+        *nightly.only(
+            *((n, plan, "everything") for n in ("lru", "rnn/diagonal", "lstm/heads2") for plan in PLANS.values())
+        ),
         *nightly.only(*(("lstm", plan, "whole") for plan in PLANS.values())),
     ],
 )
